@@ -1,0 +1,533 @@
+"""PURE. Every way in which viplake can fail: one cause word, one owner, one exit code, one next step each.
+
+The tree, by whose turn it is to act::
+
+    ViplakeError
+    ├── SettingsError      us: a setting, an option or a file that we were given is wrong      2
+    ├── CredentialsError   us: a secret is missing, malformed or refused                      77
+    ├── VendorError        vendor: the export failed, or an answer breaks the contract    69 or 1
+    ├── NetworkError       network: no answer at all, TLS, or a proxy in between              69
+    ├── LakeError          aws (or us, for a folder): the lake cannot be read or written      73
+    └── NotYet             nobody: not due, taken by another, or interrupted                  75
+
+`CAUSES` is the only place where a cause is bound to its owner and its exit code; the operations guide is
+generated from it. Exit codes follow sysexits.h where it has a word for it (69 EX_UNAVAILABLE, 70
+EX_SOFTWARE, 73 EX_CANTCREAT, 75 EX_TEMPFAIL, 77 EX_NOPERM).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Owner = Literal["vendor", "aws", "network", "us"]
+
+OK = 0
+CHECKS_FAILED = 1
+USAGE = 2
+UNAVAILABLE = 69
+UNEXPECTED = 70
+LAKE_FAILED = 73
+WAITING = 75
+CREDENTIALS = 77
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why an Hour failed or a command ended.
+
+    Attributes:
+        word: the stable name that stands in JSON, the ledger and the datasets.
+        owner: who can mend it; None where nothing is broken.
+        exit_code: what the process ends with.
+        meaning: one sentence, for the 3 a.m. reader.
+        remedy: the next step, a command where there is one.
+        transient: True where the same call may well succeed a little later.
+    """
+
+    word: str
+    owner: Owner | None
+    exit_code: int
+    meaning: str
+    remedy: str
+    transient: bool = False
+
+
+def _table(*causes: Cause) -> Mapping[str, Cause]:
+    return MappingProxyType({cause.word: cause for cause in causes})
+
+
+CAUSES: Mapping[str, Cause] = _table(
+    # -- settings -----------------------------------------------------------------------------------
+    Cause(
+        "config",
+        "us",
+        USAGE,
+        "A setting, an option or a file that viplake was given is wrong or missing.",
+        "Correct the setting that the message names.",
+    ),
+    Cause(
+        "lake_mismatch",
+        "us",
+        USAGE,
+        "The lake belongs to another environment or company than the settings say.",
+        "Check VIPLAKE_ENVIRONMENT, VIPLAKE_COMPANY, VIPLAKE_LAKE and VIPLAKE_PREFIX: Test and Prod never share a root.",
+    ),
+    Cause(
+        "lake_format",
+        "us",
+        USAGE,
+        "The lake was written by a newer viplake than this one.",
+        "Upgrade viplake on this machine.",
+    ),
+    # -- credentials --------------------------------------------------------------------------------
+    Cause(
+        "secrets_missing",
+        "us",
+        CREDENTIALS,
+        "The secret, or a key that it must hold, is not there.",
+        "Give the key that the message names, where VIPLAKE_SECRETS points.",
+    ),
+    Cause(
+        "secrets_malformed",
+        "us",
+        CREDENTIALS,
+        "The secret is not a JSON object of non-empty strings.",
+        "Write it as JSON with the keys Veson_client_id and Veson_client_secret.",
+    ),
+    Cause(
+        "secrets_denied",
+        "us",
+        CREDENTIALS,
+        "The secret may not be read with these rights.",
+        "Grant secretsmanager:GetSecretValue on it, or read access to the file.",
+    ),
+    Cause(
+        "secrets_kms",
+        "us",
+        CREDENTIALS,
+        "The key that encrypts the secret may not be used.",
+        "Grant kms:Decrypt on the secret's key.",
+    ),
+    Cause(
+        "secrets_unavailable",
+        "us",
+        CREDENTIALS,
+        "The place where the secret is kept did not answer.",
+        "Try again; if it lasts, check the network path to Secrets Manager.",
+        transient=True,
+    ),
+    Cause(
+        "auth_rejected",
+        "us",
+        CREDENTIALS,
+        "The vendor refuses our client id and secret.",
+        "Check whether the secret was rotated; put the new one where VIPLAKE_SECRETS points.",
+    ),
+    Cause(
+        "auth_forbidden",
+        "us",
+        CREDENTIALS,
+        "The vendor knows us but forbids this call.",
+        "Ask Veson to allow the Data Lake scope for this client id and company.",
+    ),
+    # -- vendor -------------------------------------------------------------------------------------
+    Cause(
+        "auth_unavailable",
+        "vendor",
+        UNAVAILABLE,
+        "The vendor's token endpoint does not work.",
+        "Nothing to do here: it is tried again. If it lasts, open a ticket at Veson.",
+        transient=True,
+    ),
+    Cause(
+        "auth_contract",
+        "vendor",
+        UNAVAILABLE,
+        "The vendor's token answer is not what its interface promises.",
+        "Check VIPLAKE_TOKEN_URL and any proxy in between, then open a ticket at Veson.",
+    ),
+    Cause(
+        "vendor_unavailable",
+        "vendor",
+        UNAVAILABLE,
+        "The vendor answers with server errors.",
+        "Nothing to do here: it is tried again. If it lasts, open a ticket at Veson.",
+        transient=True,
+    ),
+    Cause(
+        "vendor_contract",
+        "vendor",
+        UNAVAILABLE,
+        "An answer of the vendor is not what its interface promises.",
+        "Check the VIPLAKE_*_URL settings and any proxy in between, then open a ticket at Veson.",
+    ),
+    Cause(
+        "vendor_job_failed",
+        "vendor",
+        UNAVAILABLE,
+        "The vendor reports that its export failed.",
+        "Open a ticket at Veson with the job GUID. The next Hour's export usually heals the data.",
+    ),
+    Cause(
+        "vendor_timeout",
+        "vendor",
+        UNAVAILABLE,
+        "The vendor's export was not complete by the deadline.",
+        "Later ticks still try for 6 hours. Then: viplake collect HOUR.",
+    ),
+    Cause(
+        "trigger_limited",
+        "vendor",
+        UNAVAILABLE,
+        "The vendor allows no trigger within this Hour: another export came first.",
+        "Find who else triggers this configuration. The next Hour's export usually heals the data.",
+    ),
+    Cause(
+        "trigger_drift",
+        "us",
+        UNAVAILABLE,
+        "Our own trigger of the Hour before came so late that the vendor allows none within this Hour.",
+        "Run the schedule early in the hour, and more often: every 2 to 5 minutes.",
+    ),
+    Cause(
+        "trigger_ack_lost",
+        "vendor",
+        UNAVAILABLE,
+        "The trigger was sent but its answer, with the job GUID, was lost.",
+        "Ask Veson for the GUID of that export, then: viplake collect HOUR --job-guid GUID.",
+    ),
+    Cause(
+        "duplicate_guid",
+        "vendor",
+        UNAVAILABLE,
+        "The vendor gave the GUID of an earlier export.",
+        "Open a ticket at Veson with both Hours.",
+    ),
+    Cause(
+        "job_gone",
+        "vendor",
+        UNAVAILABLE,
+        "The vendor does not know the job GUID (any more).",
+        "Check the GUID, then open a ticket at Veson.",
+    ),
+    Cause(
+        "url_list_empty",
+        "vendor",
+        UNAVAILABLE,
+        "The export is complete, but the vendor lists no file of it.",
+        "Later ticks still try for 6 hours. Then: viplake collect HOUR.",
+    ),
+    Cause(
+        "list_changed",
+        "vendor",
+        UNAVAILABLE,
+        "The vendor took a file off its list that it had promised before.",
+        "Open a ticket at Veson with the job GUID and the file.",
+    ),
+    Cause(
+        "key_rejected",
+        "vendor",
+        UNAVAILABLE,
+        "The vendor's list holds a name that cannot be stored safely.",
+        "Open a ticket at Veson with the name. Nothing of the list was stored.",
+    ),
+    Cause(
+        "name_collision",
+        "vendor",
+        UNAVAILABLE,
+        "Two files of the vendor's list have the same name.",
+        "Open a ticket at Veson with the name. Nothing of the list was stored.",
+    ),
+    Cause(
+        "url_rejected",
+        "vendor",
+        UNAVAILABLE,
+        "The vendor's list points to a place that files may not come from.",
+        "If the host is right, add it to VIPLAKE_DOWNLOAD_HOSTS. Nothing was sent there.",
+    ),
+    Cause(
+        "source_denied",
+        "vendor",
+        UNAVAILABLE,
+        "The vendor's file storage refuses its own download links.",
+        "Later ticks ask for new links for 6 hours. Then: viplake collect HOUR.",
+    ),
+    Cause(
+        "source_missing",
+        "vendor",
+        CHECKS_FAILED,
+        "A promised file is not in the vendor's file storage.",
+        "Later ticks still try for 6 hours. Then: viplake collect HOUR.",
+    ),
+    Cause(
+        "integrity",
+        "vendor",
+        CHECKS_FAILED,
+        "A file does not arrive with the size or the checksum that it should have.",
+        "Later ticks still try for 6 hours. Then: viplake collect HOUR.",
+    ),
+    # -- network ------------------------------------------------------------------------------------
+    Cause(
+        "network",
+        "network",
+        UNAVAILABLE,
+        "A host cannot be reached, or the connection breaks.",
+        "Check name resolution, routes and firewalls to the host in the message.",
+        transient=True,
+    ),
+    Cause(
+        "tls",
+        "network",
+        UNAVAILABLE,
+        "The certificate of the other end cannot be trusted.",
+        "If a proxy inspects traffic, point SSL_CERT_FILE at its CA bundle. Verification cannot be turned off.",
+    ),
+    Cause(
+        "proxy",
+        "network",
+        UNAVAILABLE,
+        "The proxy cannot be reached, or refuses the connection.",
+        "Check HTTPS_PROXY and NO_PROXY, and that the proxy allows the host.",
+        transient=True,
+    ),
+    Cause(
+        "proxy_auth",
+        "network",
+        UNAVAILABLE,
+        "The proxy wants other credentials.",
+        "Put user and password into HTTPS_PROXY, or into the key `proxy` of the secret.",
+    ),
+    Cause(
+        "transfer_timeout",
+        "network",
+        UNAVAILABLE,
+        "The files did not all arrive by the deadline.",
+        "Later ticks go on for 6 hours, keeping what has landed. Check the bandwidth to the vendor's storage.",
+    ),
+    # -- the lake -----------------------------------------------------------------------------------
+    Cause(
+        "dest_auth",
+        "aws",
+        LAKE_FAILED,
+        "The store refuses our AWS credentials.",
+        "Renew the credentials: environment, profile, role, or the keys in the secret.",
+    ),
+    Cause(
+        "dest_denied",
+        "aws",
+        LAKE_FAILED,
+        "The store forbids us to read or write there.",
+        "Grant the rights that `viplake doctor` lists on the bucket and prefix.",
+    ),
+    Cause(
+        "dest_kms",
+        "aws",
+        LAKE_FAILED,
+        "The key that encrypts the bucket may not be used.",
+        "Grant kms:GenerateDataKey and kms:Decrypt on the bucket's key.",
+    ),
+    Cause(
+        "dest_missing",
+        "aws",
+        LAKE_FAILED,
+        "The bucket or folder of the lake does not exist.",
+        "Check VIPLAKE_LAKE, or create it.",
+    ),
+    Cause(
+        "dest_region",
+        "aws",
+        LAKE_FAILED,
+        "The bucket lies in another region.",
+        "Set AWS_REGION to the region of the bucket.",
+    ),
+    Cause(
+        "dest_unavailable",
+        "aws",
+        LAKE_FAILED,
+        "The store does not answer, or answers with server errors.",
+        "Nothing to do here: it is tried again. If it lasts, check the status page of the store.",
+        transient=True,
+    ),
+    Cause(
+        "dest_io",
+        "us",
+        LAKE_FAILED,
+        "The folder of the lake cannot be read or written.",
+        "Check owner, rights and mount of the folder.",
+    ),
+    Cause(
+        "disk_full",
+        "us",
+        LAKE_FAILED,
+        "The disk of the lake is full.",
+        "Make room; what has landed is kept and the next tick goes on.",
+    ),
+    Cause(
+        "receipt_conflict",
+        "us",
+        LAKE_FAILED,
+        "The Hour has a Receipt of other content; Receipts never change.",
+        "Compare the two with `viplake verify --from HOUR --to HOUR`.",
+    ),
+    Cause(
+        "ledger_damaged",
+        "us",
+        LAKE_FAILED,
+        "A record of the ledger cannot be read.",
+        "Restore the object that the message names, or move it away if it is not viplake's.",
+    ),
+    Cause(
+        "clock",
+        "us",
+        LAKE_FAILED,
+        "This machine's clock is too far off for the store to accept our requests.",
+        "Synchronise the clock (NTP).",
+    ),
+    # -- nothing is broken, or nobody was there -------------------------------------------------------
+    Cause("waiting", None, WAITING, "The Hour is on its way.", "Nothing to do: run viplake tick again later."),
+    Cause(
+        "claim_lost",
+        None,
+        WAITING,
+        "Another viplake is working on this Hour.",
+        "Nothing to do: the other one finishes it.",
+    ),
+    Cause(
+        "interrupted",
+        None,
+        WAITING,
+        "viplake was told to stop; everything so far is kept.",
+        "Run the same command again: it goes on where it stopped.",
+    ),
+    Cause(
+        "hour_taken",
+        "us",
+        WAITING,
+        "The folder of this Hour holds files that viplake did not put there.",
+        "Turn off the other program that writes to this prefix, or give viplake its own.",
+    ),
+    Cause(
+        "abandoned",
+        "us",
+        CHECKS_FAILED,
+        "The Hour was begun, but no viplake ran in time to finish it.",
+        "Check the schedule. To try still: viplake collect HOUR.",
+    ),
+    Cause(
+        "checks_failed",
+        None,
+        CHECKS_FAILED,
+        "A check found what it looks for.",
+        "Read the findings above.",
+    ),
+    Cause(
+        "unexpected",
+        "us",
+        UNEXPECTED,
+        "viplake met something that it has no word for: a defect.",
+        "Run again with --debug and report the traceback.",
+    ),
+)  # fmt: skip
+
+
+class ViplakeError(Exception):
+    """A failure with a cause that `CAUSES` knows.
+
+    Args:
+        message: what failed, in one line, free of secrets.
+        cause: a word of `CAUSES`.
+        hint: the next step, where it is more exact than the cause's own remedy.
+    """
+
+    default_cause = "unexpected"
+
+    def __init__(self, message: str, *, cause: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.cause: Cause = CAUSES[cause or self.default_cause]
+        self.hint: str = hint or self.cause.remedy
+
+    @property
+    def message(self) -> str:
+        """What failed, in one line."""
+        return str(self.args[0])
+
+    @property
+    def owner(self) -> Owner | None:
+        """Who can mend it."""
+        return self.cause.owner
+
+    @property
+    def exit_code(self) -> int:
+        """What the process ends with."""
+        return self.cause.exit_code
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same call may well succeed a little later."""
+        return self.cause.transient
+
+
+class SettingsError(ViplakeError):
+    """What we were given is wrong: found before anything is sent or written."""
+
+    default_cause = "config"
+
+
+class CredentialsError(ViplakeError):
+    """A secret is missing, malformed, or refused."""
+
+    default_cause = "secrets_missing"
+
+
+class VendorError(ViplakeError):
+    """The vendor's fault: a failed export, or an answer that breaks its contract.
+
+    Args:
+        retry_after: seconds that the vendor asked us to wait (`Retry-After`), where it did.
+    """
+
+    default_cause = "vendor_contract"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cause: str | None = None,
+        hint: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, cause=cause, hint=hint)
+        self.retry_after = retry_after
+
+
+class NetworkError(ViplakeError):
+    """No answer, or not from whom we asked.
+
+    Args:
+        sent: False where it is certain that the request never reached the other end.
+    """
+
+    default_cause = "network"
+
+    def __init__(
+        self, message: str, *, cause: str | None = None, hint: str | None = None, sent: bool = True
+    ) -> None:
+        super().__init__(message, cause=cause, hint=hint)
+        self.sent = sent
+
+
+class LakeError(ViplakeError):
+    """The lake cannot be read or written."""
+
+    default_cause = "dest_unavailable"
+
+
+class NotYet(ViplakeError):  # noqa: N818 - a normal outcome on its way out, not a fault
+    """Not due, taken by another, or interrupted: ask again later."""
+
+    default_cause = "waiting"
