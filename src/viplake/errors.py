@@ -75,7 +75,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "us",
         USAGE,
         "The lake belongs to another environment or company than the settings say.",
-        "Check VIPLAKE_ENVIRONMENT, VIPLAKE_COMPANY, VIPLAKE_LAKE and VIPLAKE_PREFIX: Test and Prod never share a root.",
+        "Check VIPLAKE_ENVIRONMENT, VIPLAKE_COMPANY, VIPLAKE_LAKE, VIPLAKE_PREFIX: Test and Prod never share a root.",
     ),
     Cause(
         "lake_format",
@@ -514,9 +514,7 @@ class NetworkError(ViplakeError):
 
     default_cause = "network"
 
-    def __init__(
-        self, message: str, *, cause: str | None = None, hint: str | None = None, sent: bool = True
-    ) -> None:
+    def __init__(self, message: str, *, cause: str | None = None, hint: str | None = None, sent: bool = True) -> None:
         super().__init__(message, cause=cause, hint=hint)
         self.sent = sent
 

@@ -1,0 +1,336 @@
+"""PURE. Where everything lies in a lake, and the bytes of every record.
+
+::
+
+    <root>/Hourly/YYYYMMDD/HH/<file>                  one folder an Hour, as the seed's script made them
+    <root>/Hourly/YYYYMMDD/HH/_PresignedUrls.json     the Promise, without signatures
+    <root>/Hourly/YYYYMMDD/HH/_Receipt.json           the proof; whoever reads downstream waits for it
+    <root>/_viplake/lake.json                         whose lake this is
+    <root>/_viplake/ledger/YYYYMMDD/HH/NNNN.json      the Hour's events
+    <root>/Observability/                             the datasets
+
+`<root>` is the parent of the hourly prefix (`IMOSDL/` for Prod, `DEV/IMOSDL/` for Test), so that the two
+environments share nothing. Reading is lenient where old lakes differ and strict where trust depends on it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake import strictjson
+from viplake.errors import LakeError, SettingsError, VendorError
+from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+FORMAT: Final = 1
+"""Version of the records; a higher one in a lake is refused, unknown members are ignored."""
+
+PROMISE_NAME: Final = "_PresignedUrls.json"
+RECEIPT_NAME: Final = "_Receipt.json"
+SCHEMA_NAME: Final = "_MasterTableSchema.json"
+OWN_NAMES: Final = frozenset({PROMISE_NAME.casefold(), RECEIPT_NAME.casefold()})
+
+LONGEST_KEY: Final = 1024
+"""Bytes of a key, S3's limit (Amazon S3 User Guide, "Naming Amazon S3 objects")."""
+
+LONGEST_NAME: Final = 255
+"""Bytes of a file name on the common file systems (NAME_MAX), so that every Hour also fits a folder lake."""
+
+_RELATIVE: Final = re.compile(r"(?P<day>\d{8})/(?P<hour>\d{2})/(?P<name>[^/]+)")
+_WINDOWS_DEVICES: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+_ESCAPED_TRAVERSAL: Final = re.compile(r"(?i)%2e|%2f|%5c|%00")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Keys of one environment's part of a lake, below the lake's URL.
+
+    Attributes:
+        prefix: of the hourly folders, with its closing slash (`IMOSDL/Hourly/`).
+    """
+
+    prefix: str
+
+    @classmethod
+    def below(cls, prefix: str) -> Layout:
+        """The layout for a prefix as a user writes it.
+
+        Raises:
+            SettingsError: it is empty, absolute, or climbs.
+        """
+        parts = prefix.strip().removesuffix("/").split("/")
+        if any(part in {"", ".", ".."} or re.search(r"[\\\x00-\x1f]", part) for part in parts):
+            raise SettingsError(f"not a prefix for hourly folders: {prefix!r}", hint="Write it as IMOSDL/Hourly/.")
+        return cls("/".join(parts) + "/")
+
+    @property
+    def root(self) -> str:
+        """What the environment owns: the parent of the hourly prefix; empty at the top of the lake."""
+        return self.prefix[:-1].rpartition("/")[0].removesuffix("/") + "/" if "/" in self.prefix[:-1] else ""
+
+    @property
+    def identity_key(self) -> str:
+        """Of `lake.json`."""
+        return f"{self.root}_viplake/lake.json"
+
+    @property
+    def observability(self) -> str:
+        """The folder of the datasets, with its closing slash."""
+        return f"{self.root}Observability/"
+
+    def folder(self, hour: Hour) -> str:
+        """The Hour's folder, with its closing slash."""
+        return f"{self.prefix}{hour.folder}/"
+
+    def day(self, day: str) -> str:
+        """The folder of a day (`20220510`), with its closing slash."""
+        return f"{self.prefix}{day}/"
+
+    def file(self, hour: Hour, name: str) -> str:
+        """The key of a file of an Hour."""
+        return self.folder(hour) + name
+
+    def promise(self, hour: Hour) -> str:
+        """The key of the Hour's Promise."""
+        return self.file(hour, PROMISE_NAME)
+
+    def receipt(self, hour: Hour) -> str:
+        """The key of the Hour's Receipt."""
+        return self.file(hour, RECEIPT_NAME)
+
+    def ledger_day(self, day: str) -> str:
+        """The prefix of all events of a day."""
+        return f"{self.root}_viplake/ledger/{day}/"
+
+    def ledger(self, hour: Hour) -> str:
+        """The prefix of the Hour's events."""
+        return f"{self.root}_viplake/ledger/{hour.folder}/"
+
+    def event(self, hour: Hour, number: int) -> str:
+        """The key of the Hour's event of this number, from 1 on."""
+        return f"{self.ledger(hour)}{number:04d}.json"
+
+    def parse_event(self, key: str) -> tuple[Hour, int] | None:
+        """The Hour and number of an event's key; None for any other key."""
+        inside = key.removeprefix(f"{self.root}_viplake/ledger/")
+        match = _RELATIVE.fullmatch(inside)
+        if not match or not (number := match["name"].removesuffix(".json")).isdecimal():
+            return None
+        hour = _hour(match)
+        return None if hour is None else (hour, int(number))
+
+    def parse_file(self, key: str) -> tuple[Hour, str] | None:
+        """The Hour and name of a file right in an hourly folder; None for any other key."""
+        match = _RELATIVE.fullmatch(key.removeprefix(self.prefix)) if key.startswith(self.prefix) else None
+        hour = _hour(match) if match else None
+        return (hour, match["name"]) if match and hour else None
+
+
+def _hour(match: re.Match[str]) -> Hour | None:
+    try:
+        return Hour.parse(f"{match['day']}/{match['hour']}")
+    except SettingsError:
+        return None
+
+
+def is_delivered_file(name: str) -> bool:
+    """Whether a name in an hourly folder is something that the vendor delivered, not a record of ours."""
+    return name.casefold() not in OWN_NAMES
+
+
+# -- names ------------------------------------------------------------------------------------------------
+
+
+def check_names(files: Iterable[PromisedFile]) -> None:
+    """Refuse a list whose files cannot all be stored safely under their names, before anything is stored.
+
+    A deny-list, not an allow-list: one `(` or `é` must not cost an Hour.
+
+    Raises:
+        VendorError: `key_rejected` or `name_collision`, naming the key.
+    """
+    seen: dict[str, str] = {}
+    for file in files:
+        if reason := _refusal(file.key):
+            raise VendorError(
+                f"the vendor lists a file that cannot be stored: {file.key!r} {reason}", cause="key_rejected"
+            )
+        twin = seen.setdefault(file.name.casefold(), file.key)
+        if twin != file.key:
+            same = twin.rpartition("/")[2] == file.name
+            raise VendorError(
+                f"the vendor lists two files of one name: {twin!r} and {file.key!r}",
+                cause="name_collision" if same else "key_rejected",
+            )
+
+
+def _refusal(key: str) -> str | None:
+    """Why this key cannot be stored, or None."""
+    segments = key.split("/")
+    name = segments[-1]
+    encoded = key.encode(errors="surrogatepass")
+    checks = (
+        (not name, "has no name"),
+        (
+            len(encoded) > LONGEST_KEY or len(name.encode(errors="surrogatepass")) > LONGEST_NAME,
+            "is too long",
+        ),
+        (any("\ud800" <= char <= "\udfff" for char in key), "holds half a character"),
+        (
+            any(unicodedata.category(char) in {"Cc", "Zl", "Zp"} for char in key),
+            "holds control characters",
+        ),
+        (
+            key.startswith("/") or "\\" in key or re.match(r"[A-Za-z]:", key) is not None,
+            "is an absolute or Windows path",
+        ),
+        (any(segment in {".", ".."} for segment in segments), "climbs out of its folder"),
+        (_ESCAPED_TRAVERSAL.search(key) is not None, "hides a path in an escape"),
+        (name.casefold() in OWN_NAMES, "is a name that viplake keeps for its own records"),
+        (name != name.strip() or name.endswith("."), "begins or ends in a way that some systems drop"),
+        (_WINDOWS_DEVICES.fullmatch(name) is not None, "is a device name on Windows"),
+        (re.search(r"#\d+$", name) is not None, "looks like an unfinished upload"),
+    )
+    return next((reason for refused, reason in checks if refused), None)
+
+
+# -- records ----------------------------------------------------------------------------------------------
+
+
+def promise_bytes(promise: Promise) -> bytes:
+    """The Promise as the vendor's list has it, but for the credentials in its URLs."""
+    return strictjson.dumps([{"key": f.key, "presignedDownloadURL": f.location, "size": f.size} for f in promise.files])
+
+
+def parse_promise(data: bytes) -> Promise:
+    """Read a Promise, ours or the old script's (whose URLs still carry their signatures: cut here).
+
+    Raises:
+        LakeError: it is not one (`ledger_damaged`).
+    """
+    try:
+        entries = strictjson.loads(data)
+        return Promise(tuple(_promised(entry) for entry in entries))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise LakeError(f"a {PROMISE_NAME} cannot be read: {error}", cause="ledger_damaged") from None
+
+
+def _promised(entry: Mapping[str, Any]) -> PromisedFile:
+    location = str(entry.get("presignedDownloadURL", "")).partition("?")[0]
+    return PromisedFile(key=str(entry["key"]), size=int(entry["size"]), location=location)
+
+
+def receipt_bytes(receipt: Receipt) -> bytes:
+    """The Receipt as JSON."""
+    return strictjson.dumps(
+        {
+            "format": FORMAT,
+            "environment": receipt.environment,
+            "company": receipt.company,
+            "hour": str(receipt.hour),
+            "job_guid": receipt.job_guid,
+            "delivered_at": utc(receipt.delivered_at),
+            "late": receipt.late,
+            "bytes": receipt.size,
+            "files": [
+                {"name": f.name, "key": f.key, "size": f.size, "md5": f.md5, "etag": f.etag} for f in receipt.files
+            ],
+        }
+    )
+
+
+def parse_receipt(data: bytes) -> Receipt:
+    """Read a Receipt.
+
+    Raises:
+        LakeError: it is not one (`ledger_damaged`), or of a newer format (`lake_format`).
+    """
+    try:
+        record = strictjson.loads(data)
+        _check_format(record)
+        return Receipt(
+            environment=record["environment"],
+            company=record["company"],
+            hour=Hour.parse(record["hour"]),
+            job_guid=record["job_guid"],
+            files=tuple(
+                ProvenFile(f["name"], f["key"], int(f["size"]), f["md5"], f.get("etag")) for f in record["files"]
+            ),
+            delivered_at=parse_utc(record["delivered_at"]),
+            late=bool(record.get("late", False)),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, SettingsError) as error:
+        raise LakeError(f"a {RECEIPT_NAME} cannot be read: {error}", cause="ledger_damaged") from None
+
+
+def identity_bytes(environment: str, company: str) -> bytes:
+    """`lake.json`: whose lake this is."""
+    return strictjson.dumps({"format": FORMAT, "environment": environment, "company": company})
+
+
+def parse_identity(data: bytes) -> tuple[str, str]:
+    """The environment and company of a `lake.json`.
+
+    Raises:
+        LakeError: it cannot be read (`ledger_damaged`), or is of a newer format (`lake_format`).
+    """
+    try:
+        record = strictjson.loads(data)
+        _check_format(record)
+        return str(record["environment"]), str(record["company"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise LakeError(f"lake.json cannot be read: {error}", cause="ledger_damaged") from None
+
+
+def _check_format(record: Mapping[str, Any]) -> None:
+    if int(record["format"]) > FORMAT:
+        raise LakeError(f"a record has format {record['format']}, this viplake knows {FORMAT}", cause="lake_format")
+
+
+def utc(moment: datetime) -> str:
+    """A moment as it stands in records and JSON: ISO 8601, UTC, milliseconds, `Z`."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_utc(text: str) -> datetime:
+    """The moment written so, aware.
+
+    Raises:
+        ValueError: it is no such moment, or has no zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"no zone: {text!r}")
+    return moment
+
+
+# -- tables -----------------------------------------------------------------------------------------------
+
+
+def schema_tables(data: bytes) -> tuple[str, ...] | None:
+    """The `DataObjectName`s of a `_MasterTableSchema.json`, sorted, each once; None where it cannot be read."""
+    try:
+        entries = strictjson.loads(data)
+        names = {entry["DataObjectName"] for entry in entries}
+    except (ValueError, TypeError, KeyError):
+        return None
+    return tuple(sorted(names)) if all(isinstance(name, str) and name for name in names) else None
+
+
+def table_of(name: str, tables: Iterable[str]) -> str | None:
+    """The table of a file: the longest table name that it starts with, followed by `_` or `.`."""
+    matches = (table for table in tables if name.startswith((f"{table}_", f"{table}.")))
+    return max(matches, key=len, default=None)
+
+
+def missing_tables(names: Iterable[str], tables: Iterable[str], out_of_scope: Iterable[str] = ()) -> tuple[str, ...]:
+    """The expected tables (those of the schema less those out of scope) without any file among `names`, sorted."""
+    known = tuple(tables)
+    delivered = {table_of(name, known) for name in names}
+    return tuple(sorted(set(known) - set(out_of_scope) - delivered))

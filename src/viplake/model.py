@@ -1,0 +1,289 @@
+"""PURE. The nouns that every part shares: Hours, environments, files promised, stored and proven.
+
+They hold no behaviour but their own arithmetic and their own checks, so that each part can be read without
+the others.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+from viplake.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ONE_HOUR: Final = timedelta(hours=1)
+_HOUR_FORMS: Final = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:[T -/]?)(\d{2})(?::?00)?Z?")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Hour:
+    """One hour of UTC, the unit of everything; ordered, hashable.
+
+    Attributes:
+        start: its first moment, UTC, minutes and below zero.
+    """
+
+    start: datetime
+
+    def __post_init__(self) -> None:
+        """Refuse what is not the start of a UTC hour."""
+        if self.start.utcoffset() != timedelta(0) or self.start != self.start.replace(
+            minute=0, second=0, microsecond=0
+        ):
+            raise ValueError(f"not the start of a UTC hour: {self.start.isoformat()}")
+
+    @classmethod
+    def of(cls, moment: datetime) -> Self:
+        """The Hour that holds this moment (aware, any zone)."""
+        return cls(moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `2022-05-10T13` (also the folder `20220510/13` and the label `20220510-13`), UTC.
+
+        Raises:
+            SettingsError: it is none of these, or no such hour exists.
+        """
+        match = _HOUR_FORMS.fullmatch(text.strip())
+        try:
+            if match:
+                year, month, day, hour = (int(part) for part in match.groups())
+                return cls(datetime(year, month, day, hour, tzinfo=UTC))
+        except ValueError:
+            pass
+        raise SettingsError(f"not an Hour: {text!r}", hint="Write it as 2022-05-10T13, in UTC.")
+
+    @property
+    def end(self) -> datetime:
+        """The first moment after it, UTC."""
+        return self.start + _ONE_HOUR
+
+    @property
+    def day(self) -> str:
+        """The folder of its day: `20220510`."""
+        return f"{self.start:%Y%m%d}"
+
+    @property
+    def folder(self) -> str:
+        """Its folder below the prefix: `20220510/13`."""
+        return f"{self.start:%Y%m%d/%H}"
+
+    @property
+    def label(self) -> str:
+        """Its `date` in the datasets: `20220510-13`."""
+        return f"{self.start:%Y%m%d-%H}"
+
+    def __str__(self) -> str:
+        """As written on the command line: `2022-05-10T13`."""
+        return f"{self.start:%Y-%m-%dT%H}"
+
+    def __contains__(self, moment: datetime) -> bool:
+        """Whether the moment lies within it."""
+        return self.start <= moment < self.end
+
+    def shift(self, hours: int) -> Hour:
+        """The Hour so many hours later (earlier, where negative)."""
+        return Hour(self.start + hours * _ONE_HOUR)
+
+    def to(self, last: Hour) -> Iterator[Hour]:
+        """All Hours from this one to `last`, both included."""
+        hour = self
+        while hour <= last:
+            yield hour
+            hour = hour.shift(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One of the vendor's two threads, never mixed with the other.
+
+    Attributes:
+        name: `Prod` or `Test`: also the `environmentType` of the files call.
+        config_name: what the trigger asks for.
+        prefix: where the hourly folders lie in a lake, with its closing slash.
+    """
+
+    name: Literal["Prod", "Test"]
+    config_name: str
+    prefix: str
+
+    @classmethod
+    def named(cls, name: str) -> Environment:
+        """The environment of exactly this name.
+
+        Raises:
+            SettingsError: there is no such environment.
+        """
+        for environment in (PROD, TEST):
+            if environment.name == name:
+                return environment
+        meant = next((e.name for e in (PROD, TEST) if e.name.casefold() == name.casefold()), None)
+        raise SettingsError(
+            f"unknown environment {name!r}",
+            hint=f"Did you mean {meant!r}? It is written exactly so." if meant else "It is Prod or Test, exactly.",
+        )
+
+
+PROD: Final = Environment("Prod", "onDemandExtract1DayProd", "IMOSDL/Hourly/")
+TEST: Final = Environment("Test", "onDemandExtract1DayTest", "DEV/IMOSDL/Hourly/")
+
+
+@dataclass(frozen=True, slots=True)
+class PromisedFile:
+    """One file of an ExportJob, as the vendor listed it.
+
+    Attributes:
+        key: the vendor's key, as it came.
+        size: bytes.
+        location: its URL without the query: no credential in it.
+    """
+
+    key: str
+    size: int
+    location: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in the hourly folder: the last part of the key."""
+        return self.key.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The vendor's list of files for an ExportJob, in the vendor's order.
+
+    Attributes:
+        files: all of them, names distinct.
+    """
+
+    files: tuple[PromisedFile, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all files."""
+        return frozenset(file.name for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """An object of the lake, as a listing or an upload tells of it.
+
+    Attributes:
+        key: below the lake's root, the whole of it.
+        size: bytes.
+        etag: the store's own mark of its content, without quotes; None where the store has none.
+        modified: when the store says that it was written, UTC; None right after an upload.
+    """
+
+    key: str
+    size: int
+    etag: str | None = None
+    modified: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the key."""
+        return self.key.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenFile:
+    """One line of a Receipt.
+
+    Attributes:
+        name: in the hourly folder.
+        key: at the vendor.
+        size: bytes.
+        md5: of the stored bytes, 32 hex digits.
+        etag: of the stored object; on S3 an equal one proves the file without reading it.
+    """
+
+    name: str
+    key: str
+    size: int
+    md5: str
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The proof that every promised file of an Hour is stored: the commit marker.
+
+    Attributes:
+        environment: `Prod` or `Test`.
+        company: the code in the files call.
+        hour: whose folder it lies in.
+        job_guid: of the ExportJob.
+        files: every promised file, by name.
+        delivered_at: when it was written, UTC.
+        late: the Hour had missed its deadline before.
+    """
+
+    environment: str
+    company: str
+    hour: Hour
+    job_guid: str
+    files: tuple[ProvenFile, ...]
+    delivered_at: datetime
+    late: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+FindingKind = Literal[
+    "no_promise",
+    "no_receipt",
+    "missing_file",
+    "wrong_size",
+    "wrong_checksum",
+    "unexpected_file",
+    "unreadable_record",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a verification noticed.
+
+    Attributes:
+        kind: what; only `unexpected_file` harms nothing.
+        file: whose name; None where it is about the Hour.
+        detail: what was expected and what is there.
+    """
+
+    kind: FindingKind
+    file: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Landed against promised, in the words of BagIt (RFC 8493).
+
+    Attributes:
+        complete: every promised file is present; None where there is no Promise.
+        valid: and sizes and checksums are right; None where there is no Receipt to tell.
+        findings: what speaks against it, and what was noticed.
+    """
+
+    complete: bool | None
+    valid: bool | None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def proven(self) -> bool:
+        """Complete and valid."""
+        return self.complete is True and self.valid is True
