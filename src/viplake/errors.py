@@ -525,7 +525,7 @@ class LakeError(ViplakeError):
     default_cause = "dest_unavailable"
 
 
-class NotYet(ViplakeError):  # noqa: N818 - a normal outcome on its way out, not a fault
+class NotYet(ViplakeError):
     """Not due, taken by another, or interrupted: ask again later."""
 
     default_cause = "waiting"
