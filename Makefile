@@ -1,0 +1,48 @@
+# Everything happens in .venv, in this folder; nothing is installed elsewhere. Needs Python 3.11+ and git.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PYTHON
+BIN := .venv/bin
+ARGS ?=
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml $(ARGS)
+
+.PHONY: help demo test check lock clean runtime dev
+
+help:
+	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
+	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
+	@echo "make check   lint, format, types, layers, locks"
+	@echo "make lock    resolve the dependencies anew            (make lock ARGS=--upgrade)"
+	@echo "make clean   remove what the others made"
+
+runtime:
+	@tools/venv requirements.lock
+
+dev:
+	@tools/venv requirements-dev.lock
+
+demo: runtime
+	@$(BIN)/viplake demo $(ARGS)
+
+test: dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: dev
+	@$(BIN)/python -m ruff check
+	@$(BIN)/python -m ruff format --check
+	@$(BIN)/python -m mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q tests/test_locks.py
+
+# The second is resolved within the first, so that what is tested is what users get.
+lock: dev
+	@$(LOCK) --group build --output-file requirements.lock
+	@$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@git --no-pager diff --stat -- requirements.lock requirements-dev.lock
+
+clean:
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist demo-lake
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
