@@ -1,0 +1,282 @@
+"""I/O. The ledger: an Hour's events, appended one by one, never changed.
+
+Each event is an object of its own, created at the next number with `put_if_absent`, so whoever writes a number
+first has it and everybody else re-reads. That one rule is the lock (who claimed), the fence (a worker that slept
+finds its number taken) and the recovery (what is there is what happened), alike on S3, in folders and in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import uuid
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from viplake import strictjson
+from viplake.errors import LakeError, NotYet
+from viplake.extract.job import Event, ExportJob, IllegalTransition, Kind, Worker, apply, replay
+from viplake.lake.layout import FORMAT, Layout, parse_utc, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from viplake.clock import Clock
+    from viplake.lake.store import Store
+    from viplake.model import Hour, StoredFile
+
+log = structlog.get_logger(__name__)
+
+_TIMES = ("not_before",)
+_ATTEMPTS = 3
+
+
+def this_worker() -> Worker:
+    """This process. `host` names the machine's boot and the process table, so that containers differ."""
+    boot = _first_line(Path("/proc/sys/kernel/random/boot_id"))
+    table = _link(Path("/proc/self/ns/pid"))
+    return Worker(
+        host="/".join(filter(None, (platform.node(), boot, table))), pid=os.getpid(), started=_started("self")
+    )
+
+
+def is_dead(worker: Worker, me: Worker) -> bool:
+    """Whether it is certain that this worker no longer lives: same machine, and its process is gone or is ours.
+
+    A worker of our own process is an earlier tick of ours, which has ended, since one process runs one tick at a time.
+    """
+    if worker.host != me.host:
+        return False
+    if worker.pid == me.pid:
+        return True
+    try:
+        os.kill(worker.pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return worker.started != _started(str(worker.pid))
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _link(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""
+
+
+def _started(pid: str) -> str:
+    """Clock ticks from boot to the start of a process: field 22 of /proc/PID/stat (proc(5)); empty elsewhere."""
+    _, _, after_name = _first_line(Path(f"/proc/{pid}/stat")).rpartition(")")
+    fields = after_name.split()
+    return fields[19] if len(fields) > 19 else ""  # noqa: PLR2004 - the 22nd, the name and pid before it cut off
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The ledger of one environment, with what it has read.
+
+    Attributes:
+        store, layout: where it lies.
+        clock: for the time of new events.
+        me: who writes them.
+        dead: tells whether a worker certainly no longer lives.
+        jobs: what was read or written last, by Hour.
+    """
+
+    store: Store
+    layout: Layout
+    clock: Clock
+    me: Worker = field(default_factory=this_worker)
+    dead: Callable[[Worker, Worker], bool] = is_dead
+    nonce: Callable[[], str] = lambda: uuid.uuid4().hex
+    jobs: dict[Hour, ExportJob] = field(default_factory=dict)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _mine: set[str] = field(default_factory=set)
+
+    async def read_days(self, days: Iterable[str]) -> dict[Hour, ExportJob]:
+        """All jobs with an event on these days (`20220510`), by Hour: one listing a day.
+
+        Of an Hour that is final only the last event is read: it carries what is worth knowing. An Hour whose records
+        cannot be read is left out, with a warning: it must not stop the others.
+        """
+        listings = await asyncio.gather(*(self.store.files(self.layout.ledger_day(day)) for day in days))
+        by_hour: dict[Hour, dict[int, StoredFile]] = {}
+        for file in (file for listing in listings for file in listing):
+            if parsed := self.layout.parse_event(file.key):
+                by_hour.setdefault(parsed[0], {})[parsed[1]] = file
+        jobs = await asyncio.gather(*(self._read_or_skip(hour, files) for hour, files in sorted(by_hour.items())))
+        found = {job.hour: job for job in jobs if job is not None}
+        self.jobs.update(found)
+        return found
+
+    async def read(self, hour: Hour) -> ExportJob:
+        """The job of one Hour, IDLE where it has no event.
+
+        Raises:
+            LakeError: a record is damaged.
+        """
+        events = await self.events(hour)
+        self.jobs[hour] = self._replay(hour, events)
+        return self.jobs[hour]
+
+    async def events(self, hour: Hour) -> list[Event]:
+        """All events of one Hour, oldest first."""
+        listing = await self.store.files(self.layout.ledger(hour))
+        numbered = {parsed[1]: file for file in listing if (parsed := self.layout.parse_event(file.key))}
+        return await self._load(numbered)
+
+    async def append(self, hour: Hour, kind: Kind, **data: Any) -> ExportJob:
+        """Write the next event of an Hour as we know it; returns the job after it.
+
+        Raises:
+            NotYet: another worker wrote that number first (`claim_lost`); what it wrote has been read.
+            LakeError: the event surely is not stored.
+            IllegalTransition: the table does not know it; nothing was written.
+        """
+        async with self._turn:
+            job = self.jobs.get(hour) or ExportJob(hour)
+            event = Event(kind, self.clock.now(), self.me, self.nonce(), data)
+            after = apply(job, event)
+            if not await self._create(self.layout.event(hour, after.number), event):
+                await self.read(hour)
+                raise NotYet(f"another viplake has gone on with {hour}", cause="claim_lost")
+            self._mine.add(event.nonce)
+            self.jobs[hour] = after
+            log.info(str(kind), hour=str(hour), **_plain(data))
+            return after
+
+    def is_mine(self, job: ExportJob) -> bool:
+        """Whether this very ledger wrote the job's last event."""
+        return job.last is not None and job.last.nonce in self._mine
+
+    def holder_is_dead(self, job: ExportJob) -> bool:
+        """Whether the writer of the job's last event certainly no longer lives."""
+        return job.last is not None and not self.is_mine(job) and self.dead(job.last.worker, self.me)
+
+    async def _create(self, key: str, event: Event) -> bool:
+        """Create the object; after a lost answer look whose it is: ours, another's, or nobody's (then again)."""
+        data = _event_bytes(event)
+        failure: LakeError | None = None
+        for _ in range(_ATTEMPTS):
+            try:
+                if await self.store.put_if_absent(key, data):
+                    return True
+            except LakeError as error:
+                if not error.transient:
+                    raise
+                failure = error
+            there = await self.store.get(key)
+            if there is not None:
+                return _nonce_of(there) == event.nonce
+        raise failure or LakeError(f"{key} is refused as existing, but is not there")
+
+    async def _read_or_skip(self, hour: Hour, files: Mapping[int, StoredFile]) -> ExportJob | None:
+        try:
+            last = max(files)
+            [event] = await self._load({last: files[last]})
+            if event.kind in {Kind.DELIVERED, Kind.FAILED}:
+                return _from_last(hour, last, event)
+            return self._replay(hour, await self._load(files))
+        except LakeError as error:
+            if error.cause.word != "ledger_damaged":
+                raise
+            log.warning("ledger_damaged", hour=str(hour), detail=error.message)
+            return None
+
+    async def _load(self, files: Mapping[int, StoredFile]) -> list[Event]:
+        return list(await asyncio.gather(*(self._load_one(files[number]) for number in sorted(files))))
+
+    async def _load_one(self, file: StoredFile) -> Event:
+        data = await self.store.get(file.key)
+        if data is None:
+            raise LakeError(f"{file.key} vanished while it was read", cause="ledger_damaged")
+        at = None if file.modified is None else self.clock.from_store(file.modified)
+        return _parse_event(data, file.key, at)
+
+    def _replay(self, hour: Hour, events: Iterable[Event]) -> ExportJob:
+        try:
+            return replay(hour, events)
+        except IllegalTransition as error:
+            raise LakeError(f"the ledger of {hour} does not make sense: {error}", cause="ledger_damaged") from None
+
+
+def _from_last(hour: Hour, number: int, event: Event) -> ExportJob:
+    """A final job from its last event alone, which carries a summary for this."""
+    data = event.data
+    summary: dict[str, Any] = {
+        name: None if data.get(name) is None else parse_utc(str(data[name]))
+        for name in ("claimed_at", "triggered_at", "replicated_at")
+    }
+    before = replace(
+        ExportJob(hour, number=number - 1),
+        posts=int(data.get("posts", 0)),
+        late=bool(data.get("late", False)),
+        **summary,
+    )
+    state = {Kind.DELIVERED: "promised", Kind.FAILED: "triggered"}[event.kind]
+    return apply(replace(before, state=type(before.state)(state)), event)
+
+
+def summary(job: ExportJob) -> dict[str, Any]:
+    """What a final event repeats of the job, so that it can be read alone."""
+    times = {"claimed_at": job.claimed_at, "triggered_at": job.triggered_at, "replicated_at": job.replicated_at}
+    return {
+        "job_guid": job.job_guid,
+        "posts": job.posts,
+        "late": job.late,
+        **{name: None if moment is None else utc(moment) for name, moment in times.items()},
+    }
+
+
+def _event_bytes(event: Event) -> bytes:
+    return strictjson.dumps(
+        {
+            "format": FORMAT,
+            "event": str(event.kind),
+            "at": utc(event.at),
+            "nonce": event.nonce,
+            "worker": {"host": event.worker.host, "pid": event.worker.pid, "started": event.worker.started},
+            **_plain(event.data),
+        }
+    )
+
+
+def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: utc(value) if name in _TIMES and value is not None else value for name, value in data.items()}
+
+
+def _nonce_of(data: bytes) -> str | None:
+    try:
+        return str(strictjson.loads(data)["nonce"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _parse_event(data: bytes, key: str, stored_at: datetime | None) -> Event:
+    try:
+        record = strictjson.loads(data)
+        if int(record.pop("format")) > FORMAT:
+            raise LakeError(f"{key} was written by a newer viplake", cause="lake_format")
+        worker = record.pop("worker")
+        written = parse_utc(record.pop("at"))
+        kind, nonce = Kind(record.pop("event")), str(record.pop("nonce"))
+        for name in _TIMES:
+            if record.get(name) is not None:
+                record[name] = parse_utc(record[name])
+        holder = Worker(str(worker["host"]), int(worker["pid"]), str(worker.get("started", "")))
+        return Event(kind, stored_at or written, holder, nonce, record)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise LakeError(f"{key} cannot be read: {error}", cause="ledger_damaged") from None

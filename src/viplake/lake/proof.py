@@ -1,0 +1,194 @@
+"""I/O. The proof in the lake: whose lake it is, what was promised, what is stored, and the Receipt over it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from viplake.errors import LakeError, SettingsError
+from viplake.lake import layout as records
+from viplake.lake.reconcile import judge, to_read_again
+from viplake.model import Finding, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import Store
+    from viplake.model import Hour, Promise, Receipt, StoredFile
+
+_READ_AT_ONCE: Final = 4
+"""Stored files hashed side by side: enough to hide latency, little enough to stay flat in memory."""
+
+
+async def own_lake(store: Store, layout: Layout, *, environment: str, company: str) -> None:
+    """Make the lake this environment's and company's, or make sure that it is.
+
+    Raises:
+        SettingsError: it is another's (`lake_mismatch`).
+        LakeError: it cannot be read or written.
+    """
+    key = layout.identity_key
+    there = await store.get(key)
+    if there is None:
+        mine = records.identity_bytes(environment, company)
+        there = mine if await store.put_if_absent(key, mine) else await store.get(key)
+    if there is None:
+        raise LakeError(f"{key} vanished while it was read")
+    owner = records.parse_identity(there)
+    if owner != (environment, company):
+        raise SettingsError(
+            f"the lake at {layout.root or '/'} belongs to {owner[0]} of company {owner[1]},"
+            f" not to {environment} of {company}",
+            cause="lake_mismatch",
+        )
+
+
+async def check_lake(store: Store, layout: Layout, *, environment: str) -> None:
+    """Make sure, reading only, that a lake which says whose it is belongs to this environment.
+
+    Raises:
+        SettingsError: it is another's (`lake_mismatch`).
+    """
+    there = await store.get(layout.identity_key)
+    if there is not None and (owner := records.parse_identity(there)[0]) != environment:
+        raise SettingsError(f"the lake at {layout.root or '/'} belongs to {owner}", cause="lake_mismatch")
+
+
+async def read_promise(store: Store, layout: Layout, hour: Hour) -> Promise | None:
+    """The Hour's Promise, None where there is none.
+
+    Raises:
+        LakeError: it cannot be read.
+    """
+    data = await store.get(layout.promise(hour))
+    return None if data is None else records.parse_promise(data)
+
+
+async def read_receipt(store: Store, layout: Layout, hour: Hour) -> Receipt | None:
+    """The Hour's Receipt, None where there is none.
+
+    Raises:
+        LakeError: it cannot be read.
+    """
+    data = await store.get(layout.receipt(hour))
+    return None if data is None else records.parse_receipt(data)
+
+
+async def write_receipt(store: Store, layout: Layout, receipt: Receipt) -> Receipt:
+    """Write the Receipt unless there is one that proves the same files; returns the one that stands.
+
+    Raises:
+        LakeError: another stands that proves other content (`receipt_conflict`), or it cannot be written.
+    """
+    key = layout.receipt(receipt.hour)
+    try:
+        if await store.put_if_absent(key, records.receipt_bytes(receipt)):
+            return receipt
+    except LakeError as error:
+        if not error.transient:
+            raise
+    standing = await read_receipt(store, layout, receipt.hour)
+    if standing is None:
+        raise LakeError(f"{key} could not be written")
+    if _content(standing) != _content(receipt):
+        raise LakeError(f"{key} proves other files than the ones that landed now", cause="receipt_conflict")
+    return standing
+
+
+def _content(receipt: Receipt) -> frozenset[tuple[str, int, str]]:
+    return frozenset((file.name, file.size, file.md5) for file in receipt.files)
+
+
+async def stored_files(store: Store, layout: Layout, hour: Hour) -> dict[str, StoredFile]:
+    """What lies right in the Hour's folder, by name."""
+    folder = layout.folder(hour)
+    return {file.name: file for file in await store.files(folder) if file.key == folder + file.name}
+
+
+async def md5_of(store: Store, key: str) -> tuple[str, int] | None:
+    """MD5 (32 hex digits) and bytes of a stored object, read once; None where it is gone."""
+    digest = hashlib.md5(usedforsecurity=False)
+    size = 0
+    try:
+        async for chunk in store.read(key):
+            await asyncio.to_thread(digest.update, chunk)
+            size += len(chunk)
+    except FileNotFoundError:
+        return None
+    return digest.hexdigest(), size
+
+
+async def md5_of_many(store: Store, layout: Layout, hour: Hour, names: Iterable[str]) -> dict[str, str]:
+    """MD5s of files of an Hour, by name; empty for a file that is gone."""
+    at_once = asyncio.Semaphore(_READ_AT_ONCE)
+
+    async def one(name: str) -> tuple[str, str]:
+        async with at_once:
+            found = await md5_of(store, layout.file(hour, name))
+            return name, found[0] if found else ""
+
+    return dict(await asyncio.gather(*(one(name) for name in names)))
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What `verify` found out about an Hour."""
+
+    hour: Hour
+    verdict: Verdict
+
+
+async def verify(store: Store, layout: Layout, hour: Hour, *, etags_prove: bool) -> Verified:
+    """Compare landed with promised again, now.
+
+    With `etags_prove` (S3) an equal ETag proves equal content; in folders everything is hashed again.
+
+    Raises:
+        LakeError: the lake cannot be read. A record that cannot be read is a finding.
+    """
+    promise, receipt, unreadable = await _records(store, layout, hour)
+    if unreadable:
+        return Verified(hour, Verdict(complete=None, valid=None, findings=unreadable))
+    stored = await stored_files(store, layout, hour)
+    again: Mapping[str, str] = {}
+    if receipt is not None:
+        names = to_read_again(stored, receipt, etags_prove=etags_prove)
+        again = await md5_of_many(store, layout, hour, names)
+    return Verified(hour, judge(promise, stored, receipt, again))
+
+
+async def _records(
+    store: Store, layout: Layout, hour: Hour
+) -> tuple[Promise | None, Receipt | None, tuple[Finding, ...]]:
+    promise, receipt, findings = None, None, []
+    try:
+        promise = await read_promise(store, layout, hour)
+    except LakeError as error:
+        findings.append(_unreadable(error, records.PROMISE_NAME))
+    try:
+        receipt = await read_receipt(store, layout, hour)
+    except LakeError as error:
+        findings.append(_unreadable(error, records.RECEIPT_NAME))
+    return promise, receipt, tuple(findings)
+
+
+def _unreadable(error: LakeError, name: str) -> Finding:
+    if error.cause.word != "ledger_damaged":
+        raise error
+    return Finding("unreadable_record", name, error.message)
+
+
+async def newest_with_receipt(store: Store, layout: Layout) -> Hour | None:
+    """The newest Hour that has a Receipt: one listing for the days, then newest days first until one is found."""
+    for day in reversed(await store.folders(layout.prefix)):
+        found = [
+            parsed[0]
+            for file in await store.files(layout.day(day))
+            if (parsed := layout.parse_file(file.key)) and parsed[1] == records.RECEIPT_NAME
+        ]
+        if found:
+            return max(found)
+    return None
