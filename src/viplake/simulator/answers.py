@@ -1,0 +1,268 @@
+"""I/O. How answers leave: well, late, spoiled, or not at all.
+
+The faults that any call can have are played here, on the connection itself where HTTP would not let them
+through; what only one call can do wrong stands with that call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from viplake.simulator.faults import Fault
+
+PAGE = "<!DOCTYPE html><html><head><title>Please wait</title></head><body>Service page</body></html>"
+METADATA_URL = "http://169.254.169.254/latest/"
+# A refusal whose text tries to write on the reader's terminal and into his log.
+CONTROL = "broken\r\nINFO all is well\x1b[2J\x1b[31m"
+_BLANKS = 1024 * 1024
+PAGE = "<!DOCTYPE html><html><head><title>Wait</title></head><body><h1>Service page</h1></body></html>"
+_LOOK = 0.02
+
+
+@dataclass(slots=True)
+class Answer:
+    """An answer of one of the four calls, before it is sent: `body` is JSON, with `RawJson` in it maybe."""
+
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RawJson:
+    """Text that goes into JSON as it is, such as 1e400."""
+
+    text: str
+
+
+def dumps(body: Any) -> str:
+    """JSON, with every `RawJson` as it is."""
+    raw: list[str] = []
+
+    def mark(value: Any) -> str:
+        if not isinstance(value, RawJson):
+            raise TypeError(type(value).__name__)
+        raw.append(value.text)
+        return f"@raw:{len(raw) - 1}@"
+
+    text = json.dumps(body, default=mark)
+    for index, replacement in enumerate(raw):
+        text = text.replace(f'"@raw:{index}@"', replacement, 1)
+    return text
+
+
+def gone(request: web.Request) -> bool:
+    """Whether the client has left."""
+    return request.transport is None or request.transport.is_closing()
+
+
+def drop(request: web.Request) -> web.Response:
+    """Break the connection; what is returned is never sent."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+async def silence(request: web.Request, seconds: float, stopping: asyncio.Event) -> web.Response:
+    """Say nothing for so many seconds of the wall, or until the client or the server leaves; then drop."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while loop.time() < until and not gone(request) and not stopping.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), _LOOK)
+    return drop(request)
+
+
+async def _write_raw(request: web.Request, data: bytes) -> None:
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError
+    transport.write(data)
+    await asyncio.sleep(0)
+
+
+async def _slow_headers(request: web.Request, pause: float, stopping: asyncio.Event) -> web.Response:
+    await _write_raw(request, b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while not gone(request) and not stopping.is_set():
+        await _write_raw(request, b"x")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), pause)
+    return drop(request)
+
+
+async def instead(  # noqa: PLR0911 - one return a kind
+    request: web.Request, fault: Fault, stopping: asyncio.Event
+) -> web.StreamResponse | None:
+    """Play a fault that any call can have, instead of doing anything; None where it is none of these."""
+    match fault.kind:
+        case "status":
+            return web.json_response({"Message": "An error has occurred."}, status=int(fault.number(503)))
+        case "retry_after":
+            return web.Response(status=429, headers={"Retry-After": fault.text("7")})
+        case "unauthorized":
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        case "forbidden":
+            return web.json_response({"Message": "Forbidden"}, status=403)
+        case "not_found":
+            return web.json_response({"Message": "Not found"}, status=404)
+        case "redirect":
+            return web.Response(status=302, headers={"Location": fault.text(METADATA_URL)})
+        case "html":
+            return web.Response(text=PAGE, content_type="text/html")
+        case "reset":
+            return drop(request)
+        case "hang":
+            return await silence(request, fault.number(3600), stopping)
+        case _:
+            return await _odd_headers(request, fault, stopping)
+
+
+async def _odd_headers(request: web.Request, fault: Fault, stopping: asyncio.Event) -> web.Response | None:
+    if fault.kind == "slow_headers":
+        return await _slow_headers(request, fault.number(1), stopping)
+    if fault.kind == "huge_header":
+        await _write_raw(request, b"HTTP/1.1 200 OK\r\nX-Huge: " + b"x" * int(fault.number(1_000_000)) + b"\r\n")
+        await _write_raw(request, b"Content-Length: 2\r\nContent-Type: application/json\r\n\r\n[]")
+        return await silence(request, 3600, stopping)
+    return None
+
+
+def _first_object(body: Any) -> dict[str, Any] | None:
+    found = body[0] if isinstance(body, list) and body else body
+    return found if isinstance(found, dict) else None
+
+
+def _spoil_body(answer: Answer, fault: Fault) -> None:
+    """Faults that change the JSON value."""
+    members = _first_object(answer.body)
+    match fault.kind:
+        case "json":
+            answer.status, answer.body = 200, RawJson(fault.text("[]"))
+        case "accepted_status":
+            answer.status = int(fault.number(500))
+            answer.body = {"Message": "An error has occurred."}
+        case "control_characters":
+            answer.status, answer.body = 400, {"Message": CONTROL}
+        case "deep_json":
+            depth = int(fault.number(100_000))
+            answer.body = RawJson("[" * depth + "]" * depth)
+        case "big_int" if members is not None:
+            members["Total"] = RawJson("9" * int(fault.number(5000)))
+        case "nan" if members is not None:
+            members["Total"] = RawJson("NaN")
+        case "extra_members" if members is not None:
+            members["SchemaVersion"] = 7
+            members["Links"] = {"self": None, "next": []}
+
+
+def _spoil_bytes(  # noqa: PLR0911 - one return a kind
+    data: bytes, fault: Fault, headers: dict[str, str]
+) -> bytes:
+    """Faults that change the bytes."""
+    match fault.kind:
+        case "empty_body":
+            return b""
+        case "cut_json":
+            return data[: fault.offset(len(data))]
+        case "duplicate_members":
+            name = data.partition(b'"')[2].partition(b'"')[0]
+            return data.replace(b"{", b'{"%s": "another", ' % name, 1)
+        case "utf16":
+            return data.decode().encode("utf-16")
+        case "bom":
+            return b"\xef\xbb\xbf" + data
+        case "gzip_bomb":
+            headers["Content-Encoding"] = "gzip"
+            return gzip_bomb(int(fault.number(300_000_000)), data)
+        case "text_plain":
+            headers["Content-Type"] = "text/plain; charset=utf-8"
+    return data
+
+
+@lru_cache(maxsize=4)
+def gzip_bomb(blanks: int, data: bytes) -> bytes:
+    """At least so many blanks and then `data`, as one gzip member, pressed about 1000:1."""
+    # After a full flush a block refers to nothing before it, so one pressed MiB can be repeated.
+    block = b" " * _BLANKS
+    count = -(-blanks // _BLANKS)
+    press = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    pressed = press.compress(block) + press.flush(zlib.Z_FULL_FLUSH)
+    checksum = 0
+    for _ in range(count):
+        checksum = zlib.crc32(block, checksum)
+    checksum = zlib.crc32(data, checksum)
+    end = press.compress(data) + press.flush()
+    length = (count * _BLANKS + len(data)) & 0xFFFFFFFF
+    head = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+    return head + pressed * count + end + checksum.to_bytes(4, "little") + length.to_bytes(4, "little")
+
+
+async def send(
+    request: web.Request,
+    answer: Answer,
+    faults: Sequence[Fault],
+    stopping: asyncio.Event,
+    headers: Mapping[str, str],
+) -> web.StreamResponse:
+    """Send an answer of one of the four calls, spoiled as the faults say."""
+    kinds = {fault.kind: fault for fault in faults}
+    if "answer_lost" in kinds:
+        return drop(request)
+    if "answer_late" in kinds:
+        return await silence(request, kinds["answer_late"].number(3600), stopping)
+    for fault in faults:
+        _spoil_body(answer, fault)
+    data = dumps(answer.body).encode()
+    sent = {**headers, "Content-Type": "application/json; charset=utf-8", **answer.headers}
+    for fault in faults:
+        data = _spoil_bytes(data, fault, sent)
+    if "endless" in kinds:
+        return await _endless(request, answer.status, sent)
+    if "cut_body" in kinds:
+        return await _cut(request, answer.status, sent, data, kinds["cut_body"].offset(len(data)))
+    return web.Response(status=answer.status, body=data, headers=sent)
+
+
+async def _endless(request: web.Request, status: int, headers: Mapping[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(status=status, headers=headers)
+    await response.prepare(request)
+    await response.write(b'[{"key": "a"}')
+    entries = b', {"key": "a/b/Name.json.gz", "size": 1}' * 1000
+    while True:  # ends with the ConnectionError of a client that has had enough
+        await response.write(entries)
+
+
+async def _cut(
+    request: web.Request, status: int, headers: Mapping[str, str], data: bytes, stop: int
+) -> web.StreamResponse:
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = len(data)
+    await response.prepare(request)
+    await send_whole(request, response, data[:stop])
+    return hang_up(request, response)
+
+
+async def send_whole(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """Write bytes and wait until they have left, so that the break behind them does not swallow them."""
+    await response.write(data)
+    transport = request.transport
+    while transport and not transport.is_closing() and transport.get_write_buffer_size():  # noqa: ASYNC110 - it has no event
+        await asyncio.sleep(_LOOK / 10)
+
+
+def hang_up(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Close the connection in the midst of a body."""
+    if request.transport is not None:
+        request.transport.close()
+    return response

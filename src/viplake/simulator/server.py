@@ -1,0 +1,675 @@
+"""I/O. The vendor as an HTTP server: four calls, signed downloads, a control door for tests of any language.
+
+    with running(SimulatorSettings(company="ACME"), clock=clock) as vendor:
+        vendor.faults.add("download:cut:file=Voyage*,each=true,times=1")
+        ...  # VIPLAKE_TOKEN_URL = vendor.token_url, VIPLAKE_EXPORT_URL = vendor.export_url, ...
+
+It validates what a real vendor would, and reads the time of its Clock alone, so that an Hour may pass in a
+second. Its only secrets are its own; none of them stands in its log of requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import threading
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import quote
+
+from aiohttp import web
+
+from viplake.clock import Clock, SystemClock
+from viplake.errors import ViplakeError
+from viplake.simulator import answers, storage
+from viplake.simulator.answers import Answer, RawJson
+from viplake.simulator.faults import Call, Fault, Faults, from_json
+from viplake.simulator.signing import Signer
+from viplake.simulator.vendor import CONFIGURATIONS, SimulatedJob, SimulatorSettings, TooSoon, Vendor
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+
+    from viplake.simulator.tables import SimulatedFile
+
+# How long a stop waits for answers on their way, in seconds.
+_STOP_SECONDS = 1.0
+
+
+class Request(NamedTuple):
+    """A request that was answered, without anything secret.
+
+    Attributes:
+        at: when its answer ended, by the vendor's clock.
+        call: token, trigger, status, files or download.
+        status: the HTTP status; 0 where the connection was dropped instead.
+        detail: the configuration, the GUID, or the key and its range.
+    """
+
+    at: datetime
+    call: Call
+    status: int
+    detail: str
+
+
+@dataclass
+class RequestLog:
+    """What was asked of the simulator.
+
+    Attributes:
+        entries: the requests in the order in which their answers ended.
+        counts: how often each call was received.
+        peak: how many of each call were under way at once, at most.
+        bytes_sent: the bytes of download bodies.
+    """
+
+    entries: list[Request] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    peak: Counter[str] = field(default_factory=Counter)
+    bytes_sent: int = 0
+    _under_way: Counter[str] = field(default_factory=Counter, repr=False)
+
+    def count(self, call: Call) -> int:
+        """How often this call was received."""
+        return self.counts[call]
+
+    def of(self, call: Call) -> list[Request]:
+        """The answered requests of one call."""
+        return [entry for entry in list(self.entries) if entry.call == call]
+
+    def clear(self) -> None:
+        """Forget what was asked so far."""
+        self.entries.clear()
+        self.counts.clear()
+        self.peak.clear()
+        self.bytes_sent = 0
+
+    def begin(self, call: Call) -> None:
+        """A request has come in."""
+        self.counts[call] += 1
+        self._under_way[call] += 1
+        self.peak[call] = max(self.peak[call], self._under_way[call])
+
+    def end(self, request: Request) -> None:
+        """Its answer has ended."""
+        self._under_way[request.call] -= 1
+        self.entries.append(request)
+
+
+class Simulator:
+    """The vendor as an HTTP server: `async with`, or `start` and `stop`, or `running` where there is no loop.
+
+    Args:
+        settings: what the vendor is like.
+        clock: its time; the machine's if not given.
+        faults: what goes wrong from the start.
+        tls: serve https with this context.
+    """
+
+    def __init__(
+        self,
+        settings: SimulatorSettings | None = None,
+        *,
+        clock: Clock | None = None,
+        faults: Iterable[Fault] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.settings = settings or SimulatorSettings()
+        self.faults = Faults(faults)
+        self.requests = RequestLog()
+        self.clock = clock or SystemClock()
+        self.vendor = Vendor(self.settings)
+        # Made from the client secret, so that a restarted simulator honours the URLs that it gave before.
+        seed = hashlib.sha512(f"storage/{self.settings.client_secret}".encode()).digest()
+        self.signer = Signer(
+            access_key="ASIA" + base64.b32encode(seed[:10]).decode(),
+            secret_key=base64.b64encode(seed[10:40]).decode(),
+            session_token=base64.b64encode(hashlib.sha512(seed).digest()).decode(),
+        )
+        self._tls = tls
+        self._runner: web.AppRunner | None = None
+        self._stopping = asyncio.Event()
+        self._date = (0.0, "")
+
+    # -- its life -------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen."""
+        app = web.Application()
+        app.router.add_post("/connect/token", self._token)
+        app.router.add_post("/api/datalake/v1/export", self._export)
+        app.router.add_post("/api/datalake/v1/CheckJobStatus", self._check_job_status)
+        app.router.add_get("/v1/datalake/presignedUrls/{company}", self._presigned_urls)
+        app.router.add_get("/files/{key:.+}", self._download, allow_head=False)
+        app.router.add_get("/_simulator", self._state)
+        app.router.add_post("/_simulator/faults", self._add_faults)
+        app.router.add_delete("/_simulator/faults", self._clear_faults)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
+        await runner.setup()
+        await web.TCPSite(runner, self.settings.host, self.settings.port, ssl_context=self._tls, backlog=1024).start()
+        self._stopping.clear()
+        self._runner = runner
+
+    async def stop(self) -> None:
+        """Stop listening; whoever is kept waiting is let go."""
+        self._stopping.set()
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop."""
+        await self.stop()
+
+    # -- where it is ----------------------------------------------------------------------------------
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens; without a slash at its end."""
+        if self._runner is None:
+            raise RuntimeError("the simulator is not running")
+        port = self._runner.addresses[0][1]
+        return f"{'https' if self._tls else 'http'}://{self.settings.host}:{port}"
+
+    @property
+    def token_url(self) -> str:
+        """For VIPLAKE_TOKEN_URL."""
+        return f"{self.base_url}/connect/token"
+
+    @property
+    def export_url(self) -> str:
+        """For VIPLAKE_EXPORT_URL."""
+        return f"{self.base_url}/api/datalake/v1"
+
+    @property
+    def files_url(self) -> str:
+        """For VIPLAKE_FILES_URL."""
+        return f"{self.base_url}/v1/datalake"
+
+    # -- what it holds --------------------------------------------------------------------------------
+
+    @property
+    def jobs(self) -> Mapping[str, SimulatedJob]:
+        """The exports that were triggered, by GUID, oldest first."""
+        return MappingProxyType(self.vendor.jobs)
+
+    def file(self, guid: str, key: str) -> SimulatedFile:
+        """A file of an export, by its key or its name.
+
+        Raises:
+            KeyError: there is no such file.
+        """
+        job = self.vendor.jobs[guid]
+        for file in job.files:
+            if key in {file.name, job.key(file)}:
+                return file
+        raise KeyError(key)
+
+    def source(self, guid: str, key: str) -> Iterator[bytes]:
+        """The true bytes of a file, in pieces, by its key or its name.
+
+        Raises:
+            KeyError: there is no such file.
+        """
+        return self.file(guid, key).read()
+
+    # -- what every answer has ------------------------------------------------------------------------
+
+    def _headers(self) -> dict[str, str]:
+        now = self.clock.now()
+        second = now.timestamp() // 1
+        if self._date[0] != second:
+            self._date = (second, format_datetime(now.astimezone(UTC), usegmt=True))
+        return {"Date": self._date[1], "Server": "viplake-simulator"}
+
+    @asynccontextmanager
+    async def _received(self, call: Call) -> AsyncIterator[_Note]:
+        """Count a request, wait its latency, and note its end."""
+        note = _Note()
+        self.requests.begin(call)
+        try:
+            if self.settings.latency_ms:
+                await asyncio.sleep(self.settings.latency_ms / 1000)
+            yield note
+        finally:
+            self.requests.end(Request(self.clock.now(), call, note.status, note.detail))
+
+    async def _answer(
+        self,
+        request: web.Request,
+        call: Call,
+        work: Callable[[web.Request, list[Fault]], Any],
+        *,
+        bearer: bool,
+    ) -> web.StreamResponse:
+        """One of the four calls: faults that come before it, the work, faults that spoil its answer."""
+        async with self._received(call) as note:
+            faults = self.faults.strike(call, but="wording")
+            for fault in faults:
+                if (played := await answers.instead(request, fault, self._stopping)) is not None:
+                    return note.of(request, played)
+            if bearer and not self._knows(request):
+                headers = {**self._headers(), "WWW-Authenticate": 'Bearer error="invalid_token"'}
+                return note.of(request, web.Response(status=401, headers=headers))
+            answer, note.detail = await work(request, faults)
+            try:
+                played = await answers.send(request, answer, faults, self._stopping, self._headers())
+            except ConnectionError:  # the client left
+                return answers.drop(request)
+            return note.of(request, played)
+
+    def _knows(self, request: web.Request) -> bool:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        return scheme == "Bearer" and self.vendor.knows_token(token, self.clock.now())
+
+    # -- call 1 ---------------------------------------------------------------------------------------
+
+    async def _token(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, "token", self._issue, bearer=False)
+
+    async def _issue(self, request: web.Request, faults: list[Fault]) -> tuple[Answer, str]:
+        kinds = {fault.kind: fault for fault in faults}
+        if error := await self._token_error(request, kinds):
+            return Answer(400, {"error": error}), error
+        if "revoke" in kinds:
+            self.vendor.revoke_tokens()
+        token = self.vendor.issue_token(self.clock.now())
+        body: dict[str, Any] = {
+            "access_token": token,
+            "expires_in": self.settings.token_lifetime_seconds,
+            "token_type": "Bearer",
+            "scope": "datalake",
+        }
+        if "stillborn" in kinds:
+            body["access_token"] = "sim.stillborn"  # noqa: S105 - a word that opens nothing
+        if "crlf" in kinds:
+            body["access_token"] = f"{token}\r\nX-Injected: 1"
+        for member in kinds.keys() & {"access_token", "expires_in"}:
+            _put_raw(body, member, kinds[member].text("absent"))
+        return Answer(200, body), ""
+
+    async def _token_error(self, request: web.Request, kinds: Mapping[str, Fault]) -> str:
+        if request.content_type != "application/x-www-form-urlencoded":
+            return "invalid_request"
+        form = await request.post()
+        known = (self.settings.client_id, self.settings.client_secret)
+        if (form.get("client_id"), form.get("client_secret")) != known or "invalid_client" in kinds:
+            return "invalid_client"
+        if form.get("grant_type") != "client_credentials":
+            return "unsupported_grant_type"
+        return "invalid_scope" if form.get("scope") != "datalake" or "invalid_scope" in kinds else ""
+
+    # -- call 2 ---------------------------------------------------------------------------------------
+
+    async def _export(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, "trigger", self._trigger, bearer=True)
+
+    async def _trigger(self, request: web.Request, faults: list[Fault]) -> tuple[Answer, str]:
+        body = await _json_object(request)
+        if isinstance(body, Answer):
+            return body, ""
+        config_name = body.get("configName")
+        if not isinstance(config_name, str) or config_name not in CONFIGURATIONS:
+            return Answer(400, {"Message": "The configuration does not exist."}), "unknown configuration"
+        kinds = {fault.kind: fault for fault in faults}
+        now = self.clock.now()
+        refused = self.vendor.refusal(config_name, now)
+        if refused is None and "too_soon" in kinds:
+            _, _, ahead = kinds["too_soon"].text("iso:120").partition(":")
+            refused = TooSoon(now.replace(microsecond=0) + timedelta(seconds=float(ahead or 120)), "")
+        if refused is not None:
+            wordings = [kinds[kind].text("iso") for kind in ("too_soon",) if kind in kinds]
+            wordings += [fault.text("iso") for fault in self.faults.strike("trigger", only="wording")]
+            return _too_soon(refused, now, (wordings or ["iso"])[-1].partition(":")[0]), config_name
+        job = self.vendor.trigger(config_name, now)
+        answer = {"JobGuid": job.guid}
+        if "same_guid" in kinds:
+            answer["JobGuid"] = self.vendor.previous(job).guid
+        if "bad_guid" in kinds:
+            answer["JobGuid"] = _json_or_text(kinds["bad_guid"].text(""))
+        return Answer(200, answer), config_name
+
+    # -- call 3 ---------------------------------------------------------------------------------------
+
+    async def _check_job_status(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, "status", self._status, bearer=True)
+
+    async def _status(self, request: web.Request, faults: list[Fault]) -> tuple[Answer, str]:
+        body = await _json_object(request)
+        if isinstance(body, Answer):
+            return body, ""
+        guid = body.get("jobGuid")
+        job = self.vendor.jobs.get(guid) if isinstance(guid, str) else None
+        if job is None:
+            return Answer(404, {"Message": "The job does not exist."}), "unknown job"
+        done = self.clock.now() >= self.vendor.completes_at(job)
+        answer = {"JobGuid": job.guid, "JobStatus": "Complete" if done else "Running"}
+        for fault in faults:
+            match fault.kind:
+                case "word":
+                    answer["JobStatus"] = fault.text("Failed")
+                case "no_status":
+                    answer.pop("JobStatus", None)
+                case "other_guid":
+                    answer["JobGuid"] = "00000000-0000-4000-8000-000000000000"
+        return Answer(200, answer), job.guid
+
+    # -- call 4 ---------------------------------------------------------------------------------------
+
+    async def _presigned_urls(self, request: web.Request) -> web.StreamResponse:
+        # The apiToken in the query is this call's key; whether Bearer is asked for too is not known.
+        return await self._answer(request, "files", self._list, bearer=False)
+
+    async def _list(self, request: web.Request, faults: list[Fault]) -> tuple[Answer, str]:
+        query = request.query
+        if request.match_info["company"] != self.settings.company:
+            return Answer(403, {"Message": "Forbidden"}), "unknown company"
+        if query.get("apiToken") != self.settings.client_secret:
+            return Answer(403, {"Message": "Forbidden"}), "wrong apiToken"
+        job = self.vendor.jobs.get(query.get("jobGuid", ""))
+        if job is None or CONFIGURATIONS[job.config_name] != query.get("environmentType"):
+            return Answer(404, {"Message": "The job does not exist in this environment."}), "unknown job"
+        minutes = query.get("expirationInMinutes", "60")
+        if not minutes.isascii() or not minutes.isdigit() or int(minutes) < 1:
+            return Answer(400, {"Message": "expirationInMinutes is not valid."}), job.guid
+        kinds = {fault.kind: fault for fault in faults}
+        if "echo_token" in kinds:
+            text = f"Cannot serve {self.base_url}{request.path_qs}"
+            return Answer(int(kinds["echo_token"].number(500)), {"Message": text}), job.guid
+        lifetime = min(self.settings.url_lifetime_seconds, 60 * int(minutes))
+        bare = query.get("hideMetaData", "False").lower() == "true"
+        files = [
+            file
+            for file in self.vendor.listed(job, self.clock.now())
+            if fnmatchcase(file.name, query.get("fileFilter") or "*") and not (bare and file.table is None)
+        ]
+        return Answer(200, self._entries(job, files, lifetime, faults)), job.guid
+
+    def _entries(self, job: SimulatedJob, files: list[SimulatedFile], lifetime: float, faults: list[Fault]) -> Any:
+        now = self.clock.now()
+        entries = []
+        for file in files:
+            key, start = job.key(file), now
+            for fault in faults:
+                if fault.kind == "stale_urls" and fault.matches(key):
+                    start = now - timedelta(seconds=int(lifetime) + 60)
+                if fault.kind == "future_urls" and fault.matches(key):
+                    start = now + timedelta(seconds=fault.number(30))
+            url = self.signer.sign(f"{self.base_url}/files/{quote(key, safe='/~')}", start, lifetime)
+            entries.append({"key": key, "presignedDownloadURL": url, "size": file.size})
+        found: Any = entries
+        for fault in faults:
+            found = _bend_list(found, fault)
+        return found
+
+    # -- the storage ----------------------------------------------------------------------------------
+
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        async with self._received("download") as note:
+            key = request.match_info["key"]
+            asked = request.headers.get("Range")
+            note.detail = f"{key} {asked}" if asked else key
+            headers = {**self._headers(), "Server": "AmazonS3", "x-amz-request-id": "SIMULATED"}
+            refusal = self.signer.refusal(request.headers.get("Host", ""), request.raw_path, self.clock.now())
+            if refusal is not None:
+                return note.of(request, storage.refuse(refusal, headers))
+            if key not in self.vendor.objects:
+                return note.of(request, storage.refuse(storage.MISSING, headers))
+            job, file = self.vendor.objects[key]
+            faults = self.faults.strike("download", key)
+            try:
+                response, sent = await storage.download(
+                    request,
+                    file,
+                    modified=self.vendor.completes_at(job),
+                    faults=faults,
+                    stopping=self._stopping,
+                    headers=headers,
+                )
+            except ConnectionError:  # the client left
+                return answers.drop(request)
+            self.requests.bytes_sent += sent
+            return note.of(request, response)
+
+    # -- the control door -----------------------------------------------------------------------------
+
+    async def _state(self, _: web.Request) -> web.Response:
+        now = self.clock.now()
+        jobs = [
+            {
+                "guid": job.guid,
+                "config_name": job.config_name,
+                "triggered_at": job.triggered_at.isoformat(),
+                "completes_at": self.vendor.completes_at(job).isoformat(),
+                "files": len(job.files),
+                "bytes": sum(file.size for file in job.files),
+            }
+            for job in self.vendor.jobs.values()
+        ]
+        state = {
+            "now": now.isoformat(),
+            "company": self.settings.company,
+            "rule": self.settings.rule,
+            "jobs": jobs,
+            "requests": dict(self.requests.counts),
+            "bytes_sent": self.requests.bytes_sent,
+            "faults": [asdict(fault) for fault in self.faults],
+        }
+        return web.json_response(state)
+
+    async def _add_faults(self, request: web.Request) -> web.Response:
+        try:
+            faults = from_json(await request.json())
+        except (ValueError, ViplakeError) as error:
+            return web.json_response({"Message": str(error)}, status=400)
+        self.faults.add(*faults)
+        return web.json_response({"faults": [asdict(fault) for fault in self.faults]}, status=201)
+
+    async def _clear_faults(self, _: web.Request) -> web.Response:
+        self.faults.clear()
+        return web.Response(status=204)
+
+
+@dataclass(slots=True)
+class _Note:
+    """What the log will say of a request; as long as nobody says more, that it was dropped."""
+
+    status: int = 0
+    detail: str = ""
+
+    def of(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+        """Note the status of a response, unless the connection is broken."""
+        self.status = 0 if answers.gone(request) and not response.prepared else response.status
+        return response
+
+
+def _put_raw(body: dict[str, Any], member: str, text: str) -> None:
+    if text == "absent":
+        del body[member]
+    else:
+        body[member] = RawJson(text)
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+async def _json_object(request: web.Request) -> dict[str, Any] | Answer:
+    """The JSON object of a request, or how its lack is answered."""
+    if request.content_type != "application/json":
+        return Answer(415, {"Message": "The request's media type is not supported."})
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    return body if isinstance(body, dict) else Answer(400, {"Message": "The request is invalid."})
+
+
+def _too_soon(refused: TooSoon, now: datetime, wording: str) -> Answer:
+    """A refusal of the trigger, in one of the `WORDINGS`."""
+    at = refused.next_allowed.astimezone(UTC)
+    if wording == "past":
+        at = now.replace(microsecond=0) - timedelta(seconds=5)
+    elif wording == "far":
+        at = now.replace(microsecond=0) + timedelta(hours=3)
+    hour = at.hour % 12 or 12
+    half = "AM" if at.hour < 12 else "PM"  # noqa: PLR2004 - noon
+    text = {
+        "iso_offset": (at + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S+02:00"),
+        "iso_naive": f"{at:%Y-%m-%d %H:%M:%S}",
+        "us": f"{at.month}/{at.day}/{at.year} {hour}:{at:%M:%S} {half}",
+        "eu": f"{at:%d/%m/%Y %H:%M:%S}",
+        "rfc": format_datetime(at, usegmt=True),
+        "none": "a while",
+    }.get(wording, f"{at:%Y-%m-%dT%H:%M:%SZ}")
+    body = {"Message": f"This configuration may run once per hour. The next run is allowed after {text}."}
+    if wording == "guid" and refused.blocked_by:
+        body["JobGuid"] = refused.blocked_by
+    return Answer(400, body)
+
+
+def _bend_url(url: str, how: str) -> str:
+    """Point a URL elsewhere."""
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    name, _, port = host.partition(":")
+    known = {
+        "http": f"http://{rest}",
+        "https": f"https://{rest}",
+        "host": f"{scheme}://files.example.net/{path}",
+        "ip": f"{scheme}://10.0.0.1/{path}",
+        "port": f"{scheme}://{name}:{int(port or 443) ^ 1}/{path}",
+        "userinfo": f"{scheme}://user:word@{rest}",
+    }
+    return known.get(how, how)
+
+
+def _bend_list(entries: Any, fault: Fault) -> Any:  # noqa: PLR0911 - one return a kind
+    """Change the list of call 4 as a fault says."""
+    struck = [entry for entry in entries if fault.matches(entry["key"])] if isinstance(entries, list) else []
+    match fault.kind:
+        case "empty":
+            return []
+        case "object":
+            return {"Message": "No files"}
+        case "grow" | "shrink":
+            left_out = struck if fault.file else entries[-3:]
+            return [entry for entry in entries if entry not in left_out]
+        case "many":
+            more = range(int(fault.number(1_000_000)))
+            return entries + [{**entries[0], "key": f"many/Voyage_{number}.json.gz"} for number in more]
+        case "duplicate":
+            return entries + struck
+        case "duplicate_size":
+            return entries + [{**entry, "size": entry["size"] + 1} for entry in struck]
+        case "collision":
+            return entries + [{**entry, "key": f"other/{_name(entry)}"} for entry in struck]
+        case "case_twin":
+            twins = [entry["key"].removesuffix(_name(entry)) + _name(entry).upper() for entry in struck]
+            return entries + [{**entry, "key": twin} for entry, twin in zip(struck, twins, strict=True)]
+    for entry in struck:
+        _bend_entry(entry, fault)
+    return entries
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return str(entry["key"]).rpartition("/")[2]
+
+
+def _bend_entry(entry: dict[str, Any], fault: Fault) -> None:
+    match fault.kind:
+        case "missing_field":
+            entry.pop(fault.text("size"), None)
+        case "size":
+            entry["size"] = RawJson(fault.text('"12"'))
+        case "key":
+            entry["key"] = fault.text("../{name}").replace("{name}", _name(entry))
+        case "url":
+            entry["presignedDownloadURL"] = _bend_url(entry["presignedDownloadURL"], fault.text("host"))
+
+
+async def serve(
+    settings: SimulatorSettings,
+    faults: Iterable[Fault] = (),
+    *,
+    announce: Callable[[Simulator], None],
+    clock: Clock | None = None,
+) -> None:
+    """Run a simulator until cancelled; `announce` is called once it listens."""
+    async with Simulator(settings, clock=clock, faults=faults) as simulator:
+        announce(simulator)
+        await asyncio.Event().wait()
+
+
+@contextmanager
+def running(
+    settings: SimulatorSettings | None = None,
+    *,
+    clock: Clock | None = None,
+    faults: Iterable[Fault] = (),
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[Simulator]:
+    """A simulator in a daemon thread with a loop of its own, for code that has none, and for tests.
+
+    Raises:
+        OSError: it cannot listen where the settings say.
+    """
+    ready = threading.Event()
+    failure: list[BaseException] = []
+    found: list[tuple[Simulator, asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def live() -> None:
+        simulator, over = Simulator(settings, clock=clock, faults=faults, tls=tls), asyncio.Event()
+        async with simulator:
+            found.append((simulator, asyncio.get_running_loop(), over))
+            ready.set()
+            await over.wait()
+
+    def work() -> None:
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(live())
+        except BaseException as error:  # noqa: BLE001 - the thread's boundary: raised again in the caller's
+            failure.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=work, name="viplake-simulator", daemon=True)
+    thread.start()
+    ready.wait()
+    if failure:
+        raise failure[0]
+    simulator, loop, over = found[0]
+    try:
+        yield simulator
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        if failure:
+            raise failure[0]
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed: twice the requests a second."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
