@@ -38,13 +38,16 @@ class Secret:
 
     Args:
         value: what to keep; it is registered for `redact`.
+        remember: False for the links of a list, which come by the hundred every Hour: `redact` knows them by
+            their form, and a registry of them would only grow.
     """
 
     __slots__ = ("_value",)
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, *, remember: bool = True) -> None:
         self._value = value
-        register(value)
+        if remember:
+            register(value)
 
     def reveal(self) -> str:
         """The value itself: only for the call that sends it."""
