@@ -176,7 +176,7 @@ class FakeVendor:
         calls: all calls, `verb subject`.
         requests: every download that was asked for: key and first byte.
         failed_jobs: GUIDs whose export fails.
-        concurrent: downloads that are open now; `most_concurrent`: at their peak.
+        concurrent: downloads whose body is open now; `most_concurrent`: at their peak.
     """
 
     def __init__(
@@ -319,14 +319,15 @@ class FakeVendor:
         key = unquote(parts.path.lstrip("/"))
         check = self._enter("download", f"{key} from {start}")
         self.requests.append((key, start))
+        await asyncio.sleep(0)
+        if self.clock.monotonic() >= self._good_until[parse_qs(parts.query)["n"][0]]:
+            raise LinkExpired("the link of the file has expired")
+        fault = next((fault for fault in self.faults if fault.strikes(key)), None)
+        body = self._open(key, start, etag, fault)
         self.concurrent += 1
         self.most_concurrent = max(self.most_concurrent, self.concurrent)
         try:
-            await asyncio.sleep(0)
-            if self.clock.monotonic() >= self._good_until[parse_qs(parts.query)["n"][0]]:
-                raise LinkExpired("the link of the file has expired")
-            fault = next((fault for fault in self.faults if fault.strikes(key)), None)
-            yield self._open(key, start, etag, fault)
+            yield body
             check("after")
         finally:
             self.concurrent -= 1

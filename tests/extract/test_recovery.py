@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from viplake.errors import CAUSES, CredentialsError, LakeError, NetworkError, VendorError, ViplakeError
+from viplake.extract.recovery import STEPS, OtherSize, Step, kind_of, next_step
+from viplake.extract.vendor import LinkExpired, SourceChanged
+
+LATER, RELIST, RELIST_LATER = Step.LATER, Step.RELIST, Step.RELIST_LATER
+ANEW, GIVE_UP, STOP = Step.ANEW, Step.GIVE_UP, Step.STOP
+
+
+@pytest.mark.parametrize(
+    ("error", "steps"),
+    [
+        (LinkExpired("D1"), [RELIST, RELIST_LATER, RELIST_LATER]),
+        (VendorError("D3", cause="source_denied"), [RELIST, GIVE_UP]),
+        (VendorError("D4", cause="source_missing"), [RELIST, GIVE_UP]),
+        (VendorError("U12", cause="list_changed"), [RELIST, GIVE_UP]),
+        (VendorError("D5", cause="vendor_unavailable"), [LATER, LATER, LATER, LATER]),
+        (NetworkError("D6, D19"), [LATER, LATER, LATER, LATER]),
+        (NetworkError("N2", cause="proxy"), [LATER, LATER]),
+        (SourceChanged("D9"), [ANEW, ANEW, GIVE_UP]),
+        (VendorError("D12, D22", cause="integrity"), [ANEW, ANEW, GIVE_UP]),
+        (OtherSize("D14"), [RELIST, GIVE_UP]),
+        (VendorError("U2", cause="vendor_contract"), [LATER, LATER, GIVE_UP]),
+        (VendorError("U11", cause="url_rejected"), [GIVE_UP]),
+        (VendorError("P8", cause="job_gone"), [GIVE_UP]),
+        (NetworkError("N1", cause="proxy_auth"), [GIVE_UP]),
+        (NetworkError("N3", cause="tls"), [GIVE_UP]),
+        (LakeError("W1"), [LATER, LATER, LATER]),
+        (LakeError("W3", cause="dest_denied"), [STOP]),
+        (LakeError("W4", cause="dest_kms"), [STOP]),
+        (LakeError("W5", cause="dest_missing"), [STOP]),
+        (LakeError("W16", cause="disk_full"), [STOP]),
+        (LakeError("W17", cause="dest_io"), [STOP]),
+        (CredentialsError("U3", cause="auth_rejected"), [STOP]),
+    ],
+    ids=lambda value: str(value) if isinstance(value, ViplakeError) else "",
+)
+def test_the_steps_after_each_error(error: ViplakeError, steps: list[Step]) -> None:
+    assert [next_step(error, before) for before in range(len(steps))] == steps
+
+
+def test_every_cause_has_a_row_in_every_class() -> None:
+    for word in CAUSES:
+        for type_ in (ViplakeError, VendorError, NetworkError, LakeError, CredentialsError):
+            assert kind_of(type_("x", cause=word)) in STEPS
+
+
+def test_only_what_passes_by_itself_is_tried_until_the_deadline() -> None:
+    endless = {kind for kind, steps in STEPS.items() if steps[-1] not in {GIVE_UP, STOP}}
+    assert endless == {"link_expired", "passing", "lake_passing"}
