@@ -225,6 +225,10 @@ class FakeVendor:
         """Switch a fault of downloads on."""
         self.faults.append(DownloadFault(kind, about, value, times, after))
 
+    @property
+    def requests_sent(self) -> int:
+        return len(self.calls)
+
     def count(self, verb: str) -> int:
         """How often a call was made."""
         return sum(call.split(" ")[0] == verb for call in self.calls)

@@ -7,6 +7,7 @@ The tree, by whose turn it is to act::
     ├── CredentialsError   us: a secret is missing, malformed or refused                      77
     ├── VendorError        vendor: the export failed, or an answer breaks the contract    69 or 1
     ├── NetworkError       network: no answer at all, TLS, or a proxy in between              69
+    ├── DeliveryError      vendor or network: not every promised file has landed            1 or 69
     ├── LakeError          aws (or us, for a folder): the lake cannot be read or written      73
     └── NotYet             nobody: not due, taken by another, or interrupted                  75
 
@@ -419,6 +420,13 @@ CAUSES: Mapping[str, Cause] = _table(
         "Check the schedule. To try still: viplake collect HOUR.",
     ),
     Cause(
+        "missed",
+        "us",
+        CHECKS_FAILED,
+        "No trigger was sent within the Hour: viplake did not run, or not in time.",
+        "Check the schedule. The next Hour's export usually heals the data.",
+    ),
+    Cause(
         "checks_failed",
         None,
         CHECKS_FAILED,
@@ -517,6 +525,12 @@ class NetworkError(ViplakeError):
     def __init__(self, message: str, *, cause: str | None = None, hint: str | None = None, sent: bool = True) -> None:
         super().__init__(message, cause=cause, hint=hint)
         self.sent = sent
+
+
+class DeliveryError(ViplakeError):
+    """Not every promised file has landed; those that have are kept."""
+
+    default_cause = "transfer_timeout"
 
 
 class LakeError(ViplakeError):

@@ -166,6 +166,9 @@ class Http:
         proxy: for everything that is https and not excepted.
         ca_file: PEM certificates to trust besides the system's.
 
+    Attributes:
+        requests_sent: so far, of all kinds.
+
     Raises:
         SettingsError: the certificates cannot be read.
     """
@@ -174,6 +177,7 @@ class Http:
         self._proxy = proxy
         self._tls = trust(ca_file)
         self._session: aiohttp.ClientSession | None = None
+        self.requests_sent = 0
 
     async def __aenter__(self) -> Self:
         """Open it."""
@@ -259,6 +263,7 @@ class Http:
             flight.host = target.host or ""
             proxy = self._proxy if self._proxy and self._proxy.serves(target) else None
             flight.proxied = proxy is not None
+            self.requests_sent += 1
             response = await session.request(
                 method,
                 target,

@@ -230,7 +230,7 @@ def _from_last(hour: Hour, number: int, event: Event) -> ExportJob:
     return apply(replace(before, state=type(before.state)(state)), event)
 
 
-def summary(job: ExportJob) -> dict[str, Any]:
+def summary_of(job: ExportJob) -> dict[str, Any]:
     """What a final event repeats of the job, so that it can be read alone."""
     times = {"claimed_at": job.claimed_at, "triggered_at": job.triggered_at, "replicated_at": job.replicated_at}
     return {

@@ -109,6 +109,11 @@ class Download(Protocol):
 class Vendor(Protocol):
     """The four calls and the files. Bound to one environment and company."""
 
+    @property
+    def requests_sent(self) -> int:
+        """HTTP requests so far, of all kinds."""
+        ...
+
     async def authorize(self) -> None:
         """Make sure of a token that is good for the next minutes.
 
@@ -272,6 +277,11 @@ class HttpVendor:
         """Close it."""
         await self._authorization.close()
         await self._http.__aexit__()
+
+    @property
+    def requests_sent(self) -> int:
+        """HTTP requests so far, of all kinds."""
+        return self._http.requests_sent
 
     async def authorize(self) -> None:
         """Make sure of a token that is good for the next minutes."""

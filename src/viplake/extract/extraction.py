@@ -1,0 +1,442 @@
+"""I/O. The driver: one tick takes every open Hour as far as it can go now, then claims the current one.
+
+What to do next is decided in `job`, from the ledger's events alone; here it is done, one small step at a time,
+each recorded before the next begins. So any tick may die anywhere and the next one, here or on another machine,
+goes on from what is written. `run` is ticks with sleeps in between; `collect` reopens an Hour and then is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from viplake.errors import (
+    CredentialsError,
+    LakeError,
+    NetworkError,
+    NotYet,
+    SettingsError,
+    VendorError,
+    ViplakeError,
+)
+from viplake.extract import job as rules
+from viplake.extract.job import TRANSITIONS, Claim, Close, Done, ExportJob, Kind, Land, Poll, State, TakeOver, Wait
+from viplake.extract.landing import EMPTY_LIST_PATIENCE, Landing, RunSettings
+from viplake.extract.ledger import Ledger, summary_of
+from viplake.extract.outcome import Outcome, Word, outcome_of, seconds_of
+from viplake.extract.vendor import AnswerUnreadable, TooEarly, Triggered
+from viplake.lake.proof import own_lake, stored_files
+from viplake.model import Hour
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from viplake.clock import Clock
+    from viplake.extract.transfer import Progress
+    from viplake.extract.vendor import Vendor
+    from viplake.lake.store import Store
+    from viplake.model import Promise
+
+log = structlog.get_logger(__name__)
+
+SLEEP_IN_PLACE: Final = 120.0
+"""Seconds to the next allowed trigger that a tick waits for, so that a rolling rule does not ratchet forward."""
+
+REPOST_AFTER: Final = 5.0
+"""Seconds between a lost answer and the one re-POST, where the vendor did not ask for more."""
+
+LONGEST_REPOST_WAIT: Final = 60.0
+RETRY_UNSENT: Final = timedelta(seconds=30)
+"""When to try again after a trigger that surely was never sent."""
+
+_GUID_ATTEMPTS: Final = 6
+_JITTER: Final = 2.0
+
+
+def _silent(_hour: Hour, _progress: Progress, _promise: Promise) -> None:
+    pass
+
+
+@dataclass(slots=True)
+class Extraction:
+    """Brings Hours from the vendor to the lake.
+
+    Attributes:
+        settings: of the run.
+        vendor, store, clock: the ports.
+        ledger: the Hours' events.
+        rng: for jitter.
+        tell: is told how far the files of an Hour are.
+    """
+
+    settings: RunSettings
+    vendor: Vendor
+    store: Store
+    clock: Clock
+    ledger: Ledger
+    rng: random.Random = field(default_factory=random.Random)
+    tell: Callable[[Hour, Progress, Promise], None] = _silent
+    _owned: bool = False
+
+    # -- the three ways in ---------------------------------------------------------------------------------
+
+    async def tick(self) -> Outcome:
+        """Take every open Hour of today and yesterday one step on, oldest first, then claim the current one.
+
+        Raises:
+            SettingsError: the lake is another environment's. Every other failure is an outcome.
+        """
+        return await self._tick(Hour.of(self.clock.now()))
+
+    async def run(self) -> Outcome:
+        """Tick and sleep until the Hour that is current now is delivered, failed or overdue.
+
+        Raises:
+            SettingsError: as `tick`.
+        """
+        hour = Hour.of(self.clock.now())
+        return await self._until_final(lambda: self._tick(hour))
+
+    async def collect(self, hour: Hour, job_guid: str | None = None) -> Outcome:
+        """Reopen an Hour and bring it to its end, from a GUID of the vendor where ours was lost.
+
+        Raises:
+            SettingsError: the lake is another environment's, or no GUID is known.
+        """
+        try:
+            await self._own_lake()
+            await self._reopen(hour, job_guid)
+        except ViplakeError as error:
+            if isinstance(error, SettingsError):
+                raise
+            return self._hindrance(hour, error)
+        return await self._until_final(lambda: self._attempt(hour))
+
+    async def _until_final(self, once: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Again and again with sleeps, until the Hour is final or overdue; in any case not for ever."""
+        settings = self.settings
+        patience = rules.RULE.total_seconds() + settings.replication_timeout + settings.transfer_timeout
+        give_up = self.clock.monotonic() + patience
+        while True:
+            outcome = await once()
+            if outcome.outcome != "waiting" or outcome.cause == "hour_taken" or self.clock.monotonic() > give_up:
+                return outcome
+            await self._pause(outcome)
+
+    # -- a tick --------------------------------------------------------------------------------------------
+
+    async def _tick(self, hour: Hour) -> Outcome:
+        try:
+            await self._own_lake()
+            yesterday = hour.shift(-24)
+            await self.ledger.read_days(sorted({yesterday.day, hour.day}))
+            if hour not in self.ledger.jobs:
+                await self.ledger.read(hour)  # a damaged record of this Hour must be said, not skipped
+            others = [h for h, job in sorted(self.ledger.jobs.items()) if h < hour and not job.is_final]
+            also = [await self._attempt(other) for other in others]
+            await self._abandon(hour, others)
+        except SettingsError:
+            raise
+        except ViplakeError as error:
+            return self._hindrance(hour, error)
+        return replace(await self._attempt(hour), also=tuple(also))
+
+    async def _own_lake(self) -> None:
+        if not self._owned:
+            settings = self.settings
+            await own_lake(self.store, settings.layout, environment=settings.environment.name, company=settings.company)
+            self._owned = True
+
+    async def _abandon(self, hour: Hour, others: list[Hour]) -> None:
+        """Two Hours may be open at once; an older one that has had its try just now is given up."""
+        for other in others:
+            job = self.ledger.jobs[other]
+            held = job.last is not None and not self.ledger.is_mine(job) and isinstance(self._next(job), Wait)
+            if other < hour.shift(-1) and not job.is_final and job.state is not State.OVERDUE and not held:
+                with contextlib.suppress(NotYet):  # another has gone on with it: then it is not abandoned
+                    await self._append(other, Kind.FAILED, cause="abandoned")
+
+    async def _attempt(self, hour: Hour) -> Outcome:
+        """Take one Hour as far as it can go now. Every failure but a wrong setting is an outcome."""
+        try:
+            until = await self._advance(hour)
+        except SettingsError:
+            raise
+        except ViplakeError as error:
+            return self._hindrance(hour, error)
+        return self._come_to(hour, until=until)
+
+    async def _advance(self, hour: Hour) -> datetime | None:
+        """Step after step, until the Hour is final or must wait; returns until when, where that is known."""
+        while True:
+            job = self.ledger.jobs.get(hour) or ExportJob(hour)
+            match self._next(job):
+                case Done():
+                    return None
+                case Close(cause):
+                    await self._append(hour, Kind.FAILED, cause=cause, detail=job.detail)
+                case Wait(until, held):
+                    if held or not await self._sleep_in_place(job, until):
+                        return until
+                case Claim():
+                    await self._claim(job)
+                case TakeOver():
+                    await self._post_again(hour, "whoever claimed it is gone")
+                case Poll(last):
+                    if not await self._poll(job, last=last):
+                        return None
+                case Land(last):
+                    if not await self._land(job, last=last):
+                        return None
+
+    def _next(self, job: ExportJob) -> rules.Step:
+        return rules.next_step(
+            job,
+            self.clock.now(),
+            self.settings.limits,
+            holder_is_dead=self.ledger.holder_is_dead(job),
+            is_mine=self.ledger.is_mine(job),
+        )
+
+    async def _sleep_in_place(self, job: ExportJob, until: datetime | None) -> bool:
+        """Wait here for a trigger that is soon allowed; False where it is not soon."""
+        if until is None or job.state is not State.DEFERRED:
+            return False
+        left = (until - self.clock.now()).total_seconds()
+        if left > SLEEP_IN_PLACE:
+            return False
+        await self.clock.sleep(left + self.rng.uniform(0, _JITTER))
+        await self.ledger.read(job.hour)
+        return True
+
+    # -- the trigger ---------------------------------------------------------------------------------------
+
+    async def _claim(self, job: ExportJob) -> None:
+        """Token, claim, POST: in this order, so that a claim is followed by its trigger at once."""
+        hour = job.hour
+        if job.posts == 0:
+            await self._refuse_taken_folder(hour)
+        try:
+            await self.vendor.authorize()
+        except (CredentialsError, VendorError, NetworkError) as error:
+            if job.cause != error.cause.word:
+                await self._append(hour, Kind.DEFERRED, cause=error.cause.word, detail=error.message)
+            raise
+        await self._append(hour, Kind.CLAIMED)
+        await self._post(hour)
+
+    async def _refuse_taken_folder(self, hour: Hour) -> None:
+        if await stored_files(self.store, self.settings.layout, hour):
+            folder = self.settings.layout.folder(hour)
+            raise NotYet(f"{folder} holds files that viplake did not put there", cause="hour_taken")
+
+    async def _post(self, hour: Hour) -> None:
+        """Send the trigger that was just claimed, and record what came of it."""
+        if self.clock.now() not in hour:
+            await self._append(hour, Kind.FAILED, cause="trigger_drift", detail="the Hour was over before the trigger")
+            return
+        try:
+            answer = await self.vendor.trigger()
+        except (NetworkError, CredentialsError) as error:
+            if isinstance(error, NetworkError) and error.sent:
+                await self._lost(hour, error)
+                return
+            again = self.clock.now() + RETRY_UNSENT
+            await self._append(hour, Kind.DEFERRED, cause=error.cause.word, detail=error.message, not_before=again)
+            raise
+        except VendorError as error:
+            if isinstance(error, AnswerUnreadable) or error.cause.word == "vendor_unavailable":
+                await self._lost(hour, error)
+            else:
+                await self._append(hour, Kind.FAILED, cause=error.cause.word, detail=error.message)
+            return
+        match answer:
+            case Triggered(job_guid):
+                await self._triggered(hour, job_guid)
+            case TooEarly():
+                await self._too_early(hour, answer)
+
+    async def _lost(self, hour: Hour, error: ViplakeError) -> None:
+        """The answer is lost: nobody knows whether the trigger was accepted. Ask once more, once."""
+        if self.ledger.jobs[hour].reposted:
+            await self._append(hour, Kind.FAILED, cause="trigger_ack_lost", detail=error.message)
+            return
+        wished = error.retry_after if isinstance(error, VendorError) else None
+        await self.clock.sleep(min(wished or REPOST_AFTER, LONGEST_REPOST_WAIT))
+        await self._post_again(hour, error.message)
+
+    async def _post_again(self, hour: Hour, why: str) -> None:
+        if self.clock.now() not in hour:
+            await self._append(hour, Kind.FAILED, cause="trigger_ack_lost", detail=why)
+            return
+        await self.vendor.authorize()
+        await self._append(hour, Kind.REPOSTING, detail=why)
+        await self._post(hour)
+
+    async def _too_early(self, hour: Hour, answer: TooEarly) -> None:
+        triggers = [job.triggered_at for h, job in self.ledger.jobs.items() if h < hour and job.triggered_at]
+        verdict = rules.after_too_early(
+            self.ledger.jobs[hour],
+            answer.not_before,
+            answer.job_guid,
+            now=self.clock.now(),
+            previous_trigger=max(triggers, default=None),
+        )
+        match verdict:
+            case rules.Adoption(job_guid):
+                await self._triggered(hour, job_guid)
+            case rules.Deferral(not_before, cause):
+                await self._append(hour, Kind.DEFERRED, cause=cause, not_before=not_before)
+            case Close(cause):
+                await self._append(hour, Kind.FAILED, cause=cause)
+
+    async def _triggered(self, hour: Hour, job_guid: str) -> None:
+        """Keep the GUID, whatever it takes: without it a whole export is lost."""
+        twin = next((h for h, job in self.ledger.jobs.items() if h != hour and job.job_guid == job_guid), None)
+        if twin is not None:
+            await self._append(hour, Kind.FAILED, cause="duplicate_guid", detail=f"{job_guid} is the GUID of {twin}")
+            return
+        for attempt in range(_GUID_ATTEMPTS):
+            job = self.ledger.jobs[hour]
+            lost = job.state is State.FAILED and job.cause == "trigger_ack_lost"
+            kind = Kind.REOPENED if lost else Kind.TRIGGERED
+            if (job.state, kind) not in TRANSITIONS:
+                return  # another took the Hour over while we waited for the answer, and got a GUID of its own
+            try:
+                await self.ledger.append(hour, kind, job_guid=job_guid)
+            except NotYet:
+                continue
+            except LakeError as error:
+                log.warning("job_guid_not_stored", hour=str(hour), job_guid=job_guid, detail=error.message)
+                if attempt == _GUID_ATTEMPTS - 1:
+                    hint = f"Mend the lake, then: viplake collect {hour} --job-guid {job_guid}"
+                    raise LakeError(error.message, cause=error.cause.word, hint=hint) from None
+                await self.clock.sleep(2.0**attempt)
+            else:
+                return
+
+    # -- replication and landing ---------------------------------------------------------------------------
+
+    async def _poll(self, job: ExportJob, *, last: bool) -> bool:
+        """Ask whether the export is complete; True where the Hour can go on."""
+        if job.job_guid is None:
+            raise ViplakeError(f"{job.hour} is {job.state} without a job GUID")
+        try:
+            complete = await self.vendor.is_complete(job.job_guid)
+        except (VendorError, NetworkError, CredentialsError) as error:
+            if error.cause.word in {"vendor_job_failed", "job_gone"}:
+                await self._append(job.hour, Kind.FAILED, cause=error.cause.word, detail=error.message)
+                return True
+            await self._hindered(job, error, last=last)
+            return False
+        if complete:
+            await self._append(job.hour, Kind.REPLICATED)
+        elif last:
+            await self._overdue(job, "vendor_timeout", "the export was not complete at the deadline")
+        return complete
+
+    async def _land(self, job: ExportJob, *, last: bool) -> bool:
+        """List, transfer and prove, under a lease that others respect while we live."""
+        hour = job.hour
+        if not self.ledger.is_mine(job) or job.state is State.OVERDUE:
+            job = await self._append(hour, Kind.WORKING)
+        spent = 0.0 if last or job.replicated_at is None else (self.clock.now() - job.replicated_at).total_seconds()
+        seconds = max(self.settings.transfer_timeout - spent, 0.0) or self.settings.transfer_timeout
+        landing = Landing(self.settings, self.vendor, self.store, self.ledger, self.clock, self.tell)
+        try:
+            await self._while_alive(hour, landing.land(job, seconds=seconds))
+        except NotYet:
+            raise
+        except ViplakeError as error:
+            await self._hindered(self.ledger.jobs[hour], error, last=last)
+            return False
+        return True
+
+    async def _while_alive(self, hour: Hour, work: Awaitable[ExportJob]) -> None:
+        """Do the work and show signs of life meanwhile; stop it when another has taken the Hour over."""
+        working, beating = asyncio.ensure_future(work), asyncio.ensure_future(self._heartbeat(hour))
+        try:
+            await asyncio.wait((working, beating), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                await beating  # it only ends before the work when the Hour is no longer ours
+            await working
+        finally:
+            for task in (working, beating):
+                task.cancel()
+            await asyncio.gather(working, beating, return_exceptions=True)
+
+    async def _heartbeat(self, hour: Hour) -> None:
+        while not self.ledger.jobs[hour].is_final:
+            await self.clock.sleep(rules.HEARTBEAT)
+            try:
+                await self.ledger.append(hour, Kind.WORKING)
+            except rules.IllegalTransition:
+                return  # delivered while we slept
+            except LakeError as error:
+                log.warning("heartbeat_not_stored", hour=str(hour), detail=error.message)
+
+    async def _hindered(self, job: ExportJob, error: ViplakeError, *, last: bool) -> None:
+        """Wait out what may pass; write down what will not, or what the deadline no longer allows."""
+        hour = job.hour
+        since = None if job.replicated_at is None else self.clock.now() - job.replicated_at
+        empty = error.cause.word == "url_list_empty" and since is not None and since < EMPTY_LIST_PATIENCE
+        if (error.transient or empty) and not last and job.state is not State.OVERDUE:
+            log.warning("hindered", hour=str(hour), cause=error.cause.word, detail=error.message)
+            return
+        await self._overdue(job, error.cause.word, error.message)
+
+    async def _overdue(self, job: ExportJob, cause: str, detail: str) -> None:
+        if job.state is not State.OVERDUE or job.cause != cause:
+            await self._append(job.hour, Kind.OVERDUE, cause=cause, detail=detail)
+
+    # -- collect -------------------------------------------------------------------------------------------
+
+    async def _reopen(self, hour: Hour, job_guid: str | None) -> None:
+        job = await self.ledger.read(hour)
+        guid = job_guid or job.job_guid
+        if job.state is State.DELIVERED:
+            return
+        if guid is None:
+            raise SettingsError(
+                f"no job GUID is known for {hour}",
+                hint=f"Ask Veson for it, then: viplake collect {hour} --job-guid GUID",
+            )
+        if hour > Hour.of(self.clock.now()):
+            raise SettingsError(f"{hour} lies in the future")
+        if job.number == 0:
+            await self._refuse_taken_folder(hour)
+        await self._append(hour, Kind.REOPENED, job_guid=guid)
+
+    # -- what came of it -----------------------------------------------------------------------------------
+
+    async def _append(self, hour: Hour, kind: Kind, **data: Any) -> ExportJob:
+        if kind is Kind.FAILED:
+            job = self.ledger.jobs.get(hour) or ExportJob(hour)
+            data = summary_of(job) | {"seconds": seconds_of(job, self.clock.now())} | data
+        return await self.ledger.append(hour, kind, **data)
+
+    async def _pause(self, outcome: Outcome) -> None:
+        """Sleep until the next poll, or until something is due."""
+        poll = self.settings.poll_seconds
+        left = poll if outcome.until is None else (outcome.until - self.clock.now()).total_seconds()
+        await self.clock.sleep(min(max(left, 0.0), poll) + self.rng.uniform(0, min(_JITTER, poll / 10)))
+
+    def _hindrance(self, hour: Hour, error: ViplakeError) -> Outcome:
+        """What a failure that no event records comes to: an export that runs outlasts a store that blinks."""
+        state = (self.ledger.jobs.get(hour) or ExportJob(hour)).state
+        passes = error.transient and state in {State.TRIGGERED, State.REPLICATED, State.PROMISED}
+        word: Word = "waiting" if passes or isinstance(error, NotYet) else "failed"
+        if word == "failed":
+            log.warning("hindered", hour=str(hour), cause=error.cause.word, detail=error.message)
+        return self._come_to(hour, (word, error.cause.word), detail=error.message, hint=error.hint)
+
+    def _come_to(self, hour: Hour, verdict: tuple[Word, str | None] | None = None, **more: Any) -> Outcome:
+        job = self.ledger.jobs.get(hour) or ExportJob(hour)
+        return outcome_of(job, self.settings.environment, self.settings.layout, self.clock.now(), verdict, **more)

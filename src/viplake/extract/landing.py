@@ -1,0 +1,271 @@
+"""I/O. The second half of an Hour: list, promise, transfer, prove.
+
+The order of writes is the guarantee: the Promise before the first file, the Receipt only when a listing of the
+folder shows every promised file with the size and the mark that it was stored with. A crash anywhere in between
+leaves an Hour without a Receipt, whose next tick keeps what has landed and fetches the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from viplake.errors import DeliveryError, VendorError, ViplakeError
+from viplake.extract.job import Kind, Limits
+from viplake.extract.ledger import summary_of
+from viplake.extract.outcome import seconds_of
+from viplake.extract.transfer import Progress, TransferSettings, land
+from viplake.lake import layout as records
+from viplake.lake.proof import md5_of_many, read_promise, read_receipt, stored_files, write_receipt
+from viplake.lake.reconcile import judge
+from viplake.model import Promise, ProvenFile, Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from viplake.clock import Clock
+    from viplake.extract.job import ExportJob
+    from viplake.extract.ledger import Ledger
+    from viplake.extract.vendor import ListedFile, Vendor
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import Store
+    from viplake.model import Environment, Hour
+
+log = structlog.get_logger(__name__)
+
+SETTLE_SECONDS: Final = 60.0
+"""How long after `Complete` the vendor's list may still grow: what a working client of this API waited."""
+
+EMPTY_LIST_PATIENCE: Final = timedelta(minutes=10)
+"""How long a complete export may list no file before it counts as a failure."""
+
+_MOST_LISTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What the run is told.
+
+    Attributes:
+        environment, company, layout: whose Hours, and where they go.
+        poll_seconds: between two polls.
+        replication_timeout: seconds from the trigger to `Complete`.
+        transfer_timeout: seconds from `Complete` to the Receipt.
+        out_of_scope: tables that the vendor never delivers, by agreement.
+        transfer: of the files.
+    """
+
+    environment: Environment
+    company: str
+    layout: Layout
+    poll_seconds: float = 60.0
+    replication_timeout: float = 3000.0
+    transfer_timeout: float = 1800.0
+    out_of_scope: frozenset[str] = frozenset()
+    transfer: TransferSettings = field(default_factory=TransferSettings)
+
+    @property
+    def limits(self) -> Limits:
+        """The deadlines."""
+        return Limits(timedelta(seconds=self.replication_timeout), timedelta(seconds=self.transfer_timeout))
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Lands the files of complete ExportJobs.
+
+    Attributes:
+        settings: of the run.
+        vendor, store, ledger, clock: the ports.
+        tell: is told how far the files of an Hour are: landed of promised.
+    """
+
+    settings: RunSettings
+    vendor: Vendor
+    store: Store
+    ledger: Ledger
+    clock: Clock
+    tell: Callable[[Hour, Progress, Promise], None]
+
+    async def land(self, job: ExportJob, *, seconds: float) -> ExportJob:
+        """Take the Hour from `Complete` to its Receipt; returns the delivered job.
+
+        Args:
+            job: REPLICATED, PROMISED or OVERDUE, ours to work on.
+            seconds: how long the transfer may take.
+
+        Raises:
+            VendorError: `url_list_empty` and what else is wrong with the list.
+            DeliveryError: some files did not land; the others are kept.
+            LakeError, NetworkError, CredentialsError: as they say.
+        """
+        hour, guid = job.hour, _guid(job)
+        deadline = self.clock.monotonic() + seconds
+        receipt = await read_receipt(self.store, self.settings.layout, hour)
+        if receipt is None or receipt.job_guid != guid:
+            receipt = await self._transfer(job, guid, deadline)
+        return await self._deliver(hour, receipt)
+
+    async def _transfer(self, job: ExportJob, guid: str, deadline: float) -> Receipt:
+        hour = job.hour
+        listed = await self.vendor.list_files(guid)
+        swept = await self.store.sweep(self.settings.layout.folder(hour))
+        if swept:
+            log.info("swept", hour=str(hour), files=swept)
+        promise = await self._promise(job, listed)
+        proven = await self._kept(job, promise)
+        for _ in range(_MOST_LISTS):
+            proven |= await self._fetch(hour, guid, promise, proven, listed, deadline)
+            await self._settle(job, deadline)
+            listed = await self.vendor.list_files(guid)
+            grown = await self._promise(self.ledger.jobs[hour], listed)
+            if grown == promise:
+                return await self._prove(hour, guid, promise, proven)
+            promise = grown
+        raise VendorError("the vendor's list keeps growing", cause="list_changed")
+
+    async def _promise(self, job: ExportJob, listed: Sequence[ListedFile]) -> Promise:
+        """Store what the vendor promises, before anything of it is fetched.
+
+        The first list of an ExportJob stands: files may join it, none leaves it.
+        """
+        hour = job.hour
+        standing = None
+        if job.promised_guid == job.job_guid:
+            standing = await read_promise(self.store, self.settings.layout, hour)
+        before = standing.files if standing else ()
+        known = {file.key for file in before}
+        promise = Promise((*before, *(file.promised() for file in listed if file.key not in known)))
+        if standing != promise:
+            records.check_names(promise.files)
+            await self.store.put(self.settings.layout.promise(hour), records.promise_bytes(promise))
+            await self.ledger.append(hour, Kind.PROMISED, files=len(promise.files), bytes=promise.size)
+        return promise
+
+    async def _kept(self, job: ExportJob, promise: Promise) -> dict[str, ProvenFile]:
+        """What an earlier attempt at this very ExportJob has landed, by name: read once more to prove it.
+
+        A final key only ever shows a file that arrived whole and was checked in flight, so the right size under the
+        same Promise is the same file. Another ExportJob's files are fetched anew.
+        """
+        if job.promised_guid != job.job_guid:
+            return {}
+        layout, hour = self.settings.layout, job.hour
+        stored = await stored_files(self.store, layout, hour)
+        there = {f.name: f for f in promise.files if f.name in stored and stored[f.name].size == f.size}
+        md5s = await md5_of_many(self.store, layout, hour, there)
+        if there:
+            log.info("kept", hour=str(hour), files=len(there))
+        return {
+            name: ProvenFile(name, file.key, file.size, md5s[name], stored[name].etag)
+            for name, file in there.items()
+            if md5s[name]
+        }
+
+    async def _fetch(
+        self,
+        hour: Hour,
+        guid: str,
+        promise: Promise,
+        proven: Mapping[str, ProvenFile],
+        listed: Sequence[ListedFile],
+        deadline: float,
+    ) -> dict[str, ProvenFile]:
+        """Fetch what is not proven yet."""
+        wanted = [file for file in promise.files if file.name not in proven]
+        if not wanted:
+            return {}
+        had = Progress(len(proven), sum(file.size for file in proven.values()))
+
+        async def relist() -> Sequence[ListedFile]:
+            return await self.vendor.list_files(guid)
+
+        def tell(progress: Progress) -> None:
+            self.tell(hour, Progress(had.files + progress.files, had.bytes + progress.bytes), promise)
+
+        landed = await land(
+            wanted,
+            listed=listed,
+            relist=relist,
+            vendor=self.vendor,
+            store=self.store,
+            folder=self.settings.layout.folder(hour),
+            clock=self.clock,
+            deadline=deadline,
+            settings=self.settings.transfer,
+            tell=tell,
+        )
+        if landed.failed:
+            raise _files_missing(landed.failed, of=len(promise.files))
+        return {file.name: file for file in landed.proven}
+
+    async def _settle(self, job: ExportJob, deadline: float) -> None:
+        """Wait until the vendor's list has had its time to grow; no longer than one poll would wait."""
+        if job.replicated_at is None:
+            return
+        settled = job.replicated_at + timedelta(seconds=min(SETTLE_SECONDS, self.settings.poll_seconds))
+        left = min((settled - self.clock.now()).total_seconds(), deadline - self.clock.monotonic())
+        await self.clock.sleep(left)
+
+    async def _prove(self, hour: Hour, guid: str, promise: Promise, proven: Mapping[str, ProvenFile]) -> Receipt:
+        """Look at what is stored, and write the Receipt if it is what was promised."""
+        receipt = Receipt(
+            environment=self.settings.environment.name,
+            company=self.settings.company,
+            hour=hour,
+            job_guid=guid,
+            files=tuple(proven[name] for name in sorted(promise.names)),
+            delivered_at=self.clock.now(),
+            late=self.ledger.jobs[hour].late,
+        )
+        stored = await stored_files(self.store, self.settings.layout, hour)
+        verdict = judge(promise, stored, receipt, {})
+        if not verdict.proven:
+            finding = verdict.findings[0]
+            raise DeliveryError(
+                f"what is stored for {hour} is not what was sent: {finding.file} {finding.kind}, {finding.detail}",
+                cause="integrity",
+            )
+        return await write_receipt(self.store, self.settings.layout, receipt)
+
+    async def _deliver(self, hour: Hour, receipt: Receipt) -> ExportJob:
+        """The last event, with the figures of the run."""
+        job = self.ledger.jobs[hour]
+        return await self.ledger.append(
+            hour,
+            Kind.DELIVERED,
+            files=len(receipt.files),
+            bytes=receipt.size,
+            missing_tables=await self._missing_tables(receipt),
+            seconds=seconds_of(job, self.clock.now()),
+            requests=self.vendor.requests_sent,
+            **summary_of(job),
+        )
+
+    async def _missing_tables(self, receipt: Receipt) -> list[str] | None:
+        """Tables that the schema has but of which no file came; None where there is no schema to tell."""
+        names = [file.name for file in receipt.files]
+        if records.SCHEMA_NAME not in names:
+            return None
+        schema = await self.store.get(self.settings.layout.file(receipt.hour, records.SCHEMA_NAME))
+        tables = None if schema is None else records.schema_tables(schema)
+        if tables is None:
+            return None
+        return list(records.missing_tables(names, tables, self.settings.out_of_scope))
+
+
+def _guid(job: ExportJob) -> str:
+    if job.job_guid is None:
+        raise ViplakeError(f"{job.hour} is {job.state} without a job GUID")
+    return job.job_guid
+
+
+def _files_missing(failed: Mapping[str, ViplakeError], *, of: int) -> DeliveryError:
+    """One error for all files that did not land: its cause is the most telling one among them."""
+    name, worst = min(failed.items(), key=lambda item: (item[1].transient, item[0]))
+    return DeliveryError(
+        f"{len(failed)} of {of} files did not land, the first {name}: {worst.message}", cause=worst.cause.word
+    )

@@ -1,0 +1,150 @@
+"""PURE. What an Hour came to, as commands print it and exit with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from viplake.errors import CAUSES, OK, WAITING
+from viplake.extract.job import State
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from viplake.extract.job import ExportJob
+    from viplake.lake.layout import Layout
+    from viplake.model import Environment, Hour
+
+SCHEMA_VERSION: Final = 1
+"""Of the JSON that the commands print."""
+
+Word = Literal["delivered", "failed", "waiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an Hour came to, for now.
+
+    Attributes:
+        environment: `Prod` or `Test`.
+        hour: which.
+        outcome: `delivered`, `failed` or `waiting`.
+        cause: a word of `errors.CAUSES`; None when delivered.
+        detail: one line more, where there is one.
+        hint: the next step, where it is more exact than the cause's.
+        job_guid: the vendor's, once known.
+        folder: the Hour's, below the lake's URL.
+        files, bytes: what was delivered.
+        missing_tables: expected, but without a file; None where unknown.
+        late: delivered after it had been overdue.
+        seconds: of init, replication and transfer; None where unknown.
+        until: when it is worth asking again, UTC.
+        also: the other Hours that were open.
+    """
+
+    environment: str
+    hour: Hour
+    outcome: Word
+    cause: str | None
+    detail: str | None = None
+    hint: str | None = None
+    job_guid: str | None = None
+    folder: str = ""
+    files: int = 0
+    bytes: int = 0
+    missing_tables: tuple[str, ...] | None = None
+    late: bool = False
+    seconds: dict[str, float | None] = field(default_factory=dict)
+    until: datetime | None = None
+    also: tuple[Outcome, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """What the process ends with."""
+        if self.outcome == "failed" and self.cause is not None:
+            return CAUSES[self.cause].exit_code
+        return OK if self.outcome == "delivered" else WAITING
+
+    @property
+    def owner(self) -> str | None:
+        """Whose turn it is."""
+        return CAUSES[self.cause].owner if self.cause else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `run`, `tick` and `collect` print it."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "environment": self.environment,
+            "hour": str(self.hour),
+            "outcome": self.outcome,
+            "cause": self.cause,
+            "owner": self.owner,
+            "detail": self.detail,
+            "job_guid": self.job_guid,
+            "folder": self.folder,
+            "files": self.files,
+            "bytes": self.bytes,
+            "missing_tables": None if self.missing_tables is None else list(self.missing_tables),
+            "late": self.late,
+            "seconds": self.seconds,
+            "also": [other.to_json() for other in self.also],
+        }
+
+
+def verdict_on(job: ExportJob) -> tuple[Word, str | None]:
+    """The outcome and cause that a state comes to."""
+    match job.state:
+        case State.DELIVERED:
+            return "delivered", None
+        case State.FAILED | State.OVERDUE:
+            return "failed", job.cause or "unexpected"
+        case State.IDLE:
+            return "failed", "missed"
+        case _:
+            return "waiting", "waiting"
+
+
+def outcome_of(
+    job: ExportJob,
+    environment: Environment,
+    layout: Layout,
+    now: datetime,
+    verdict: tuple[Word, str | None] | None = None,
+    *,
+    detail: str | None = None,
+    hint: str | None = None,
+    until: datetime | None = None,
+) -> Outcome:
+    """What a job came to; the `verdict` (outcome and cause) is given where more than its state decides it.
+
+    Seconds of a phase that still goes on count up to `now`.
+    """
+    word, cause = verdict or verdict_on(job)
+    end = job.last.data if job.last is not None and job.is_final else {}
+    missing = end.get("missing_tables")
+    return Outcome(
+        environment=environment.name,
+        hour=job.hour,
+        outcome=word,
+        cause=cause,
+        detail=detail or job.detail,
+        hint=hint,
+        job_guid=job.job_guid,
+        folder=layout.folder(job.hour),
+        files=int(end.get("files", 0)),
+        bytes=int(end.get("bytes", 0)),
+        missing_tables=None if missing is None else tuple(missing),
+        late=job.late,
+        seconds=end.get("seconds") or seconds_of(job, job.ended_at or now),
+        until=until,
+    )
+
+
+def seconds_of(job: ExportJob, now: datetime) -> dict[str, float | None]:
+    """Seconds of init (claim to GUID), replication (to `Complete`) and transfer (to `now`); None where unknown."""
+    moments = (job.claimed_at, job.triggered_at, job.replicated_at, now)
+    spans = zip(("init", "replication", "transfer"), moments, moments[1:], strict=False)
+    return {
+        phase: None if begin is None or end is None else round(max((end - begin).total_seconds(), 0.0), 3)
+        for phase, begin, end in spans
+    }

@@ -1,0 +1,53 @@
+"""I/O. What each of the last Hours came to, read from the lake alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from viplake.extract.job import ExportJob
+from viplake.extract.outcome import Outcome, outcome_of, verdict_on
+from viplake.lake.layout import is_delivered_file
+
+if TYPE_CHECKING:
+    from viplake.clock import Clock
+    from viplake.extract.ledger import Ledger
+    from viplake.extract.outcome import Word
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import Store
+    from viplake.model import Environment, Hour
+
+
+async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last: Hour, hours: int) -> list[Outcome]:
+    """The last `hours` Hours up to `last`, newest first. Nothing is asked of the vendor.
+
+    An Hour that nobody claimed is `missed` once it is over, or `hour_taken` where its folder holds files all the same:
+    another program put them there.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    first = last.shift(1 - hours)
+    jobs = await ledger.read_days(sorted({hour.day for hour in first.to(last)}))
+    unclaimed = {hour for hour in first.to(last) if hour not in jobs}
+    taken = await _with_files(ledger.store, ledger.layout, unclaimed)
+    found = []
+    for hour in first.to(last):
+        job = jobs.get(hour) or ExportJob(hour)
+        verdict: tuple[Word, str | None] = verdict_on(job)
+        if hour in unclaimed:
+            over = clock.now() >= hour.end
+            verdict = ("failed", "missed") if over else ("waiting", "waiting")
+            if hour in taken:
+                verdict = ("waiting", "hour_taken")
+        found.append(outcome_of(job, environment, ledger.layout, clock.now(), verdict))
+    return found[::-1]
+
+
+async def _with_files(store: Store, layout: Layout, hours: set[Hour]) -> set[Hour]:
+    found = set()
+    for day in sorted({hour.day for hour in hours}):
+        for file in await store.files(layout.day(day)):
+            parsed = layout.parse_file(file.key)
+            if parsed and parsed[0] in hours and is_delivered_file(parsed[1]):
+                found.add(parsed[0])
+    return found
