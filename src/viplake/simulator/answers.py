@@ -25,7 +25,11 @@ PAGE = "<!DOCTYPE html><html><head><title>Please wait</title></head><body>Servic
 METADATA_URL = "http://169.254.169.254/latest/"
 # A refusal whose text tries to write on the reader's terminal and into his log.
 CONTROL = "broken\r\nINFO all is well\x1b[2J\x1b[31m"
+# Seconds of silence: longer than anyone's patience.
+_FOR_EVER = 3600
 _BLANKS = 1024 * 1024
+# Entries of an enormous list that are sent at once.
+_AT_ONCE = 1000
 PAGE = "<!DOCTYPE html><html><head><title>Wait</title></head><body><h1>Service page</h1></body></html>"
 _LOOK = 0.02
 
@@ -101,10 +105,8 @@ async def _slow_headers(request: web.Request, pause: float, stopping: asyncio.Ev
     return drop(request)
 
 
-async def instead(  # noqa: PLR0911 - one return a kind
-    request: web.Request, fault: Fault, stopping: asyncio.Event
-) -> web.StreamResponse | None:
-    """Play a fault that any call can have, instead of doing anything; None where it is none of these."""
+def _plain(fault: Fault) -> web.Response | None:  # noqa: PLR0911 - one return a kind
+    """The faults that are one small answer."""
     match fault.kind:
         case "status":
             return web.json_response({"Message": "An error has occurred."}, status=int(fault.number(503)))
@@ -112,30 +114,35 @@ async def instead(  # noqa: PLR0911 - one return a kind
             return web.Response(status=429, headers={"Retry-After": fault.text("7")})
         case "unauthorized":
             return web.Response(status=401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
-        case "forbidden":
-            return web.json_response({"Message": "Forbidden"}, status=403)
-        case "not_found":
-            return web.json_response({"Message": "Not found"}, status=404)
+        case "forbidden" | "not_found" as word:
+            return web.json_response({"Message": word}, status=403 if word == "forbidden" else 404)
+        case "control_characters":
+            return web.json_response({"Message": CONTROL}, status=400)
         case "redirect":
             return web.Response(status=302, headers={"Location": fault.text(METADATA_URL)})
         case "html":
             return web.Response(text=PAGE, content_type="text/html")
+    return None
+
+
+async def instead(request: web.Request, fault: Fault, stopping: asyncio.Event) -> web.StreamResponse | None:
+    """Play a fault that any call can have, instead of doing anything; None where it is none of these."""
+    match fault.kind:
         case "reset":
             return drop(request)
         case "hang":
-            return await silence(request, fault.number(3600), stopping)
-        case _:
-            return await _odd_headers(request, fault, stopping)
+            return await silence(request, fault.number(_FOR_EVER), stopping)
+        case "slow_headers":
+            return await _slow_headers(request, fault.number(1), stopping)
+        case "huge_header":
+            return await _huge_header(request, int(fault.number(1_000_000)), stopping)
+    return _plain(fault)
 
 
-async def _odd_headers(request: web.Request, fault: Fault, stopping: asyncio.Event) -> web.Response | None:
-    if fault.kind == "slow_headers":
-        return await _slow_headers(request, fault.number(1), stopping)
-    if fault.kind == "huge_header":
-        await _write_raw(request, b"HTTP/1.1 200 OK\r\nX-Huge: " + b"x" * int(fault.number(1_000_000)) + b"\r\n")
-        await _write_raw(request, b"Content-Length: 2\r\nContent-Type: application/json\r\n\r\n[]")
-        return await silence(request, 3600, stopping)
-    return None
+async def _huge_header(request: web.Request, size: int, stopping: asyncio.Event) -> web.Response:
+    await _write_raw(request, b"HTTP/1.1 200 OK\r\nX-Huge: " + b"x" * size + b"\r\n")
+    await _write_raw(request, b"Content-Length: 2\r\nContent-Type: application/json\r\n\r\n[]")
+    return await silence(request, _FOR_EVER, stopping)
 
 
 def _first_object(body: Any) -> dict[str, Any] | None:
@@ -152,8 +159,6 @@ def _spoil_body(answer: Answer, fault: Fault) -> None:
         case "accepted_status":
             answer.status = int(fault.number(500))
             answer.body = {"Message": "An error has occurred."}
-        case "control_characters":
-            answer.status, answer.body = 400, {"Message": CONTROL}
         case "deep_json":
             depth = int(fault.number(100_000))
             answer.body = RawJson("[" * depth + "]" * depth)
@@ -220,13 +225,15 @@ async def send(
     if "answer_lost" in kinds:
         return drop(request)
     if "answer_late" in kinds:
-        return await silence(request, kinds["answer_late"].number(3600), stopping)
+        return await silence(request, kinds["answer_late"].number(_FOR_EVER), stopping)
     for fault in faults:
         _spoil_body(answer, fault)
     data = dumps(answer.body).encode()
     sent = {**headers, "Content-Type": "application/json; charset=utf-8", **answer.headers}
     for fault in faults:
         data = _spoil_bytes(data, fault, sent)
+    if "many" in kinds and answer.body:
+        return await _many(request, sent, answer.body, int(kinds["many"].number(1_000_000)))
     if "endless" in kinds:
         return await _endless(request, answer.status, sent)
     if "cut_body" in kinds:
@@ -241,6 +248,19 @@ async def _endless(request: web.Request, status: int, headers: Mapping[str, str]
     entries = b', {"key": "a/b/Name.json.gz", "size": 1}' * 1000
     while True:  # ends with the ConnectionError of a client that has had enough
         await response.write(entries)
+
+
+async def _many(
+    request: web.Request, headers: Mapping[str, str], entries: list[dict[str, Any]], count: int
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    await response.write(dumps(entries)[:-1].encode())
+    for first in range(0, count, _AT_ONCE):
+        keys = (f"many/Voyage_{number}.json.gz" for number in range(first, min(first + _AT_ONCE, count)))
+        await response.write("".join(f", {dumps({**entries[0], 'key': key})}" for key in keys).encode())
+    await response.write(b"]")
+    return response
 
 
 async def _cut(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -36,6 +37,7 @@ class Kind:
         does: what the vendor does then.
         value: what `value` means, and what it is when not given.
         ids: the faults of the project's catalogue that it plays (see the tests of the same names).
+        takes: what kind of value: a number, a place in a body (a count, negative from the end, or `mid`), text.
     """
 
     calls: tuple[Call, ...]
@@ -43,6 +45,7 @@ class Kind:
     does: str
     value: str = ""
     ids: str = ""
+    takes: Literal["number", "place", "text"] = "text"
 
 
 _TOKEN: tuple[Call, ...] = ("token",)
@@ -54,36 +57,36 @@ _BEARER: tuple[Call, ...] = ("trigger", "status", "files")
 
 _KINDS: tuple[Kind, ...] = (
     # -- any call: before anything is done ------------------------------------------------------------
-    Kind(CALLS, "status", "answers with this HTTP status, and does nothing", "status (503)", "T4 G9 G10 P5 D5"),
+    Kind(CALLS, "status", "answers with this HTTP status, and does nothing", "status (503)", "T4 G9 G10 P5 D5", takes="number"),
     Kind(CALLS, "retry_after", "answers 429 with Retry-After", "seconds (7)", "T3 G14 P10"),
     Kind(CALLS, "forbidden", "answers 403", "", "T2 G8 U3 D3"),
     Kind(CALLS, "not_found", "answers 404", "", "G9 P8 D4"),
     Kind(CALLS, "redirect", "answers 302", "location (http://169.254.169.254/latest/)", "T9 D18 A10"),
     Kind(CALLS, "reset", "drops the connection before it does anything", "", "D19 N7 P5"),
-    Kind(CALLS, "hang", "does nothing and never answers", "seconds of the wall until it drops (3600)", "P5 D10"),
+    Kind(CALLS, "hang", "does nothing and never answers", "seconds of the wall until it drops (3600)", "P5 D10", takes="number"),
     Kind(CALLS, "html", "answers 200 with an HTML page", "", "T5 P7 D15 N6"),
-    Kind(CALLS, "slow_headers", "sends a header byte a second, for ever", "seconds between bytes (1)", "A12"),
-    Kind(CALLS, "huge_header", "answers 200 with an enormous header", "bytes (1000000)", "A7"),
+    Kind(CALLS, "slow_headers", "sends a header byte a second, for ever", "seconds between bytes (1)", "A12", takes="number"),
+    Kind(CALLS, "huge_header", "answers 200 with an enormous header", "bytes (1000000)", "A7", takes="number"),
     Kind(_BEARER, "unauthorized", "answers 401", "", "T2 T8 G8 P11"),
     # -- the four calls: the answer is spoiled --------------------------------------------------------
     Kind(JSON_CALLS, "answer_lost", "does what was asked, then drops the connection", "", "G6"),
-    Kind(JSON_CALLS, "answer_late", "does what was asked, then never answers", "seconds (3600)", "G6"),
-    Kind(JSON_CALLS, "accepted_status", "does what was asked, but answers this HTTP status", "status (500)", "G10"),
+    Kind(JSON_CALLS, "answer_late", "does what was asked, then never answers", "seconds (3600)", "G6", takes="number"),
+    Kind(JSON_CALLS, "accepted_status", "does what was asked, but answers this HTTP status", "status (500)", "G10", takes="number"),
     Kind(JSON_CALLS, "json", "answers 200 with this JSON instead", "JSON text ([])", "T6 G11 P7 U2"),
     Kind(JSON_CALLS, "empty_body", "answers 200 without a body", "", "T5 P7 U4"),
-    Kind(JSON_CALLS, "cut_json", "sends only the first part of its JSON, as if it were whole", "bytes (half)", "U4"),
-    Kind(JSON_CALLS, "cut_body", "announces the whole answer, drops the connection in it", "bytes (half)", "U4 G6"),
+    Kind(JSON_CALLS, "cut_json", "sends only the first part of its JSON, as if it were whole", "bytes (half)", "U4", takes="place"),
+    Kind(JSON_CALLS, "cut_body", "announces the whole answer, drops the connection in it", "bytes (half)", "U4 G6", takes="place"),
     Kind(JSON_CALLS, "endless", "sends a JSON answer that never ends", "", "U13"),
-    Kind(JSON_CALLS, "deep_json", "answers lists within lists", "depth (100000)", "A1"),
-    Kind(JSON_CALLS, "big_int", "adds a member with an endless number", "digits (5000)", "A2"),
+    Kind(JSON_CALLS, "deep_json", "answers lists within lists", "depth (100000)", "A1", takes="number"),
+    Kind(JSON_CALLS, "big_int", "adds a member with an endless number", "digits (5000)", "A2", takes="number"),
     Kind(JSON_CALLS, "duplicate_members", "repeats the first member of its object with another value", "", "A4"),
     Kind(JSON_CALLS, "nan", "adds a member that is NaN", "", "A5"),
     Kind(JSON_CALLS, "utf16", "sends its JSON as UTF-16 with a byte order mark", "", "A11"),
     Kind(JSON_CALLS, "bom", "sends its JSON with a UTF-8 byte order mark", "", "A11"),
-    Kind(JSON_CALLS, "gzip_bomb", "sends blanks before its JSON, pressed by gzip", "blanks (300000000)", "A13"),
+    Kind(JSON_CALLS, "gzip_bomb", "sends blanks before its JSON, pressed by gzip", "blanks (300000000)", "A13", takes="number"),
     Kind(JSON_CALLS, "text_plain", "says that its JSON is text/plain", "", ""),
     Kind(JSON_CALLS, "extra_members", "adds members that nobody knows", "", "U5"),
-    Kind(JSON_CALLS, "control_characters", "answers 400 with CR, LF and ANSI codes in its Message", "", "A9"),
+    Kind(JSON_CALLS, "control_characters", "does nothing, answers 400 with CR, LF and ANSI codes in its Message", "", "A9"),
     # -- token ----------------------------------------------------------------------------------------
     Kind(_TOKEN, "invalid_client", "refuses the client", "", "T1 S6"),
     Kind(_TOKEN, "invalid_scope", "refuses the scope", "", "T1"),
@@ -114,10 +117,10 @@ _KINDS: tuple[Kind, ...] = (
     Kind(_FILES, "url", "changes the URL of matching entries", "http, https, host, ip, port, userinfo or a URL (host)", "U11"),
     Kind(_FILES, "grow", "leaves matching files (else the last 3) out, until `times` is used up", "", "U12"),
     Kind(_FILES, "shrink", "leaves matching files (else the last 3) out; with `after=1` it takes them back", "", "U12 U16"),
-    Kind(_FILES, "many", "lists so many more entries", "entries (1000000)", "U13"),
+    Kind(_FILES, "many", "lists so many more entries", "entries (1000000)", "U13", takes="number"),
     Kind(_FILES, "stale_urls", "gives URLs of matching files that have expired already", "", "U14"),
-    Kind(_FILES, "future_urls", "gives URLs of matching files that become valid later", "seconds (30)", "U15"),
-    Kind(_FILES, "echo_token", "answers with an error that repeats the request's URL, apiToken and all", "status (500)", "U17"),
+    Kind(_FILES, "future_urls", "gives URLs of matching files that become valid later", "seconds (30)", "U15", takes="number"),
+    Kind(_FILES, "echo_token", "answers with an error that repeats the request's URL, apiToken and all", "status (500)", "U17", takes="number"),
     # -- download -------------------------------------------------------------------------------------
     Kind(_DOWNLOAD, "expired", "answers 403 AccessDenied `Request has expired`", "", "D1"),
     Kind(_DOWNLOAD, "expired_token", "answers 400 ExpiredToken", "", "D2"),
@@ -125,21 +128,21 @@ _KINDS: tuple[Kind, ...] = (
     Kind(_DOWNLOAD, "denied", "answers 403 AccessDenied", "", "D3"),
     Kind(_DOWNLOAD, "missing", "answers 404 NoSuchKey", "", "D4"),
     Kind(_DOWNLOAD, "slow_down", "answers 503 SlowDown", "", "D5"),
-    Kind(_DOWNLOAD, "cut", "drops the connection after so many bytes of the body", "bytes, negative from the end, or mid (mid)", "D6"),
+    Kind(_DOWNLOAD, "cut", "drops the connection after so many bytes of the body", "bytes, negative from the end, or mid (mid)", "D6", takes="place"),
     Kind(_DOWNLOAD, "ignore_range", "answers 200 with the whole file to a Range", "", "D7"),
     Kind(_DOWNLOAD, "range_error", "answers 416 to a Range", "", "D8"),
     Kind(_DOWNLOAD, "bad_range", "answers 206 with a Content-Range other than asked", "", "D6"),
     Kind(_DOWNLOAD, "etag_change", "has another ETag than before (so If-Match fails)", "ETag (of zeros)", "D9"),
-    Kind(_DOWNLOAD, "stall", "stops after so many bytes and stays silent", "bytes (mid)", "D10"),
-    Kind(_DOWNLOAD, "slow", "sends so few bytes a second", "bytes a second (1)", "D11"),
-    Kind(_DOWNLOAD, "short", "ends cleanly after so many bytes, and says that this is all", "bytes (-1)", "D12"),
-    Kind(_DOWNLOAD, "long", "sends so many bytes more", "bytes (1)", "D13"),
+    Kind(_DOWNLOAD, "stall", "stops after so many bytes and stays silent", "bytes (mid)", "D10", takes="place"),
+    Kind(_DOWNLOAD, "slow", "sends so few bytes a second", "bytes a second (1)", "D11", takes="number"),
+    Kind(_DOWNLOAD, "short", "ends cleanly after so many bytes, and says that this is all", "bytes (-1)", "D12", takes="place"),
+    Kind(_DOWNLOAD, "long", "sends so many bytes more", "bytes (1)", "D13", takes="number"),
     Kind(_DOWNLOAD, "endless", "never stops sending", "", "D13"),
     Kind(_DOWNLOAD, "chunked", "sends the file without saying how long it is", "", "D14"),
-    Kind(_DOWNLOAD, "content_length", "announces so many bytes more than it sends", "bytes (1)", "D14"),
+    Kind(_DOWNLOAD, "content_length", "announces so many bytes more than it sends", "bytes (1)", "D14", takes="number"),
     Kind(_DOWNLOAD, "xml", "answers 200 with an XML error", "", "D15"),
     Kind(_DOWNLOAD, "gzip_encoding", "says Content-Encoding: gzip", "", "D16"),
-    Kind(_DOWNLOAD, "bit_flip", "flips a bit of this byte of the file", "offset (mid)", "D22"),
+    Kind(_DOWNLOAD, "bit_flip", "flips a bit of this byte of the file", "offset (mid)", "D22", takes="place"),
 )  # fmt: skip
 
 KINDS: Mapping[tuple[Call, str], Kind] = MappingProxyType(
@@ -172,7 +175,8 @@ class Fault:
         kind: what happens, a word of `KINDS`.
         file: only files whose key or name matches this glob; downloads and entries of the list only.
         times: so often, then no more; None for ever.
-        after: not before so many requests have matched.
+        after: not before so many requests have matched. Both count the requests that it could befall, whether or
+            not another fault befell them first.
         value: what the kind says.
         each: count `times` and `after` for each file by itself.
     """
@@ -196,6 +200,19 @@ class Fault:
             raise SettingsError(f"The call {self.call} has no fault {self.kind!r}{guess}")
         if self.after < 0 or (self.times is not None and self.times < 1):
             raise SettingsError(f"A fault's `times` is at least 1 and its `after` at least 0: {self}")
+        self._check_value()
+
+    def _check_value(self) -> None:
+        kind = KINDS[self.call, self.kind]
+        if self.value is None:
+            return
+        if not kind.value:
+            raise SettingsError(f"The fault {self.call}:{self.kind} takes no value.")
+        pattern = {"number": r"-?\d+(\.\d+)?", "place": r"-?\d+|mid", "text": ".*"}[kind.takes]
+        if self.kind in {"too_soon", "wording"}:
+            pattern = rf"({'|'.join(WORDINGS)})(:-?\d+)?"
+        if not re.fullmatch(pattern, str(self.value), re.DOTALL):
+            raise SettingsError(f"The fault {self.call}:{self.kind} cannot take {self.value!r}: {kind.value}")
 
     def matches(self, key: str | None) -> bool:
         """Whether it may befall this file; a fault without a glob befalls any, and calls without a file."""
@@ -204,15 +221,8 @@ class Fault:
         return fnmatchcase(key, self.file) or fnmatchcase(key.rpartition("/")[2], self.file)
 
     def number(self, default: float) -> float:
-        """Its value as a number.
-
-        Raises:
-            SettingsError: when it is none.
-        """
-        try:
-            return float(default if self.value is None else self.value)
-        except ValueError:
-            raise SettingsError(f"The fault {self} needs a number as its value.") from None
+        """Its value as a number."""
+        return float(default if self.value is None else self.value)
 
     def offset(self, size: int, default: str | int = "mid") -> int:
         """Its value as a place within `size` bytes: a count, negative from the end, or `mid`."""
@@ -234,25 +244,23 @@ class Fault:
 
 
 def parse(text: str) -> Fault:
-    """Read `call:kind[:file=GLOB,times=N,after=N,each=true,value=ANYTHING]`; `value` comes last.
+    """Read `call:kind[:file=GLOB,times=N,after=N,each=true,value=ANYTHING]`.
 
     Raises:
         SettingsError: where it is not written so, or there is no such call or kind.
     """
-    head, _, value = text.partition("value=")
-    call, _, rest = head.partition(":")
-    kind, _, options = rest.partition(":")
-    given: dict[str, Any] = {"value": value} if "value=" in text else {}
+    call, kind, options = (*text.split(":", 2), "", "")[:3]
+    given: dict[str, Any] = {}
     try:
-        for option in filter(None, options.split(",")):
+        for option in _OPTION.split(options) if options else ():
             name, _, content = option.partition("=")
             match name.strip():
-                case "file":
-                    given["file"] = content
+                case "file" | "value" as word:
+                    given[word] = content
                 case "times" | "after" as count:
                     given[count] = int(content)
                 case "each":
-                    given["each"] = {"true": True, "false": False, "": True}[content.lower()]
+                    given["each"] = {"true": True, "false": False}[content.lower()]
                 case other:
                     raise SettingsError(f"A fault has no {other!r}: it has file, times, after, each, value.")
     except (ValueError, KeyError):
@@ -260,7 +268,15 @@ def parse(text: str) -> Fault:
     return Fault(call.strip(), kind.strip(), **given)  # type: ignore[arg-type]  # Fault itself checks the words
 
 
+# A comma parts two options only where one begins behind it: values may hold commas.
+_OPTION = re.compile(",(?=(?:file|times|after|each|value)=)")
 HOW = "Write call:kind:file=GLOB,times=N,after=N,each=true,value=V, for example download:cut:file=Voyage*,times=2"
+
+
+_FIELD_TYPES: Mapping[str, Any] = {
+    "call": str, "kind": str, "file": str | None, "times": int | None, "after": int,
+    "value": str | int | float | None, "each": bool,
+}  # fmt: skip
 
 
 def from_json(data: Any) -> list[Fault]:
@@ -276,10 +292,9 @@ def from_json(data: Any) -> list[Fault]:
     names = {item.name for item in fields(Fault)}
     if not isinstance(data, dict) or not {"call", "kind"} <= data.keys() <= names:
         raise SettingsError(f"A fault is an object with call, kind and some of {', '.join(sorted(names))}.")
-    try:
-        return [Fault(**data)]
-    except TypeError:
-        raise SettingsError(f"This is not how a fault is written: {json.dumps(data)}", hint=HOW) from None
+    if not all(isinstance(value, _FIELD_TYPES[name]) for name, value in data.items()):
+        raise SettingsError(f"This is not how a fault is written: {json.dumps(data)}", hint=HOW)
+    return [Fault(**data)]
 
 
 @dataclass(slots=True)

@@ -16,11 +16,13 @@ import hashlib
 import json
 import threading
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from fnmatch import fnmatchcase
+from functools import reduce
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote
@@ -37,12 +39,17 @@ from viplake.simulator.vendor import CONFIGURATIONS, SimulatedJob, SimulatorSett
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
     from viplake.simulator.tables import SimulatedFile
 
 # How long a stop waits for answers on their way, in seconds.
 _STOP_SECONDS = 1.0
+# Where a simulator that listens everywhere can be reached from this machine.
+_ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound to, only looked up
+
+
+_Work = Callable[[web.Request, list[Fault]], Awaitable[tuple[Answer, str]]]
 
 
 class Request(NamedTuple):
@@ -128,7 +135,7 @@ class Simulator:
         self.requests = RequestLog()
         self.clock = clock or SystemClock()
         self.vendor = Vendor(self.settings)
-        # Made from the client secret, so that a restarted simulator honours the URLs that it gave before.
+        # Made from the client secret: equal settings give equal keys, and there is no randomness here.
         seed = hashlib.sha512(f"storage/{self.settings.client_secret}".encode()).digest()
         self.signer = Signer(
             access_key="ASIA" + base64.b32encode(seed[:10]).decode(),
@@ -183,7 +190,8 @@ class Simulator:
         if self._runner is None:
             raise RuntimeError("the simulator is not running")
         port = self._runner.addresses[0][1]
-        return f"{'https' if self._tls else 'http'}://{self.settings.host}:{port}"
+        host = _ANY_HOST.get(self.settings.host, self.settings.host)
+        return f"{'https' if self._tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
     @property
     def token_url(self) -> str:
@@ -213,11 +221,10 @@ class Simulator:
         Raises:
             KeyError: there is no such file.
         """
-        job = self.vendor.jobs[guid]
-        for file in job.files:
-            if key in {file.name, job.key(file)}:
-                return file
-        raise KeyError(key)
+        file = self.vendor.jobs[guid].file(key)
+        if file is None:
+            raise KeyError(key)
+        return file
 
     def source(self, guid: str, key: str) -> Iterator[bytes]:
         """The true bytes of a file, in pieces, by its key or its name.
@@ -248,29 +255,27 @@ class Simulator:
         finally:
             self.requests.end(Request(self.clock.now(), call, note.status, note.detail))
 
-    async def _answer(
-        self,
-        request: web.Request,
-        call: Call,
-        work: Callable[[web.Request, list[Fault]], Any],
-        *,
-        bearer: bool,
-    ) -> web.StreamResponse:
-        """One of the four calls: faults that come before it, the work, faults that spoil its answer."""
+    async def _answer(self, request: web.Request, call: Call, work: _Work, *, bearer: bool) -> web.StreamResponse:
+        """One of the four calls, counted and noted."""
         async with self._received(call) as note:
-            faults = self.faults.strike(call, but="wording")
-            for fault in faults:
-                if (played := await answers.instead(request, fault, self._stopping)) is not None:
-                    return note.of(request, played)
-            if bearer and not self._knows(request):
-                headers = {**self._headers(), "WWW-Authenticate": 'Bearer error="invalid_token"'}
-                return note.of(request, web.Response(status=401, headers=headers))
-            answer, note.detail = await work(request, faults)
             try:
-                played = await answers.send(request, answer, faults, self._stopping, self._headers())
+                faults = self.faults.strike(call, but="wording")
+                return note.of(request, await self._play(request, note, work, faults, bearer=bearer))
             except ConnectionError:  # the client left
                 return answers.drop(request)
-            return note.of(request, played)
+
+    async def _play(
+        self, request: web.Request, note: _Note, work: _Work, faults: list[Fault], *, bearer: bool
+    ) -> web.StreamResponse:
+        """Faults that come instead, the work, faults that spoil its answer."""
+        for fault in faults:
+            if (played := await answers.instead(request, fault, self._stopping)) is not None:
+                return played
+        if bearer and not self._knows(request):
+            headers = {**self._headers(), "WWW-Authenticate": 'Bearer error="invalid_token"'}
+            return web.Response(status=401, headers=headers)
+        answer, note.detail = await work(request, faults)
+        return await answers.send(request, answer, faults, self._stopping, self._headers())
 
     def _knows(self, request: web.Request) -> bool:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -330,7 +335,9 @@ class Simulator:
         refused = self.vendor.refusal(config_name, now)
         if refused is None and "too_soon" in kinds:
             _, _, ahead = kinds["too_soon"].text("iso:120").partition(":")
-            refused = TooSoon(now.replace(microsecond=0) + timedelta(seconds=float(ahead or 120)), "")
+            last = self.vendor.last(config_name)
+            until = now.replace(microsecond=0) + timedelta(seconds=float(ahead or 120))
+            refused = TooSoon(until, last.guid if last else "")
         if refused is not None:
             wordings = [kinds[kind].text("iso") for kind in ("too_soon",) if kind in kinds]
             wordings += [fault.text("iso") for fault in self.faults.strike("trigger", only="wording")]
@@ -397,24 +404,22 @@ class Simulator:
             for file in self.vendor.listed(job, self.clock.now())
             if fnmatchcase(file.name, query.get("fileFilter") or "*") and not (bare and file.table is None)
         ]
-        return Answer(200, self._entries(job, files, lifetime, faults)), job.guid
+        # On the host by which the client came here, which is not ours behind a container's mapped port.
+        storage_url = f"{request.scheme}://{request.host}/files/"
+        entries = [self._entry(storage_url, job, file, lifetime, faults) for file in files]
+        return Answer(200, reduce(_bend_list, faults, entries)), job.guid
 
-    def _entries(self, job: SimulatedJob, files: list[SimulatedFile], lifetime: float, faults: list[Fault]) -> Any:
-        now = self.clock.now()
-        entries = []
-        for file in files:
-            key, start = job.key(file), now
-            for fault in faults:
-                if fault.kind == "stale_urls" and fault.matches(key):
-                    start = now - timedelta(seconds=int(lifetime) + 60)
-                if fault.kind == "future_urls" and fault.matches(key):
-                    start = now + timedelta(seconds=fault.number(30))
-            url = self.signer.sign(f"{self.base_url}/files/{quote(key, safe='/~')}", start, lifetime)
-            entries.append({"key": key, "presignedDownloadURL": url, "size": file.size})
-        found: Any = entries
+    def _entry(
+        self, storage_url: str, job: SimulatedJob, file: SimulatedFile, lifetime: float, faults: list[Fault]
+    ) -> dict[str, Any]:
+        key, start = job.key(file), self.clock.now()
         for fault in faults:
-            found = _bend_list(found, fault)
-        return found
+            if fault.kind == "stale_urls" and fault.matches(key):
+                start -= timedelta(seconds=int(lifetime) + 60)
+            elif fault.kind == "future_urls" and fault.matches(key):
+                start += timedelta(seconds=fault.number(30))
+        url = self.signer.sign(storage_url + quote(key, safe="/~"), start, lifetime)
+        return {"key": key, "presignedDownloadURL": url, "size": file.size}
 
     # -- the storage ----------------------------------------------------------------------------------
 
@@ -427,9 +432,10 @@ class Simulator:
             refusal = self.signer.refusal(request.headers.get("Host", ""), request.raw_path, self.clock.now())
             if refusal is not None:
                 return note.of(request, storage.refuse(refusal, headers))
-            if key not in self.vendor.objects:
+            stored = self.vendor.stored(key)
+            if stored is None:
                 return note.of(request, storage.refuse(storage.MISSING, headers))
-            job, file = self.vendor.objects[key]
+            job, file = stored
             faults = self.faults.strike("download", key)
             try:
                 response, sent = await storage.download(
@@ -563,7 +569,9 @@ def _bend_url(url: str, how: str) -> str:
 
 def _bend_list(entries: Any, fault: Fault) -> Any:  # noqa: PLR0911 - one return a kind
     """Change the list of call 4 as a fault says."""
-    struck = [entry for entry in entries if fault.matches(entry["key"])] if isinstance(entries, list) else []
+    if not isinstance(entries, list):
+        return entries
+    struck = [entry for entry in entries if fault.matches(str(entry.get("key", "")))]
     match fault.kind:
         case "empty":
             return []
@@ -572,9 +580,6 @@ def _bend_list(entries: Any, fault: Fault) -> Any:  # noqa: PLR0911 - one return
         case "grow" | "shrink":
             left_out = struck if fault.file else entries[-3:]
             return [entry for entry in entries if entry not in left_out]
-        case "many":
-            more = range(int(fault.number(1_000_000)))
-            return entries + [{**entries[0], "key": f"many/Voyage_{number}.json.gz"} for number in more]
         case "duplicate":
             return entries + struck
         case "duplicate_size":
@@ -590,7 +595,7 @@ def _bend_list(entries: Any, fault: Fault) -> Any:  # noqa: PLR0911 - one return
 
 
 def _name(entry: Mapping[str, Any]) -> str:
-    return str(entry["key"]).rpartition("/")[2]
+    return str(entry.get("key", "")).rpartition("/")[2]
 
 
 def _bend_entry(entry: dict[str, Any], fault: Fault) -> None:

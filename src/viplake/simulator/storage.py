@@ -212,8 +212,9 @@ async def _drip(response: web.StreamResponse, piece: bytes, rate: float, stoppin
     """Send at so many bytes a second of the wall, a tenth of a second's worth at a time."""
     step = max(1, int(rate * _TENTH))
     for at in range(0, len(piece), step):
-        await response.write(piece[at : at + step])
+        part = piece[at : at + step]
+        await response.write(part)
         with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), step / rate)
+            await asyncio.wait_for(stopping.wait(), len(part) / rate)
         if stopping.is_set():
             return

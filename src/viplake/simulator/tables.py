@@ -484,3 +484,9 @@ def make_export(shape: ExportShape, config_name: str, hour: datetime) -> tuple[S
             rows = round(table.rows * share)
             found.append(_natural(table, name, rows, rng, hour))
     return (*extras, *found)
+
+
+@lru_cache(maxsize=128)
+def files_by_name(shape: ExportShape, config_name: str, hour: datetime) -> Mapping[str, SimulatedFile]:
+    """The files of `make_export` by their names."""
+    return {file.name: file for file in make_export(shape, config_name, hour)}

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from viplake.simulator.tables import ExportShape, SimulatedFile, make_export
+from viplake.simulator.tables import ExportShape, SimulatedFile, files_by_name, make_export
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,15 +68,26 @@ class SimulatedJob:
         guid: its JobGuid.
         config_name: the configuration that was triggered.
         triggered_at: when, UTC, whole seconds.
-        files: all its files, those that join the list late among them.
         folder: what stands before a file's name in its key, with the slash.
+        shape: what it holds.
     """
 
     guid: str
     config_name: str
     triggered_at: datetime
-    files: tuple[SimulatedFile, ...] = field(repr=False)
     folder: str
+    shape: ExportShape = field(repr=False)
+
+    @property
+    def files(self) -> tuple[SimulatedFile, ...]:
+        """All its files, those that join the list late among them."""
+        # Made again when asked for, and not kept here: a simulator may run for weeks.
+        return make_export(self.shape, self.config_name, self.triggered_at.replace(minute=0, second=0))
+
+    def file(self, key: str) -> SimulatedFile | None:
+        """The file with this key or name; None where there is none."""
+        hour = self.triggered_at.replace(minute=0, second=0)
+        return files_by_name(self.shape, self.config_name, hour).get(key.removeprefix(self.folder))
 
     def key(self, file: SimulatedFile) -> str:
         """The key of a file, as call 4 lists it."""
@@ -103,7 +114,6 @@ class Vendor:
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings
         self.jobs: dict[str, SimulatedJob] = {}
-        self.objects: dict[str, tuple[SimulatedJob, SimulatedFile]] = {}
         self._tokens: dict[str, datetime] = {}
         self._issued = 0
         self._last: dict[str, SimulatedJob] = {}
@@ -142,12 +152,21 @@ class Vendor:
         settings = self.settings
         seed = f"{settings.company}/{config_name}/{at.isoformat()}/{len(self.jobs)}/{settings.export.seed}"
         guid = _guid(seed)
-        hour = at.replace(minute=0, second=0)
-        files = make_export(settings.export, config_name, hour)
-        job = SimulatedJob(guid, config_name, at, files, f"{settings.company}/{config_name}/{guid}/")
+        folder = f"{settings.company}/{config_name}/{guid}/"
+        job = SimulatedJob(guid, config_name, at, folder, settings.export)
         self.jobs[guid] = self._last[config_name] = job
-        self.objects.update({job.key(file): (job, file) for file in files})
         return job
+
+    def stored(self, key: str) -> tuple[SimulatedJob, SimulatedFile] | None:
+        """The file that lies in the storage under this key, and its export."""
+        folder, _, _ = key.rpartition("/")
+        job = self.jobs.get(folder.rpartition("/")[2])
+        file = job.file(key) if job is not None and key.startswith(job.folder) else None
+        return None if job is None or file is None else (job, file)
+
+    def last(self, config_name: str) -> SimulatedJob | None:
+        """The newest export of a configuration."""
+        return self._last.get(config_name)
 
     def previous(self, job: SimulatedJob) -> SimulatedJob:
         """The export of the same configuration before this one; this one, where there is none."""
