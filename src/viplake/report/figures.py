@@ -1,0 +1,615 @@
+"""PURE. The figures: datasets in, Plotly figures out. First the ten of the seed, by its titles, then four of ours.
+
+One function a figure, for notebooks and dashboards of one's own; `CHARTS` lists them all with their tables, for the
+page. Colours are Okabe and Ito's, which the colour-blind can tell apart ("Color Universal Design", 2008), and never
+alone in carrying a meaning. Times are UTC. An Hour or a day without a row is a gap in its line, not a bridge over
+it. Vendor's names go into hover texts and axes escaped, because Plotly reads some HTML there.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake.report import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import plotly.graph_objects as go
+
+    from viplake.report.rows import Datasets
+    from viplake.report.tables import Table
+
+BLUE: Final = "#0072B2"
+SKY: Final = "#56B4E9"
+GREEN: Final = "#009E73"
+YELLOW: Final = "#F0E442"
+ORANGE: Final = "#E69F00"
+VERMILLION: Final = "#D55E00"
+PURPLE: Final = "#CC79A7"
+
+INK: Final = "#1c2024"
+FAINT: Final = "#5b6470"
+GRID: Final = "#e3e6ea"
+PAPER: Final = "#ffffff"
+NOTHING: Final = "#22262b"
+TYPICAL: Final = "rgba(0,158,115,0.16)"
+UNDER: Final = "rgba(0,114,178,0.18)"
+
+DARK: Final = {
+    BLUE: SKY,
+    VERMILLION: "#F0803C",
+    INK: "#e8eaed",
+    FAINT: "#a8b0ba",
+    GRID: "#343a42",
+    PAPER: "#15181c",
+    NOTHING: "#c9ced6",
+    TYPICAL: "rgba(0,158,115,0.30)",
+    UNDER: "rgba(86,180,233,0.22)",
+}
+"""Each colour of the light theme that has another one on a dark ground."""
+
+TYPICAL_MINUTES: Final = {"init": (0.0, 2.0), "replication": (15.0, 25.0), "transfer": (2.0, 3.0)}
+"""A job's typical cycle in minutes, as the seed gives it."""
+
+MOST_TABLES: Final = 60
+"""Rows of the heat map: more are a wall; those most often missing come first."""
+
+_HOUR: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure with its table.
+
+    Attributes:
+        name: in links and file names.
+        title: as the seed has it.
+        about: how to read it, one or two sentences.
+        draw: makes the figure.
+        tabulate: makes the table that it is drawn from.
+    """
+
+    name: str
+    title: str
+    about: str
+    draw: Callable[[Datasets], go.Figure]
+    tabulate: Callable[[Datasets], Table]
+
+
+# -- volumetry ------------------------------------------------------------------------------------------------
+
+
+def files_hourly(datasets: Datasets) -> go.Figure:
+    """Figure 1, from sizes and jobs: files of each Hour whose job was delivered, our own Receipt not counted."""
+    return _lines(tables.files_hourly(datasets), _titled("files-hourly"), "files", {"files": BLUE})
+
+
+def size_hourly(datasets: Datasets) -> go.Figure:
+    """Figure 2, from sizes: whole kilobytes (1,000 bytes) in each Hour's folder."""
+    return _lines(tables.size_hourly(datasets), _titled("size-hourly"), "kilobytes", {"size": BLUE})
+
+
+# -- job completeness -------------------------------------------------------------------------------------------
+
+
+def job_completeness_daily(datasets: Datasets) -> go.Figure:
+    """Figure 3, from jobs: jobs delivered and expected, summed over each day."""
+    return _lines(
+        tables.jobs_daily(datasets),
+        _titled("job-completeness-daily"),
+        "jobs a day",
+        {"expected": FAINT, "delivered": BLUE},
+    )
+
+
+def job_ratio_daily(datasets: Datasets) -> go.Figure:
+    """Figure 4, from jobs: jobs delivered / expected of each day, 0 to 1."""
+    figure = _lines(
+        tables.job_ratio_daily(datasets), _titled("job-ratio-daily"), "delivered / expected", {"successRatio": BLUE}
+    )
+    return _scaled_as_ratio(figure)
+
+
+def job_completeness_hourly(datasets: Datasets) -> go.Figure:
+    """Figure 5, from jobs: 1 for each Hour whose job was delivered, else 0."""
+    figure = _lines(
+        tables.jobs_hourly(datasets), _titled("job-completeness-hourly"), "job delivered", {"jobDelivered": BLUE}
+    )
+    figure.update_traces(line={"shape": "hv", "width": 1}, fill="tozeroy", fillcolor=UNDER, selector={"mode": "lines"})
+    return figure.update_yaxes(range=[-0.05, 1.1], tickvals=[0, 1])
+
+
+# -- table completeness -------------------------------------------------------------------------------------------
+
+
+def table_completeness_daily(datasets: Datasets) -> go.Figure:
+    """Figure 6, from tables: tables delivered and expected, the mean over each day's Hours."""
+    return _lines(
+        tables.tables_daily(datasets),
+        _titled("table-completeness-daily"),
+        "tables",
+        {"expected": FAINT, "delivered": BLUE},
+    )
+
+
+def table_ratio_daily(datasets: Datasets) -> go.Figure:
+    """Figure 7, from tables: tables delivered / expected of each day, sum / sum, 0 to 1."""
+    figure = _lines(
+        tables.table_ratio_daily(datasets),
+        _titled("table-ratio-daily"),
+        "delivered / expected",
+        {"completenessRatio": BLUE},
+    )
+    return _scaled_as_ratio(figure)
+
+
+def table_completeness_hourly(datasets: Datasets) -> go.Figure:
+    """Figure 8, from tables: tables delivered and expected of each Hour."""
+    return _lines(
+        tables.tables_hourly(datasets),
+        _titled("table-completeness-hourly"),
+        "tables",
+        {"expected": FAINT, "delivered": BLUE},
+    )
+
+
+def table_failure_daily(datasets: Datasets) -> go.Figure:
+    """Figure 9, from tables: tables missing, the mean over each day's Hours."""
+    return _lines(
+        tables.missing_daily(datasets), _titled("table-failure-daily"), "missing tables", {"missingTables": VERMILLION}
+    )
+
+
+def table_failure_hourly(datasets: Datasets) -> go.Figure:
+    """Figure 10, from tables: tables missing in each Hour, their names on hovering."""
+    table = tables.missing_hourly(datasets)
+    return _lines(
+        table,
+        _titled("table-failure-hourly"),
+        "missing tables",
+        {"missingTables": VERMILLION},
+        notes="missingTablesList",
+    )
+
+
+# -- where looking beats reading --------------------------------------------------------------------------------
+
+
+def table_heat_map(datasets: Datasets) -> go.Figure:
+    """Tables by Hours, from tables, jobs and volumes: delivered, missing, or no job at all.
+
+    The tables most often missing come first, `MOST_TABLES` of them at most.
+    """
+    table = tables.table_states(datasets)
+    shown = table.columns[1 : 1 + MOST_TABLES]
+    codes = {state: code for code, state in enumerate(tables.TABLE_STATES)}
+    heat = dict(
+        type="heatmap",
+        x=_moments(table),
+        y=[_inert(column.name) for column in shown],
+        z=[[codes.get(str(value)) for value in column.values] for column in shown],
+        hovertemplate="%{y}<br>%{x|%Y-%m-%d %H:%M} UTC<extra></extra>",
+        **_palette(
+            [(state, colour) for state, colour in zip(tables.TABLE_STATES, (SKY, VERMILLION, NOTHING), strict=True)]
+        ),
+    )
+    figure = _figure([heat], _titled("table-heat-map"), height=190 + 15 * max(len(shown), 3))
+    figure.update_yaxes(autorange="reversed", type="category", dtick=1, showgrid=False, tickfont={"size": 10})
+    figure.update_xaxes(showgrid=False)
+    if hidden := len(table.columns) - 1 - len(shown):
+        _remark(figure, f"{hidden} more tables, none of them missing more often than these, are in the table only")
+    return figure
+
+
+def phases(datasets: Datasets) -> go.Figure:
+    """Minutes of init, replication and transfer of each Hour, from runs, over bands of the typical cycle."""
+    table = tables.phases(datasets)
+    figure = _figure([], _titled("phases"), height=560)
+    dots = zip(TYPICAL_MINUTES.items(), (PURPLE, BLUE, ORANGE), ("circle", "diamond", "square"), strict=True)
+    for number, ((phase, (low, high)), colour, symbol) in enumerate(dots):
+        axis = f"y{number + 1}"
+        marker = {"color": colour, "size": 5, "symbol": symbol, "line": {"color": FAINT, "width": 0.5}}
+        figure.add_trace(
+            {
+                "type": "scatter",
+                "x": _moments(table),
+                "y": table.column(phase),
+                "yaxis": axis,
+                "name": phase,
+                "mode": "markers",
+                "marker": marker,
+                "hovertemplate": "%{y:.1f} min",
+            }
+        )
+        top = 1 - number * 0.35
+        words = f"{phase}, typical {f'{low:g}-{high:g}' if low else f'< {high:g}'} min"
+        figure.update_layout(
+            {f"yaxis{number + 1}": _axis(domain=[top - 0.26, top], anchor="x", title=None, rangemode="tozero")}
+        )
+        figure.add_shape(
+            type="rect",
+            xref="paper",
+            x0=0,
+            x1=1,
+            yref=axis,
+            y0=low,
+            y1=high,
+            fillcolor=TYPICAL,
+            line={"width": 0},
+            layer="below",
+        )
+        figure.add_annotation(
+            text=words,
+            xref="paper",
+            x=0,
+            xanchor="left",
+            yref="paper",
+            y=top,
+            yanchor="bottom",
+            showarrow=False,
+            font={"color": INK, "size": 12},
+        )
+    return figure.update_layout(showlegend=False)
+
+
+def table_volume(datasets: Datasets, table: str | None = None) -> go.Figure:
+    """Bytes of one table in each Hour, from volumes; without a name, of the one that is largest in all.
+
+    A table that never was delivered gives an empty figure.
+    """
+    found = tables.volumes(datasets)
+    name = table if table is not None else largest_table(datasets)
+    bytes_of = {column.name: column.values for column in found.columns[1:]}
+    times = found.columns[0] if name in bytes_of else tables.Column("date", "hour", ())
+    shown = tables.Table((times, tables.Column("bytes", "number", bytes_of.get(str(name), ()))))
+    return _lines(shown, _titled("table-volume"), f"bytes of {_inert(name)}" if name else "bytes", {"bytes": BLUE})
+
+
+def outcomes_calendar(datasets: Datasets) -> go.Figure:
+    """What every Hour came to, a column a day and a row an hour of the day, from jobs, tables and runs."""
+    table = tables.outcomes(datasets)
+    letters = {tables.TABLES_MISSING: "t", tables.FAILED: "F", tables.MISSING: "M"}
+    codes = {outcome: code for code, outcome in enumerate(tables.OUTCOMES)}
+    at: dict[tuple[int, str], int] = {(int(label[9:]), label[:8]): row for row, label in enumerate(table.times)}
+    days = _every_day([label[:8] for label in table.times])
+    cells = [[at.get((hour, day)) for day in days] for hour in range(24)]
+
+    def of(name: str, row: int | None) -> str:
+        return "" if row is None else str(table.column(name)[row] or "")
+
+    def told(row: int | None) -> str:
+        parts = [of(name, row) for name in ("outcome", "cause", "owner", "missing tables")]
+        return "<br>".join(_inert(part) for part in parts if part)
+
+    heat = dict(
+        type="heatmap",
+        x=[_date(day) for day in days],
+        y=[f"{hour:02d}:00" for hour in range(24)],
+        z=[[codes.get(of("outcome", row)) for row in line] for line in cells],
+        text=[[letters.get(of("outcome", row), "") for row in line] for line in cells],
+        customdata=[[told(row) for row in line] for line in cells],
+        texttemplate="%{text}",
+        textfont={"color": "#000000"},
+        xgap=1,
+        ygap=1,
+        hovertemplate="%{x|%Y-%m-%d} %{y} UTC<br>%{customdata}<extra></extra>",
+        **_palette(list(zip(tables.OUTCOMES, (SKY, YELLOW, ORANGE, VERMILLION), strict=True))),
+    )
+    figure = _figure([heat], _titled("outcomes-calendar"), height=560)
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=3)
+    return figure.update_xaxes(showgrid=False)
+
+
+# -- all of them ------------------------------------------------------------------------------------------------
+
+
+CHARTS: Final = (
+    Chart(
+        "files-hourly",
+        "Files Delivered (partitions, schema, scripts included) in Successful Jobs, Hourly",
+        "A level line is a healthy one. A step means partitions or tables that came or went; a gap, no job.",
+        files_hourly,
+        tables.files_hourly,
+    ),
+    Chart(
+        "size-hourly",
+        "Size of Files Delivered (partitions, schema, scripts included), Hourly",
+        "Kilobytes of each Hour. Working days are larger than weekends; zero is an Hour without a job.",
+        size_hourly,
+        tables.size_hourly,
+    ),
+    Chart(
+        "job-completeness-daily",
+        "Job Delivery Completeness, Averaged Daily",
+        "Jobs delivered of those expected, one an hour. Where the lines part, Hours are missing.",
+        job_completeness_daily,
+        tables.jobs_daily,
+    ),
+    Chart(
+        "job-ratio-daily",
+        "Job Delivery Completeness Ratio, Averaged Daily",
+        "Delivered / expected: 1 is a day with every job.",
+        job_ratio_daily,
+        tables.job_ratio_daily,
+    ),
+    Chart(
+        "job-completeness-hourly",
+        "Job Delivery Completeness (out of 1, hourly)",
+        "1 where the job of the Hour was delivered, 0 where it was not.",
+        job_completeness_hourly,
+        tables.jobs_hourly,
+    ),
+    Chart(
+        "table-completeness-daily",
+        "Table Delivery Completeness, Averaged Daily",
+        "Tables delivered of those that the Hour's own schema promises, the mean of the day.",
+        table_completeness_daily,
+        tables.tables_daily,
+    ),
+    Chart(
+        "table-ratio-daily",
+        "Table Delivery Completeness Ratio, Averaged Daily",
+        "Tables delivered / expected, summed over the day: 1 is a day without a missing table.",
+        table_ratio_daily,
+        tables.table_ratio_daily,
+    ),
+    Chart(
+        "table-completeness-hourly",
+        "Table Delivery Completeness, Hourly",
+        "A step in the expected line is a change of the schema.",
+        table_completeness_hourly,
+        tables.tables_hourly,
+    ),
+    Chart(
+        "table-failure-daily",
+        "Table Delivery Failure, Averaged Daily",
+        "Missing tables an Hour, the mean of the day.",
+        table_failure_daily,
+        tables.missing_daily,
+    ),
+    Chart(
+        "table-failure-hourly",
+        "Table Delivery Failure, Hourly",
+        "Missing tables of each Hour; the names are in the table below.",
+        table_failure_hourly,
+        tables.missing_hourly,
+    ),
+    Chart(
+        "table-heat-map",
+        "Tables by Hours",
+        "One row a table, one column an Hour; the tables most often missing are on top.",
+        table_heat_map,
+        tables.table_states,
+    ),
+    Chart(
+        "phases",
+        "Phases of Each Run Against the Typical Cycle",
+        "Minutes spent waiting for the start, in the vendor's replication and in our transfer; the band is the usual.",
+        phases,
+        tables.phases,
+    ),
+    Chart(
+        "table-volume",
+        "Volume of One Table Over Time",
+        "Bytes of all partitions of the table in each Hour; an Hour without the table is a gap.",
+        table_volume,
+        tables.volumes,
+    ),
+    Chart(
+        "outcomes-calendar",
+        "Calendar of Outcomes",
+        "What every Hour came to; t: tables missing, F: failed, M: nothing is there.",
+        outcomes_calendar,
+        tables.outcomes,
+    ),
+)
+"""All figures in their order: the seed's ten, then ours."""
+
+
+def ten(datasets: Datasets) -> list[go.Figure]:
+    """The seed's ten figures, in its order."""
+    return [chart.draw(datasets) for chart in CHARTS[:10]]
+
+
+def largest_table(datasets: Datasets) -> str | None:
+    """The table with the most bytes in all (the first by name of several); None without volumes."""
+    sums: dict[str, int] = {}
+    for row in datasets.volumes:
+        sums[row.table] = sums.get(row.table, 0) + row.size
+    return min(sums, key=lambda name: (-sums[name], name), default=None)
+
+
+def dark(figure: go.Figure) -> go.Figure:
+    """The same figure for a dark ground."""
+    return type(figure)(_recoloured(figure.to_plotly_json(), DARK))
+
+
+# -- how they are drawn -----------------------------------------------------------------------------------------
+
+
+def _titled(name: str) -> str:
+    return next(chart.title for chart in CHARTS if chart.name == name)
+
+
+def _figure(traces: Sequence[dict[str, Any]], title: str, *, height: int = 380) -> go.Figure:
+    import plotly.graph_objects as go  # noqa: PLC0415 - heavy, and an extra: only for those who draw
+
+    return go.Figure(
+        data=list(traces),
+        layout={
+            "template": "none",
+            "title": {"text": title, "x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 15}},
+            "font": {"family": "system-ui, sans-serif", "color": INK, "size": 12},
+            "paper_bgcolor": PAPER,
+            "plot_bgcolor": PAPER,
+            "margin": {"l": 64, "r": 16, "t": 64, "b": 48},
+            "height": height,
+            "hovermode": "x unified",
+            "hoverlabel": {"bgcolor": PAPER, "font": {"color": INK}},
+            "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
+            "xaxis": _axis(type="date", title={"text": "UTC", "standoff": 4}, hoverformat="%Y-%m-%d %H:%M UTC"),
+            "yaxis": _axis(rangemode="tozero"),
+        },
+    )
+
+
+def _axis(**more: Any) -> dict[str, Any]:
+    return {"gridcolor": GRID, "linecolor": FAINT, "zeroline": False, "automargin": True, **more}
+
+
+def _lines(table: Table, title: str, unit: str, colours: Mapping[str, str], *, notes: str | None = None) -> go.Figure:
+    """A figure of lines, one a column of `colours`; points without neighbours, which no line shows, as dots."""
+    times = table.times
+    step = _DAY if table.columns[0].kind == "day" else _HOUR
+    figure = _figure([], title)
+    for name, colour in colours.items() if times else ():
+        values = table.column(name)
+        texts = [_inert(str(note or "")) for note in table.column(notes)] if notes else None
+        x, y, text, lonely = _broken(times, values, texts, step)
+        hover = "%{y:,.10~g}" + ("<br>%{text}" if notes else "")
+        dash = "dash" if name == "expected" else "solid"
+        line = {"color": colour, "width": 1.5, "dash": dash}
+        figure.add_trace(
+            {
+                "type": "scatter",
+                "x": x,
+                "y": y,
+                "text": text,
+                "name": name,
+                "mode": "lines",
+                "line": line,
+                "hovertemplate": hover,
+                "connectgaps": False,
+            }
+        )
+        if lonely:
+            dots = {"color": colour, "size": 4}
+            figure.add_trace(
+                {
+                    "type": "scatter",
+                    "x": [x[i] for i in lonely],
+                    "y": [y[i] for i in lonely],
+                    "name": name,
+                    "mode": "markers",
+                    "marker": dots,
+                    "showlegend": False,
+                    "hoverinfo": "skip",
+                }
+            )
+    figure.update_yaxes(title={"text": unit, "standoff": 8}, tickformat=",~r" if unit != "bytes" else "~s")
+    if step is _DAY:
+        figure.update_xaxes(hoverformat="%Y-%m-%d (UTC)")
+    return figure.update_layout(showlegend=len(colours) > 1)
+
+
+def _broken(
+    labels: Sequence[str], values: Sequence[Any], texts: Sequence[str] | None, step: timedelta
+) -> tuple[list[str], list[Any], list[str] | None, list[int]]:
+    """The points with an empty one in every hole, and the places of those that stand alone."""
+    x: list[str] = []
+    y: list[Any] = []
+    text: list[str] = []
+    before: datetime | None = None
+    for number, (label, value) in enumerate(zip(labels, values, strict=True)):
+        moment = _moment(label)
+        if before is not None and moment > before + step:
+            x.append(_written(before + step))
+            y.append(None)
+            text.append("")
+        x.append(_written(moment))
+        y.append(value)
+        text.append(texts[number] if texts else "")
+        before = moment
+    around = [None, *y, None]
+    lonely = [i for i, value in enumerate(y) if value is not None and around[i] is None and around[i + 2] is None]
+    return x, y, text if texts else None, lonely
+
+
+def _palette(states: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """A heat map's settings for codes 0, 1, ... that stand for states, with a legend beside it."""
+    share = 1 / len(states)
+    scale = [[edge, colour] for i, (_, colour) in enumerate(states) for edge in (i * share, (i + 1) * share)]
+    return {
+        "zmin": -0.5,
+        "zmax": len(states) - 0.5,
+        "colorscale": scale,
+        "colorbar": {
+            "tickvals": list(range(len(states))),
+            "ticktext": [state for state, _ in states],
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "bottom",
+            "thickness": 8,
+            "len": 0.6,
+            "outlinewidth": 0,
+        },
+        "hoverongaps": False,
+    }
+
+
+def _scaled_as_ratio(figure: go.Figure) -> go.Figure:
+    """From a round tenth below the lowest value to a little over 1: that small losses can be seen."""
+    values = [value for trace in figure.data for value in trace.y if value is not None]
+    low = max(0.0, int(min(values, default=0.9) * 10 - 0.5) / 10)
+    return figure.update_yaxes(range=[min(low, 0.9), 1.02], tickformat=".3~f")
+
+
+def _remark(figure: go.Figure, words: str) -> None:
+    figure.add_annotation(
+        text=words,
+        xref="paper",
+        yref="paper",
+        x=0,
+        y=0,
+        yshift=-44,
+        xanchor="left",
+        showarrow=False,
+        font={"color": FAINT},
+    )
+
+
+def _recoloured(value: Any, colours: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return colours.get(value, value)
+    if isinstance(value, dict):
+        return {key: _recoloured(inner, colours) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_recoloured(inner, colours) for inner in value]
+    return value
+
+
+def _inert(name: str) -> str:
+    """The name as Plotly shows it to the letter: its texts may hold a few HTML tags and entities."""
+    return html.escape(name, quote=False)
+
+
+def _moment(label: str) -> datetime:
+    return datetime.strptime(label, "%Y%m%d-%H" if "-" in label else "%Y%m%d")  # noqa: DTZ007 - all are UTC, unsaid
+
+
+def _written(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _date(day: str) -> str:
+    return f"{day[:4]}-{day[4:6]}-{day[6:]}"
+
+
+def _moments(table: Table) -> list[str]:
+    return [_written(_moment(label)) for label in table.times]
+
+
+def _every_day(days: Sequence[str]) -> list[str]:
+    """Every day from the first to the last, `tables.MATRIX_HOURS` of them at most."""
+    if not days:
+        return []
+    last = _moment(max(days))
+    first = max(_moment(min(days)), last - timedelta(hours=tables.MATRIX_HOURS))
+    return [f"{first + number * _DAY:%Y%m%d}" for number in range((last - first).days + 1)]

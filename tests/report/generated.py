@@ -1,0 +1,97 @@
+"""A history to draw: weekly rhythm, outages, missing tables, a new schema, odd volumes; the same each time."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Final
+
+from viplake.model import Hour
+from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow, VolumeRow
+
+FIRST: Final = Hour.parse("2022-02-08T08")
+NAMES: Final = [
+    "Voyage",
+    "VoyageItinerary",
+    "VoyageCargo",
+    "VoyageCargoHandling",
+    "VoyageEstimate",
+    "VoyagePnl",
+    "VoyageLeg",
+    "VoyageDelay",
+    "Vessel",
+    "VesselConsumption",
+    "VesselClass",
+    "VesselPosition",
+    "PortCall",
+    "PortActivity",
+    "PortExpense",
+    "Port",
+    "Cargo",
+    "CargoParcel",
+    "CargoContract",
+    "Counterparty",
+    "Contact",
+    "Company",
+    "Invoice",
+    "InvoiceLine",
+    "InvoicePayment",
+    "Journal",
+    "JournalLine",
+    "Account",
+    "BunkerLifting",
+    "BunkerInvoice",
+    "BunkerRemaining",
+    "BunkerPrice",
+    "TimeCharter",
+    "TimeCharterHire",
+    "Charterparty",
+    "Laytime",
+    "LaytimeEvent",
+    "Claim",
+    "Commission",
+    "Currency",
+    "ExchangeRate",
+    "Trade",
+    "TradeDetail",
+    "User",
+    "Task",
+]
+
+
+def history(days: int = 90, tables: int = 45, *, renamed: dict[str, str] | None = None, seed: int = 7) -> Datasets:
+    """`days` x 24 Hours from `FIRST` on, with up to 45 tables, some of them under other names."""
+    chance = random.Random(seed)
+    names = [(renamed or {}).get(name, name) for name in NAMES[:tables]]
+    jobs, table_rows, sizes, runs, volumes = [], [], [], [], []
+    for number, hour in enumerate(FIRST.to(FIRST.shift(24 * days - 1))):
+        outage = number in range(300, 322) or number % 331 == 5
+        failed = number in range(700, 704)
+        expected = names if number > 500 else names[:-2]
+        gone = set(names[5:9]) if number in range(900, 915) else {n for n in expected if chance.random() < 0.0006}
+        if outage or failed:
+            jobs.append(JobRow(hour, 0, 1))
+            sizes.append(SizeRow(hour, 0, 0))
+            if failed:
+                runs.append(RunRow(hour, "failed", "vendor_timeout", "vendor", 64.0, 3000.0, None))
+            continue
+        weekday = 1.0 if hour.start.weekday() < 5 else 0.35
+        factor = weekday * (1.2 + math.sin((hour.start.hour - 8) / 24 * 2 * math.pi)) * chance.uniform(0.93, 1.07)
+        factor *= 0.3 if number in range(1200, 1206) else 1
+        total = files = 0
+        for rank, name in enumerate(expected):
+            if name in gone:
+                continue
+            size = int(4e8 / (rank + 1) ** 1.4 * factor)
+            parts = 1 + size // 6_000_000
+            volumes.append(VolumeRow(hour, name, parts, size))
+            total, files = total + size, files + parts
+        jobs.append(JobRow(hour, 1, 1))
+        sizes.append(SizeRow(hour, total // 1000, files + 3))
+        delivered = len(expected) - len(gone)
+        ratio = round(delivered / len(expected), 4)
+        table_rows.append(TableRow(hour, delivered, len(expected), len(gone), tuple(sorted(gone)), ratio))
+        slow = 28 if number in range(1300, 1330) else 0
+        replication = (chance.uniform(15, 25) + slow) * 60
+        runs.append(RunRow(hour, "delivered", "", "", chance.uniform(30, 110), replication, chance.uniform(110, 190)))
+    return Datasets(tuple(jobs), tuple(table_rows), tuple(sizes), tuple(runs), tuple(volumes))

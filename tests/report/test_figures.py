@@ -1,0 +1,240 @@
+"""The figures hold the numbers of the datasets, under the seed's titles, with gaps where nothing is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from report.generated import history
+from viplake.model import Hour
+from viplake.report import figures, tables
+from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow, VolumeRow
+
+SEED_TITLES = [
+    "Files Delivered (partitions, schema, scripts included) in Successful Jobs, Hourly",
+    "Size of Files Delivered (partitions, schema, scripts included), Hourly",
+    "Job Delivery Completeness, Averaged Daily",
+    "Job Delivery Completeness Ratio, Averaged Daily",
+    "Job Delivery Completeness (out of 1, hourly)",
+    "Table Delivery Completeness, Averaged Daily",
+    "Table Delivery Completeness Ratio, Averaged Daily",
+    "Table Delivery Completeness, Hourly",
+    "Table Delivery Failure, Averaged Daily",
+    "Table Delivery Failure, Hourly",
+]
+
+
+def at(text: str) -> Hour:
+    return Hour.parse(text)
+
+
+SMALL = Datasets(
+    jobs=(
+        JobRow(at("2022-05-10T10"), 1, 1),
+        JobRow(at("2022-05-10T11"), 0, 1),
+        JobRow(at("2022-05-10T14"), 1, 1),
+        JobRow(at("2022-05-11T00"), 1, 1),
+        JobRow(at("2022-05-11T01"), 0, 1),
+    ),
+    tables=(
+        TableRow(at("2022-05-10T10"), 2, 2, 0, (), 1.0),
+        TableRow(at("2022-05-10T14"), 1, 6, 5, ("A", "B", "C", "D", "E"), 0.1667),
+        TableRow(at("2022-05-11T00"), 3, 4, 1, ("B",), 0.75),
+    ),
+    sizes=(
+        SizeRow(at("2022-05-10T10"), 100, 9),
+        SizeRow(at("2022-05-10T11"), 5, 1),
+        SizeRow(at("2022-05-10T14"), 80, 7),
+        SizeRow(at("2022-05-11T00"), 90, 8),
+    ),
+    runs=(
+        RunRow(at("2022-05-10T10"), "delivered", "", "", 90.0, 1200.0, 150.0),
+        RunRow(at("2022-05-10T11"), "failed", "vendor_timeout", "vendor", 60.0, 3000.0, None),
+    ),
+    volumes=(
+        VolumeRow(at("2022-05-10T10"), "A", 1, 4000),
+        VolumeRow(at("2022-05-10T10"), "F", 2, 9000),
+        VolumeRow(at("2022-05-10T14"), "F", 2, 9100),
+        VolumeRow(at("2022-05-11T00"), "A", 1, 4100),
+    ),
+)
+
+
+def points(figure: Any, name: str) -> dict[str, Any]:
+    """x to y of the line of this name, gaps left out."""
+    (trace,) = [trace for trace in figure.data if trace.name == name and trace.mode == "lines"]
+    return {x: y for x, y in zip(trace.x, trace.y, strict=True) if y is not None}
+
+
+def test_the_ten_are_the_seeds_by_title_and_order() -> None:
+    assert [figure.layout.title.text for figure in figures.ten(SMALL)] == SEED_TITLES
+    assert [chart.title for chart in figures.CHARTS[:10]] == SEED_TITLES
+
+
+def test_figure_1_counts_files_only_where_the_job_was_delivered() -> None:
+    found = points(figures.files_hourly(SMALL), "files")
+    assert found == {"2022-05-10 10:00": 9, "2022-05-10 14:00": 7, "2022-05-11 00:00": 8}
+
+
+def test_figure_2_holds_the_kilobytes_of_every_hour() -> None:
+    assert list(points(figures.size_hourly(SMALL), "size").values()) == [100, 5, 80, 90]
+
+
+def test_figures_3_and_4_sum_the_jobs_of_a_day() -> None:
+    completeness = figures.job_completeness_daily(SMALL)
+    assert points(completeness, "delivered") == {"2022-05-10 00:00": 2, "2022-05-11 00:00": 1}
+    assert points(completeness, "expected") == {"2022-05-10 00:00": 3, "2022-05-11 00:00": 2}
+    ratios = points(figures.job_ratio_daily(SMALL), "successRatio")
+    assert ratios == {"2022-05-10 00:00": 0.6667, "2022-05-11 00:00": 0.5}
+
+
+def test_figure_5_holds_one_or_nought_an_hour() -> None:
+    assert list(points(figures.job_completeness_hourly(SMALL), "jobDelivered").values()) == [1, 0, 1, 1, 0]
+
+
+def test_figures_6_and_9_are_means_over_the_days_rows() -> None:
+    assert points(figures.table_completeness_daily(SMALL), "delivered")["2022-05-10 00:00"] == 1.5
+    assert points(figures.table_completeness_daily(SMALL), "expected")["2022-05-10 00:00"] == 4.0
+    missing = points(figures.table_failure_daily(SMALL), "missingTables")
+    assert missing == {"2022-05-10 00:00": 2.5, "2022-05-11 00:00": 1.0}
+
+
+def test_figure_7_is_sum_by_sum_and_not_the_mean_of_ratios() -> None:
+    ratios = points(figures.table_ratio_daily(SMALL), "completenessRatio")
+    assert ratios["2022-05-10 00:00"] == 0.375  # (2 + 1) / (2 + 6); the mean of 1 and 1/6 would be 0.583
+
+
+def test_figures_8_and_10_hold_every_hour_with_a_schema() -> None:
+    assert list(points(figures.table_completeness_hourly(SMALL), "expected").values()) == [2, 6, 4]
+    (trace,) = [trace for trace in figures.table_failure_hourly(SMALL).data if trace.mode == "lines"]
+    told = dict(zip(trace.x, trace.text, strict=True))
+    assert told["2022-05-11 00:00"] == "B"
+
+
+def test_a_missing_hour_breaks_the_line_and_a_lonely_one_is_a_dot() -> None:
+    line, dots = figures.job_completeness_hourly(SMALL).data
+    assert line.x[:4] == ("2022-05-10 10:00", "2022-05-10 11:00", "2022-05-10 12:00", "2022-05-10 14:00")
+    assert line.y[:4] == (1, 0, None, 1)
+    assert line.connectgaps is False
+    assert dots.x == ("2022-05-10 14:00",)
+
+
+def test_a_missing_day_breaks_a_daily_line() -> None:
+    jobs = tuple(JobRow(at(f"2022-05-{day}T00"), 1, 1) for day in ("01", "02", "05"))
+    trace = figures.job_ratio_daily(Datasets(jobs=jobs)).data[0]
+    assert trace.x == ("2022-05-01 00:00", "2022-05-02 00:00", "2022-05-03 00:00", "2022-05-05 00:00")
+    assert trace.y == (1, 1, None, 1)
+
+
+def test_the_heat_map_tells_delivered_missing_no_job_and_nothing_known() -> None:
+    table = tables.table_states(SMALL)
+    states = {
+        column.name: dict(zip((label[6:] for label in table.times), column.values, strict=True))
+        for column in table.columns[1:]
+    }
+    assert states["A"]["10-10"] == "delivered"
+    assert states["A"]["10-11"] == "no job"
+    assert states["A"]["10-12"] is None
+    assert states["A"]["10-14"] == "missing"
+    assert states["F"]["11-00"] is None  # volumes are known for this Hour and hold none of it
+    (heat,) = figures.table_heat_map(SMALL).data
+    assert heat.y[0] == "B"  # the one most often missing
+    assert list(heat.z[1][:5]) == [0, 2, None, None, 1]
+
+
+def test_without_volumes_a_table_that_is_not_listed_as_missing_counts_as_delivered() -> None:
+    table = tables.table_states(Datasets(jobs=SMALL.jobs, tables=SMALL.tables))
+    assert table.column("B")[0] == "delivered"
+
+
+def test_the_phases_are_minutes_over_the_typical_cycle() -> None:
+    figure = figures.phases(SMALL)
+    assert {trace.name: trace.y[0] for trace in figure.data} == {"init": 1.5, "replication": 20.0, "transfer": 2.5}
+    assert [(shape.y0, shape.y1) for shape in figure.layout.shapes] == [(0, 2), (15, 25), (2, 3)]
+
+
+def test_one_tables_volume_is_bytes_with_a_gap_where_it_was_not_delivered() -> None:
+    trace = figures.table_volume(SMALL, "A").data[0]
+    assert dict(zip(trace.x, trace.y, strict=True))["2022-05-10 14:00"] is None
+    assert points(figures.table_volume(SMALL, "A"), "bytes") == {"2022-05-10 10:00": 4000, "2022-05-11 00:00": 4100}
+    assert figures.largest_table(SMALL) == "F"
+    assert points(figures.table_volume(SMALL), "bytes")["2022-05-10 14:00"] == 9100
+
+
+def test_a_table_that_never_was_is_an_empty_figure() -> None:
+    assert len(figures.table_volume(SMALL, "Nowhere").data) == 0
+
+
+def test_the_calendar_tells_what_each_hour_came_to() -> None:
+    outcomes = tables.outcomes(SMALL)
+    assert outcomes.column("outcome") == ["delivered", "failed", "tables missing", "tables missing", "missing"]
+    assert outcomes.column("cause")[1] == "vendor_timeout"
+    (heat,) = figures.outcomes_calendar(SMALL).data
+    assert heat.x == ("2022-05-10", "2022-05-11")
+    assert [heat.z[hour][0] for hour in (9, 10, 11, 14)] == [None, 0, 2, 1]
+    assert heat.text[1][1] == "M"
+    assert "vendor_timeout" in heat.customdata[11][0]
+
+
+@pytest.mark.parametrize("chart", figures.CHARTS, ids=lambda chart: chart.name)
+def test_every_figure_can_be_drawn_of_nothing_of_one_hour_and_of_much(chart: figures.Chart) -> None:
+    for datasets in (Datasets(), Datasets(jobs=SMALL.jobs[:1]), SMALL, history(days=3)):
+        figure = chart.draw(datasets)
+        assert figure.layout.title.text == chart.title
+        assert len({len(column.values) for column in chart.tabulate(datasets).columns}) == 1
+        assert "nan" not in figure.to_json().lower().replace("nanmean", "")
+
+
+def test_a_stray_date_does_not_make_an_endless_matrix() -> None:
+    jobs = (JobRow(at("1901-01-01T00"), 1, 1), *SMALL.jobs)
+    row = TableRow(at("1901-01-01T00"), 1, 1, 0, (), 1.0)
+    strange = Datasets(jobs=jobs, tables=(row, *SMALL.tables))
+    assert len(tables.table_states(strange)) == tables.MATRIX_HOURS
+    assert len(figures.outcomes_calendar(strange).data[0].x) == 401
+
+
+def test_A8_a_hostile_name_is_shown_to_the_letter() -> None:
+    name = "<b onclick=alert(1)>&"
+    hour = at("2022-05-10T10")
+    hostile = Datasets(
+        tables=(TableRow(hour, 0, 1, 1, (name,), 0.0),),
+        volumes=(VolumeRow(hour, name, 1, 1),),
+        jobs=(JobRow(hour, 1, 1),),
+    )
+    assert figures.table_heat_map(hostile).data[0].y == ("&lt;b onclick=alert(1)&gt;&amp;",)
+    assert figures.table_failure_hourly(hostile).data[0].text == ("&lt;b onclick=alert(1)&gt;&amp;",)
+    assert "&lt;b onclick" in figures.table_volume(hostile).layout.yaxis.title.text
+    assert "&lt;b onclick" in figures.outcomes_calendar(hostile).data[0].customdata[10][0]
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance as WCAG 2.2 defines it."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("colours", [{}, figures.DARK], ids=["light", "dark"])
+def test_lines_and_words_stand_out_from_the_ground(colours: dict[str, str]) -> None:
+    def shown(colour: str) -> str:
+        return colours.get(colour, colour)
+
+    ground = shown(figures.PAPER)
+    for line in (figures.BLUE, figures.VERMILLION, figures.FAINT):
+        assert _contrast(shown(line), ground) >= 3  # WCAG 2.2, 1.4.11
+    for words in (figures.INK, figures.FAINT):
+        assert _contrast(shown(words), ground) >= 4.5  # WCAG 2.2, 1.4.3
+
+
+def test_the_dark_figure_is_the_same_in_other_colours() -> None:
+    figure = figures.phases(SMALL)
+    dark = figures.dark(figure)
+    assert dark.layout.paper_bgcolor == figures.DARK[figures.PAPER]
+    assert dark.data[1].y == figure.data[1].y
+    assert figure.layout.paper_bgcolor == figures.PAPER
