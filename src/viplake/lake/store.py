@@ -151,8 +151,9 @@ def _open_folder(folder: Path, settings: StoreSettings) -> Store:
 def _s3(settings: StoreSettings, bucket: str, prefix: str) -> S3Store:
     client: dict[str, Any] = {
         "connect_timeout": timedelta(seconds=5),  # an address that swallows packets must not hold an Hour (D20)
-        "read_timeout": timedelta(seconds=60),
-        "timeout": timedelta(minutes=10),  # one part of 8 MiB at 14 kB/s
+        # It counts from the first byte sent, not from the last (measured): two parts of 8 MiB need 140 kB/s.
+        "read_timeout": timedelta(seconds=120),
+        "timeout": timedelta(minutes=10),
         "allow_http": settings.allow_http,
     }
     if settings.proxy is not None:
@@ -181,7 +182,12 @@ def _s3(settings: StoreSettings, bucket: str, prefix: str) -> S3Store:
         bucket,
         prefix=prefix or None,
         client_options=client,  # type: ignore[arg-type] # a TypedDict, made step by step
-        retry_config={"max_retries": 6, "retry_timeout": timedelta(seconds=120)},
+        # About 8 s of patience with a server that refuses, 40 s with an address that swallows packets.
+        retry_config={
+            "max_retries": 5,
+            "retry_timeout": timedelta(seconds=120),
+            "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=10), "base": 2},
+        },
         **config,
     )
 
@@ -220,6 +226,7 @@ class ObjectStore:
 
     async def get(self, key: str, *, limit: int = LARGEST_RECORD) -> bytes | None:
         """See `Store`."""
+        self._refuse_missing_folder()
         try:
             result = await obstore.get_async(self._store, key)
             if result.meta["size"] > limit:
@@ -233,6 +240,7 @@ class ObjectStore:
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         """See `Store`."""
+        self._refuse_missing_folder()
         try:
             result = await obstore.get_async(self._store, key)
             async for chunk in result.stream(min_chunk_size=_READ_CHUNK):
@@ -245,6 +253,7 @@ class ObjectStore:
 
     async def put(self, key: str, data: bytes) -> StoredFile:
         """See `Store`."""
+        self._refuse_missing_folder()
         try:
             result = await obstore.put_async(self._store, key, data, use_multipart=False)
             await self._settle(key)
@@ -254,6 +263,7 @@ class ObjectStore:
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """See `Store`."""
+        self._refuse_missing_folder()
         try:
             await obstore.put_async(self._store, key, data, mode="create")
             await self._settle(key)
@@ -265,6 +275,7 @@ class ObjectStore:
 
     async def put_stream(self, key: str, chunks: AsyncIterator[bytes]) -> StoredFile:
         """See `Store`."""
+        self._refuse_missing_folder()
         counted = _Counted(chunks)
         try:
             result = await obstore.put_async(
@@ -279,6 +290,7 @@ class ObjectStore:
 
     async def files(self, prefix: str) -> list[StoredFile]:
         """See `Store`."""
+        self._refuse_missing_folder()
         try:
             pages = [page async for page in obstore.list(self._store, prefix)]
         except FileNotFoundError as error:
@@ -295,6 +307,7 @@ class ObjectStore:
 
     async def folders(self, prefix: str) -> list[str]:
         """See `Store`."""
+        self._refuse_missing_folder()
         try:
             result = await obstore.list_with_delimiter_async(self._store, prefix)
         except FileNotFoundError as error:
@@ -306,6 +319,7 @@ class ObjectStore:
 
     async def delete(self, key: str) -> None:
         """See `Store`."""
+        self._refuse_missing_folder()
         try:
             await obstore.delete_async(self._store, key)
         except FileNotFoundError as error:
@@ -334,8 +348,13 @@ class ObjectStore:
     def _error(self, error: Exception, what: str) -> LakeError:
         return _lake_error(error, f"{what} in {self._url}", local=self._folder is not None)
 
+    def _refuse_missing_folder(self) -> None:
+        """A folder that went away (an unmounted disk) must not be made again in the place where it was."""
+        if self._folder is not None and not self._folder.is_dir():
+            raise LakeError(f"the lake's folder is gone: {self._folder}", cause="dest_missing")
+
     def _refuse_missing_bucket(self, error: Exception, what: str) -> None:
-        if "NoSuchBucket" in str(error) or (self._folder is not None and not self._folder.is_dir()):
+        if "NoSuchBucket" in str(error):
             raise LakeError(f"cannot reach {what}: {self._url} does not exist", cause="dest_missing") from None
 
 

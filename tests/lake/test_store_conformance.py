@@ -1,0 +1,342 @@
+"""One suite over all three stores: what the rest of viplake relies on, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from viplake.errors import LakeError
+from viplake.lake.store import PART_BYTES, Store, StoreSettings, open_store
+from viplake.redact import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from servers.seaweed import Seaweed
+
+STORES = ("memory", "folder", "s3")
+MULTIPART = 2 * PART_BYTES + 12_345
+"""Two whole parts and a rest."""
+
+
+class Lost(Exception):
+    """The source of a stream broke."""
+
+
+def s3_settings(seaweed: Seaweed, bucket: str) -> StoreSettings:
+    return StoreSettings(
+        f"s3://{bucket}/below/a prefix",
+        access_key_id=seaweed.access_key,
+        secret_access_key=Secret(seaweed.secret_key),
+        region=seaweed.region,
+        endpoint=seaweed.endpoint,
+        allow_http=True,
+    )
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "folder":
+        return open_store(StoreSettings(f"file://{tmp_path}"))
+    if request.param == "s3":
+        seaweed: Seaweed = request.getfixturevalue("seaweed")
+        return open_store(s3_settings(seaweed, seaweed.bucket()))
+    return open_store(StoreSettings("memory://"))
+
+
+async def chunked(data: bytes, size: int = 1 << 20, *, breaks: bool = False) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), size):
+        await asyncio.sleep(0)
+        yield data[start : start + size]
+    if breaks:
+        raise Lost
+
+
+async def names(store: Store, prefix: str = "") -> list[str]:
+    return [file.key for file in await store.files(prefix)]
+
+
+def mixed(size: int) -> bytes:
+    return (hashlib.sha256(b"%d" % size).digest() * (size // 32 + 1))[:size]
+
+
+# -- whole or nothing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, 4 << 20])
+async def test_what_was_put_is_what_is_got(store: Store, size: int) -> None:
+    stored = await store.put("a/b.bin", mixed(size))
+    assert (stored.key, stored.size) == ("a/b.bin", size)
+    assert await store.get("a/b.bin") == mixed(size)
+    assert b"".join([chunk async for chunk in store.read("a/b.bin")]) == mixed(size)
+
+
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, MULTIPART])
+async def test_a_stream_of_any_length_is_stored_whole(store: Store, size: int) -> None:
+    stored = await store.put_stream("a/b.bin", chunked(mixed(size)))
+    assert (stored.key, stored.size) == ("a/b.bin", size)
+    digest = hashlib.md5()
+    async for chunk in store.read("a/b.bin"):
+        digest.update(chunk)
+    assert digest.digest() == hashlib.md5(mixed(size)).digest()
+    assert [file.size for file in await store.files("a/")] == [size]
+
+
+async def test_a_put_replaces_an_older_object_whole(store: Store) -> None:
+    await store.put("a/x", b"a long first version")
+    await store.put("a/x", b"short")
+    assert await store.get("a/x") == b"short"
+    await store.put_stream("a/x", chunked(b"a streamed third version"))
+    assert await store.get("a/x") == b"a streamed third version"
+
+
+@pytest.mark.parametrize("size", [0, 100, PART_BYTES - 1, PART_BYTES, MULTIPART])
+async def test_W11_a_stream_that_breaks_raises_its_own_error_and_leaves_nothing(store: Store, size: int) -> None:
+    with pytest.raises(Lost):
+        await store.put_stream("a/new", chunked(mixed(size), breaks=True))
+    assert await names(store) == []
+    assert await store.get("a/new") is None
+
+
+@pytest.mark.parametrize("size", [100, MULTIPART])
+async def test_W11_a_stream_that_breaks_leaves_an_older_object_as_it_was(store: Store, size: int) -> None:
+    await store.put("a/x", b"older")
+    with pytest.raises(Lost):
+        await store.put_stream("a/x", chunked(mixed(size), breaks=True))
+    assert await store.get("a/x") == b"older"
+    assert [file.size for file in await store.files("a/")] == [5]
+
+
+@pytest.mark.parametrize("error", [LakeError("x"), OSError("x"), ValueError("x"), LookupError("x")])
+async def test_whatever_breaks_a_stream_comes_out_as_it_is(store: Store, error: Exception) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.sleep(0)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        await store.put_stream("a/x", broken())
+    assert caught.value is error
+
+
+async def test_a_cancelled_stream_leaves_nothing(store: Store) -> None:
+    begun = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(1 << 20)
+            begun.set()
+            await asyncio.sleep(0.001)
+
+    task = asyncio.create_task(store.put_stream("a/x", endless()))
+    await begun.wait()
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await names(store) == []
+
+
+async def test_readers_see_the_old_or_the_new_object_never_a_mixture(store: Store) -> None:
+    versions = [bytes([number]) * 300_000 for number in range(6)]
+    await store.put("a/x", versions[0])
+
+    async def write() -> None:
+        for version in versions[1:]:
+            await store.put("a/x", version)
+
+    writer = asyncio.create_task(write())
+    while not writer.done():
+        assert await store.get("a/x") in versions
+    await writer
+
+
+# -- one winner ---------------------------------------------------------------------------------------------
+
+
+async def test_K2_of_eight_writers_at_once_exactly_one_wins(store: Store) -> None:
+    for round_ in range(2):
+        key = f"ledger/{round_:04d}.json"
+        records = [b"writer %d" % number for number in range(8)]
+        wins = await asyncio.gather(*(store.put_if_absent(key, record) for record in records))
+        assert wins.count(True) == 1
+        assert await store.get(key) == records[wins.index(True)]
+
+
+async def test_put_if_absent_never_replaces(store: Store) -> None:
+    await store.put("a/x", b"first")
+    assert not await store.put_if_absent("a/x", b"second")
+    assert await store.get("a/x") == b"first"
+    await store.delete("a/x")
+    assert await store.put_if_absent("a/x", b"third")
+    assert await store.get("a/x") == b"third"
+
+
+# -- listings -----------------------------------------------------------------------------------------------
+
+ODD_NAMES = ("a (1).json.gz", "b é.gz", "c %2e.gz", "d%20e.gz", "f#g.gz", "h+i&j=k.gz", "l~m'n!.gz", "日本.gz")
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+async def test_odd_names_stay_as_they_are(store: Store, name: str) -> None:
+    key = f"Hourly/20220510/13/{name}"
+    await store.put(key, b"put")
+    assert await names(store, "Hourly/20220510/13/") == [key]
+    await store.put_stream(key, chunked(mixed(70_000)))
+    assert await names(store, "Hourly/20220510/13/") == [key]
+    assert await store.get(key) == mixed(70_000)
+    await store.delete(key)
+    assert await store.put_if_absent(key, b"created")
+    assert await store.get(key) == b"created"
+    assert await names(store) == [key]
+
+
+async def test_files_come_by_key_from_all_depths_below_the_prefix_alone(store: Store) -> None:
+    keys = ["p/2/b", "p/10/a", "p/2/a", "p/2/c/d", "p2/x", "q", "p/1"]
+    for key in keys:
+        await store.put(key, key.encode())
+    assert await names(store) == sorted(keys)
+    assert await names(store, "p/") == ["p/1", "p/10/a", "p/2/a", "p/2/b", "p/2/c/d"]
+    assert await names(store, "p/2/") == ["p/2/a", "p/2/b", "p/2/c/d"]
+    assert await names(store, "nothing/") == []
+
+
+async def test_M8_a_listing_goes_beyond_a_thousand(store: Store) -> None:
+    keys = [f"many/{number:04d}" for number in range(1_005)]
+    for start in range(0, len(keys), 50):
+        await asyncio.gather(*(store.put(key, b"") for key in keys[start : start + 50]))
+    assert await names(store, "many/") == keys
+
+
+async def test_folders_are_the_names_right_below(store: Store) -> None:
+    for key in ("h/20220511/00/a", "h/20220510/13/a", "h/20220510/14/b/c", "h/file", "i/x"):
+        await store.put(key, b"1")
+    assert await store.folders("h/") == ["20220510", "20220511"]
+    assert await store.folders("h/20220510/") == ["13", "14"]
+    assert await store.folders("") == ["h", "i"]
+    assert await store.folders("none/") == []
+
+
+async def test_the_etag_of_a_put_is_the_one_that_listings_show(store: Store) -> None:
+    small = await store.put("a/small", b"1")
+    large = await store.put_stream("a/large", chunked(mixed(MULTIPART)))
+    listed = {file.key: file.etag for file in await store.files("a/")}
+    assert listed == {"a/small": small.etag, "a/large": large.etag}
+    assert None not in listed.values()
+    again = await store.put("a/small", b"2")
+    assert again.etag != small.etag
+
+
+async def test_times_are_utc_and_about_now(store: Store) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=2)
+    await store.put("a/x", b"1")
+    [file] = await store.files("a/")
+    assert file.modified is not None
+    assert file.modified.utcoffset() == timedelta(0)
+    assert before <= file.modified <= datetime.now(UTC) + timedelta(seconds=2)
+
+
+# -- what is not there --------------------------------------------------------------------------------------
+
+
+async def test_a_missing_key_is_none_to_get_and_an_error_to_read(store: Store) -> None:
+    assert await store.get("none") is None
+    with pytest.raises(FileNotFoundError):
+        _ = [chunk async for chunk in store.read("none")]
+
+
+async def test_delete_may_be_repeated(store: Store) -> None:
+    await store.put("a/x", b"1")
+    await store.put("a/y", b"1")
+    await store.delete("a/x")
+    await store.delete("a/x")
+    await store.delete("never/there")
+    assert await names(store) == ["a/y"]
+
+
+async def test_a_get_takes_what_its_limit_allows_and_no_more(store: Store) -> None:
+    await store.put("a/x", bytes(1_000))
+    assert await store.get("a/x", limit=1_000) == bytes(1_000)
+    with pytest.raises(LakeError) as caught:
+        await store.get("a/x", limit=999)
+    assert caught.value.cause.word == "ledger_damaged"
+
+
+async def test_a_sweep_takes_nothing_that_is_whole(store: Store) -> None:
+    await store.put("a/x", b"1")
+    await store.put("a/b/y (2).gz", b"1")
+    assert await store.sweep("a/") == []
+    assert await store.sweep("none/") == []
+    assert await names(store) == ["a/b/y (2).gz", "a/x"]
+
+
+# -- what outlives the process ------------------------------------------------------------------------------
+
+KILLED_WRITER = """
+import asyncio, sys
+from viplake.lake.store import StoreSettings, open_store
+
+async def slow():
+    while True:
+        yield bytes(1 << 20)
+        print("sent", flush=True)
+        await asyncio.sleep(0.001)
+
+asyncio.run(open_store(StoreSettings(sys.argv[1])).put_stream("Hourly/20220510/13/large.gz", slow()))
+"""
+
+
+def test_W12_a_writer_that_was_killed_leaves_nothing_that_a_sweep_does_not_take(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}"
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED_WRITER, url], stdout=subprocess.PIPE, env=child_environment()
+    ) as writer:
+        assert writer.stdout is not None
+        for _ in range(40):  # more than the parts that may wait in memory: some must be on the disk
+            writer.stdout.readline()
+        writer.send_signal(signal.SIGKILL)
+    assert files_in(tmp_path) == ["large.gz#1"], "the writer did leave something"
+
+    async def resume() -> None:
+        store = open_store(StoreSettings(url))
+        assert await store.files("") == []
+        assert await store.sweep("Hourly/20220510/13/") == ["large.gz#1"]
+        await store.put_stream("Hourly/20220510/13/large.gz", chunked(b"whole"))
+        assert await store.get("Hourly/20220510/13/large.gz") == b"whole"
+
+    asyncio.run(resume())
+    assert files_in(tmp_path) == ["large.gz"]
+
+
+def files_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+async def test_what_was_written_is_there_for_another_process(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    settings = StoreSettings(f"file://{tmp_path}")
+    if kind == "s3":
+        seaweed: Seaweed = request.getfixturevalue("seaweed")
+        settings = s3_settings(seaweed, seaweed.bucket())
+    await open_store(settings).put("a/x", b"1")
+    await open_store(settings).put_stream("a/y", chunked(mixed(MULTIPART)))
+    again = open_store(replace(settings))
+    assert await names(again) == ["a/x", "a/y"]
+    assert await again.get("a/y") == mixed(MULTIPART)
+
+
+def child_environment() -> dict[str, str]:
+    """For a child that imports what this process imports."""
+    return {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)}
