@@ -1,9 +1,9 @@
 """I/O (but only that a token is remembered as a secret). What the answers to the four calls mean.
 
-Bytes in, a value or a typed error out; nothing else is touched.
-Nothing here trusts the other end: an answer may be an error page of a proxy with status 200, JSON with two
-members of one name, a bomb, or about somebody else's export. Whoever is the driver needs only a few meanings,
-and one distinction above all: a trigger that was *refused* may be sent again, one of which *nobody knows* may not.
+Bytes in, a value or a typed error out; nothing else is touched. Nothing here trusts the other end: an answer
+may be an error page of a proxy with status 200, JSON with two members of one name, a bomb, or about somebody
+else's export. Whoever is the driver needs only a few meanings, and one distinction above all: a trigger that was
+*refused* may be sent again, one of which *nobody knows* may not.
 """
 
 from __future__ import annotations
@@ -148,9 +148,17 @@ def message_of(answer: Answer) -> str | None:
 _MESSAGE_NAMES: Final = ("Message", "message", "ErrorMessage", "error_description", "error", "Error", "detail", "title")
 
 
+def _said(message: str | None) -> str:
+    return f": {quoted(message)}" if message else ""
+
+
+def _flawed(answer: Answer, step: str) -> str:
+    return f"the answer to the {step} call {answer.flaw}"
+
+
 def _json(answer: Answer, step: str, cause: str) -> Any:
     if answer.flaw:
-        raise NotJson(f"the answer to the {step} call {answer.flaw}", cause=cause)
+        raise NotJson(_flawed(answer, step), cause=cause)
     try:
         return strictjson.loads(answer.body)
     except ValueError as error:
@@ -175,9 +183,8 @@ def _member(record: Mapping[str, Any], name: str) -> Any:
 def refusal(answer: Answer, step: str, now: datetime) -> ViplakeError:
     """What a status other than 2xx means, where the call has no better word for it."""
     message = message_of(answer)
-    said = f"the {step} call was answered with {answer.status or answer.flaw}" + (
-        f": {quoted(message)}" if message else ""
-    )
+    said = f"the {step} call was answered with {answer.status}" if answer.status else _flawed(answer, step)
+    said += _said(message)
     if answer.busy:
         return VendorError(said, cause="vendor_unavailable", retry_after=retry_after(answer, now))
     if answer.status == 401:  # noqa: PLR2004 - HTTP
@@ -269,7 +276,7 @@ def read_trigger(answer: Answer, now: datetime) -> Triggered | TooEarly:
     if answer.accepted:
         return _accepted(answer, now)
     if answer.status == 0:
-        raise AnswerUnreadable(f"the answer to the trigger call {answer.flaw}")
+        raise AnswerUnreadable(_flawed(answer, "trigger"))
     early = None if answer.status in _NO_SUCH_CALL or answer.status == 401 else _too_early(answer, now)  # noqa: PLR2004 - HTTP
     if early:
         return early
@@ -354,8 +361,7 @@ def read_status(answer: Answer, job_guid: str, now: datetime) -> Standing:
 def _standing(word: str, message: str | None) -> Standing:
     plain = re.sub(r"[\s_-]", "", word).casefold()
     if plain in _FAILURE_WORDS:
-        why = f": {quoted(message)}" if message else ""
-        raise VendorError(f"the vendor's export ended as {quoted(word)}{why}", cause="vendor_job_failed")
+        raise VendorError(f"the vendor's export ended as {quoted(word)}{_said(message)}", cause="vendor_job_failed")
     complete = plain in _COMPLETE_WORDS
     return Standing(complete, quoted(word), complete or plain in _RUNNING_WORDS)
 
@@ -393,10 +399,6 @@ def read_list(
     for file in files:
         check_link(file.url.reveal())
     return files
-
-
-def _said(message: str | None) -> str:
-    return f": {quoted(message)}" if message else ""
 
 
 def _list_refusal(answer: Answer, job_guid: str, now: datetime) -> ViplakeError:

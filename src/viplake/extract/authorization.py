@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 RENEW_EARLY: Final = 120.0
 """Seconds before its end that a token is no longer used."""
 
-_CALL_SECONDS: Final = 30.0
 _CAP: Final = 64 * 1024
 _PATIENCE: Final = 60.0
 """Seconds that server errors are borne before the driver hears of them."""
@@ -141,7 +140,7 @@ class Authorization:
             "token",
             "POST",
             self._url,
-            seconds=_CALL_SECONDS,
+            seconds=self._http.deadlines.token,
             cap=_CAP,
             headers={"Content-Type": "application/x-www-form-urlencoded"},
             body=_form(credentials),

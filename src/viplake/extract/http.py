@@ -28,15 +28,28 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-CONNECT_SECONDS: Final = 5.0
-"""For one connection with its TLS handshake. Packets that find nobody must not cost a minute; with several
-addresses the next one is tried after a quarter of a second anyway (RFC 8305)."""
 
-STALL_SECONDS: Final = 30.0
-"""Without a single byte. S3 answers within seconds; what was silent for so long is dead."""
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long to wait for what; seconds, of the machine's clock, for sockets know no other.
 
-QUEUE_SECONDS: Final = 60.0
-"""For a download to get its connection: queue, proxy and all."""
+    Attributes:
+        connect: one connection with its TLS handshake. Packets that find nobody must not cost a minute; with several
+            addresses the next one is tried after a quarter of a second anyway (RFC 8305).
+        stall: a download without a single byte. S3 answers within seconds; what is silent so long is dead.
+        queue: a download until it has its connection: pool, proxy and all.
+        token: call 1, all in all.
+        call: a trigger or a poll, all in all. An answer that is later than this counts as lost.
+        listing: call 4, all in all; a list may be megabytes.
+    """
+
+    connect: float = 5.0
+    stall: float = 30.0
+    queue: float = 60.0
+    token: float = 30.0
+    call: float = 60.0
+    listing: float = 120.0
+
 
 CONNECTIONS: Final = 256
 """At once; above any concurrency of the transfer, so that the pool is never the queue."""
@@ -165,6 +178,7 @@ class Http:
     Args:
         proxy: for everything that is https and not excepted.
         ca_file: PEM certificates to trust besides the system's.
+        deadlines: how long to wait for what.
 
     Attributes:
         requests_sent: so far, of all kinds.
@@ -173,7 +187,10 @@ class Http:
         SettingsError: the certificates cannot be read.
     """
 
-    def __init__(self, *, proxy: Proxy | None = None, ca_file: Path | None = None) -> None:
+    def __init__(
+        self, *, proxy: Proxy | None = None, ca_file: Path | None = None, deadlines: Deadlines | None = None
+    ) -> None:
+        self.deadlines = deadlines or Deadlines()
         self._proxy = proxy
         self._tls = trust(ca_file)
         self._session: aiohttp.ClientSession | None = None
@@ -217,7 +234,7 @@ class Http:
         Raises:
             NetworkError: no whole answer; `sent=False` where the host surely got nothing.
         """
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self.deadlines.connect)
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **(headers or {})}
         session = self._new_session() if alone else self._opened()
         try:
@@ -237,7 +254,10 @@ class Http:
             NetworkError: no answer.
         """
         timeout = aiohttp.ClientTimeout(
-            total=None, connect=QUEUE_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=STALL_SECONDS
+            total=None,
+            connect=self.deadlines.queue,
+            sock_connect=self.deadlines.connect,
+            sock_read=self.deadlines.stall,
         )
         headers = {"Accept-Encoding": "identity", **headers}
         async with self._request(self._opened(), step, "GET", url, headers=headers, timeout=timeout) as got:

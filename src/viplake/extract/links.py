@@ -226,7 +226,9 @@ def read_refusal(answer: Answer, host: str, now: datetime) -> ViplakeError:
     """
     found = re.search(rb"<Code>([A-Za-z0-9]{1,64})</Code>", answer.body)
     code = found[1].decode() if found else ""
-    said = f"the file storage {host} answered {answer.status or answer.flaw}" + (f" {code}" if code else "")
+    said = f"the file storage {host} answered {answer.status} {code}".rstrip()
+    if answer.status == 0:
+        said = f"what the file storage {host} answered {answer.flaw}"
     if answer.status in {400, 403} and _EXPIRED_WORDS.search(answer.body):
         return LinkExpired(said)
     if answer.status in {412, 416}:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from viplake.clock import Clock
+    from viplake.extract.http import Deadlines
     from viplake.extract.wire import Answer
     from viplake.model import Environment
 
@@ -66,10 +67,6 @@ __all__ = [
     "VendorSettings",
 ]
 
-_CALL_SECONDS: Final = 60.0
-"""For a trigger or a poll, all in all."""
-
-_LIST_SECONDS: Final = 120.0
 _ANSWER_CAP: Final = 1024 * 1024
 _LIST_CAP: Final = 64 * 1024 * 1024
 
@@ -239,6 +236,7 @@ class HttpVendor:
         credentials: gives ours; with `fresh=True` it reads the secret anew.
         clock: all waits and expiries go by it (the deadlines of sockets go by the machine's).
         rng: spreads retries.
+        deadlines: of sockets, where they shall not be the usual ones.
 
     Raises:
         SettingsError: a URL, the proxy or the CA bundle is wrong.
@@ -251,6 +249,7 @@ class HttpVendor:
         *,
         clock: Clock,
         rng: random.Random | None = None,
+        deadlines: Deadlines | None = None,
     ) -> None:
         insecure = settings.allow_insecure_http
         token_url = check_endpoint("VIPLAKE_TOKEN_URL", settings.token_url, allow_insecure_http=insecure)
@@ -262,7 +261,7 @@ class HttpVendor:
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._origins = Origins(settings.download_hosts, loopback=insecure)
         proxy = Proxy.parse(settings.proxy, settings.no_proxy) if settings.proxy else None
-        self._http = Http(proxy=proxy, ca_file=settings.ca_file)
+        self._http = Http(proxy=proxy, ca_file=settings.ca_file, deadlines=deadlines)
         self._authorization = Authorization(self._http, token_url, credentials, clock=clock, rng=self._rng)
         self._words_seen: set[str] = set()
         self._odd_polls = 0
@@ -334,7 +333,8 @@ class HttpVendor:
         """Open a file, from byte `start` on and only if its ETag still is `etag`."""
         self._check_link(url.reveal())
         host = host_of(url.reveal())
-        await self._clock.sleep(min(seconds_early(url.reveal(), self._clock.now()), LONGEST_WAIT))
+        if early := seconds_early(url.reveal(), self._clock.now()):
+            await self._clock.sleep(min(early, LONGEST_WAIT))
         headers = {"Range": f"bytes={start}-"} if start else {}
         if etag:
             headers["If-Match"] = etag
@@ -371,7 +371,7 @@ class HttpVendor:
             step,
             "POST",
             self._export_url + path,
-            seconds=_CALL_SECONDS,
+            seconds=self._http.deadlines.call,
             cap=_ANSWER_CAP,
             headers={
                 "Authorization": Secret(f"Bearer {token.reveal()}", remember=False),
@@ -384,7 +384,7 @@ class HttpVendor:
     async def _ask_for_list(self, job_guid: str, *, fresh: bool) -> Answer:
         credentials = await (self._credentials(fresh=True) if fresh else self._credentials())
         return await self._http.call(
-            "list", "GET", self._list_url(job_guid, credentials), seconds=_LIST_SECONDS, cap=_LIST_CAP
+            "list", "GET", self._list_url(job_guid, credentials), seconds=self._http.deadlines.listing, cap=_LIST_CAP
         )
 
     def _list_url(self, job_guid: str, credentials: VendorCredentials) -> Secret:

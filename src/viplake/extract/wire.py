@@ -81,7 +81,7 @@ _BETWEEN: Final = r"(?:T|,?\s+(?:at\s+)?)"
 _DATE_TIMES: Final = tuple(
     re.compile(rf"(?<!\d){date}{_BETWEEN}{_CLOCK}", re.ASCII)
     for date in (
-        r"(?P<y>\d{4})(?P<sep>[-/.])(?P<a>\d{1,2})(?P=sep)(?P<b>\d{1,2})",
+        r"(?P<first>)(?P<y>\d{4})(?P<sep>[-/.])(?P<a>\d{1,2})(?P=sep)(?P<b>\d{1,2})",
         r"(?P<a>\d{1,2})(?P<sep>[-/.])(?P<b>\d{1,2})(?P=sep)(?P<y>\d{4})",
         rf"(?P<d>\d{{1,2}})[ -]{_MONTH}[ -](?P<y>\d{{4}})",
         rf"{_MONTH} (?P<d>\d{{1,2}}),? (?P<y>\d{{4}})",
@@ -94,14 +94,14 @@ def next_allowed(text: str, now: datetime) -> datetime | None:
 
     Read are ISO 8601 (`T` or blank between), `5/10/2022 2:05:09 PM` (month or day first), and RFC 1123 and other
     spelled months. Without a zone a reading counts only as UTC and only from now to 65 minutes ahead; that also
-    settles which of day and month comes first. With a zone, one further ahead is given as it is. Of several
-    (the last trigger, the time of day, the next one) the latest within the 65 minutes is meant. A time up
-    to 30 seconds back counts as now.
+    settles which of day and month comes first. With a zone, one further ahead is given as it is, if it can mean
+    nothing else. Of several (the last trigger, the time of day, the next one) the latest within the 65 minutes is
+    meant. A time up to 30 seconds back counts as now.
     """
-    readings = [(moment, zoned) for match in _matches(text) for moment, zoned in _readings(match)]
-    ahead = [(moment, zoned) for moment, zoned in readings if moment >= now - _COUNTS_AS_NOW]
+    readings = [reading for match in _matches(text) for reading in _readings(match)]
+    ahead = [(moment, firm) for moment, firm in readings if moment >= now - _COUNTS_AS_NOW]
     near = [moment for moment, _ in ahead if moment <= now + FURTHEST_TRIGGER]
-    far = [moment for moment, zoned in ahead if zoned]
+    far = [moment for moment, firm in ahead if firm]
     if near:
         return max(*near, now)
     return min(far, default=None)
@@ -112,32 +112,31 @@ def _matches(text: str) -> Iterator[re.Match[str]]:
         yield from pattern.finditer(text[:4096])
 
 
-def _readings(match: re.Match[str]) -> Iterator[tuple[datetime, bool]]:
-    """The moments that a date-time can mean, UTC, each with whether it names its zone."""
+def _readings(match: re.Match[str]) -> list[tuple[datetime, bool]]:
+    """The moments that a date-time can mean, UTC, each with whether it names its zone and can mean no other."""
     parts = match.groupdict()
     zone = _zone(parts["zone"])
     hour = int(parts["h"])
     if parts["half"]:
         hour = hour % 12 + (12 if parts["half"] in "Pp" else 0) if 1 <= hour <= 12 else 24  # noqa: PLR2004 - a clock
+    moments = []
     for month, day in _days(parts):
         try:
             moment = datetime(
                 int(parts["y"]), month, day, hour, int(parts["mi"]), int(parts["s"] or 0), tzinfo=zone or UTC
-            ).astimezone(UTC)
+            )
+            moments.append(moment.astimezone(UTC))
         except (ValueError, OverflowError):
-            continue
-        yield moment, zone is not None
+            continue  # no such moment
+    return [(moment, zone is not None and len(moments) == 1) for moment in moments]
 
 
-def _days(parts: Mapping[str, str]) -> Iterator[tuple[int, int]]:
-    """The (month, day) pairs that the date can mean."""
+def _days(parts: Mapping[str, str]) -> set[tuple[int, int]]:
+    """The (month, day) pairs that the date can mean: a year in front has the month next, one at the end not always."""
     if "mon" in parts:
-        yield _MONTHS.index(parts["mon"].casefold()) + 1, int(parts["d"])
-        return
+        return {(_MONTHS.index(parts["mon"].casefold()) + 1, int(parts["d"]))}
     first, second = int(parts["a"]), int(parts["b"])
-    yield first, second
-    if first != second:
-        yield second, first
+    return {(first, second)} if "first" in parts else {(first, second), (second, first)}
 
 
 def _zone(text: str | None) -> timezone | None:
