@@ -7,14 +7,12 @@ through; what only one call can do wrong stands with that call.
 from __future__ import annotations
 
 import asyncio
-import json
-import zlib
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+
+from viplake.simulator import spoil
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,48 +20,16 @@ if TYPE_CHECKING:
     from viplake.simulator.faults import Fault
 
 PAGE = "<!DOCTYPE html><html><head><title>Please wait</title></head><body>Service page</body></html>"
-METADATA_URL = "http://169.254.169.254/latest/"
+# Where redirects lead when nothing else is said: the simulator counts who follows.
+FOLLOWED = "/_simulator/followed"
 # A refusal whose text tries to write on the reader's terminal and into his log.
 CONTROL = "broken\r\nINFO all is well\x1b[2J\x1b[31m"
 # Seconds of silence: longer than anyone's patience.
 _FOR_EVER = 3600
-_BLANKS = 1024 * 1024
 # Entries of an enormous list that are sent at once.
 _AT_ONCE = 1000
 PAGE = "<!DOCTYPE html><html><head><title>Wait</title></head><body><h1>Service page</h1></body></html>"
 _LOOK = 0.02
-
-
-@dataclass(slots=True)
-class Answer:
-    """An answer of one of the four calls, before it is sent: `body` is JSON, with `RawJson` in it maybe."""
-
-    status: int = 200
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RawJson:
-    """Text that goes into JSON as it is, such as 1e400."""
-
-    text: str
-
-
-def dumps(body: Any) -> str:
-    """JSON, with every `RawJson` as it is."""
-    raw: list[str] = []
-
-    def mark(value: Any) -> str:
-        if not isinstance(value, RawJson):
-            raise TypeError(type(value).__name__)
-        raw.append(value.text)
-        return f"@raw:{len(raw) - 1}@"
-
-    text = json.dumps(body, default=mark)
-    for index, replacement in enumerate(raw):
-        text = text.replace(f'"@raw:{index}@"', replacement, 1)
-    return text
 
 
 def gone(request: web.Request) -> bool:
@@ -119,7 +85,7 @@ def _plain(fault: Fault) -> web.Response | None:  # noqa: PLR0911 - one return a
         case "control_characters":
             return web.json_response({"Message": CONTROL}, status=400)
         case "redirect":
-            return web.Response(status=302, headers={"Location": fault.text(METADATA_URL)})
+            return web.Response(status=302, headers={"Location": fault.text(FOLLOWED)})
         case "html":
             return web.Response(text=PAGE, content_type="text/html")
     return None
@@ -145,77 +111,9 @@ async def _huge_header(request: web.Request, size: int, stopping: asyncio.Event)
     return await silence(request, _FOR_EVER, stopping)
 
 
-def _first_object(body: Any) -> dict[str, Any] | None:
-    found = body[0] if isinstance(body, list) and body else body
-    return found if isinstance(found, dict) else None
-
-
-def _spoil_body(answer: Answer, fault: Fault) -> None:
-    """Faults that change the JSON value."""
-    members = _first_object(answer.body)
-    match fault.kind:
-        case "json":
-            answer.status, answer.body = 200, RawJson(fault.text("[]"))
-        case "accepted_status":
-            answer.status = int(fault.number(500))
-            answer.body = {"Message": "An error has occurred."}
-        case "deep_json":
-            depth = int(fault.number(100_000))
-            answer.body = RawJson("[" * depth + "]" * depth)
-        case "big_int" if members is not None:
-            members["Total"] = RawJson("9" * int(fault.number(5000)))
-        case "nan" if members is not None:
-            members["Total"] = RawJson("NaN")
-        case "extra_members" if members is not None:
-            members["SchemaVersion"] = 7
-            members["Links"] = {"self": None, "next": []}
-
-
-def _spoil_bytes(  # noqa: PLR0911 - one return a kind
-    data: bytes, fault: Fault, headers: dict[str, str]
-) -> bytes:
-    """Faults that change the bytes."""
-    match fault.kind:
-        case "empty_body":
-            return b""
-        case "cut_json":
-            return data[: fault.offset(len(data))]
-        case "duplicate_members":
-            name = data.partition(b'"')[2].partition(b'"')[0]
-            return data.replace(b"{", b'{"%s": "another", ' % name, 1)
-        case "utf16":
-            return data.decode().encode("utf-16")
-        case "bom":
-            return b"\xef\xbb\xbf" + data
-        case "gzip_bomb":
-            headers["Content-Encoding"] = "gzip"
-            return gzip_bomb(int(fault.number(300_000_000)), data)
-        case "text_plain":
-            headers["Content-Type"] = "text/plain; charset=utf-8"
-    return data
-
-
-@lru_cache(maxsize=4)
-def gzip_bomb(blanks: int, data: bytes) -> bytes:
-    """At least so many blanks and then `data`, as one gzip member, pressed about 1000:1."""
-    # After a full flush a block refers to nothing before it, so one pressed MiB can be repeated.
-    block = b" " * _BLANKS
-    count = -(-blanks // _BLANKS)
-    press = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    pressed = press.compress(block) + press.flush(zlib.Z_FULL_FLUSH)
-    checksum = 0
-    for _ in range(count):
-        checksum = zlib.crc32(block, checksum)
-    checksum = zlib.crc32(data, checksum)
-    end = press.compress(data) + press.flush()
-    length = (count * _BLANKS + len(data)) & 0xFFFFFFFF
-    head = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
-    return head + pressed * count + end + checksum.to_bytes(4, "little") + length.to_bytes(4, "little")
-
-
 async def send(
     request: web.Request,
-    answer: Answer,
+    answer: spoil.Answer,
     faults: Sequence[Fault],
     stopping: asyncio.Event,
     headers: Mapping[str, str],
@@ -227,11 +125,11 @@ async def send(
     if "answer_late" in kinds:
         return await silence(request, kinds["answer_late"].number(_FOR_EVER), stopping)
     for fault in faults:
-        _spoil_body(answer, fault)
-    data = dumps(answer.body).encode()
+        spoil.change_body(answer, fault)
+    data = spoil.dumps(answer.body).encode()
     sent = {**headers, "Content-Type": "application/json; charset=utf-8", **answer.headers}
     for fault in faults:
-        data = _spoil_bytes(data, fault, sent)
+        data = spoil.change_bytes(data, fault, sent)
     if "many" in kinds and answer.body:
         return await _many(request, sent, answer.body, int(kinds["many"].number(1_000_000)))
     if "endless" in kinds:
@@ -255,10 +153,10 @@ async def _many(
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
-    await response.write(dumps(entries)[:-1].encode())
+    await response.write(spoil.dumps(entries)[:-1].encode())
     for first in range(0, count, _AT_ONCE):
         keys = (f"many/Voyage_{number}.json.gz" for number in range(first, min(first + _AT_ONCE, count)))
-        await response.write("".join(f", {dumps({**entries[0], 'key': key})}" for key in keys).encode())
+        await response.write("".join(f", {spoil.dumps({**entries[0], 'key': key})}" for key in keys).encode())
     await response.write(b"]")
     return response
 

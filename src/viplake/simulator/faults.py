@@ -61,7 +61,7 @@ _KINDS: tuple[Kind, ...] = (
     Kind(CALLS, "retry_after", "answers 429 with Retry-After", "seconds (7)", "T3 G14 P10"),
     Kind(CALLS, "forbidden", "answers 403", "", "T2 G8 U3 D3"),
     Kind(CALLS, "not_found", "answers 404", "", "G9 P8 D4"),
-    Kind(CALLS, "redirect", "answers 302", "location (http://169.254.169.254/latest/)", "T9 D18 A10"),
+    Kind(CALLS, "redirect", "answers 302", "location (a page here that counts as `followed`)", "T9 D18 A10"),
     Kind(CALLS, "reset", "drops the connection before it does anything", "", "D19 N7 P5"),
     Kind(CALLS, "hang", "does nothing and never answers", "seconds of the wall until it drops (3600)", "P5 D10", takes="number"),
     Kind(CALLS, "html", "answers 200 with an HTML page", "", "T5 P7 D15 N6"),
@@ -353,9 +353,10 @@ class Faults:
 
 
 def describe() -> str:
-    """All kinds as a Markdown table."""
+    """All kinds, and all wordings of a refused trigger, as two Markdown tables."""
     rows = ["| calls | kind | the vendor ... | value (default) | plays |", "|---|---|---|---|---|"]
     for kind in _KINDS:
         calls = "any" if kind.calls == CALLS else "the four" if kind.calls == JSON_CALLS else ", ".join(kind.calls)
         rows.append(f"| {calls} | `{kind.word}` | {kind.does} | {kind.value} | {kind.ids} |")
-    return "\n".join(rows)
+    rows += ["", "| wording | the date-time in a refused trigger's Message |", "|---|---|"]
+    return "\n".join(rows + [f"| `{word}` | {shown} |" for word, shown in WORDINGS.items()])

@@ -13,12 +13,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import json
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from fnmatch import fnmatchcase
@@ -31,10 +30,10 @@ from aiohttp import web
 
 from viplake.clock import Clock, SystemClock
 from viplake.errors import ViplakeError
-from viplake.simulator import answers, storage
-from viplake.simulator.answers import Answer, RawJson
+from viplake.simulator import answers, spoil, storage
 from viplake.simulator.faults import Call, Fault, Faults, from_json
 from viplake.simulator.signing import Signer
+from viplake.simulator.spoil import Answer
 from viplake.simulator.vendor import CONFIGURATIONS, SimulatedJob, SimulatorSettings, TooSoon, Vendor
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class RequestLog:
 
     Attributes:
         entries: the requests in the order in which their answers ended.
-        counts: how often each call was received.
+        counts: how often each call was received, and as `followed` how often a redirect was followed.
         peak: how many of each call were under way at once, at most.
         bytes_sent: the bytes of download bodies.
     """
@@ -158,6 +157,7 @@ class Simulator:
         app.router.add_get("/v1/datalake/presignedUrls/{company}", self._presigned_urls)
         app.router.add_get("/files/{key:.+}", self._download, allow_head=False)
         app.router.add_get("/_simulator", self._state)
+        app.router.add_route("*", answers.FOLLOWED, self._followed)
         app.router.add_post("/_simulator/faults", self._add_faults)
         app.router.add_delete("/_simulator/faults", self._clear_faults)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
@@ -190,8 +190,7 @@ class Simulator:
         if self._runner is None:
             raise RuntimeError("the simulator is not running")
         port = self._runner.addresses[0][1]
-        host = _ANY_HOST.get(self.settings.host, self.settings.host)
-        return f"{'https' if self._tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+        return _url("https" if self._tls else "http", self.settings.host, port)
 
     @property
     def token_url(self) -> str:
@@ -214,6 +213,10 @@ class Simulator:
     def jobs(self) -> Mapping[str, SimulatedJob]:
         """The exports that were triggered, by GUID, oldest first."""
         return MappingProxyType(self.vendor.jobs)
+
+    def rotate_secret(self, client_secret: str) -> None:
+        """From now on only this client secret is good; tokens and URLs that were given live on."""
+        self.settings = replace(self.settings, client_secret=client_secret)
 
     def file(self, guid: str, key: str) -> SimulatedFile:
         """A file of an export, by its key or its name.
@@ -304,7 +307,7 @@ class Simulator:
         if "crlf" in kinds:
             body["access_token"] = f"{token}\r\nX-Injected: 1"
         for member in kinds.keys() & {"access_token", "expires_in"}:
-            _put_raw(body, member, kinds[member].text("absent"))
+            spoil.put_raw(body, member, kinds[member].text("absent"))
         return Answer(200, body), ""
 
     async def _token_error(self, request: web.Request, kinds: Mapping[str, Fault]) -> str:
@@ -341,13 +344,13 @@ class Simulator:
         if refused is not None:
             wordings = [kinds[kind].text("iso") for kind in ("too_soon",) if kind in kinds]
             wordings += [fault.text("iso") for fault in self.faults.strike("trigger", only="wording")]
-            return _too_soon(refused, now, (wordings or ["iso"])[-1].partition(":")[0]), config_name
+            return spoil.too_soon(refused, now, (wordings or ["iso"])[-1].partition(":")[0]), config_name
         job = self.vendor.trigger(config_name, now)
         answer = {"JobGuid": job.guid}
         if "same_guid" in kinds:
             answer["JobGuid"] = self.vendor.previous(job).guid
         if "bad_guid" in kinds:
-            answer["JobGuid"] = _json_or_text(kinds["bad_guid"].text(""))
+            answer["JobGuid"] = spoil.json_or_text(kinds["bad_guid"].text(""))
         return Answer(200, answer), config_name
 
     # -- call 3 ---------------------------------------------------------------------------------------
@@ -407,7 +410,7 @@ class Simulator:
         # On the host by which the client came here, which is not ours behind a container's mapped port.
         storage_url = f"{request.scheme}://{request.host}/files/"
         entries = [self._entry(storage_url, job, file, lifetime, faults) for file in files]
-        return Answer(200, reduce(_bend_list, faults, entries)), job.guid
+        return Answer(200, reduce(spoil.bend_list, faults, entries)), job.guid
 
     def _entry(
         self, storage_url: str, job: SimulatedJob, file: SimulatedFile, lifetime: float, faults: list[Fault]
@@ -485,6 +488,10 @@ class Simulator:
         self.faults.add(*faults)
         return web.json_response({"faults": [asdict(fault) for fault in self.faults]}, status=201)
 
+    async def _followed(self, _: web.Request) -> web.Response:
+        self.requests.counts["followed"] += 1
+        return web.json_response({"Message": "A redirect was followed to here."})
+
     async def _clear_faults(self, _: web.Request) -> web.Response:
         self.faults.clear()
         return web.Response(status=204)
@@ -503,18 +510,9 @@ class _Note:
         return response
 
 
-def _put_raw(body: dict[str, Any], member: str, text: str) -> None:
-    if text == "absent":
-        del body[member]
-    else:
-        body[member] = RawJson(text)
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+def _url(scheme: str, host: str, port: int) -> str:
+    name = _ANY_HOST.get(host, host)
+    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
 
 
 async def _json_object(request: web.Request) -> dict[str, Any] | Answer:
@@ -526,88 +524,6 @@ async def _json_object(request: web.Request) -> dict[str, Any] | Answer:
     except ValueError:
         body = None
     return body if isinstance(body, dict) else Answer(400, {"Message": "The request is invalid."})
-
-
-def _too_soon(refused: TooSoon, now: datetime, wording: str) -> Answer:
-    """A refusal of the trigger, in one of the `WORDINGS`."""
-    at = refused.next_allowed.astimezone(UTC)
-    if wording == "past":
-        at = now.replace(microsecond=0) - timedelta(seconds=5)
-    elif wording == "far":
-        at = now.replace(microsecond=0) + timedelta(hours=3)
-    hour = at.hour % 12 or 12
-    half = "AM" if at.hour < 12 else "PM"  # noqa: PLR2004 - noon
-    text = {
-        "iso_offset": (at + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S+02:00"),
-        "iso_naive": f"{at:%Y-%m-%d %H:%M:%S}",
-        "us": f"{at.month}/{at.day}/{at.year} {hour}:{at:%M:%S} {half}",
-        "eu": f"{at:%d/%m/%Y %H:%M:%S}",
-        "rfc": format_datetime(at, usegmt=True),
-        "none": "a while",
-    }.get(wording, f"{at:%Y-%m-%dT%H:%M:%SZ}")
-    body = {"Message": f"This configuration may run once per hour. The next run is allowed after {text}."}
-    if wording == "guid" and refused.blocked_by:
-        body["JobGuid"] = refused.blocked_by
-    return Answer(400, body)
-
-
-def _bend_url(url: str, how: str) -> str:
-    """Point a URL elsewhere."""
-    scheme, _, rest = url.partition("://")
-    host, _, path = rest.partition("/")
-    name, _, port = host.partition(":")
-    known = {
-        "http": f"http://{rest}",
-        "https": f"https://{rest}",
-        "host": f"{scheme}://files.example.net/{path}",
-        "ip": f"{scheme}://10.0.0.1/{path}",
-        "port": f"{scheme}://{name}:{int(port or 443) ^ 1}/{path}",
-        "userinfo": f"{scheme}://user:word@{rest}",
-    }
-    return known.get(how, how)
-
-
-def _bend_list(entries: Any, fault: Fault) -> Any:  # noqa: PLR0911 - one return a kind
-    """Change the list of call 4 as a fault says."""
-    if not isinstance(entries, list):
-        return entries
-    struck = [entry for entry in entries if fault.matches(str(entry.get("key", "")))]
-    match fault.kind:
-        case "empty":
-            return []
-        case "object":
-            return {"Message": "No files"}
-        case "grow" | "shrink":
-            left_out = struck if fault.file else entries[-3:]
-            return [entry for entry in entries if entry not in left_out]
-        case "duplicate":
-            return entries + struck
-        case "duplicate_size":
-            return entries + [{**entry, "size": entry["size"] + 1} for entry in struck]
-        case "collision":
-            return entries + [{**entry, "key": f"other/{_name(entry)}"} for entry in struck]
-        case "case_twin":
-            twins = [entry["key"].removesuffix(_name(entry)) + _name(entry).upper() for entry in struck]
-            return entries + [{**entry, "key": twin} for entry, twin in zip(struck, twins, strict=True)]
-    for entry in struck:
-        _bend_entry(entry, fault)
-    return entries
-
-
-def _name(entry: Mapping[str, Any]) -> str:
-    return str(entry.get("key", "")).rpartition("/")[2]
-
-
-def _bend_entry(entry: dict[str, Any], fault: Fault) -> None:
-    match fault.kind:
-        case "missing_field":
-            entry.pop(fault.text("size"), None)
-        case "size":
-            entry["size"] = RawJson(fault.text('"12"'))
-        case "key":
-            entry["key"] = fault.text("../{name}").replace("{name}", _name(entry))
-        case "url":
-            entry["presignedDownloadURL"] = _bend_url(entry["presignedDownloadURL"], fault.text("host"))
 
 
 async def serve(
