@@ -5,14 +5,27 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import ipaddress
 import json
+import ssl
+import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from simulator.client import PROD, SECRET, START, TEST, SetClock, vendor
 from viplake.simulator import ExportShape, Fault, Simulator, SimulatorSettings, running, serve
+from viplake.simulator.server import _url
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_the_four_calls_end_with_true_bytes() -> None:
@@ -296,3 +309,79 @@ async def test_a_missing_table_is_in_the_schema_and_not_in_the_list() -> None:
         schema = next(entry for entry in entries if entry["key"].endswith("/_MasterTableSchema.json"))
         names = [table["DataObjectName"] for table in (await client.get(schema)).json()]
         assert "Voyage_Itinerary" in names
+
+
+async def test_S6_a_rotated_secret_is_the_only_good_one() -> None:
+    async with vendor() as client:
+        guid = await client.complete()
+        client.vendor.rotate_secret("canary-other-secret")
+        assert (await client.log_in()).json() == {"error": "invalid_client"}
+        assert (await client.files(guid)).status == 403
+        assert (await client.status(guid)).status == 200
+        assert (await client.log_in(client_secret="canary-other-secret")).status == 200
+        assert (await client.files(guid, apiToken="canary-other-secret")).status == 200
+
+
+async def test_answers_that_take_their_time_overlap() -> None:
+    async with vendor(latency_ms=50) as client:
+        entries = (await client.listing())[:8]
+        await asyncio.gather(*(client.get(entry) for entry in entries))
+        assert client.vendor.requests.peak["download"] == 8
+
+
+async def test_the_urls_lead_to_the_host_by_which_the_client_came() -> None:
+    async with vendor() as client:
+        guid = await client.complete()
+        other = client.vendor.files_url.replace("127.0.0.1", "localhost")
+        query = f"apiToken={SECRET}&environmentType=Prod&jobGuid={guid}"
+        entry = (await client.send("GET", f"{other}/presignedUrls/DEMO?{query}")).json()[5]
+        assert entry["presignedDownloadURL"].startswith("http://localhost:")
+        assert (await client.get(entry)).status == 200
+
+
+async def test_it_can_listen_by_name() -> None:
+    async with vendor(host="localhost") as client:
+        assert client.vendor.base_url.startswith("http://localhost:")
+        assert (await client.log_in()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("0.0.0.0", "http://127.0.0.1:1"), ("::", "http://[::1]:1"), ("::1", "http://[::1]:1"), ("h", "http://h:1")],
+)
+def test_where_it_listens_everywhere_it_names_an_address_of_this_machine(host: str, shown: str) -> None:
+    assert _url("http", host, 1) == shown
+
+
+def _self_signed(folder: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "simulated vendor")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(datetime(2020, 1, 1, tzinfo=UTC)).not_valid_after(datetime(2120, 1, 1, tzinfo=UTC))
+    for extension in (
+        x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()),
+    ):
+        made = made.add_extension(extension, critical=False)
+    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    certificate = made.sign(key, hashes.SHA256())
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path = folder / "vendor.pem"
+    path.write_bytes(certificate.public_bytes(Encoding.PEM) + secret)
+    return path
+
+
+def test_N3_it_speaks_https_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
+    pem = _self_signed(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pem)
+    with running(SimulatorSettings(), tls=tls) as simulator:
+        url = f"{simulator.base_url}/_simulator"
+        assert url.startswith("https://")
+        trusting = ssl.create_default_context(cafile=str(pem))
+        trusting.verify_flags |= ssl.VERIFY_X509_STRICT  # as newer Pythons do by themselves
+        with urllib.request.urlopen(url, context=trusting) as answer:
+            assert answer.status == 200
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            urllib.request.urlopen(url)

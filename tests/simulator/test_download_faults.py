@@ -70,7 +70,7 @@ CASES = (
     Case("download:retry_after", lambda s: (s.status, s.headers["Retry-After"]) == (429, "7")),
     Case("download:forbidden", _s3(403, "AccessDenied", "Access Denied")),
     Case("download:not_found", _s3(404, "NoSuchKey")),
-    Case("download:redirect", lambda s: s.status == 302 and s.headers["Location"].startswith("http://169.254.")),
+    Case("download:redirect", lambda s: s.status == 302 and s.headers["Location"] == "/_simulator/followed"),
     Case("download:reset", _dropped),
     Case("download:hang:value=0.05", _dropped),
     Case("download:html", lambda s: s.status == 200 and s.body.startswith(b"<!DOCTYPE html>")),

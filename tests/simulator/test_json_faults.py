@@ -15,8 +15,8 @@ import pytest
 
 from simulator.client import SECRET, Client, Got, vendor
 from viplake.simulator import parse
-from viplake.simulator.answers import gzip_bomb
 from viplake.simulator.faults import WORDINGS, Fault
+from viplake.simulator.spoil import gzip_bomb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ CASES = (
     Case("trigger:retry_after:value=9", lambda s: s.answer.headers["Retry-After"] == "9" and not _triggered(s)),
     Case("trigger:forbidden", lambda s: s.answer.status == 403 and not _triggered(s)),
     Case("status:not_found", lambda s: s.answer.status == 404),
-    Case("token:redirect", lambda s: s.answer.status == 302 and "169.254." in s.answer.headers["Location"]),
+    Case("token:redirect", lambda s: s.answer.status == 302 and s.answer.headers["Location"] == "/_simulator/followed"),
     Case("files:redirect:value=https://x/", lambda s: s.answer.headers["Location"] == "https://x/"),
     Case("trigger:reset", lambda s: _is_broken(s) and not _triggered(s)),
     Case("trigger:hang:value=0.05", lambda s: _is_broken(s) and not _triggered(s)),
@@ -339,3 +339,19 @@ async def test_U13_a_client_can_leave_an_endless_answer() -> None:
         while client.vendor.requests.count("files") > len(client.vendor.requests.of("files")):  # noqa: ASYNC110
             await asyncio.sleep(0.001)  # the server notices by its socket that the client has gone
         assert (await client.files(guid)).json()
+
+
+async def test_T9_whoever_follows_a_redirect_is_counted() -> None:
+    async with vendor("token:redirect") as client:
+        await client.log_in()
+        assert client.vendor.requests.counts["followed"] == 0
+        async with client.http.post(client.vendor.token_url) as response:
+            assert response.status == 200
+        assert client.vendor.requests.counts["followed"] == 1
+
+
+async def test_A3_a_key_can_hold_half_a_character() -> None:
+    async with vendor() as client:
+        client.vendor.faults.add(Fault("files", "key", file="Voyage_2*", value="\ud800{name}"))
+        entries = (await client.files(await client.complete())).json()
+        assert [entry["key"][0] for entry in entries].count("\ud800") == 1
