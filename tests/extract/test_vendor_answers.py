@@ -172,6 +172,9 @@ def test_A9_words_of_the_vendor_are_escaped_cut_and_redacted() -> None:
     assert canary.reveal() not in shown
     assert shown.isascii()
     assert len(shown) < 300
+    link = "https://b.example/k?X-Amz-Signature=" + "a" * 4040  # shrinks to a few letters
+    assert "canary" not in quoted(f"{link} {canary.reveal() * 2}" + " end" * 1_000_000), "half a secret"
+    assert quoted("x" * 5000) == '"..."', "without a blank nobody knows where a secret ends"
     with pytest.raises(VendorError) as caught:
         read_trigger(message("stop\r\n\x1b[2Jnow", 418), NOW)
     assert "\n" not in str(caught.value)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from viplake.extract.vendor import ListedFile
 
-HASTY = Deadlines(connect=5, stall=0.5, queue=5, token=1.5, call=1.5, listing=5)
+HASTY = Deadlines(connect=5, stall=0.5, queue=5, token=1.5, call=1.5, listing=1.5)
 """For tests in which a server falls silent."""
 
 GUID = "7470724f-e195-416b-a2da-94e63e94f341"

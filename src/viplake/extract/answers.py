@@ -38,6 +38,7 @@ _LONGEST_LIFETIME: Final = 86_400.0
 
 _LARGEST_SIZE: Final = 2**63 - 1
 _LONGEST_QUOTE: Final = 200
+_LONGEST_READ: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,11 @@ class NotJson(VendorError):
 
 def quoted(value: object) -> str:
     """Words of the vendor as they may stand in a message or a log: redacted, escaped, at most 200 characters."""
-    text = redact(value if isinstance(value, str) else repr(value))
+    text = value if isinstance(value, str) else repr(value)
+    if len(text) > _LONGEST_READ:
+        # Redacting megabytes takes seconds. The cut falls on a blank: half a secret would not be known as one.
+        text = text[:_LONGEST_READ].rpartition(" ")[0] + "..."
+    text = redact(text)
     return json.dumps(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "...")
 
 
@@ -137,7 +142,7 @@ def message_of(answer: Answer) -> str | None:
     """The free text of an error answer; None where it has none (an HTML page is no text)."""
     try:
         value = _json(answer, "", "vendor_contract")
-    except NotJson:
+    except VendorError:
         text = answer.body.decode(errors="replace").strip()
         return text if text and not text.startswith("<") else None
     if isinstance(value, dict):
@@ -158,7 +163,7 @@ def _flawed(answer: Answer, step: str) -> str:
 
 def _json(answer: Answer, step: str, cause: str) -> Any:
     if answer.flaw:
-        raise NotJson(_flawed(answer, step), cause=cause)
+        raise (VendorError if answer.excessive else NotJson)(_flawed(answer, step), cause=cause)
     try:
         return strictjson.loads(answer.body)
     except ValueError as error:

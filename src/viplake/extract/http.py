@@ -9,6 +9,7 @@ Nothing is ever redirected, cookies are not kept, and bodies are read up to a ca
 
 from __future__ import annotations
 
+import base64
 import ssl
 import zlib
 from contextlib import asynccontextmanager
@@ -55,7 +56,7 @@ CONNECTIONS: Final = 256
 """At once; above any concurrency of the transfer, so that the pool is never the queue."""
 
 ERROR_BODY: Final = 64 * 1024
-"""Bytes of an error answer of a file storage that are read; S3's are a few hundred."""
+"""Bytes of an answer other than 2xx that are read; they have a few hundred."""
 
 _READABLE_ENCODINGS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """Content codings and what zlib calls them (wbits)."""
@@ -72,12 +73,12 @@ class Proxy:
 
     Attributes:
         url: without user and password.
-        auth: user and password, where it has them.
+        auth: its `Proxy-Authorization`, where it has user and password.
         exceptions: hosts that are asked directly, as `NO_PROXY` has them.
     """
 
     url: URL
-    auth: aiohttp.BasicAuth | None
+    auth: Secret | None
     exceptions: str = ""
 
     @classmethod
@@ -95,8 +96,8 @@ class Proxy:
             url, port = URL(), None
         if url.scheme not in {"http", "https"} or not url.host or port is None:
             raise SettingsError("the proxy is no URL", hint="Write HTTPS_PROXY as http://user:password@host:port.")
-        auth = aiohttp.BasicAuth(url.user, url.password or "", "utf-8") if url.user else None
-        return cls(url.with_user(None).with_path(""), auth, exceptions)
+        login = base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
+        return cls(url.origin(), Secret(f"Basic {login}") if url.user else None, exceptions)
 
     def serves(self, url: URL) -> bool:
         """Whether it stands between us and this URL. Plain http is loopback alone, which no proxy can reach."""
@@ -161,13 +162,16 @@ class Body:
             return Answer(self.status, self.headers, b"", "has an encoding that nobody asked for")
         decoder = zlib.decompressobj(_READABLE_ENCODINGS[coding]) if coding in _READABLE_ENCODINGS else None
         data = bytearray()
+        cap = cap if self.status < 300 else min(cap, ERROR_BODY)  # noqa: PLR2004 - HTTP
         async for chunk in self.chunks():
             try:
                 data += decoder.decompress(chunk, cap + 1 - len(data)) if decoder else chunk
             except zlib.error:
                 return Answer(self.status, self.headers, bytes(data), "has a broken encoding")
             if len(data) > cap:
-                return Answer(self.status, self.headers, bytes(data[:cap]), f"is longer than {cap} bytes")
+                return Answer(
+                    self.status, self.headers, bytes(data[:cap]), f"is longer than {cap} bytes", excessive=True
+                )
         flaw = "has a broken encoding" if decoder and data and not decoder.eof else None
         return Answer(self.status, self.headers, bytes(data), flaw)
 
@@ -226,7 +230,7 @@ class Http:
             method: of HTTP.
             url: sent byte for byte.
             seconds: for all of it.
-            cap: bytes of the answer, decoded as well as raw.
+            cap: bytes of the answer, decoded as well as raw; of a refusal, at most 64 KiB.
             headers: further ones; secrets among them are revealed only to the socket.
             body: likewise.
             alone: on a connection of its own, so that no idle one that has died meanwhile can lose the request.
@@ -290,7 +294,7 @@ class Http:
                 headers={name: _revealed(value) for name, value in headers.items()},
                 data=body.reveal().encode() if isinstance(body, Secret) else body,
                 proxy=proxy.url if proxy else None,
-                proxy_auth=proxy.auth if proxy else None,
+                proxy_headers={"Proxy-Authorization": proxy.auth.reveal()} if proxy and proxy.auth else None,
                 timeout=timeout,
                 allow_redirects=False,
                 trace_request_ctx=flight,

@@ -38,12 +38,14 @@ class Answer:
         headers: names in lower case.
         body: decoded, and within the call's cap.
         flaw: why `body` is not the whole answer ("is longer than ..."); None where it is.
+        excessive: it was cut off for being too long, so that asking again is no use.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     flaw: str | None = None
+    excessive: bool = False
 
     @property
     def accepted(self) -> bool:
