@@ -356,6 +356,12 @@ async def test_P8_an_unknown_guid_is_gone_after_three_tries_and_two_minutes() ->
             r.clock.advance(60)
         assert causes == ["vendor_unavailable", "vendor_unavailable", "job_gone"]
     async with rig() as r:
+        for number in range(6):  # two jobs in turn are counted apart
+            other = GUID.replace("7", "8") if number % 2 else GUID
+            error = await failure(r.vendor.is_complete(other))
+            assert error.transient is (number < 4)
+            r.clock.advance(60)
+    async with rig() as r:
         for _ in range(6):  # in quick succession it proves nothing
             assert (await failure(r.vendor.is_complete(GUID))).transient
 
@@ -397,6 +403,14 @@ async def test_U3_a_refused_list_has_the_secret_read_anew_once() -> None:
         error = await failure(r.vendor.list_files(await r.complete()))
         assert error.cause.word == "auth_rejected"
         assert r.keys.reads == [False, False, True]
+        assert r.sim.requests.count("files") == 2
+
+
+async def test_U3_S6_a_secret_rotated_since_the_token_is_found() -> None:
+    async with rig() as r:
+        guid = await r.complete()
+        r.keys.secret, r.keys.rotated = "the-old-secret-of-yesterday", r.keys.secret
+        assert await r.vendor.list_files(guid)
         assert r.sim.requests.count("files") == 2
 
 

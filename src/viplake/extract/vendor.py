@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, Self
@@ -264,8 +265,9 @@ class HttpVendor:
         self._http = Http(proxy=proxy, ca_file=settings.ca_file, deadlines=deadlines)
         self._authorization = Authorization(self._http, token_url, credentials, clock=clock, rng=self._rng)
         self._words_seen: set[str] = set()
-        self._odd_polls = 0
-        self._gone: list[float] = []
+        # Of each job by itself: two Hours may be open at once.
+        self._odd: Counter[str] = Counter()
+        self._gone: dict[str, list[float]] = {}
 
     async def __aenter__(self) -> Self:
         """Open the session."""
@@ -297,10 +299,10 @@ class HttpVendor:
         try:
             standing = read_status(answer, job_guid, self._clock.now())
         except VendorError as error:
-            failure = self._borne(error)
+            failure = self._borne(error, job_guid)
         else:
-            self._odd_polls = 0
-            self._gone.clear()
+            self._odd.pop(job_guid, None)
+            self._gone.pop(job_guid, None)
             if not standing.known and standing.word not in self._words_seen:
                 self._words_seen.add(standing.word)
                 log.warning("an unknown job status counts as still running", status=standing.word)
@@ -309,23 +311,27 @@ class HttpVendor:
 
     async def list_files(self, job_guid: str) -> tuple[ListedFile, ...]:
         """The files of a complete ExportJob."""
-        fresh = False
+        try:
+            return await self._list(job_guid, await self._credentials())
+        except CredentialsError as error:
+            if error.cause.word != "auth_rejected":
+                raise
+        # This call takes the client secret itself, which may have been rotated since we read it.
+        return await self._list(job_guid, await self._credentials(fresh=True))
+
+    async def _list(self, job_guid: str, credentials: VendorCredentials) -> tuple[ListedFile, ...]:
+        """The list, asked for again where it is broken."""
         attempt = 0
         while True:
             attempt += 1
+            url = self._list_url(job_guid, credentials)
+            answer = await self._http.call("list", "GET", url, seconds=self._http.deadlines.listing, cap=_LIST_CAP)
             try:
-                answer = await self._ask_for_list(job_guid, fresh=fresh)
                 return read_list(answer, job_guid, self._check_link, self._clock.now())
             except NotJson as error:
                 if attempt >= _LIST_TRIES:
                     raise
                 log.warning("no list yet", reason=error.message)
-            except CredentialsError as error:
-                # The list call takes the client secret itself: it may have been rotated since we read it.
-                if fresh or error.cause.word != "auth_rejected":
-                    raise
-                fresh = True
-                continue
             await self._clock.sleep(pause(attempt, self._rng))
 
     @asynccontextmanager
@@ -381,12 +387,6 @@ class HttpVendor:
             alone=step == "trigger",
         )
 
-    async def _ask_for_list(self, job_guid: str, *, fresh: bool) -> Answer:
-        credentials = await (self._credentials(fresh=True) if fresh else self._credentials())
-        return await self._http.call(
-            "list", "GET", self._list_url(job_guid, credentials), seconds=self._http.deadlines.listing, cap=_LIST_CAP
-        )
-
     def _list_url(self, job_guid: str, credentials: VendorCredentials) -> Secret:
         company, guid = quote(self._settings.company, safe=""), quote(job_guid, safe="")
         token = quote(credentials.client_secret.reveal(), safe="")
@@ -400,14 +400,15 @@ class HttpVendor:
     def _check_link(self, url: str) -> None:
         check_link(url, self._origins)
 
-    def _borne(self, error: VendorError) -> VendorError:
+    def _borne(self, error: VendorError, job_guid: str) -> VendorError:
         """The error of a poll, as `vendor_unavailable` while it is too early to believe it."""
         if error.cause.word == "job_gone":
-            self._gone.append(self._clock.monotonic())
-            believed = len(self._gone) >= _GONE_TRIES and self._gone[-1] - self._gone[0] >= _GONE_SECONDS
+            times = self._gone.setdefault(job_guid, [])
+            times.append(self._clock.monotonic())
+            believed = len(times) >= _GONE_TRIES and times[-1] - times[0] >= _GONE_SECONDS
         elif error.cause.word == "vendor_contract":
-            self._odd_polls += 1
-            believed = self._odd_polls >= _CONTRACT_TRIES
+            self._odd[job_guid] += 1
+            believed = self._odd[job_guid] >= _CONTRACT_TRIES
         else:
             return error
         if believed:
