@@ -1,4 +1,4 @@
-"""PURE (it waits, but for nothing outside). How much at once: bytes in memory, files side by side, retries a second.
+"""I/O (it waits; it reads and writes nothing). How much at once: bytes in memory, lanes, retries a second.
 
 Every part is a plain number with a queue of waiters behind it, fair (first come, first served) and safe to
 cancel. None of them knows what the numbers are for.
