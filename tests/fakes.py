@@ -8,20 +8,24 @@ import hashlib
 import heapq
 import itertools
 import json
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from viplake.errors import CredentialsError, NetworkError, VendorError
+from viplake.errors import CredentialsError, LakeError, NetworkError, VendorError
 from viplake.extract.vendor import LinkExpired, ListedFile, SourceChanged, TooEarly, Triggered
+from viplake.lake.store import LARGEST_RECORD
+from viplake.model import StoredFile
 from viplake.redact import Secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from faults import Tripwire, When
+    from viplake.clock import Clock
 
 MORNING = datetime(2022, 5, 10, 13, 0, 5, tzinfo=UTC)
 
@@ -29,12 +33,15 @@ MORNING = datetime(2022, 5, 10, 13, 0, 5, tzinfo=UTC)
 class FakeClock:
     """A clock that stands still, but for `advance` and for sleepers: when nothing else runs, the first one wakes.
 
+    It cannot see what runs in threads (obstore's stores): there the time may move on meanwhile. Over a `DictStore`
+    a run is the same each time.
+
     Args:
-        start: what it shows first, UTC.
+        start: what it shows first, UTC; later changes of the attribute are jumps that `monotonic` does not make.
         auto: whether sleeping moves it; False: only `advance` does.
     """
 
-    # Turns of the loop that others get before a sleeper moves the time: longer than any chain of wake-ups here.
+    # Turns of the idle loop before the time moves: for those who wait for threads.
     _TURNS = 20
 
     def __init__(self, start: datetime = MORNING, *, auto: bool = True) -> None:
@@ -43,7 +50,9 @@ class FakeClock:
         self.slept: list[float] = []
         self._elapsed = 0.0
         self._numbers = itertools.count()
-        self._sleepers: list[tuple[float, int]] = []
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._idle = 0
+        self._watched: asyncio.AbstractEventLoop | None = None
 
     def now(self) -> datetime:
         return self.start + timedelta(seconds=self._elapsed)
@@ -57,23 +66,125 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Let so many seconds pass; who slept as long wakes at the next turn of the loop."""
         self._elapsed += seconds
+        self._wake()
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        me = (self._elapsed + seconds, next(self._numbers))
+        loop = asyncio.get_running_loop()
+        waiting = loop.create_future()
+        me = (self._elapsed + seconds, next(self._numbers), waiting)
         heapq.heappush(self._sleepers, me)
+        if self._watched is not loop:
+            self._watched, self._idle = loop, 0
+            loop.call_soon(self._watch, loop)
         try:
-            while self._elapsed < me[0]:
-                for _ in range(self._TURNS):
-                    await asyncio.sleep(0 if self.auto else 0.001)
-                if self.auto and self._sleepers[0] == me:
-                    self._elapsed = max(self._elapsed, me[0])
+            await waiting
         finally:
-            self._sleepers.remove(me)
-            heapq.heapify(self._sleepers)
+            if me in self._sleepers:
+                self._sleepers.remove(me)
+                heapq.heapify(self._sleepers)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Move the time to the first sleeper when nothing else is left to run."""
+        if not self._sleepers or not self.auto:
+            self._watched = None
+            return
+        others_run = bool(cast("Any", loop)._ready)
+        self._idle = 0 if others_run else self._idle + 1
+        if self._idle >= self._TURNS:
+            self._idle = 0
+            self._elapsed = max(self._elapsed, self._sleepers[0][0])
+            self._wake()
+        loop.call_soon(self._watch, loop)
+
+    def _wake(self) -> None:
+        while self._sleepers and self._sleepers[0][0] <= self._elapsed:
+            waiting = heapq.heappop(self._sleepers)[2]
+            if not waiting.done():
+                waiting.set_result(None)
+
+
+class DictStore:
+    """A store in a dict: no threads, so that a run over it and a `FakeClock` is the same each time.
+
+    Args:
+        clock: stamps what is written.
+
+    Attributes:
+        objects: all objects, by key.
+        written: how often each key was written.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.objects: dict[str, bytes] = {}
+        self.stamps: dict[str, datetime] = {}
+        self.written: Counter[str] = Counter()
+
+    def _write(self, key: str, data: bytes) -> StoredFile:
+        self.objects[key] = bytes(data)
+        self.stamps[key] = self.clock.now()
+        self.written[key] += 1
+        return StoredFile(key, len(data), _etag(data))
+
+    async def get(self, key: str, *, limit: int = LARGEST_RECORD) -> bytes | None:
+        await asyncio.sleep(0)
+        data = self.objects.get(key)
+        if data is not None and len(data) > limit:
+            raise LakeError(f"{key} is larger than the {limit:,} bytes that it may have", cause="ledger_damaged")
+        return data
+
+    async def read(self, key: str) -> AsyncIterator[bytes]:
+        await asyncio.sleep(0)
+        if key not in self.objects:
+            raise FileNotFoundError(key)
+        data = self.objects[key]
+        for start in range(0, len(data), 1 << 20):
+            yield data[start : start + (1 << 20)]
+
+    async def put(self, key: str, data: bytes) -> StoredFile:
+        await asyncio.sleep(0)
+        return self._write(key, data)
+
+    async def put_if_absent(self, key: str, data: bytes) -> bool:
+        await asyncio.sleep(0)
+        if key in self.objects:
+            return False
+        self._write(key, data)
+        return True
+
+    async def put_stream(self, key: str, chunks: AsyncIterator[bytes]) -> StoredFile:
+        data = b"".join([chunk async for chunk in chunks])
+        return self._write(key, data)
+
+    async def files(self, prefix: str) -> list[StoredFile]:
+        await asyncio.sleep(0)
+        return [
+            StoredFile(key, len(data), _etag(data), self.stamps[key])
+            for key, data in sorted(self.objects.items())
+            if key.startswith(prefix)
+        ]
+
+    async def folders(self, prefix: str) -> list[str]:
+        await asyncio.sleep(0)
+        below = (key.removeprefix(prefix) for key in self.objects if key.startswith(prefix))
+        return sorted({rest.partition("/")[0] for rest in below if "/" in rest})
+
+    async def delete(self, key: str) -> None:
+        await asyncio.sleep(0)
+        self.objects.pop(key, None)
+        self.stamps.pop(key, None)
+
+    async def sweep(self, prefix: str) -> list[str]:  # noqa: ARG002 - nothing half written is ever in here
+        await asyncio.sleep(0)
+        return []
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
 
 
 Behaviour = Literal[
