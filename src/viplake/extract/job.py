@@ -38,6 +38,10 @@ MAX_POSTS: Final = 6
 UNKNOWN_WAIT: Final = timedelta(minutes=10)
 """When to ask again after "too early" without a time: six POSTs fill an hour."""
 
+PAST_WAIT: Final = timedelta(seconds=30)
+"""How much later each time to ask again after "too early" with a time that has passed: at once, then after 30 s,
+60 s, ... The vendor's clock may be minutes behind ours, and the six POSTs must last for longer than that."""
+
 RULE: Final = timedelta(minutes=60)
 """The vendor allows one trigger an hour; read as rolling it is this long."""
 
@@ -94,6 +98,7 @@ def _transitions() -> dict[tuple[State, Kind], State]:
         (s.TRIGGERED, k.REPLICATED): s.REPLICATED,
         (s.REPLICATED, k.WORKING): s.REPLICATED,
         (s.REPLICATED, k.PROMISED): s.PROMISED,
+        (s.REPLICATED, k.DELIVERED): s.DELIVERED,  # its Receipt was there already: reopened after the last write failed
         (s.PROMISED, k.WORKING): s.PROMISED,
         (s.PROMISED, k.PROMISED): s.PROMISED,
         (s.PROMISED, k.DELIVERED): s.DELIVERED,
@@ -171,10 +176,12 @@ class ExportJob:
         claimed_at: of the newest claim.
         opened_at: of the first claim, or of the newest reopening: from here the last chance counts.
         triggered_at, replicated_at, ended_at: when it came to that.
-        posts: triggers sent.
+        posts: triggers sent, those left out that surely never left.
         reposted: the one re-POST after a lost answer is spent.
+        lost_at: of the claim whose answer was lost; it may have been accepted then.
         not_before: no trigger before this moment.
         promised_guid: of the ExportJob whose Promise lies in the folder.
+        promised_at: when that ExportJob's first Promise was on record: what is older in the folder is not its.
         cause, detail: why it waits, is overdue or failed.
         late: it was overdue once.
         last: its last event.
@@ -191,8 +198,10 @@ class ExportJob:
     ended_at: datetime | None = None
     posts: int = 0
     reposted: bool = False
+    lost_at: datetime | None = None
     not_before: datetime | None = None
     promised_guid: str | None = None
+    promised_at: datetime | None = None
     cause: str | None = None
     detail: str | None = None
     late: bool = False
@@ -231,16 +240,24 @@ _CHANGES: Final[Mapping[Kind, Callable[[ExportJob, Event], dict[str, Any]]]] = {
     Kind.DEFERRED: lambda job, event: {
         "not_before": event.data.get("not_before"),
         "opened_at": job.opened_at or event.at,
+        "posts": job.posts - bool(event.data.get("unsent")),
     },
     Kind.CLAIMED: lambda job, event: {
         "claimed_at": event.at,
         "opened_at": job.opened_at or event.at,
         "posts": job.posts + 1,
     },
-    Kind.REPOSTING: lambda job, _: {"posts": job.posts + 1, "reposted": True},
+    Kind.REPOSTING: lambda job, _: {
+        "posts": job.posts + 1,
+        "reposted": True,
+        "lost_at": job.lost_at or job.claimed_at,
+    },
     Kind.TRIGGERED: lambda _, event: {"triggered_at": event.at} | _NO_CAUSE,
     Kind.REPLICATED: lambda _, event: {"replicated_at": event.at},
-    Kind.PROMISED: lambda job, _: {"promised_guid": job.job_guid},
+    Kind.PROMISED: lambda job, event: {
+        "promised_guid": job.job_guid,
+        "promised_at": job.promised_at if job.promised_guid == job.job_guid else event.at,
+    },
     Kind.WORKING: lambda _job, _event: {},
     Kind.OVERDUE: lambda _job, _event: {"late": True},
     Kind.DELIVERED: lambda _, event: {"ended_at": event.at} | _NO_CAUSE,
@@ -426,8 +443,9 @@ def after_too_early(
     """What "too early" means for a job whose POST was answered so.
 
     After a lost answer it may mean that the first POST had been accepted: that is so when the vendor's hour began
-    (`not_before` - 60 min) no earlier than our claim, give or take the tolerance. Else an earlier export blocks:
-    ours of the Hour before (then our own schedule drifts), or somebody else's.
+    (`not_before` - 60 min) no earlier than our claim, give or take the tolerance; and, where the vendor counts
+    calendar hours, when it allows none before the very end of ours. Else an earlier export blocks: ours of the Hour
+    before (then our own schedule drifts), or somebody else's.
 
     Args:
         job: CLAIMED or UNCERTAIN.
@@ -436,14 +454,17 @@ def after_too_early(
         now: UTC.
         previous_trigger: when we last triggered an earlier Hour, where we did.
     """
-    if job.state is State.UNCERTAIN and job.claimed_at is not None:
-        ours = not_before is None or not_before - RULE > job.claimed_at - TOLERANCE
-        if ours:
-            return Adoption(job_guid) if job_guid else Close("trigger_ack_lost")
     begun = None if not_before is None else not_before - RULE
     drifted = begun is not None and previous_trigger is not None and abs(begun - previous_trigger) <= TOLERANCE
+    if job.lost_at is not None:
+        calendar = begun == job.hour.start and not drifted
+        if begun is None or begun > job.lost_at - TOLERANCE or calendar:
+            return Adoption(job_guid) if job_guid else Close("trigger_ack_lost")
     cause = "trigger_drift" if drifted else "trigger_limited"
-    when = now + UNKNOWN_WAIT if not_before is None else max(not_before, now)
+    if not_before is None:
+        when = now + UNKNOWN_WAIT
+    else:
+        when = not_before if not_before > now else now + PAST_WAIT * max(job.posts - 1, 0)
     if when >= job.hour.end or job.posts >= MAX_POSTS:
         return Close(cause)
     return Deferral(when, cause)
