@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from viplake import strictjson
-from viplake.errors import LakeError, NotYet
-from viplake.extract.job import Event, ExportJob, IllegalTransition, Kind, Worker, apply, replay
+from viplake.errors import CAUSES, LakeError, NotYet
+from viplake.extract.job import Event, ExportJob, IllegalTransition, Kind, State, Worker, apply, replay
 from viplake.lake.layout import FORMAT, Layout, parse_utc, utc
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class Ledger:
         me: who writes them.
         dead: tells whether a worker certainly no longer lives.
         jobs: what was read or written last, by Hour.
+        damaged: Hours whose records could not be read, with the reason.
     """
 
     store: Store
@@ -103,6 +104,7 @@ class Ledger:
     dead: Callable[[Worker, Worker], bool] = is_dead
     nonce: Callable[[], str] = lambda: uuid.uuid4().hex
     jobs: dict[Hour, ExportJob] = field(default_factory=dict)
+    damaged: dict[Hour, str] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _mine: set[str] = field(default_factory=set)
 
@@ -117,6 +119,7 @@ class Ledger:
         for file in (file for listing in listings for file in listing):
             if parsed := self.layout.parse_event(file.key):
                 by_hour.setdefault(parsed[0], {})[parsed[1]] = file
+        self.damaged.clear()
         jobs = await asyncio.gather(*(self._read_or_skip(hour, files) for hour, files in sorted(by_hour.items())))
         found = {job.hour: job for job in jobs if job is not None}
         self.jobs.update(found)
@@ -186,7 +189,7 @@ class Ledger:
     async def _read_or_skip(self, hour: Hour, files: Mapping[int, StoredFile]) -> ExportJob | None:
         try:
             last = max(files)
-            [event] = await self._load({last: files[last]})
+            [event] = await self._load({last: files[last]}, alone=True)
             if event.kind in {Kind.DELIVERED, Kind.FAILED}:
                 return _from_last(hour, last, event)
             return self._replay(hour, await self._load(files))
@@ -194,9 +197,14 @@ class Ledger:
             if error.cause.word != "ledger_damaged":
                 raise
             log.warning("ledger_damaged", hour=str(hour), detail=error.message)
+            self.damaged[hour] = error.message
             return None
 
-    async def _load(self, files: Mapping[int, StoredFile]) -> list[Event]:
+    async def _load(self, files: Mapping[int, StoredFile], *, alone: bool = False) -> list[Event]:
+        """The events of these numbers; all from the first on, unless one is read `alone`."""
+        if not alone and files and len(files) != max(files):
+            missing = min(set(range(1, max(files))) - set(files))
+            raise LakeError(f"event {missing} before {files[max(files)].key} is gone", cause="ledger_damaged")
         return list(await asyncio.gather(*(self._load_one(files[number]) for number in sorted(files))))
 
     async def _load_one(self, file: StoredFile) -> Event:
@@ -216,18 +224,17 @@ class Ledger:
 def _from_last(hour: Hour, number: int, event: Event) -> ExportJob:
     """A final job from its last event alone, which carries a summary for this."""
     data = event.data
-    summary: dict[str, Any] = {
-        name: None if data.get(name) is None else parse_utc(str(data[name]))
-        for name in ("claimed_at", "triggered_at", "replicated_at")
-    }
-    before = replace(
-        ExportJob(hour, number=number - 1),
-        posts=int(data.get("posts", 0)),
-        late=bool(data.get("late", False)),
-        **summary,
-    )
-    state = {Kind.DELIVERED: "promised", Kind.FAILED: "triggered"}[event.kind]
-    return apply(replace(before, state=type(before.state)(state)), event)
+    try:
+        summary: dict[str, Any] = {
+            name: None if data.get(name) is None else parse_utc(str(data[name]))
+            for name in ("claimed_at", "triggered_at", "replicated_at")
+        }
+        posts = int(data.get("posts", 0))
+    except (ValueError, TypeError) as error:
+        raise LakeError(f"the last event of {hour} cannot be read: {error}", cause="ledger_damaged") from None
+    before = replace(ExportJob(hour, number=number - 1), posts=posts, late=bool(data.get("late", False)), **summary)
+    # What it was before is not known any more; any state from which the table knows this event will do.
+    return apply(replace(before, state=State.OVERDUE), event)
 
 
 def summary_of(job: ExportJob) -> dict[str, Any]:
@@ -276,6 +283,8 @@ def _parse_event(data: bytes, key: str, stored_at: datetime | None) -> Event:
         for name in _TIMES:
             if record.get(name) is not None:
                 record[name] = parse_utc(record[name])
+        if record.get("cause") is not None and record["cause"] not in CAUSES:
+            record["cause"] = "unexpected"  # a word of a later viplake: still a failure, and still a record
         holder = Worker(str(worker["host"]), int(worker["pid"]), str(worker.get("started", "")))
         return Event(kind, stored_at or written, holder, nonce, record)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
