@@ -286,6 +286,7 @@ class FakeVendor:
         triggers: when each trigger that was accepted came, by its GUID.
         calls: all calls, `verb subject`.
         requests: every download that was asked for: key and first byte.
+        marks: the ETag that each of them had to match.
         failed_jobs: GUIDs whose export fails.
         concurrent: downloads whose body is open now; `most_concurrent`: at their peak.
     """
@@ -317,6 +318,7 @@ class FakeVendor:
         self.failed_jobs: set[str] = set()
         self.calls: list[str] = []
         self.requests: list[tuple[str, int]] = []
+        self.marks: list[str | None] = []
         self.rejects_secret = False
         self.chunk = 1 << 16
         self.concurrent = 0
@@ -434,6 +436,7 @@ class FakeVendor:
         key = unquote(parts.path.lstrip("/"))
         check = self._enter("download", f"{key} from {start}")
         self.requests.append((key, start))
+        self.marks.append(etag)
         await asyncio.sleep(0)
         if self.clock.monotonic() >= self._good_until[parse_qs(parts.query)["n"][0]]:
             raise LinkExpired("the link of the file has expired")

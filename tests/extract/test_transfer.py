@@ -155,7 +155,7 @@ async def test_D23_a_file_larger_than_the_budget_lands_alone() -> None:
 
 
 async def test_large_files_start_at_once_and_small_ones_go_on_beside_them() -> None:
-    sizes = {f"e/small{number:03d}": 2_000 for number in range(100)} | {"e/large1": 900_000, "e/large2": 800_000}
+    sizes = {f"e/small{number:03d}": 2_000 for number in range(100)} | {"e/large2": 800_000, "e/large1": 900_000}
     scene = Scene({key: noise(size) for key, size in sizes.items()})
     scene.settings = TransferSettings(files_at_once=4, bytes_in_flight=2_000_000, whole_below=300_000)
     await scene.check_all_landed(await scene.land())
@@ -189,6 +189,10 @@ async def test_D6_a_cut_is_resumed_where_it_was(scene: Scene, name: str, where: 
     await scene.check_all_landed(await scene.land())
     starts = [start for key, start in scene.vendor.requests if key.endswith(name)]
     assert starts == ([0] if where == "all" else [0, byte])
+    # The rest is asked for only as the rest of the same content.
+    md5 = hashlib.md5(scene.files[f"e/{name}"]).hexdigest()
+    marks = [mark for (key, _), mark in zip(scene.vendor.requests, scene.vendor.marks, strict=True) if name in key]
+    assert marks == ([None] if where == "all" else [None, f'"{md5}"'])
 
 
 async def test_D6_a_stream_with_many_cuts_is_one_upload(scene: Scene) -> None:
@@ -327,6 +331,15 @@ async def test_D3_D4_refused_and_missing_files_cost_one_list_and_fail_alone(
 async def test_D4_a_file_that_is_there_after_a_new_list_lands(scene: Scene, name: str) -> None:
     scene.vendor.fault("missing", name)
     await scene.check_all_landed(await scene.land())
+
+
+async def test_D4_files_that_are_missing_one_after_the_other_share_a_young_list() -> None:
+    scene = Scene({f"e/{number}": noise(1_000, number) for number in range(6)})
+    scene.settings = TransferSettings(files_at_once=1)
+    scene.vendor.fault("missing", times=None)
+    landed = await scene.land()
+    assert {error.cause.word for error in landed.failed.values()} == {"source_missing"}
+    assert scene.vendor.count("relist") == 1
 
 
 async def test_U12_a_file_gone_from_the_new_list_is_list_changed(scene: Scene) -> None:
