@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from viplake.errors import CredentialsError, LakeError, NetworkError, VendorError
 from viplake.extract.vendor import LinkExpired, ListedFile, SourceChanged, TooEarly, Triggered
-from viplake.lake.store import LARGEST_RECORD
+from viplake.lake.store import LARGEST_RECORD, Page
 from viplake.model import StoredFile
 from viplake.redact import Secret
 
@@ -167,6 +167,14 @@ class DictStore:
             for key, data in sorted(self.objects.items())
             if key.startswith(prefix)
         ]
+
+    async def pages(self, prefix: str) -> AsyncIterator[Page]:
+        files = await self.files(prefix)
+        for start in range(0, len(files), 100):
+            some = files[start : start + 100]
+            yield Page(
+                [file.key for file in some], [file.size for file in some], [file.etag for file in some].__getitem__
+            )
 
     async def folders(self, prefix: str) -> list[str]:
         await asyncio.sleep(0)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from viplake.clock import Clock
-    from viplake.lake.store import Store
+    from viplake.lake.store import Page, Store
     from viplake.model import StoredFile
 
 When = Literal["before", "during", "after"]
@@ -136,6 +136,13 @@ class Flaky:
         answer = await self._store.files(prefix)
         check("after")
         return answer
+
+    async def pages(self, prefix: str) -> AsyncIterator[Page]:
+        check = self._enter("pages", prefix)
+        async for page in self._store.pages(prefix):
+            yield page
+            check("during")
+        check("after")
 
     async def folders(self, prefix: str) -> list[str]:
         check = self._enter("folders", prefix)

@@ -38,7 +38,25 @@ LARGEST_RECORD: Final = 64 << 20
 """Records are read whole; a Promise of 100,000 files stays below."""
 
 _READ_CHUNK: Final = 1 << 20
+_PAGE: Final = 1000
+"""Keys that S3 gives a page (Amazon S3 API Reference, ListObjectsV2)."""
+
 _UNFINISHED: Final = re.compile(r".*#\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some objects of a listing, as columns: a listing of a million keys is no million Python objects.
+
+    Attributes:
+        keys: below the lake's root, the whole of each.
+        sizes: bytes, one a key.
+        etag: the store's own mark of the content of the i-th, without quotes; None where the store has none.
+    """
+
+    keys: list[str]
+    sizes: list[int]
+    etag: Callable[[int], str | None]
 
 
 class Store(Protocol):
@@ -72,6 +90,10 @@ class Store(Protocol):
 
     async def files(self, prefix: str) -> list[StoredFile]:
         """All objects below a prefix that ends in `/`, by key."""
+        ...
+
+    def pages(self, prefix: str) -> AsyncIterator[Page]:
+        """The same objects page by page as they come, in any order, for prefixes with very many."""
         ...
 
     async def folders(self, prefix: str) -> list[str]:
@@ -304,6 +326,21 @@ class ObjectStore:
             for meta in page
         ]
         return sorted(found, key=lambda file: file.key)
+
+    async def pages(self, prefix: str) -> AsyncIterator[Page]:
+        """See `Store`."""
+        try:
+            async for batch in obstore.list(self._store, prefix, chunk_size=_PAGE, return_arrow=True):
+                etags = batch["e_tag"]
+                yield Page(
+                    batch["path"].to_pylist(),
+                    batch["size"].to_pylist(),
+                    lambda index, etags=etags: _plain(etags[index].as_py()),  # type: ignore[misc]
+                )
+        except FileNotFoundError as error:
+            self._refuse_missing_bucket(error, prefix)
+        except (BaseError, OSError) as error:
+            raise self._error(error, f"list {prefix}") from None
 
     async def folders(self, prefix: str) -> list[str]:
         """See `Store`."""
