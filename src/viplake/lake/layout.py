@@ -317,6 +317,8 @@ def schema_tables(data: bytes) -> tuple[str, ...] | None:
     """The `DataObjectName`s of a `_MasterTableSchema.json`, sorted, each once; None where it cannot be read."""
     try:
         entries = strictjson.loads(data)
+        if not isinstance(entries, list):
+            return None
         names = {entry["DataObjectName"] for entry in entries}
     except (ValueError, TypeError, KeyError):
         return None
