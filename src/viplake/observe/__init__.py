@@ -1,0 +1,1 @@
+"""Lake to history: what was delivered, Hour by Hour."""
