@@ -7,6 +7,7 @@ renewed when fewer than 120 seconds are left, by a clock that never jumps, and w
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from viplake.clock import Clock
     from viplake.extract.http import Http
-    from viplake.extract.vendor import VendorCredentials
 
 RENEW_EARLY: Final = 120.0
 """Seconds before its end that a token is no longer used."""
@@ -47,6 +47,19 @@ def pause(attempt: int, rng: random.Random, asked: float | None = None) -> float
     Full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter") over 1, 2, 4, ... 30 s.
     """
     return max(rng.uniform(0.0, min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)), asked or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class VendorCredentials:
+    """What the vendor knows us by.
+
+    Attributes:
+        client_id: of OAuth.
+        client_secret: of OAuth; also the `apiToken` of the files call.
+    """
+
+    client_id: Secret
+    client_secret: Secret
 
 
 class Authorization:

@@ -181,6 +181,7 @@ class Landing:
         had = Progress(len(proven), sum(file.size for file in proven.values()))
 
         async def relist() -> Sequence[ListedFile]:
+            log.info("relisting", hour=str(hour), reason="links expired, or a file is not as listed")
             return await self.vendor.list_files(guid)
 
         def tell(progress: Progress) -> None:

@@ -27,7 +27,7 @@ from viplake.extract.answers import (
     read_status,
     read_trigger,
 )
-from viplake.extract.authorization import Authorization, pause
+from viplake.extract.authorization import Authorization, VendorCredentials, pause
 from viplake.extract.http import ERROR_BODY, Body, Http, Proxy
 from viplake.extract.links import (
     LONGEST_WAIT,
@@ -193,19 +193,6 @@ class VendorSettings:
     proxy: Secret | None = None
     no_proxy: str = ""
     ca_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VendorCredentials:
-    """What the vendor knows us by.
-
-    Attributes:
-        client_id: of OAuth.
-        client_secret: of OAuth; also the `apiToken` of the files call.
-    """
-
-    client_id: Secret
-    client_secret: Secret
 
 
 class _Arriving:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import layout as records
@@ -139,6 +139,18 @@ class Verified:
 
     hour: Hour
     verdict: Verdict
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake verify --json` prints it."""
+        return {
+            "hour": str(self.hour),
+            "complete": self.verdict.complete,
+            "valid": self.verdict.valid,
+            "findings": [
+                {"kind": finding.kind, "file": finding.file, "detail": finding.detail}
+                for finding in self.verdict.findings
+            ],
+        }
 
 
 async def verify(store: Store, layout: Layout, hour: Hour, *, etags_prove: bool) -> Verified:

@@ -1,0 +1,372 @@
+"""I/O. The command: parse, call one typed function, print. stdout carries data, stderr everything else.
+
+Nothing heavy is imported before a command needs it, so that `--help` and an idle tick answer at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json as jsonlib
+import signal
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from viplake import __version__
+from viplake.errors import UNEXPECTED, USAGE, NotYet, SettingsError, ViplakeError
+from viplake.model import Hour
+from viplake.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from viplake.config import Settings
+    from viplake.extract.extraction import Extraction
+    from viplake.extract.outcome import Outcome
+
+T = TypeVar("T")
+
+app = App(
+    name="viplake",
+    help="Lands every hourly export of the Veson IMOS Platform Data Lake in your lake, and proves it.",
+    version=__version__,
+    help_format="plaintext",
+    result_action="return_value",
+)
+
+_SETTINGS: Final = Group("Settings", sort_key=100, help="Each also as VIPLAKE_... or in viplake.toml.")
+_OUTPUT: Final = Group("Output", sort_key=101)
+_FLAG: Final = Parameter(negative=())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What every command takes."""
+
+    environment: Annotated[str | None, Parameter(group=_SETTINGS, help="Prod or Test, exactly.")] = None
+    lake: Annotated[str | None, Parameter(group=_SETTINGS, help="s3://bucket[/prefix] or file:///folder.")] = None
+    company: Annotated[str | None, Parameter(group=_SETTINGS, help="Company code in the files call.")] = None
+    secrets: Annotated[str | None, Parameter(group=_SETTINGS, help="env:, file:/path.json or aws-sm:name.")] = None
+    prefix: Annotated[str | None, Parameter(group=_SETTINGS, help="Prefix of the hourly folders.")] = None
+    config: Annotated[Path | None, Parameter(group=_SETTINGS, help="Instead of ./viplake.toml.")] = None
+    profile: Annotated[str | None, Parameter(group=_SETTINGS, help="Of viplake.toml.")] = None
+    log_level: Annotated[str | None, Parameter(group=_OUTPUT, help="DEBUG, INFO, WARNING or ERROR.")] = None
+    log_format: Annotated[str | None, Parameter(group=_OUTPUT, help="auto, json or text.")] = None
+    debug: Annotated[bool, _FLAG, Parameter(group=_OUTPUT, help="Show tracebacks.")] = False
+
+    def settings(self) -> Settings:
+        """The settings of this call; sets up logging by them."""
+        from viplake import config, log
+
+        own = {"config", "profile", "debug"}
+        flags = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
+        settings = config.load(flags=flags, config_file=self.config, profile=self.profile)
+        log.configure(settings.log_level, settings.log_format, tracebacks=self.debug, color=settings.surroundings.color)
+        return settings
+
+
+_OPTIONS: Final = Options()
+_Json = Annotated[bool, _FLAG, Parameter(group=_OUTPUT, help="Print one JSON object on stdout.")]
+_HourText = Annotated[str, Parameter(help="In UTC, as 2022-05-10T13.")]
+
+
+# -- the run ------------------------------------------------------------------------------------------------
+
+
+@app.command(sort_key=1)
+def run(*, json: _Json = False, options: Options = _OPTIONS) -> int:
+    """Bring the current Hour to its end: trigger, wait, transfer, prove.
+
+    Exit code: 0 delivered; 1 incomplete; 69 the vendor's or the network's fault; 73 the lake's; 75 waiting;
+    77 credentials.
+    """
+    return _extract(options, lambda extraction: extraction.run(), json=json)
+
+
+@app.command(sort_key=2)
+def tick(*, json: _Json = False, options: Options = _OPTIONS) -> int:
+    """Take every open Hour as far as it can go now, claim the current one, and end: for schedulers.
+
+    Exit code: as `run`; 75 while the Hour is on its way.
+    """
+    return _extract(options, lambda extraction: extraction.tick(), json=json)
+
+
+@app.command(sort_key=3)
+def collect(hour: _HourText, *, job_guid: str | None = None, json: _Json = False, options: Options = _OPTIONS) -> int:
+    """Reopen an Hour and bring it to its end; with a GUID from the vendor also one whose answer was lost."""
+    wanted = Hour.parse(hour)
+    return _extract(options, lambda extraction: extraction.collect(wanted, job_guid), json=json)
+
+
+@app.command(sort_key=4)
+def status(*, last: int = 24, json: _Json = False, options: Options = _OPTIONS) -> int:
+    """What each of the last Hours came to, and what is open."""
+    from viplake import console
+    from viplake.assembly import lake_to_read
+    from viplake.clock import SystemClock
+    from viplake.extract.ledger import Ledger
+    from viplake.extract.status import status as read_status
+
+    settings = options.settings()
+    if last < 1:
+        raise SettingsError("--last must be at least 1")
+
+    async def work() -> list[Outcome]:
+        clock = SystemClock()
+        store = await lake_to_read(settings)
+        ledger = Ledger(store, settings.layout, clock)
+        return await read_status(ledger, settings.environment, clock, last=Hour.of(clock.now()), hours=last)
+
+    outcomes = _finish(work())
+    if json:
+        hours = [{k: v for k, v in o.to_json().items() if k != "schema_version"} for o in outcomes]
+        _print_json({"environment": settings.environment.name, "hours": hours})
+    else:
+        console.print_status(outcomes, color=settings.surroundings.color)
+    return 0
+
+
+@app.command(sort_key=5)
+def verify(
+    *,
+    from_: Annotated[str | None, Parameter(name="--from", help="First Hour, in UTC, as 2022-05-10T13.")] = None,
+    to: Annotated[str | None, Parameter(help="Last Hour, included; default: the first.")] = None,
+    json: _Json = False,
+    options: Options = _OPTIONS,
+) -> int:
+    """Compare what landed with what was promised, again, now. Default: the newest Hour with a Receipt.
+
+    Exit code: 0 all complete and valid, 1 not.
+    """
+    from viplake import console
+    from viplake.assembly import lake_is_s3, lake_to_read
+    from viplake.lake import proof
+
+    settings = options.settings()
+
+    async def work() -> list[proof.Verified]:
+        store = await lake_to_read(settings)
+        etags_prove = lake_is_s3(settings)
+        first, end = from_ or to, to or from_
+        if first is None or end is None:
+            newest = await proof.newest_with_receipt(store, settings.layout)
+            hours = [] if newest is None else [newest]
+        else:
+            hours = list(Hour.parse(first).to(Hour.parse(end)))
+        if not hours:
+            raise SettingsError("there is no Hour to verify", hint="Give --from and --to, or let an Hour land first.")
+        return [await proof.verify(store, settings.layout, hour, etags_prove=etags_prove) for hour in hours]
+
+    verified = _finish(work())
+    if json:
+        _print_json({"environment": settings.environment.name, "hours": [one.to_json() for one in verified]})
+    else:
+        console.print_verified(verified)
+    return 0 if all(one.verdict.proven for one in verified) else 1
+
+
+# -- without credentials --------------------------------------------------------------------------------------
+
+
+@app.command(sort_key=20)
+def simulate(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8444,
+    company: str = "DEMO",
+    client_id: str = "demo-client",
+    client_secret: str = "demo-secret",  # noqa: S107 - the simulator's own, no secret
+    replication_seconds: float = 60,
+    rule: Literal["rolling", "calendar"] = "rolling",
+    speed: float = 1,
+    files: int | None = None,
+    total_bytes: int | None = None,
+    latency_ms: float = 0,
+    list_grows_seconds: float = 0,
+    fault: tuple[str, ...] = (),
+    list_faults: Annotated[bool, _FLAG] = False,
+) -> int:
+    """The vendor as an HTTP server, with faults: to try viplake, or to test a pipeline of your own.
+
+    Parameters
+    ----------
+    host
+        Where to listen.
+    port
+        Where to listen; 0: any free port.
+    company
+        Company code in the files call.
+    client_id
+        What a client must present.
+    client_secret
+        What a client must present; also the apiToken of the files call.
+    replication_seconds
+        From a trigger to Complete, by the vendor's clock.
+    rule
+        "Once an hour": a rolling 60 minutes, or the calendar hour.
+    speed
+        The vendor's clock runs so many times as fast as the wall's.
+    files
+        Files in an export; default: about 60.
+    total_bytes
+        Bytes of an export; default: about 2 MB.
+    latency_ms
+        Before each answer.
+    list_grows_seconds
+        A few files join the list so long after Complete.
+    fault
+        CALL:KIND[:option=value,...], once or more often; see --list-faults.
+    list_faults
+        Print all faults and end.
+    """
+    from viplake import console
+    from viplake.clock import ScaledClock, SystemClock
+    from viplake.simulator import faults
+    from viplake.simulator.server import serve
+    from viplake.simulator.tables import ExportShape
+    from viplake.simulator.vendor import SimulatorSettings
+
+    if list_faults:
+        print(faults.describe())  # noqa: T201 - the data
+        return 0
+    settings = SimulatorSettings(
+        company=company,
+        client_id=client_id,
+        client_secret=client_secret,
+        host=host,
+        port=port,
+        replication_seconds=replication_seconds,
+        rule=rule,
+        list_grows_seconds=list_grows_seconds,
+        latency_ms=latency_ms,
+        export=ExportShape(files=files, total_bytes=total_bytes),
+    )
+    clock = SystemClock() if speed == 1 else ScaledClock(SystemClock().now(), speed)
+    try:
+        switched = [faults.parse(text) for text in fault]
+    except ValueError as error:
+        raise SettingsError(str(error), hint="See viplake simulate --list-faults.") from None
+    try:
+        _finish(serve(settings, switched, announce=console.print_simulator, clock=clock))
+    except NotYet:
+        pass  # it runs until it is told to stop
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return 0
+
+
+@app.command(sort_key=21)
+def demo(*, folder: Path = Path("demo-lake"), keep: Annotated[bool, _FLAG] = False) -> int:
+    """All of it, without credentials or network: several Hours from a simulated vendor land in a folder.
+
+    Parameters
+    ----------
+    folder
+        Where the lake is made.
+    keep
+        Add to a lake that an earlier demo left there; default: begin anew.
+    """
+    from viplake import demo as story
+
+    return story.tell(folder.absolute(), keep=keep)
+
+
+# -- how commands are run -------------------------------------------------------------------------------------
+
+
+def _extract(options: Options, work: Callable[[Extraction], Awaitable[Outcome]], *, json: bool) -> int:
+    from viplake import console
+    from viplake.assembly import extraction
+
+    settings = options.settings()
+
+    async def live() -> Outcome:
+        async with extraction(settings) as ready:
+            return await work(ready)
+
+    outcome = _finish(live())
+    if json:
+        _print_json(outcome.to_json())
+    console.print_outcome(outcome, data=not json)
+    return outcome.exit_code
+
+
+def _finish(work: Awaitable[T]) -> T:
+    """Run it in an event loop; a signal stops it in good order."""
+
+    async def stoppable() -> T:
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise NotYet("told to stop", cause="interrupted") from None
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(stoppable())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed (not on Windows): less work and memory for each connection."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _print_json(record: dict[str, Any]) -> None:
+    print(jsonlib.dumps({"schema_version": 1} | record, indent=2, ensure_ascii=False))  # noqa: T201 - the data
+
+
+def _fail(error: ViplakeError) -> int:
+    """The end of a command that failed: what, whose turn it is, what next."""
+    owner = f" ({error.owner})" if error.owner else ""
+    lines = [
+        f"viplake: {error.message}",
+        f"  cause  {error.cause.word}{owner}: {error.cause.meaning}",
+        f"  next   {error.hint}",
+    ]
+    print(redact("\n".join(lines)), file=sys.stderr)  # noqa: T201 - the command's last words
+    return error.exit_code
+
+
+def main(tokens: Sequence[str] | None = None) -> None:
+    """The console script."""
+    sys.exit(execute(sys.argv[1:] if tokens is None else tokens))
+
+
+def execute(tokens: Sequence[str]) -> int:
+    """Run a command line; returns the exit code."""
+    try:
+        return app(list(tokens), exit_on_error=False, print_error=False) or 0
+    except CycloptsError as error:
+        first_line = str(error).strip().partition("\n")[0]
+        print(f"viplake: {first_line}\n  next   viplake --help", file=sys.stderr)  # noqa: T201 - as in _fail
+        return USAGE
+    except ViplakeError as error:
+        if "--debug" in tokens:
+            _print_traceback()
+        return _fail(error)
+    except KeyboardInterrupt:
+        return _fail(NotYet("told to stop", cause="interrupted"))
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has left: nothing more to say, and nobody to say it to
+        return UNEXPECTED
+    except Exception as error:  # noqa: BLE001 - the process's boundary: no traceback, which could hold a secret
+        if "--debug" in tokens:
+            _print_traceback()
+        return _fail(ViplakeError(f"{type(error).__name__}: {error}"))
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    print(redact(traceback.format_exc()), file=sys.stderr)  # noqa: T201 - asked for; without locals

@@ -1,0 +1,207 @@
+"""I/O. The only reader of files, the environment and secrets: everything else is handed what it needs.
+
+::
+
+    settings = config.load(flags={"environment": "Prod"})    # checked, each with its origin; no secret read yet
+    secrets = config.Secrets.of(settings)                    # read when first needed, once
+    store = open_store(config.store_settings(settings, secrets))
+
+Each part declares its own settings; the builders here fill them. Plain dataclasses and tomllib instead of
+pydantic-settings: see docs/adr/0002.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from viplake.config.secrets import (
+    ACCESS_KEY_ID,
+    BUCKET,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    PROXY,
+    SECRET_ACCESS_KEY,
+    Secrets,
+)
+from viplake.config.settings import (
+    BY_NAME,
+    FURTHER_VARIABLES,
+    SETTINGS,
+    Setting,
+    Settings,
+    Surroundings,
+    check_http,
+    lake_url as check_lake_url,
+)
+from viplake.config.sources import environment, gather, load, read_surroundings, value_of
+from viplake.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from viplake.extract.landing import RunSettings
+    from viplake.extract.vendor import VendorCredentials, VendorSettings
+    from viplake.lake.store import StoreSettings
+
+__all__ = [
+    "FURTHER_VARIABLES",
+    "SETTINGS",
+    "Secrets",
+    "Setting",
+    "Settings",
+    "Surroundings",
+    "credentials",
+    "environment",
+    "get_secrets",
+    "lake_url",
+    "load",
+    "run_settings",
+    "store_settings",
+    "vendor_settings",
+]
+
+
+def get_secrets(settings: Settings | None = None) -> dict[str, str]:
+    """The secret as the old script's function of this name gave it: its keys and their values, in clear.
+
+    Args:
+        settings: whose secret; None: VIPLAKE_SECRETS of the environment or `viplake.toml`, nothing else needed.
+
+    Raises:
+        CredentialsError, SettingsError, NetworkError: as `Secrets.read`.
+    """
+    if settings is not None:
+        secrets = Secrets.of(settings)
+    else:
+        environ = environment()
+        given, _, _ = gather({}, None, None, environ, None)
+        secrets = Secrets(value_of(BY_NAME["secrets"], given.get("secrets")), read_surroundings(environ))
+    return {key: secret.reveal() for key, secret in secrets.read().items()}
+
+
+def lake_url(settings: Settings, secrets: Secrets) -> str:
+    """Where the lake lies: the setting, else the bucket that the secret names.
+
+    Raises:
+        SettingsError: neither says.
+        CredentialsError, NetworkError: as `Secrets.read`.
+    """
+    if settings.lake is not None:
+        return settings.lake
+    bucket = secrets.optional(BUCKET)
+    if bucket is None:
+        raise SettingsError(
+            f"the lake is not given, and the secret {settings.secrets} has no {BUCKET}",
+            hint="Set VIPLAKE_LAKE to s3://bucket[/prefix] or file:///absolute/folder.",
+        )
+    try:
+        return check_lake_url(f"s3://{bucket.reveal()}")
+    except ValueError:
+        raise SettingsError(
+            f"{BUCKET} of the secret {settings.secrets} is not the name of a bucket",
+            hint="Correct it, or set VIPLAKE_LAKE.",
+        ) from None
+
+
+def store_settings(
+    settings: Settings, secrets: Secrets, *, create: bool = False, url: str | None = None
+) -> StoreSettings:
+    """How to reach the lake, or another one.
+
+    AWS credentials: the secret's keys, else those of the environment, else boto3's chain (no field set).
+
+    Args:
+        settings: of the command.
+        secrets: read only where an S3 lake may need its keys.
+        create: make a missing folder.
+        url: another lake's; None: the settings' own.
+
+    Raises:
+        SettingsError: the lake is not given, or its endpoint may not be used.
+        CredentialsError, NetworkError: as `Secrets.read`.
+    """
+    from viplake.lake.store import StoreSettings  # noqa: PLC0415 - obstore is loaded only by who opens a store
+
+    url = lake_url(settings, secrets) if url is None else url
+    if urlsplit(url).scheme != "s3":
+        return StoreSettings(url=url, create=create)
+    around = settings.surroundings
+    if around.endpoint_s3 is not None:
+        check_http(
+            around.endpoint_s3, "AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL)", allowed=settings.allow_insecure_http
+        )
+    in_clear = urlsplit(around.endpoint_s3 or "").scheme == "http"
+    key, access = secrets.optional(ACCESS_KEY_ID), secrets.optional(SECRET_ACCESS_KEY)
+    return StoreSettings(
+        url=url,
+        access_key_id=key.reveal() if key else around.access_key_id if around.secret_access_key else None,
+        secret_access_key=access or (around.secret_access_key if around.access_key_id else None),
+        session_token=None if access else around.session_token,
+        region=around.region,
+        endpoint=around.endpoint_s3,
+        profile=around.profile,
+        allow_http=in_clear,
+        proxy=None if in_clear else secrets.optional(PROXY),  # loopback needs none; obstore reads HTTPS_PROXY itself
+        no_proxy=around.no_proxy or None,
+        ca_file=around.ca_file,
+        create=create,
+    )
+
+
+def vendor_settings(settings: Settings, secrets: Secrets) -> VendorSettings:
+    """Where the vendor is and how to reach it.
+
+    The proxy is the one that the secret names, else that of HTTPS_PROXY.
+
+    Raises:
+        SettingsError: the company is not given.
+        CredentialsError, NetworkError: as `Secrets.read`.
+    """
+    from viplake.extract.vendor import VendorSettings  # noqa: PLC0415 - aiohttp is loaded only by who asks the vendor
+
+    around = settings.surroundings
+    return VendorSettings(
+        environment=settings.environment,
+        company=settings.require_company(),
+        token_url=settings.token_url,
+        export_url=settings.export_url,
+        files_url=settings.files_url,
+        allow_insecure_http=settings.allow_insecure_http,
+        download_hosts=settings.download_hosts,
+        proxy=secrets.optional(PROXY) or around.proxy,
+        no_proxy=around.no_proxy,
+        ca_file=around.ca_file,
+    )
+
+
+def run_settings(settings: Settings) -> RunSettings:
+    """What the run is told.
+
+    Raises:
+        SettingsError: the company is not given.
+    """
+    from viplake.extract.landing import RunSettings  # noqa: PLC0415 - as in vendor_settings
+
+    return RunSettings(
+        environment=settings.environment,
+        company=settings.require_company(),
+        layout=settings.layout,
+        poll_seconds=settings.poll_seconds,
+        replication_timeout=settings.replication_timeout_seconds,
+        transfer_timeout=settings.transfer_timeout_seconds,
+        out_of_scope=settings.out_of_scope,
+    )
+
+
+def credentials(secrets: Secrets) -> Callable[..., Awaitable[VendorCredentials]]:
+    """Gives the vendor's client id and secret when they are first needed; with `fresh=True` it reads them anew."""
+
+    async def read(*, fresh: bool = False) -> VendorCredentials:
+        from viplake.extract.vendor import VendorCredentials  # noqa: PLC0415 - as in vendor_settings
+
+        values = await asyncio.to_thread(secrets.read, fresh=fresh)
+        return VendorCredentials(values[CLIENT_ID], values[CLIENT_SECRET])
+
+    return read

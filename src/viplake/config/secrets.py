@@ -1,0 +1,303 @@
+"""I/O. The secret: read when it is first needed, never from `viplake.toml`, and told to nobody.
+
+All keys of a run come from one version of the secret. Its keys are those of the old script, so that a secret
+made for that one serves here too.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import stat
+import threading
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+
+from viplake.config.settings import is_loopback
+from viplake.config.sources import proxy_url
+from viplake.errors import CredentialsError, NetworkError, SettingsError, ViplakeError
+from viplake.redact import Secret, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from viplake.config.settings import Settings, Surroundings
+
+_log = logging.getLogger(__name__)
+
+CLIENT_ID: Final = "Veson_client_id"
+CLIENT_SECRET: Final = "Veson_client_secret"  # noqa: S105 - the name of a key
+BUCKET: Final = "AWS_bucket"
+ACCESS_KEY_ID: Final = "AWS_access_key_id"
+SECRET_ACCESS_KEY: Final = "AWS_secret_key_id"  # noqa: S105 - the name of a key, as the old script has it
+PROXY: Final = "proxy"
+
+
+class Secrets:
+    """The secret, read when it is first asked for, and then kept: one version for all keys and all calls.
+
+    Safe to share between threads; a coroutine reads it in a thread (`asyncio.to_thread`).
+
+    Args:
+        place: `env:`, `file:/path.json` or `aws-sm:name`.
+        surroundings: the environment's part.
+    """
+
+    def __init__(self, place: str, surroundings: Surroundings) -> None:
+        self._place = place
+        self._surroundings = surroundings
+        self._lock = threading.Lock()
+        self._read: Mapping[str, Secret] | None = None
+        self._reads = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Secrets:
+        """The secret that the settings point to. Nothing is read yet."""
+        return cls(settings.secrets, settings.surroundings)
+
+    @property
+    def in_environment(self) -> bool:
+        """Whether it is the environment's: then it holds the client's id and secret and nothing else."""
+        return self._place == "env:"
+
+    def read(self, *, fresh: bool = False) -> Mapping[str, Secret]:
+        """All keys of the secret. With `fresh`, what it is now: for the vendor's refusal of the one known.
+
+        Callers who find it refused at the same time get one new reading between them only if they come one
+        after the other; a reading costs little and happens once a refusal.
+
+        Raises:
+            CredentialsError: it is missing, malformed, or may not be read.
+            SettingsError: VIPLAKE_SECRETS names what cannot be.
+            NetworkError: a certificate on the way to it is not trusted.
+        """
+        with self._lock:
+            if self._read is None or fresh:
+                self._read = _checked(self._fetch(), self._place)
+            return self._read
+
+    def optional(self, key: str) -> Secret | None:
+        """A key that the secret need not have. `env:` has none of them, and is not read for it."""
+        return None if self.in_environment else self.read().get(key)
+
+    def _fetch(self) -> Mapping[str, Any]:
+        scheme, _, rest = self._place.partition(":")
+        if scheme == "env":
+            return _from_variables(self._surroundings)
+        if scheme == "file":
+            return _parse(_read_secret_file(rest), self._place)
+        return _parse(_read_secrets_manager(rest, self._surroundings), self._place)
+
+
+def _from_variables(surroundings: Surroundings) -> dict[str, str]:
+    found = {"VIPLAKE_CLIENT_ID": surroundings.client_id, "VIPLAKE_CLIENT_SECRET": surroundings.client_secret}
+    missing = [name for name, value in found.items() if value is None]
+    if missing:
+        raise CredentialsError(
+            f"{' and '.join(missing)} not set, and VIPLAKE_SECRETS is env:",
+            cause="secrets_missing",
+            hint="Set them, or point VIPLAKE_SECRETS at file:/path.json or aws-sm:name.",
+        )
+    values = [value.reveal() for value in found.values() if value is not None]
+    return {CLIENT_ID: values[0], CLIENT_SECRET: values[1]}
+
+
+def _read_secret_file(name: str) -> bytes:
+    path = Path(unquote(urlsplit(f"file:{name}").path) if name.startswith("//") else name).expanduser()
+    try:
+        data = path.read_bytes()
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise CredentialsError(f"there is no secret file {path}", cause="secrets_missing") from None
+    except OSError as error:
+        raise CredentialsError(
+            f"cannot read the secret file {path}: {error.strerror}", cause="secrets_denied"
+        ) from None
+    if os.name == "posix" and mode & stat.S_IRWXO:
+        _log.warning("the secret file %s is open to every user of this machine: chmod 600 it", path)
+    return data
+
+
+def _parse(data: bytes, place: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError):  # its message would quote the text
+        value = None
+    if not isinstance(value, dict):
+        raise CredentialsError(f"the secret {place} is not a JSON object", cause="secrets_malformed")
+    return value
+
+
+def _checked(content: Mapping[str, Any], place: str) -> Mapping[str, Secret]:
+    """The secret's keys; every message names the key, none the value."""
+
+    def malformed(key: str, what: str) -> CredentialsError:
+        return CredentialsError(f"the key {key} of the secret {place} {what}", cause="secrets_malformed")
+
+    required, optional = (CLIENT_ID, CLIENT_SECRET), (BUCKET, ACCESS_KEY_ID, SECRET_ACCESS_KEY, PROXY)
+    for key in required:
+        if content.get(key) in (None, ""):
+            raise malformed(key, "is empty" if key in content else "is missing")
+    for key in (*required, *optional):
+        if not isinstance(value := content.get(key) or "", str):
+            raise malformed(key, "is not text")
+        if value != value.strip() or re.search(r"[\x00-\x1f\x7f]", value):
+            raise malformed(key, "has spaces or line breaks around or control characters in it")
+    for one, other in ((ACCESS_KEY_ID, SECRET_ACCESS_KEY), (SECRET_ACCESS_KEY, ACCESS_KEY_ID)):
+        if content.get(one) and not content.get(other):
+            raise malformed(other, f"is missing, but {one} is given")
+    return MappingProxyType(
+        {key: _secret(key, value) for key, value in content.items() if isinstance(value, str) and value}
+    )
+
+
+def _secret(key: str, value: str) -> Secret:
+    if key == BUCKET:  # a name that messages need; no secret
+        return Secret(value, remember=False)
+    return proxy_url(value) if key == PROXY else Secret(value)
+
+
+# -- Secrets Manager --------------------------------------------------------------------------------------
+
+_PATIENCE_SECONDS: Final = 60
+"""How long throttling and server errors of Secrets Manager are borne: an Hour has time for that much."""
+
+_ANSWERS: Final = (
+    # Codes of GetSecretValue (AWS Secrets Manager API Reference, "GetSecretValue" and "Common Error Types") and what
+    # they mean here. The first match decides: KMS comes first, because its refusal may wear AccessDenied.
+    (r"DecryptionFailure|KMS", "secrets_kms", None),
+    (r"ResourceNotFound", "secrets_missing", "Check the name in VIPLAKE_SECRETS, the account and AWS_REGION."),
+    (
+        r"InvalidRequest|InvalidParameter|ValidationE",
+        "secrets_missing",
+        "Is the secret being deleted, or its name odd?",
+    ),
+    (
+        r"UnrecognizedClient|InvalidClientTokenId|InvalidAccessKeyId|Expired|Signature|MissingAuth|NotAuth|OptIn",
+        "secrets_denied",
+        "Renew the AWS credentials (environment, profile or role) and check this machine's clock.",
+    ),
+    (r"AccessDenied", "secrets_denied", None),
+)
+
+
+class _Busy(CredentialsError):
+    """Secrets Manager answers that it cannot answer now."""
+
+    default_cause = "secrets_unavailable"
+
+
+def _read_secrets_manager(name: str, surroundings: Surroundings) -> bytes:
+    """The current version of a secret: patient with throttling, not with a host that is not there."""
+    import stamina  # noqa: PLC0415 - only Secrets Manager needs it
+
+    client = _client(name, surroundings)
+    for attempt in stamina.retry_context(
+        on=_Busy, attempts=None, timeout=_PATIENCE_SECONDS, wait_initial=0.5, wait_max=15
+    ):
+        with attempt:
+            return _get_value(client, name)
+    raise AssertionError("stamina returns or raises")  # pragma: no cover
+
+
+def _client(name: str, surroundings: Surroundings) -> Any:
+    import boto3  # noqa: PLC0415 - 35 MB and 0.2 s that other secrets do without
+    from botocore.config import Config  # noqa: PLC0415 - as above
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
+
+    _check_endpoint(surroundings.endpoint_secrets)
+    arn = name.split(":") if name.startswith("arn:") else []
+    bundle = surroundings.ca_file if surroundings.ca_file and not surroundings.aws_ca_bundle else None
+    try:
+        return boto3.client(
+            "secretsmanager",
+            region_name=arn[3] if len(arn) > 3 else None,  # noqa: PLR2004 - arn:partition:service:region:...
+            verify=str(bundle) if bundle else None,
+            config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise _unreachable(error) from None
+
+
+def _check_endpoint(url: str | None) -> None:
+    """A secret crosses no network in clear."""
+    if url and urlsplit(url).scheme != "https" and not is_loopback(urlsplit(url).hostname):
+        raise SettingsError(
+            f"the endpoint of Secrets Manager is not https: {redact(url)!r}",
+            hint="Correct AWS_ENDPOINT_URL_SECRETS_MANAGER or AWS_ENDPOINT_URL.",
+        )
+
+
+def _get_value(client: Any, name: str) -> bytes:
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as in _client
+
+    try:
+        answer = client.get_secret_value(SecretId=name)
+    except ClientError as error:
+        raise _refused(error.response, name) from None
+    except BotoCoreError as error:
+        raise _unreachable(error) from None
+    if not isinstance(text := answer.get("SecretString"), str):
+        raise CredentialsError(f"the secret aws-sm:{name} is binary, not JSON text", cause="secrets_malformed")
+    return text.encode(errors="surrogatepass")
+
+
+def _refused(response: Mapping[str, Any], name: str) -> CredentialsError:
+    """What an answer that is an error means. Its own text stays out but for the code: it may tell of policies."""
+    code = str(response.get("Error", {}).get("Code", "unknown"))
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    text = f"{code} {response.get('Error', {}).get('Message', '')}" if code.startswith("AccessDenied") else code
+    message = f"Secrets Manager does not give the secret {name}: {redact(code)}"
+    for pattern, cause, hint in _ANSWERS:
+        if re.search(pattern, text, re.IGNORECASE if cause == "secrets_kms" else 0):
+            return CredentialsError(message, cause=cause, hint=hint)
+    if status >= 500 or status == 429 or re.search(r"Throttl|TooMany|LimitExceeded|InternalService|Unavailable", code):  # noqa: PLR2004 - HTTP
+        return _Busy(message)
+    return CredentialsError(message, cause="secrets_denied")
+
+
+def _unreachable(error: Exception) -> ViplakeError:
+    """Why boto3 did not even get an answer."""
+    kind = type(error).__name__
+    text = redact(str(error).partition("\n")[0])[:200]
+    if kind == "NoRegionError":
+        return SettingsError("no AWS region is set for Secrets Manager", hint="Set AWS_REGION.")
+    if kind in {"ProfileNotFound", "ConfigParseError", "ConfigNotFound"}:
+        return SettingsError(f"the AWS configuration is wrong: {text}", hint="Correct AWS_PROFILE or ~/.aws/config.")
+    if kind == "SSLError":
+        return NetworkError(f"Secrets Manager shows a certificate that is not trusted: {text}", cause="tls")
+    if kind == "ProxyConnectionError":
+        return NetworkError("the proxy on the way to Secrets Manager does not let us through", cause="proxy")
+    if kind in _WITHOUT_CREDENTIALS:
+        return CredentialsError(
+            f"no AWS credentials to read the secret with: {text}",
+            cause="secrets_denied",
+            hint="Run `aws sso login`, set AWS_PROFILE, give this machine a role, or use file: in VIPLAKE_SECRETS.",
+        )
+    return CredentialsError(
+        f"Secrets Manager cannot be reached: {text}",
+        cause="secrets_unavailable",
+        hint="Check AWS_REGION, AWS_ENDPOINT_URL, HTTPS_PROXY, and the route (or VPC endpoint) to Secrets Manager.",
+    )
+
+
+_WITHOUT_CREDENTIALS: Final = frozenset(
+    {
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "CredentialRetrievalError",
+        "MetadataRetrievalError",
+        "TokenRetrievalError",
+        "SSOTokenLoadError",
+        "UnauthorizedSSOTokenError",
+        "SSOError",
+        "NoAuthTokenError",
+        "LoginRefreshRequired",
+        "LoginTokenLoadError",
+    }
+)
+"""Names of botocore's exceptions; by name, so that older and newer ones both do."""

@@ -1,0 +1,293 @@
+"""PURE. What the settings are: names, meanings, defaults, and what each may be.
+
+`SETTINGS` is the one table: reading, checking and the documents go by it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from viplake.errors import SettingsError
+from viplake.lake.layout import Layout
+from viplake.model import Environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from viplake.redact import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting, for reading it and for the documents that list it.
+
+    Attributes:
+        name: in flags and in `viplake.toml`.
+        parse: text -> value; raises `ValueError` with what is wrong, to follow "is".
+        default: as text; None where there is none.
+        meaning: one line.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str | None
+    meaning: str
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return f"VIPLAKE_{self.name.upper()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the standard variables say: those that other tools read as well.
+
+    Attributes:
+        client_id, client_secret: VIPLAKE_CLIENT_ID and VIPLAKE_CLIENT_SECRET, for `env:`.
+        endpoint_s3: AWS_ENDPOINT_URL_S3, else AWS_ENDPOINT_URL.
+        endpoint_secrets: AWS_ENDPOINT_URL_SECRETS_MANAGER, else AWS_ENDPOINT_URL.
+        region: AWS_REGION, else AWS_DEFAULT_REGION.
+        profile: AWS_PROFILE.
+        access_key_id, secret_access_key, session_token: the static credentials AWS_*.
+        aws_ca_bundle: whether AWS_CA_BUNDLE is set (boto3 reads it itself).
+        proxy, no_proxy: HTTPS_PROXY and NO_PROXY, in capitals or small.
+        ca_file: SSL_CERT_FILE.
+        color: False where NO_COLOR is set (no-color.org: to anything but nothing).
+    """
+
+    client_id: Secret | None = None
+    client_secret: Secret | None = None
+    endpoint_s3: str | None = None
+    endpoint_secrets: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: Secret | None = None
+    session_token: Secret | None = None
+    aws_ca_bundle: bool = False
+    proxy: Secret | None = None
+    no_proxy: str = ""
+    ca_file: Path | None = None
+    color: bool = True
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a command, checked; no secret has been read yet.
+
+    Attributes:
+        environment: `Prod` or `Test`.
+        lake: URL; None: `s3://` + `AWS_bucket` of the secret.
+        company: the code in the files call; only what talks to the vendor needs it.
+        secrets: where the secret is.
+        token_url, export_url, files_url: of the vendor's calls; the bases without a closing slash.
+        layout: the keys below the lake's URL.
+        poll_seconds, replication_timeout_seconds, transfer_timeout_seconds: seconds, more than zero.
+        history: URL of the datasets; None: `layout.observability` in the lake.
+        out_of_scope: tables that are never delivered.
+        grace_minutes: minutes into an Hour from which on it counts, 0 to 59.
+        allow_insecure_http: http to loopback is allowed.
+        download_hosts: from which files may come besides S3, lower case.
+        log_level, log_format: as their names; `auto`, `json` or `text`.
+        origins: setting -> where its value came from.
+        surroundings: what the standard variables say.
+        config_file: the `viplake.toml` that was read.
+        profile: the one picked in it.
+    """
+
+    environment: Environment
+    lake: str | None
+    company: str | None
+    secrets: str
+    token_url: str
+    export_url: str
+    files_url: str
+    layout: Layout
+    poll_seconds: float
+    replication_timeout_seconds: float
+    transfer_timeout_seconds: float
+    history: str | None
+    out_of_scope: frozenset[str]
+    grace_minutes: int
+    allow_insecure_http: bool
+    download_hosts: frozenset[str]
+    log_level: str
+    log_format: str
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    surroundings: Surroundings = field(default_factory=Surroundings, compare=False)
+    config_file: Path | None = None
+    profile: str | None = None
+
+    def require_company(self) -> str:
+        """The company code.
+
+        Raises:
+            SettingsError: it is not given.
+        """
+        if self.company is None:
+            raise SettingsError(
+                "the company is not given",
+                hint="Set VIPLAKE_COMPANY to the company code that Veson gave you (it stands in the files call).",
+            )
+        return self.company
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"not one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    value = float(text) if re.fullmatch(r"[0-9.eE+-]+", text) else math.nan
+    if not (math.isfinite(value) and 0 < value <= 86_400):  # noqa: PLR2004 - a day: no deadline of an Hour is longer
+        raise ValueError("not a number of seconds above 0 and up to 86400")
+    return value
+
+
+def _minutes(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,2}", text) or int(text) > 59:  # noqa: PLR2004 - an Hour has no minute 60
+        raise ValueError("not a whole number of minutes from 0 to 59")
+    return int(text)
+
+
+def _flag(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError("neither true nor false")
+    return text == "true"
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+
+_HOST: Final = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*"
+)
+
+
+def _hosts(text: str) -> frozenset[str]:
+    hosts = frozenset(name.lower() for name in _names(text))
+    for host in sorted(hosts):
+        if not _HOST.fullmatch(host):
+            raise ValueError(f"not a list of plain host names (without scheme, port and path): {host[:80]!r}")
+    return hosts
+
+
+def _company(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        raise ValueError("not a company code (1 to 64 letters, digits, _ or -)")
+    return text
+
+
+def _secret_place(text: str) -> str:
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme not in {"env", "file", "aws-sm"} or (scheme == "env") != (rest == ""):
+        raise ValueError("none of env:, file:/path.json, aws-sm:name")
+    return text
+
+
+def _split(text: str) -> SplitResult:
+    """The parts of a URL that holds nothing but scheme, host, port and path."""
+    if re.search(r"[\s\x00-\x20\x7f\\]", text) or not text.isascii():
+        raise ValueError("not a URL")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("not a URL") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL with a user or password in it: these belong into the secret")
+    if parts.query or parts.fragment or text.endswith(("?", "#")):
+        raise ValueError("a URL with a query or a fragment, which it may not have")
+    return parts
+
+
+def _web(text: str) -> str:
+    parts = _split(text)
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
+        raise ValueError("not a https:// URL")
+    return text
+
+
+def _web_base(text: str) -> str:
+    return _web(text).rstrip("/")
+
+
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+
+
+def lake_url(text: str) -> str:
+    """A lake's URL, checked, without a closing slash; `ValueError` with what is wrong."""
+    parts = _split(text)
+    segments = unquote(parts.path).strip("/").split("/")
+    climbs = any(segment in {".", ".."} for segment in segments) or "//" in parts.path
+    in_bucket = parts.scheme == "s3" and _BUCKET.fullmatch(parts.netloc)
+    in_folder = parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/")
+    if climbs or not (in_bucket or in_folder):
+        raise ValueError("neither s3://bucket[/prefix] nor file:///absolute/folder")
+    return text.rstrip("/") if segments != [""] or in_bucket else text
+
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting("environment", Environment.named, None, "`Prod` or `Test`, exactly"),
+    Setting(
+        "lake", lake_url, None, "`s3://bucket[/prefix]` or `file:///folder`; else `s3://` + the secret's AWS_bucket"
+    ),
+    Setting("company", _company, None, "company code in the files call"),
+    Setting("secrets", _secret_place, "env:", "where the secret is: `env:`, `file:/path.json`, `aws-sm:name`"),
+    Setting("token_url", _web, "https://auth.veslink.com/connect/token", "call 1"),
+    Setting("export_url", _web_base, "https://emea.veslink.com/api/datalake/v1", "base of `/export` and `/CheckJobStatus`"),
+    Setting("files_url", _web_base, "https://api.veslink.com/v1/datalake", "base of `/presignedUrls/{company}`"),
+    Setting("prefix", Layout.below, None, "prefix of the hourly folders; else that of the environment"),
+    Setting("poll_seconds", _seconds, "60", "seconds between two polls"),
+    Setting("replication_timeout_seconds", _seconds, "3000", "deadline of the export at the vendor"),
+    Setting("transfer_timeout_seconds", _seconds, "1800", "deadline of the transfer into the lake"),
+    Setting(
+        "history", lake_url, None, "where the datasets live, a URL as of a lake; else `Observability/` in the lake"
+    ),
+    Setting("out_of_scope", _names, "", "tables never delivered, comma separated"),
+    Setting("grace_minutes", _minutes, "30", "minute from which on the current Hour counts, 0 to 59"),
+    Setting("allow_insecure_http", _flag, "false", "`true`: http to loopback is allowed"),
+    Setting("download_hosts", _hosts, "", "further hosts that files may come from, comma separated"),
+    Setting(
+        "log_level", _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO", "least level that is logged"
+    ),
+    Setting("log_format", _one_of("auto", "json", "text"), "auto", "`auto`: text on a terminal, JSON lines elsewhere"),
+)
+"""Every setting, in the order in which the documents list them."""
+
+FURTHER_VARIABLES: Final = frozenset(
+    {"VIPLAKE_CLIENT_ID", "VIPLAKE_CLIENT_SECRET", "VIPLAKE_CONFIG", "VIPLAKE_PROFILE"}
+)
+"""Variables of viplake's that are no settings: they never stand in `viplake.toml`."""
+
+TABLES: Final = frozenset({"rules", "calendar", "objectives", "notify"})
+"""Tables of `viplake.toml` that other parts read."""
+
+BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+LOOKS_SECRET: Final = re.compile(r"(?i)secret(?!s$)|passw|passphrase|token$|access_key|private_key|client_id|api_?key")
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host of a URL is this machine itself."""
+    return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", host or "") is not None
+
+
+def check_http(url: str, label: str, *, allowed: bool) -> None:
+    """Refuse http, but to loopback where it is allowed: everything that goes there carries a credential."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (allowed and is_loopback(parts.hostname)):
+        return
+    if is_loopback(parts.hostname):
+        raise SettingsError(f"{label} is http: {url!r}", hint="For a simulator: VIPLAKE_ALLOW_INSECURE_HTTP=true.")
+    raise SettingsError(f"{label} is not https: {url!r}", hint="Only loopback may be reached by http.")

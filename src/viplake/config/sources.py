@@ -1,0 +1,297 @@
+"""I/O. Where a setting comes from: a flag, else the environment, else the profile in `viplake.toml`, else its default.
+
+A name that means nothing is an error with a suggestion: a setting that is misspelt and silently ignored costs an
+Hour. Everything is checked before anything is sent or written.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from viplake.config.settings import (
+    BY_NAME,
+    FURTHER_VARIABLES,
+    LOOKS_SECRET,
+    SETTINGS,
+    TABLES,
+    Settings,
+    Surroundings,
+    check_http,
+)
+from viplake.errors import SettingsError
+from viplake.lake.layout import Layout
+from viplake.model import Environment
+from viplake.redact import Secret, redact, register
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from viplake.config.settings import Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value as it was given: its text, where from, and what to call it in a message."""
+
+    text: str
+    origin: str
+    label: str
+
+
+def load(
+    *,
+    flags: Mapping[str, object] = MappingProxyType({}),
+    config_file: Path | None = None,
+    profile: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Settings:
+    """All settings of a command, checked.
+
+    Args:
+        flags: setting -> value, from the command line; None: not given.
+        config_file: `--config`; else VIPLAKE_CONFIG, else `viplake.toml` in `cwd` if it is there.
+        profile: `--profile`; else VIPLAKE_PROFILE, else `default_profile` of the file, else none.
+        environ: the environment; None: this process's.
+        cwd: the working directory; None: this process's.
+
+    Raises:
+        SettingsError: a value or a name is wrong, in one line that says which and where.
+    """
+    environ = environment() if environ is None else environ
+    given, file, picked = gather(flags, config_file, profile, environ, cwd)
+    values = {setting.name: value_of(setting, given.get(setting.name)) for setting in SETTINGS}
+    if values["environment"] is None:
+        raise SettingsError("the environment is not given", hint="Set VIPLAKE_ENVIRONMENT to Prod or Test.")
+    layout: Layout | None = values.pop("prefix")
+    for name in ("token_url", "export_url", "files_url"):
+        check_http(values[name], _label(name, given), allowed=values["allow_insecure_http"])
+    return Settings(
+        **values,
+        layout=layout or Layout.below(values["environment"].prefix),
+        origins=MappingProxyType({s.name: given[s.name].origin if s.name in given else "default" for s in SETTINGS}),
+        surroundings=read_surroundings(environ),
+        config_file=file,
+        profile=picked,
+    )
+
+
+def environment() -> Mapping[str, str]:
+    """This process's environment."""
+    return os.environ  # noqa: TID251 - here is where the environment is read
+
+
+def gather(
+    flags: Mapping[str, object],
+    config_file: Path | None,
+    profile: str | None,
+    environ: Mapping[str, str],
+    cwd: Path | None,
+) -> tuple[dict[str, Given], Path | None, str | None]:
+    """What was given for each setting, by the strongest source; the file read; the profile picked."""
+    file, explicit = _find_file(config_file, environ, cwd or Path.cwd())
+    document = _read_toml(file, explicit=explicit)
+    picked, why = _pick_profile(profile, environ, document)
+    given = dict(_from_file(document, file.name, picked, why))
+    given.update(_from_environment(environ))
+    given.update(_from_flags(flags))
+    return given, file if document is not None else None, picked
+
+
+def _from_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, Given]]:
+    for name, value in flags.items():
+        option = f"--{name.replace('_', '-')}"
+        if name not in BY_NAME:
+            raise SettingsError(f"unknown option {option}", hint=_suggest(name, BY_NAME))
+        if value is not None:
+            yield name, Given(_text(value, option), "flag", option)
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
+    known = {setting.variable: setting.name for setting in SETTINGS}
+    for variable in sorted(environ):
+        if variable in known:
+            yield known[variable], Given(environ[variable].strip(), "environment", variable)
+        elif variable.startswith("VIPLAKE_") and variable not in FURTHER_VARIABLES:
+            raise SettingsError(
+                f"unknown setting {variable} in the environment", hint=_suggest(variable, {*known, *FURTHER_VARIABLES})
+            )
+
+
+def _from_file(
+    document: Mapping[str, Any] | None, file: str, profile: str | None, why: str
+) -> Iterator[tuple[str, Given]]:
+    if document is None:
+        return
+    _refuse_secrets(document, file)
+    top = {key: value for key, value in document.items() if key not in {"profiles", "default_profile"}}
+    profiles = document.get("profiles", {})
+    if not isinstance(profiles, dict) or not all(isinstance(table, dict) for table in profiles.values()):
+        raise SettingsError(f"profiles in {file} is not made of tables", hint="Write them as [profiles.prod].")
+    if profile is not None and profile not in profiles:
+        raise SettingsError(f"there is no profile {profile!r} ({why}) in {file}", hint=_suggest(profile, profiles))
+    sections = {"": top} | {f" [profile {name}]": table for name, table in profiles.items()}
+    for suffix, table in sections.items():
+        found = list(_from_table(table, f"{file}{suffix}"))  # all are checked, also those that were not picked
+        if suffix in {"", f" [profile {profile}]"}:
+            yield from found
+
+
+def _from_table(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, Given]]:
+    for name, value in table.items():
+        if name in TABLES:
+            continue
+        if name not in BY_NAME:
+            raise SettingsError(f"unknown setting {name!r} in {where}", hint=_suggest(name, {*BY_NAME, *TABLES}))
+        label = f"{name} in {where}"
+        yield name, Given(_text(value, label), where, label)
+
+
+def _text(value: object, label: str) -> str:
+    """A value of a flag or of TOML as it would stand in the environment."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    if isinstance(value, str | int | float | Path):
+        return str(value).strip()
+    if isinstance(value, Environment):
+        return value.name
+    raise SettingsError(f"{label} is neither text nor a number", hint="Write it as in the table of settings.")
+
+
+def value_of(setting: Setting, given: Given | None) -> Any:
+    """The checked value of a setting; its default where none is given; `SettingsError` where it is wrong."""
+    if given is None:
+        return None if setting.default is None else setting.parse(setting.default)
+    if not given.text and setting.default != "":
+        raise SettingsError(f"{given.label} is empty", hint="Give it a value, or leave it out.")
+    try:
+        return setting.parse(given.text)
+    except ValueError as error:
+        shown = redact(given.text)[:100]
+        raise SettingsError(
+            f"{given.label} is {error}: {shown!r}", hint=f"{setting.variable}: {setting.meaning}."
+        ) from None
+    except SettingsError as error:
+        raise SettingsError(f"{given.label}: {error.message}", hint=error.hint) from None
+
+
+def _label(name: str, given: Mapping[str, Given]) -> str:
+    return given[name].label if name in given else BY_NAME[name].variable
+
+
+def _suggest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {close[0]}?"
+    return f"Known are: {', '.join(sorted(known))}." if known else "None is known."
+
+
+def _find_file(config_file: Path | None, environ: Mapping[str, str], cwd: Path) -> tuple[Path, bool]:
+    """Where `viplake.toml` is, and whether somebody said so."""
+    named = config_file or environ.get("VIPLAKE_CONFIG")
+    return cwd / Path(named or "viplake.toml").expanduser(), named is not None and named != ""
+
+
+def _read_toml(file: Path, *, explicit: bool) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))  # Windows editors begin a file with a BOM
+    except FileNotFoundError:
+        if explicit:
+            raise SettingsError(f"there is no {file}", hint="Correct --config or VIPLAKE_CONFIG.") from None
+        return None
+    except OSError as error:
+        raise SettingsError(f"cannot read {file}: {error.strerror}", hint="Check its rights.") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file} is not UTF-8", hint="Save it as UTF-8.") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SettingsError(f"{file} is not TOML: {error}", hint="Correct the line that it names.") from None
+
+
+def _pick_profile(
+    profile: str | None, environ: Mapping[str, str], document: Mapping[str, Any] | None
+) -> tuple[str | None, str]:
+    if named := profile or environ.get("VIPLAKE_PROFILE"):
+        why = "--profile" if profile else "VIPLAKE_PROFILE"
+        if document is None:
+            raise SettingsError(f"a profile is asked for ({why}), but there is no viplake.toml", hint="Give --config.")
+        return named, why
+    default = (document or {}).get("default_profile")
+    if default is not None and not isinstance(default, str):
+        raise SettingsError("default_profile in viplake.toml is not text", hint='Write default_profile = "prod".')
+    return default, "default_profile"
+
+
+def _refuse_secrets(table: Mapping[str, Any], where: str) -> None:
+    """People commit and mail `viplake.toml`: refuse it, loudly, where it holds a secret."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            _refuse_secrets(value, where)
+        elif LOOKS_SECRET.search(key):
+            if isinstance(value, str):
+                register(value)
+            raise SettingsError(
+                f"{where} holds {key!r}: secrets never stand in the configuration file",
+                hint="Move it where VIPLAKE_SECRETS points (env:, file:, aws-sm:), then change it at its source.",
+            )
+
+
+def read_surroundings(environ: Mapping[str, str]) -> Surroundings:
+    """What the standard variables say; `SettingsError` where SSL_CERT_FILE is not a bundle."""
+
+    def first(*names: str) -> str | None:
+        return next((value for name in names if (value := environ.get(name, "").strip())), None)
+
+    def secret(name: str) -> Secret | None:
+        return Secret(value) if (value := environ.get(name, "")) else None
+
+    proxy = first("HTTPS_PROXY", "https_proxy")
+    bundle = first("SSL_CERT_FILE")
+    return Surroundings(
+        client_id=secret("VIPLAKE_CLIENT_ID"),
+        client_secret=secret("VIPLAKE_CLIENT_SECRET"),
+        endpoint_s3=first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        endpoint_secrets=first("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"),
+        region=first("AWS_REGION", "AWS_DEFAULT_REGION"),
+        profile=first("AWS_PROFILE"),
+        access_key_id=first("AWS_ACCESS_KEY_ID"),
+        secret_access_key=secret("AWS_SECRET_ACCESS_KEY"),
+        session_token=secret("AWS_SESSION_TOKEN"),
+        aws_ca_bundle=first("AWS_CA_BUNDLE") is not None,
+        proxy=None if proxy is None else proxy_url(proxy),
+        no_proxy=first("NO_PROXY", "no_proxy") or "",
+        ca_file=None if bundle is None else _ca_file(Path(bundle)),
+        color=not environ.get("NO_COLOR"),
+    )
+
+
+def _ca_file(path: Path) -> Path:
+    try:
+        certificates = b"-----BEGIN " in path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"SSL_CERT_FILE cannot be read: {path}: {error.strerror}", hint="Point it at a PEM bundle, or unset it."
+        ) from None
+    if not certificates:
+        raise SettingsError(f"SSL_CERT_FILE holds no certificate: {path}", hint="Point it at a PEM bundle.")
+    return path
+
+
+def proxy_url(url: str) -> Secret:
+    """A proxy's URL: its host may be told, user and password may not."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        userinfo, password = parts.netloc.rpartition("@")[0], parts.password
+    except ValueError:
+        return Secret(url)
+    for part in (userinfo, password, unquote(password or "")):
+        register(part or "")
+    return Secret(url, remember=False)

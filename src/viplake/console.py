@@ -1,0 +1,145 @@
+"""I/O. What a person sees: outcomes, tables and the simulator's greeting. Data goes to stdout, the rest to stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from viplake.errors import CAUSES
+from viplake.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from viplake.extract.outcome import Outcome
+    from viplake.lake.proof import Verified
+    from viplake.simulator.server import Simulator
+
+_STYLES = {"delivered": "green", "failed": "bold red", "waiting": "yellow"}
+_SHOWN_FINDINGS = 20
+
+
+def print_outcome(outcome: Outcome, *, data: bool) -> None:
+    """Say what a run came to: on stdout where it is the data, and on stderr what to do about a failure."""
+    if data:
+        for one in (*outcome.also, outcome):
+            _out(summary(one))
+    for one in (*outcome.also, outcome):
+        if one.outcome == "failed" and one.cause is not None:
+            cause = CAUSES[one.cause]
+            _err(f"viplake: {one.hour} failed: {one.detail or cause.meaning}")
+            _err(f"  cause  {cause.word} ({cause.owner or 'nobody'}): {cause.meaning}")
+            _err(f"  next   {(one.hint or cause.remedy).replace('HOUR', str(one.hour))}")
+
+
+def summary(outcome: Outcome) -> str:
+    """One line about an Hour."""
+    parts = [f"{outcome.hour}  {outcome.outcome}"]
+    if outcome.outcome == "delivered":
+        parts.append(f"{outcome.files:,} files, {size(outcome.bytes)}{', late' if outcome.late else ''}")
+        spans = [f"{phase} {span(seconds)}" for phase, seconds in outcome.seconds.items() if seconds is not None]
+        parts.append(", ".join(spans))
+        parts.append(outcome.folder)
+    elif outcome.cause not in {None, "waiting"}:
+        parts.append(f"{outcome.cause}" + (f" ({outcome.owner})" if outcome.owner else ""))
+    if outcome.outcome == "waiting" and outcome.job_guid:
+        parts.append(f"for the vendor's export {outcome.job_guid}")
+    elif outcome.outcome == "waiting" and outcome.until:
+        parts.append(f"until {outcome.until:%H:%M:%S} UTC")
+    if outcome.missing_tables:
+        parts.append(f"without {len(outcome.missing_tables)} tables: {', '.join(outcome.missing_tables)}")
+    return "  ".join(parts)
+
+
+def print_status(outcomes: Sequence[Outcome], *, color: bool = True) -> None:
+    """A table of Hours, newest first."""
+    rows = [
+        (
+            str(one.hour),
+            f"[{_STYLES[one.outcome]}]{one.outcome}[/]" + (" late" if one.late else ""),
+            "" if one.cause in {None, "waiting"} else f"{one.cause}" + (f" ({one.owner})" if one.owner else ""),
+            f"{one.files:,}" if one.files else "",
+            size(one.bytes) if one.bytes else "",
+            *(span(one.seconds.get(phase)) for phase in ("init", "replication", "transfer")),
+            "" if not one.missing_tables else str(len(one.missing_tables)),
+        )
+        for one in outcomes
+    ]
+    headings = ("Hour (UTC)", "outcome", "cause", "files", "size", "init", "replication", "transfer", "tables missing")
+    _table(headings, rows, right=(3, 4, 5, 6, 7, 8), color=color)
+
+
+def print_verified(verified: Iterable[Verified]) -> None:
+    """One line an Hour, and its findings."""
+    for one in verified:
+        verdict = one.verdict
+        words = {True: "yes", False: "NO", None: "unknown"}
+        _out(f"{one.hour}  complete: {words[verdict.complete]}  valid: {words[verdict.valid]}")
+        for finding in verdict.findings[:_SHOWN_FINDINGS]:
+            _out(f"  {finding.kind}  {printable(finding.file or '')}  {printable(finding.detail)}".rstrip())
+        if len(verdict.findings) > _SHOWN_FINDINGS:
+            _out(f"  and {len(verdict.findings) - _SHOWN_FINDINGS} findings more (see --json)")
+
+
+def print_simulator(simulator: Simulator) -> None:
+    """How to reach it: the lines to paste into a shell. The demo's secrets are no secrets."""
+    settings = simulator.settings
+    for name, value in (
+        ("VIPLAKE_TOKEN_URL", simulator.token_url),
+        ("VIPLAKE_EXPORT_URL", simulator.export_url),
+        ("VIPLAKE_FILES_URL", simulator.files_url),
+        ("VIPLAKE_COMPANY", settings.company),
+        ("VIPLAKE_CLIENT_ID", settings.client_id),
+        ("VIPLAKE_CLIENT_SECRET", settings.client_secret),
+        ("VIPLAKE_ALLOW_INSECURE_HTTP", "true"),
+    ):
+        print(f"export {name}={value}")  # noqa: T201 - the data; these are the simulator's own
+    print(f"# the simulated vendor listens at {simulator.base_url}; Ctrl-C ends it", flush=True)  # noqa: T201
+
+
+def size(count: int) -> str:
+    """Bytes as a person reads them: 1.9 MB."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:  # noqa: PLR2004 - SI units
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def span(seconds: float | None) -> str:
+    """Seconds as a person reads them: 20 min; empty where unknown."""
+    if seconds is None:
+        return ""
+    if seconds < 120:  # noqa: PLR2004 - two minutes read better as seconds
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - so do tenths below ten
+    return f"{seconds / 60:.0f} min"
+
+
+def printable(text: str) -> str:
+    """The text without anything that moves a terminal's cursor."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def _table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = (), color: bool = True
+) -> None:
+    from rich import box  # noqa: PLC0415 - only tables need it
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(redact(cell) for cell in row))
+    console = Console(no_color=not color or None, highlight=False, width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+
+
+def _out(line: str) -> None:
+    print(redact(printable(line)))  # noqa: T201 - stdout carries the data
+
+
+def _err(line: str) -> None:
+    print(redact(printable(line)), file=sys.stderr)  # noqa: T201 - what to do about it

@@ -1,0 +1,287 @@
+"""I/O. The demo: five Hours from a simulated vendor land in a folder, through visible trouble, in seconds.
+
+Nothing is faked but the vendor and the passing of time: the same driver, client, transfer and folder store as in
+earnest, and a process that is really killed. The story's clock runs fast and skips the 20 minutes in which the
+vendor replicates; the simulator, in this process, reads the same clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from viplake import assembly, config, console
+from viplake.clock import SystemClock
+from viplake.errors import SettingsError, ViplakeError
+from viplake.extract.ledger import Ledger
+from viplake.extract.status import status
+from viplake.lake import proof
+from viplake.lake.store import StoreSettings, open_store
+from viplake.model import Hour
+from viplake.simulator.server import Simulator, running
+from viplake.simulator.vendor import SimulatorSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from viplake.extract.outcome import Outcome
+
+_MARK: Final = ".viplake-demo"
+_SPEED: Final = 60.0
+_REPLICATION: Final = 20 * 60.0
+_LANDED_BEFORE_THE_CRASH: Final = 25
+_PATIENCE: Final = 60.0
+"""Seconds of the wall that the story waits for its own next scene before it gives up."""
+
+
+@dataclass
+class StoryClock:
+    """A clock that runs fast and can be set on.
+
+    Attributes:
+        segments: (a moment of the wall, what the clock showed then), oldest first: a new one for each skip.
+    """
+
+    segments: list[tuple[datetime, datetime]]
+
+    def now(self) -> datetime:
+        """The story's time, UTC."""
+        return self.from_store(SystemClock().now())
+
+    def monotonic(self) -> float:
+        """The story's seconds since it began."""
+        return (self.now() - self.segments[0][1]).total_seconds()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for so many seconds of the story."""
+        if seconds > 0:
+            await asyncio.sleep(seconds / _SPEED)
+
+    def from_store(self, stamped: datetime) -> datetime:
+        """What the story's clock showed at this moment of the wall."""
+        wall, shown = next((s for s in reversed(self.segments) if s[0] <= stamped), self.segments[0])
+        return shown + (stamped - wall) * _SPEED
+
+    def skip_to(self, moment: datetime) -> None:
+        """Set the clock on; never back."""
+        self.segments.append((SystemClock().now(), max(moment, self.now())))
+
+
+@dataclass
+class Story:
+    """What the scenes share: the stage and the lake."""
+
+    vendor: Simulator
+    clock: StoryClock
+    settings: config.Settings
+    environ: Mapping[str, str]
+    scene: int = 0
+
+    def begin(self, hour: Hour, title: str) -> None:
+        """Set the clock to just after the Hour's start and name the scene."""
+        # A little later in each Hour than in the one before: so the vendor's rolling 60 minutes are over.
+        self.scene += 1
+        self.clock.skip_to(hour.start + timedelta(seconds=60 + 15 * self.scene))
+        self.vendor.faults.clear()
+        _say(f"\n{hour}  {title}")
+
+    async def tick(self) -> Outcome:
+        """One tick, as a scheduler would start it."""
+        async with assembly.extraction(self.settings, clock=self.clock) as extraction:
+            return await extraction.tick()
+
+    async def trigger_and_wait(self) -> None:
+        """The first tick claims and triggers; then the vendor replicates for 20 minutes."""
+        await self.tick()
+        self.clock.skip_to(self.clock.now() + timedelta(seconds=_REPLICATION + 5))
+
+    async def whole_hour(self, *faults: str) -> Outcome:
+        """An Hour in two ticks, the second one in trouble."""
+        await self.trigger_and_wait()
+        self.vendor.faults.add(*faults)
+        asked = self.vendor.requests.count("download")
+        outcome = await self.tick()
+        again = self.vendor.requests.count("download") - asked - outcome.files
+        if again > 0:
+            _say(
+                f"            {again} downloads were asked for again or resumed; the files are as the vendor sent them"
+            )
+        return outcome
+
+
+def tell(folder: Path, *, keep: bool) -> int:
+    """Play it; returns the exit code.
+
+    Raises:
+        SettingsError: the folder holds something else.
+    """
+    _prepare(folder, keep=keep)
+    structlog.configure(processors=[_print_event], wrapper_class=structlog.make_filtering_bound_logger(20))
+    wall = SystemClock().now()
+    first = Hour.of(wall).shift(-4)
+    clock = StoryClock([(wall, first.start)])
+    with running(SimulatorSettings(replication_seconds=_REPLICATION), clock=clock) as vendor:
+        environ = _environ(vendor, folder)
+        story = Story(vendor, clock, config.load(environ=environ, cwd=folder), environ)
+        _say(f"A simulated vendor listens at {vendor.base_url}; the lake is the folder {folder}")
+        _say("Every scene is one Hour. Times are the story's: waiting is skipped.")
+        asyncio.run(_play(story, first))
+        asyncio.run(_conclude(story, first, folder))
+    return 0
+
+
+async def _play(story: Story, first: Hour) -> None:
+    story.begin(first, "A quiet Hour: one trigger, 20 minutes of replication, one transfer.")
+    await story.whole_hour()
+
+    story.begin(first.shift(1), "Trouble in the transfer: links expire, downloads are cut, the storage is busy.")
+    await story.whole_hour(
+        "download:expired:times=3,after=10",
+        "download:cut:file=*oyage*,times=4,each=true",
+        "download:status:times=3,after=30",
+    )
+
+    story.begin(first.shift(2), "A crash: the process is killed (SIGKILL) in the middle of the transfer.")
+    await story.trigger_and_wait()
+    await _crash(story, first.shift(2))
+    _say("            the next tick finds what has landed, and fetches the rest:")
+    await story.tick()
+
+    story.begin(first.shift(3), "The vendor's export fails. Nothing can be done here, and it says so.")
+    await story.trigger_and_wait()
+    story.vendor.faults.add("status:word:value=Failed")
+    outcome = await story.tick()
+    _say(f"            cause {outcome.cause}, owner {outcome.owner}, exit code {outcome.exit_code}")
+
+    story.begin(first.shift(4), "The next Hour works again; its look-back of about a day carries what was missed.")
+    await story.whole_hour()
+
+
+async def _crash(story: Story, hour: Hour) -> None:
+    """Start a tick in a process of its own, let it land some files, and kill it."""
+    story.vendor.faults.add(f"download:hang:after={_LANDED_BEFORE_THE_CRASH}")
+    segments = json.dumps([[wall.isoformat(), shown.isoformat()] for wall, shown in story.clock.segments])
+    command = [sys.executable, "-m", "viplake.demo", segments]
+    around = {name: value for name, value in config.environment().items() if not name.startswith("VIPLAKE_")}
+    child = await asyncio.create_subprocess_exec(*command, env=around | dict(story.environ), stderr=subprocess.DEVNULL)
+    try:
+        store = open_store(StoreSettings(str(story.settings.lake)))
+        folder = story.settings.layout.folder(hour)
+        patience = time.monotonic() + _PATIENCE
+        while len(await store.files(folder)) <= _LANDED_BEFORE_THE_CRASH:
+            if child.returncode is not None or time.monotonic() > patience:
+                raise ViplakeError("the demo's tick did not come to its transfer")
+            await asyncio.sleep(0.05)
+        landed = [file for file in await store.files(folder) if file.name != "_PresignedUrls.json"]
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.wait()
+    _say(
+        f"            killed with {len(landed)} files landed, each of them whole; no Receipt, so nobody reads them yet"
+    )
+    story.vendor.faults.clear()
+
+
+async def _conclude(story: Story, first: Hour, folder: Path) -> None:
+    """What is there now, and what to try next."""
+    layout, environment = story.settings.layout, story.settings.environment
+    store = open_store(StoreSettings(str(story.settings.lake)))
+    last = first.shift(4)
+    outcomes = await status(Ledger(store, layout, story.clock), environment, story.clock, last=last, hours=5)
+    _say("\nWhat landed (viplake status):\n")
+    console.print_status(outcomes)
+    delivered = [one for one in outcomes if one.outcome == "delivered"]
+    verified = [await proof.verify(store, layout, one.hour, etags_prove=False) for one in delivered]
+    files = sum(one.files for one in delivered)
+    proven = all(one.verdict.proven for one in verified)
+    word = "all" if proven else "NOT all"
+    _say(f"Read again and hashed (viplake verify): {files} files of {len(delivered)} Hours, {word} proven.")
+    newest = f"{folder}/{layout.folder(last)}"
+    _say(
+        f"\nWhere it lies\n  {newest}\n"
+        f"    {'_PresignedUrls.json':22}what the vendor promised, without its signatures\n"
+        f"    {'_Receipt.json':22}the proof, written last: read an Hour when it has one\n"
+        f"  {folder}/{layout.ledger(last)}\n"
+        f"    {'0001.json ...':22}every step on record; a crash is only a shorter list\n"
+        f"\nTry next\n"
+        f"  export VIPLAKE_ENVIRONMENT={environment.name} VIPLAKE_LAKE=file://{folder}\n"
+        f"  viplake status\n"
+        f"  viplake verify --from {first} --to {last}\n"
+        f"  echo oops >> '{newest}_MasterTableSchema.json'; viplake verify\n"
+        f"  viplake simulate      # the vendor, to run viplake or a pipeline of your own against"
+    )
+
+
+def _prepare(folder: Path, *, keep: bool) -> None:
+    """An empty folder of our own: anything else is left alone."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
+        raise SettingsError(f"{folder} holds something that no demo made", hint="Give another with --folder.")
+    if folder.exists() and not keep:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).touch()
+
+
+def _environ(vendor: Simulator, folder: Path) -> dict[str, str]:
+    return {
+        "VIPLAKE_ENVIRONMENT": "Test",
+        "VIPLAKE_LAKE": f"file://{folder}",
+        "VIPLAKE_COMPANY": vendor.settings.company,
+        "VIPLAKE_CLIENT_ID": vendor.settings.client_id,
+        "VIPLAKE_CLIENT_SECRET": vendor.settings.client_secret,
+        "VIPLAKE_TOKEN_URL": vendor.token_url,
+        "VIPLAKE_EXPORT_URL": vendor.export_url,
+        "VIPLAKE_FILES_URL": vendor.files_url,
+        "VIPLAKE_ALLOW_INSECURE_HTTP": "true",
+    }
+
+
+_WORDS: Final[dict[str, str]] = {
+    "deferred": "too early for the vendor: waiting until {not_before}",
+    "claimed": "claimed: no other viplake will trigger this Hour",
+    "triggered": "triggered: the vendor's export is {job_guid}",
+    "replicated": "the vendor says Complete",
+    "promised": "promised: {files} files, {size}",
+    "kept": "kept: {files} files that an earlier attempt had landed, read again and hashed",
+    "relisting": "a link has expired: the list is asked for again, once for all files",
+    "delivered": "delivered: {files} files, {size}, the Receipt is written",
+    "failed": "failed: {detail}",
+}
+
+
+def _print_event(_logger: object, _name: str, event: Any) -> Any:
+    """The log, told as a story: only what a reader of it wants to know."""
+    words = _WORDS.get(str(event.get("event")))
+    if words is not None:
+        shown = dict(event, size=console.size(int(event.get("bytes", 0))))
+        _say(f"            {words.format(**shown)}")
+    raise structlog.DropEvent
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - the story
+
+
+async def _child(segments: str) -> None:
+    """A tick on the story's clock, in a process that is going to be killed."""
+    clock = StoryClock(
+        [(datetime.fromisoformat(wall), datetime.fromisoformat(shown)) for wall, shown in json.loads(segments)]
+    )
+    async with assembly.extraction(config.load(), clock=clock) as extraction:
+        await extraction.tick()
+
+
+if __name__ == "__main__":
+    structlog.configure(processors=[_print_event], wrapper_class=structlog.make_filtering_bound_logger(20))
+    asyncio.run(_child(sys.argv[1]))

@@ -1,0 +1,270 @@
+"""The command itself, as users run it: `viplake run` against the simulator over sockets, into S3 and a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import obstore
+import pytest
+
+from canary import CANARIES
+from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servers.seaweed import Seaweed
+
+RSS_LIMIT_KB = 150 * 1024
+
+pytestmark = pytest.mark.usefixtures("enough_of_the_hour")
+
+
+# A process keeps its parent's peak of memory through fork and exec (getrusage(2)): so it is started by a small one.
+LAUNCHER = """
+import os, sys
+pid = os.posix_spawn(sys.executable, [sys.executable, "-m", "viplake", *sys.argv[2:]], os.environ)
+_, status, usage = os.wait4(pid, 0)
+open(sys.argv[1], "w").write(str(usage.ru_maxrss))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@dataclass
+class Finished:
+    code: int
+    out: str
+    err: str
+    rss_kb: int
+
+
+@dataclass
+class Command:
+    """`viplake` in processes of their own, all output kept."""
+
+    environ: dict[str, str]
+    folder: Path
+    outputs: list[str] = field(default_factory=list)
+
+    def run(self, *arguments: str, kill_after: float | None = None) -> Finished:
+        """Run it to its end, or until it is killed."""
+        out, err, rss = self.folder / "stdout", self.folder / "stderr", self.folder / "rss"
+        around = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        with out.open("wb") as out_file, err.open("wb") as err_file:
+            process = subprocess.Popen(
+                [sys.executable, "-c", LAUNCHER, str(rss), *arguments],
+                env=around | self.environ,
+                cwd=self.folder,
+                stdout=out_file,
+                stderr=err_file,
+                start_new_session=True,
+            )
+            if kill_after is not None:
+                time.sleep(kill_after)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        rss_kb = int(rss.read_text()) if process.returncode >= 0 else 0
+        finished = Finished(process.returncode, out.read_text(), err.read_text(), rss_kb)
+        self.outputs += [finished.out, finished.err]
+        return finished
+
+    def json(self, *arguments: str, expect: int = 0) -> Any:
+        finished = self.run(*arguments, "--json")
+        assert finished.code == expect, finished
+        return json.loads(finished.out)
+
+
+@pytest.fixture
+def enough_of_the_hour() -> None:
+    """These runs are about one Hour: near its end, wait for the next one."""
+    now = datetime.now(UTC)
+    left = (now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1) - now).total_seconds()
+    if left < 150:
+        time.sleep(left + 1)
+
+
+def environ_for(vendor: Simulator, lake: str, **more: str) -> dict[str, str]:
+    return {
+        "VIPLAKE_ENVIRONMENT": "Prod",
+        "VIPLAKE_LAKE": lake,
+        "VIPLAKE_COMPANY": vendor.settings.company,
+        "VIPLAKE_CLIENT_ID": CANARIES.client_id,
+        "VIPLAKE_CLIENT_SECRET": CANARIES.client_secret,
+        "VIPLAKE_TOKEN_URL": vendor.token_url,
+        "VIPLAKE_EXPORT_URL": vendor.export_url,
+        "VIPLAKE_FILES_URL": vendor.files_url,
+        "VIPLAKE_ALLOW_INSECURE_HTTP": "true",
+        "VIPLAKE_POLL_SECONDS": "1",
+        "VIPLAKE_LOG_LEVEL": "DEBUG",
+        **more,
+    }
+
+
+def simulated(**settings: Any) -> Any:
+    return running(
+        SimulatorSettings(
+            company="ACME",
+            client_id=CANARIES.client_id,
+            client_secret=CANARIES.client_secret,
+            replication_seconds=2,
+            **settings,
+        )
+    )
+
+
+class Bucket:
+    """A lake on SeaweedFS, read without any code of ours."""
+
+    def __init__(self, seaweed: Seaweed) -> None:
+        self.name = seaweed.bucket()
+        self.store = seaweed.store(self.name)
+        self.url = f"s3://{self.name}"
+
+    def objects(self) -> dict[str, Any]:
+        return {meta["path"]: meta for page in obstore.list(self.store) for meta in page}
+
+    def md5(self, key: str) -> str:
+        digest = hashlib.md5()
+        for chunk in obstore.get(self.store, key).stream():
+            digest.update(bytes(chunk))
+        return digest.hexdigest()
+
+    def read(self, key: str) -> bytes:
+        return bytes(obstore.get(self.store, key).bytes())
+
+
+class Folder:
+    """A lake in a folder, read without any code of ours."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.url = f"file://{path}"
+
+    def objects(self) -> dict[str, Any]:
+        return {
+            str(p.relative_to(self.path)): {"last_modified": p.stat().st_mtime_ns, "size": p.stat().st_size}
+            for p in self.path.rglob("*")
+            if p.is_file()
+        }
+
+    def md5(self, key: str) -> str:
+        with (self.path / key).open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+
+    def read(self, key: str) -> bytes:
+        return (self.path / key).read_bytes()
+
+
+@pytest.fixture(params=["s3", "folder"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket | Folder:
+    if request.param == "s3":
+        return Bucket(request.getfixturevalue("seaweed"))
+    return Folder(tmp_path / "lake")
+
+
+@pytest.fixture
+def aws(request: pytest.FixtureRequest, lake: Bucket | Folder) -> dict[str, str]:
+    return request.getfixturevalue("seaweed").environment() if isinstance(lake, Bucket) else {}
+
+
+def check_lake(lake: Bucket | Folder, vendor: Simulator, outcome: dict[str, Any]) -> None:
+    """Every promised file is there, byte for byte; the Receipt is last; no signature anywhere."""
+    folder = outcome["folder"]
+    objects = {key: meta for key, meta in lake.objects().items() if key.startswith(folder)}
+    [(guid, job)] = [(guid, job) for guid, job in vendor.jobs.items() if guid == outcome["job_guid"]]
+    names = {job.key(file).rpartition("/")[2]: job.key(file) for file in job.files}
+    assert {key.removeprefix(folder) for key in objects} == {*names, "_PresignedUrls.json", "_Receipt.json"}
+    for name, key in names.items():
+        source = hashlib.md5()
+        for chunk in vendor.source(guid, key):
+            source.update(chunk)
+        assert lake.md5(folder + name) == source.hexdigest(), name
+    newest = max(objects, key=lambda key: (objects[key]["last_modified"], key == folder + "_Receipt.json"))
+    assert newest == folder + "_Receipt.json"
+    promise = lake.read(folder + "_PresignedUrls.json")
+    assert b"X-Amz" not in promise
+    assert {entry["key"]: entry["size"] for entry in json.loads(promise)} == {
+        job.key(file): file.size for file in job.files
+    }
+
+
+def check_no_canary(lake: Bucket | Folder, command: Command) -> None:
+    """No secret in anything that was written: outputs and records."""
+    records = [
+        key for key in lake.objects() if "_viplake/" in key or key.endswith(("_PresignedUrls.json", "_Receipt.json"))
+    ]
+    written = "\n".join([*command.outputs, *(lake.read(key).decode() for key in records)])
+    for secret in CANARIES.secret_values():
+        assert secret not in written
+    assert "X-Amz-Signature" not in written
+    assert "apiToken=" not in written.replace("apiToken=[redacted]", "")
+
+
+def test_an_hour_of_600_files_and_1_gb_lands_whole_in_flat_memory(
+    lake: Bucket | Folder, aws: dict[str, str], tmp_path: Path
+) -> None:
+    with simulated(export=ExportShape(files=600, total_bytes=1_000_000_000)) as vendor:
+        command = Command(environ_for(vendor, lake.url, **aws), tmp_path)
+        finished = command.run("run", "--json")
+        assert finished.code == 0, finished
+        outcome = json.loads(finished.out)
+        assert (outcome["outcome"], outcome["cause"], outcome["files"]) == ("delivered", None, 600)
+        assert finished.rss_kb <= RSS_LIMIT_KB
+        check_lake(lake, vendor, outcome)
+        assert vendor.requests.count("download") == 600
+        verified = command.json("verify")
+        assert [(h["complete"], h["valid"], h["findings"]) for h in verified["hours"]] == [(True, True, [])]
+        again = command.json("tick")
+        assert (again["outcome"], again["job_guid"]) == ("delivered", outcome["job_guid"])
+        assert vendor.requests.count("trigger") == 1
+        check_no_canary(lake, command)
+
+
+def test_X1_twenty_kills_at_random_moments_cost_nothing(
+    lake: Bucket | Folder, aws: dict[str, str], tmp_path: Path
+) -> None:
+    """Only a kill between the POST and the stored GUID may cost one re-POST, and then perhaps the Hour."""
+    rng = random.Random(20220510)
+    with simulated(export=ExportShape(files=300, total_bytes=60_000_000), latency_ms=10) as vendor:
+        command = Command(environ_for(vendor, lake.url, **aws), tmp_path)
+        for _ in range(20):
+            command.run("run", "--json", kill_after=rng.uniform(0.25, 2.0))
+        last = command.run("run", "--json")
+        outcome = json.loads(last.out)
+        triggers = len(vendor.jobs)
+        if outcome["cause"] == "trigger_ack_lost":
+            assert last.code == 69
+            assert triggers == 1
+            return
+        assert (last.code, outcome["outcome"]) == (0, "delivered"), last
+        assert triggers == 1
+        check_lake(lake, vendor, outcome)
+        assert [h["valid"] for h in command.json("verify")["hours"]] == [True]
+        check_no_canary(lake, command)
+
+
+def test_D23_a_file_of_6_gb_passes_in_flat_memory(tmp_path: Path) -> None:
+    """Into a folder: SeaweedFS would only add minutes; `make bench` has it."""
+    lake = Folder(tmp_path / "lake")
+    try:
+        with simulated(export=ExportShape(sizes=(6_000_000_000,), schema=False, scripts=False)) as vendor:
+            command = Command(environ_for(vendor, lake.url), tmp_path)
+            finished = command.run("run", "--json")
+            assert finished.code == 0, finished
+            assert json.loads(finished.out)["bytes"] == 6_000_000_000
+            assert finished.rss_kb <= RSS_LIMIT_KB
+    finally:
+        shutil.rmtree(lake.path)

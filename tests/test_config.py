@@ -1,0 +1,352 @@
+"""What a setting may be, which source wins, and that every mistake is one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from viplake import config
+from viplake.errors import USAGE, SettingsError
+from viplake.model import PROD, TEST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+NOWHERE: Final = Path("/nonexistent")
+
+
+def load(cwd: Path | None = None, /, **environ: str) -> config.Settings:
+    """Settings from an environment that says Prod unless told otherwise."""
+    return config.load(environ={"VIPLAKE_ENVIRONMENT": "Prod", **environ}, cwd=cwd or NOWHERE)
+
+
+def refused(cwd: Path | None = None, /, **environ: str) -> SettingsError:
+    """The error that such an environment meets: always one line, always exit code 2."""
+    with pytest.raises(SettingsError) as caught:
+        load(cwd, **environ)
+    assert "\n" not in caught.value.message
+    assert "\n" not in caught.value.hint
+    assert caught.value.exit_code == USAGE
+    return caught.value
+
+
+def toml(folder: Path, text: str) -> Path:
+    """A folder with this `viplake.toml`."""
+    (folder / "viplake.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_the_environment_alone_is_enough() -> None:
+    settings = load()
+    assert settings.environment is PROD
+    assert settings.layout.prefix == "IMOSDL/Hourly/"
+    assert settings.secrets == "env:"
+    assert (settings.poll_seconds, settings.replication_timeout_seconds, settings.transfer_timeout_seconds) == (
+        60.0,
+        3000.0,
+        1800.0,
+    )
+    assert (settings.grace_minutes, settings.log_level, settings.log_format) == (30, "INFO", "auto")
+    assert not settings.allow_insecure_http
+    assert settings.token_url == "https://auth.veslink.com/connect/token"
+    assert settings.lake is settings.company is settings.history is None
+    assert settings.out_of_scope == settings.download_hosts == frozenset()
+
+
+def test_the_prefix_follows_the_environment_unless_given() -> None:
+    assert load(VIPLAKE_ENVIRONMENT="Test").layout.prefix == "DEV/IMOSDL/Hourly/"
+    assert load(VIPLAKE_PREFIX="mine/Hourly").layout.prefix == "mine/Hourly/"
+
+
+def test_without_an_environment_nothing_starts() -> None:
+    with pytest.raises(SettingsError, match="environment is not given") as caught:
+        config.load(environ={}, cwd=NOWHERE)
+    assert "VIPLAKE_ENVIRONMENT" in caught.value.hint
+
+
+def test_F8_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    text = """
+        default_profile = "prod"
+        company = "shared"
+        poll_seconds = 5
+        grace_minutes = 7
+        [profiles.prod]
+        company = "file"
+        log_level = "ERROR"
+    """
+    toml(tmp_path, text)
+    environ = {"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LOG_LEVEL": "WARNING", "VIPLAKE_POLL_SECONDS": "6"}
+    settings = config.load(flags={"poll_seconds": 7, "company": None}, environ=environ, cwd=tmp_path)
+    assert settings.poll_seconds == 7.0
+    assert settings.log_level == "WARNING"
+    assert settings.company == "file"
+    assert settings.grace_minutes == 7
+    assert settings.transfer_timeout_seconds == 1800.0
+    assert settings.profile == "prod"
+    assert settings.config_file == tmp_path / "viplake.toml"
+    origins = settings.origins
+    assert origins["poll_seconds"] == "flag"
+    assert origins["log_level"] == "environment"
+    assert origins["company"] == "viplake.toml [profile prod]"
+    assert origins["grace_minutes"] == "viplake.toml"
+    assert origins["transfer_timeout_seconds"] == "default"
+    assert set(origins) == {setting.name for setting in config.SETTINGS}
+
+
+def test_a_profile_is_picked_by_flag_then_environment_then_the_file(tmp_path: Path) -> None:
+    text = (
+        'default_profile = "a"\n[profiles.a]\ncompany = "A"\n[profiles.b]\ncompany = "B"\n[profiles.c]\ncompany = "C"\n'
+    )
+    toml(tmp_path, text)
+    environ = {"VIPLAKE_ENVIRONMENT": "Test"}
+    assert config.load(environ=environ, cwd=tmp_path).company == "A"
+    assert config.load(environ=environ | {"VIPLAKE_PROFILE": "b"}, cwd=tmp_path).company == "B"
+    assert config.load(environ=environ | {"VIPLAKE_PROFILE": "b"}, profile="c", cwd=tmp_path).company == "C"
+
+
+def test_a_file_that_is_named_is_read_from_there(tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text('environment = "Test"\nout_of_scope = ["Voyages", "Vessels"]\nallow_insecure_http = true\n')
+    for settings in (
+        config.load(environ={}, config_file=other, cwd=tmp_path),
+        config.load(environ={"VIPLAKE_CONFIG": str(other)}, cwd=NOWHERE),
+        config.load(environ={"VIPLAKE_CONFIG": "other.toml"}, cwd=tmp_path),
+    ):
+        assert settings.environment is TEST
+        assert settings.out_of_scope == {"Voyages", "Vessels"}
+        assert settings.allow_insecure_http
+        assert settings.origins["environment"] == "other.toml"
+
+
+def test_F1_a_misspelt_variable_is_an_error_with_a_suggestion() -> None:
+    error = refused(VIPLAKE_POL_SECONDS="5")
+    assert "VIPLAKE_POL_SECONDS" in error.message
+    assert error.hint == "Did you mean VIPLAKE_POLL_SECONDS?"
+    assert "Known are" in refused(VIPLAKE_QQQQQQQQ="1").hint
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "suggested"),
+    [
+        ("enviroment = 'Prod'", "'enviroment' in viplake.toml", "environment"),
+        ("[profiles.prod]\nlkae = 's3://b'", "'lkae' in viplake.toml [profile prod]", "lake"),
+        ("[profile.prod]\nlake = 's3://b'", "'profile' in viplake.toml", None),
+        ("[rulez]\nx = 1", "'rulez'", "rules"),
+        ("VIPLAKE_LAKE = 's3://bucket'", "'VIPLAKE_LAKE'", "lake"),
+    ],
+)
+def test_F1_a_misspelt_key_of_the_file_is_an_error_with_a_suggestion(
+    tmp_path: Path, text: str, named: str, suggested: str | None
+) -> None:
+    error = refused(toml(tmp_path, text))
+    assert named in error.message
+    assert suggested is None or suggested in error.hint
+
+
+def test_F1_an_unknown_flag_or_profile_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--lakes") as caught:
+        config.load(flags={"lakes": "s3://b"}, environ={}, cwd=tmp_path)
+    assert caught.value.hint == "Did you mean lake?"
+    toml(tmp_path, "[profiles.prod]\nenvironment = 'Prod'")
+    error = refused(tmp_path, VIPLAKE_PROFILE="prd")
+    assert "'prd' (VIPLAKE_PROFILE)" in error.message
+    assert error.hint == "Did you mean prod?"
+    assert "no viplake.toml" in refused(VIPLAKE_PROFILE="prod").message
+
+
+def test_tables_of_other_parts_are_left_alone(tmp_path: Path) -> None:
+    text = "[rules]\nnever_started = {minute = 20}\n[calendar]\n[objectives]\n[notify]\n[profiles.prod.rules]\nx = 1\n"
+    assert load(toml(tmp_path, text)).environment is PROD
+
+
+@pytest.mark.parametrize("prefix", ["", "/IMOSDL/Hourly", "IMOSDL/../Hourly", "a//b", ".", "a\\b"])
+def test_F2_a_prefix_that_is_empty_absolute_or_climbs_is_refused(prefix: str) -> None:
+    assert "VIPLAKE_PREFIX" in refused(VIPLAKE_PREFIX=prefix).message
+
+
+@pytest.mark.parametrize("variable", ["POLL_SECONDS", "REPLICATION_TIMEOUT_SECONDS", "TRANSFER_TIMEOUT_SECONDS"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e999", "86401", "soon", "", "1_0", "0x10", "--"])
+def test_F3_a_timeout_is_a_finite_number_of_seconds_above_zero(variable: str, value: str) -> None:
+    assert f"VIPLAKE_{variable}" in refused(None, **{f"VIPLAKE_{variable}": value}).message
+
+
+def test_F3_zero_and_nan_are_refused_in_the_file_too(tmp_path: Path) -> None:
+    assert "poll_seconds in viplake.toml" in refused(toml(tmp_path, "poll_seconds = 0")).message
+    assert "poll_seconds in viplake.toml" in refused(toml(tmp_path, "poll_seconds = nan")).message
+    assert load(toml(tmp_path, "poll_seconds = 0.5")).poll_seconds == 0.5
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GRACE_MINUTES", "60"),
+        ("GRACE_MINUTES", "-1"),
+        ("GRACE_MINUTES", "1.5"),
+        ("COMPANY", "a b"),
+        ("COMPANY", "../x"),
+        ("COMPANY", "x" * 65),
+        ("ALLOW_INSECURE_HTTP", "True"),
+        ("ALLOW_INSECURE_HTTP", "1"),
+        ("ALLOW_INSECURE_HTTP", "yes"),
+        ("LOG_LEVEL", "LOUD"),
+        ("LOG_FORMAT", "xml"),
+        ("DOWNLOAD_HOSTS", "https://files.example.com"),
+        ("DOWNLOAD_HOSTS", "files.example.com:443"),
+        ("DOWNLOAD_HOSTS", "ok.example.com,files.example.com/x"),
+        ("DOWNLOAD_HOSTS", "-x.example.com"),
+        ("DOWNLOAD_HOSTS", "*.example.com"),
+        ("SECRETS", "env"),
+        ("SECRETS", "env:x"),
+        ("SECRETS", "file:"),
+        ("SECRETS", "vault:x"),
+        ("LAKE", "bucket"),
+        ("LAKE", "/data/lake"),
+        ("LAKE", "s3://"),
+        ("LAKE", "s3://b"),
+        ("LAKE", "s3://bucket/../x"),
+        ("LAKE", "s3://bucket//x"),
+        ("LAKE", "s3://bucket?x=1"),
+        ("LAKE", "gs://bucket"),
+        ("LAKE", "memory://"),
+        ("LAKE", "file://relative/folder"),
+        ("LAKE", "file:///a/%2e%2e/b"),
+        ("HISTORY", "Observability/"),
+        ("TOKEN_URL", "auth.veslink.com"),
+        ("TOKEN_URL", "ftp://auth.veslink.com/"),
+        ("TOKEN_URL", "https://auth.veslink.com/connect/token?x=1"),
+        ("TOKEN_URL", "https:///connect"),
+        ("TOKEN_URL", "https://host:port/"),
+        ("TOKEN_URL", "https://host/\r\nX-Evil: 1"),
+        ("EXPORT_URL", "http://emea.veslink.com/api"),
+        ("FILES_URL", "http://127.0.0.1.example.com/"),
+        ("FILES_URL", "http://127.0.0.1:8080/"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_name(variable: str, value: str) -> None:
+    assert f"VIPLAKE_{variable}" in refused(None, **{f"VIPLAKE_{variable}": value}).message
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name", "expected"),
+    [
+        ("GRACE_MINUTES", "0", "grace_minutes", 0),
+        ("GRACE_MINUTES", "59", "grace_minutes", 59),
+        ("COMPANY", "ACME_1-x", "company", "ACME_1-x"),
+        ("DOWNLOAD_HOSTS", "Files.Example.com, 10.0.0.1", "download_hosts", {"files.example.com", "10.0.0.1"}),
+        ("OUT_OF_SCOPE", " A, B ,", "out_of_scope", {"A", "B"}),
+        ("SECRETS", "aws-sm:arn:aws:secretsmanager:eu-west-1:1:secret:x", "secrets", None),
+        ("LAKE", "s3://bucket/some/prefix/", "lake", "s3://bucket/some/prefix"),
+        ("LAKE", "s3://my.bucket", "lake", "s3://my.bucket"),
+        ("LAKE", "file:///data/lake/", "lake", "file:///data/lake"),
+        ("LAKE", "file:///", "lake", "file:///"),
+        ("EXPORT_URL", "https://host:8443/api/v1/", "export_url", "https://host:8443/api/v1"),
+        ("LOG_LEVEL", "DEBUG", "log_level", "DEBUG"),
+    ],
+)
+def test_a_good_value_is_taken(variable: str, value: str, name: str, expected: object) -> None:
+    found: Any = getattr(load(None, **{f"VIPLAKE_{variable}": value}), name)
+    assert found == (value if expected is None else expected)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/t", "http://localhost/t", "http://[::1]:8080/t"])
+def test_http_needs_loopback_and_a_word(url: str) -> None:
+    assert "VIPLAKE_ALLOW_INSECURE_HTTP=true" in refused(VIPLAKE_TOKEN_URL=url).hint
+    assert load(VIPLAKE_TOKEN_URL=url, VIPLAKE_ALLOW_INSECURE_HTTP="true").token_url == url
+    error = refused(VIPLAKE_TOKEN_URL="http://10.0.0.1/t", VIPLAKE_ALLOW_INSECURE_HTTP="true")
+    assert "not https" in error.message
+
+
+def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
+    error = refused(VIPLAKE_TOKEN_URL="https://user:hunter2hunter2@host/")
+    assert "hunter2" not in error.message + error.hint
+
+
+def test_F7_a_byte_order_mark_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "viplake.toml").write_bytes(b"\xef\xbb\xbfcompany = 'X'\r\n")
+    assert load(tmp_path).company == "X"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("company = 'X'".encode("utf-16"), "not UTF-8"),
+        (b"company = ", "not TOML"),
+        (b"company = 1\ncompany = 2", "not TOML"),
+        (b"x = " + b"[" * 100_000, "not TOML"),
+        (b"profiles = 1", "not made of tables"),
+        (b"[profiles]\nprod = 1", "not made of tables"),
+        (b"default_profile = 1", "default_profile"),
+        (b"company = {a = 1}", "neither text nor a number"),
+        (b"company = 1979-05-27", "neither text nor a number"),
+        (b"out_of_scope = [1]", "neither text nor a number"),
+    ],
+)
+def test_F7_a_file_that_cannot_be_understood_says_why(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "viplake.toml").write_bytes(content)
+    assert said in refused(tmp_path).message
+
+
+def test_F7_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    assert "there is no" in refused(VIPLAKE_CONFIG=str(tmp_path / "absent.toml")).message
+    assert "cannot read" in refused(VIPLAKE_CONFIG=str(tmp_path)).message
+
+
+def test_F9_the_environment_is_named_exactly() -> None:
+    assert "'prod'" in refused(VIPLAKE_ENVIRONMENT="prod").message
+    assert "Prod" in refused(VIPLAKE_ENVIRONMENT="prod").hint
+    assert "'staging'" in refused(VIPLAKE_ENVIRONMENT="staging").message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "client_secret = 'CANARY-0123456789'",
+        "[profiles.prod]\nVeson_client_secret = 'CANARY-0123456789'",
+        "[profiles.prod]\naws_secret_access_key = 'CANARY-0123456789'",
+        "[notify]\npassword = 'CANARY-0123456789'",
+        "token = 'CANARY-0123456789'",
+        "lake = 's3://CANARY-0123456789:CANARY-0123456789@bucket'",
+    ],
+)
+def test_F10_a_secret_in_the_file_is_refused_and_never_repeated(tmp_path: Path, text: str) -> None:
+    error = refused(toml(tmp_path, text))
+    assert "CANARY" not in error.message + error.hint
+    assert "secret" in error.message
+
+
+def test_N8_a_ca_bundle_that_is_not_there_is_a_wrong_setting(tmp_path: Path) -> None:
+    assert "SSL_CERT_FILE" in refused(SSL_CERT_FILE=str(tmp_path / "absent.pem")).message
+    (tmp_path / "empty.pem").touch()
+    assert "no certificate" in refused(SSL_CERT_FILE=str(tmp_path / "empty.pem")).message
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\n")
+    assert load(SSL_CERT_FILE=str(bundle)).surroundings.ca_file == bundle
+
+
+def test_only_what_talks_to_the_vendor_needs_the_company() -> None:
+    with pytest.raises(SettingsError, match="company"):
+        load().require_company()
+    assert load(VIPLAKE_COMPANY="ACME").require_company() == "ACME"
+
+
+def test_no_color_is_honoured_when_it_is_not_empty() -> None:
+    assert load().surroundings.color
+    assert load(NO_COLOR="").surroundings.color
+    assert not load(NO_COLOR="1").surroundings.color
+
+
+def test_every_setting_has_a_field_or_makes_the_layout() -> None:
+    fields: Mapping[str, Any] = vars(load())
+    assert {setting.name for setting in config.SETTINGS} - {"prefix"} <= set(fields)
+
+
+def test_what_is_shown_of_the_settings_holds_no_secret() -> None:
+    settings = load(
+        VIPLAKE_CLIENT_SECRET="CANARY-0123456789",
+        AWS_SECRET_ACCESS_KEY="CANARY-0123456789",
+        HTTPS_PROXY="http://u:CANARY-0123456789@proxy:3128",
+    )
+    assert "CANARY" not in repr(settings)
