@@ -26,7 +26,7 @@ from viplake.model import StoredFile
 from viplake.redact import Secret, redact
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 PART_BYTES: Final = 8 << 20
 """A part of a multipart upload: S3 allows 10,000 parts of 5 MiB to 5 GiB, so files may reach 80 GiB."""
@@ -157,6 +157,28 @@ def open_store(settings: StoreSettings) -> Store:
         f"not a lake: {settings.url!r}",
         hint="VIPLAKE_LAKE is s3://bucket[/prefix] or file:///absolute/folder.",
     )
+
+
+def copy_within(source: StoreSettings, target: StoreSettings) -> Callable[[str, str], Awaitable[bool]] | None:
+    """What copies from a key of one lake to a key of another where both lie in one bucket; None where they do not.
+
+    The bytes do not pass here. It answers False where the store refuses; nothing was copied then. Between buckets
+    S3 could copy too, but obstore cannot ask it to: there, and between endpoints, files are streamed.
+    """
+    ends = [urlsplit(settings.url) for settings in (source, target)]
+    if {end.scheme for end in ends} != {"s3"} or ends[0].netloc != ends[1].netloc or source.endpoint != target.endpoint:
+        return None
+    bucket = _s3(target, ends[1].netloc, "")
+    below = [f"{end.path.strip('/')}/" if end.path.strip("/") else "" for end in ends]
+
+    async def copy(source_key: str, target_key: str) -> bool:
+        try:
+            await obstore.copy_async(bucket, below[0] + source_key, below[1] + target_key)
+        except (BaseError, OSError):
+            return False
+        return True
+
+    return copy
 
 
 def _open_folder(folder: Path, settings: StoreSettings) -> Store:

@@ -42,7 +42,7 @@ class Dataset:
     """
 
     name: str
-    cells: Mapping[str, Callable[[str], str]]
+    cells: Mapping[str, Callable[[str], str]] = field(hash=False)
     of: Callable[[HourFacts], Row | None]
     weight: Callable[[Row], float]
 

@@ -1,0 +1,497 @@
+"""I/O. Copies the Hours that a lake lacks from other lakes: other buckets, other prefixes, never another environment.
+
+It compares by name and size, Hour by Hour, and so goes on where it stopped: an Hour's files come first, its
+Promise (without the signatures in its URLs) after them, its Receipt last. What the lake already has stays as it is:
+an Hour that differs is told, not touched. Where it cannot be told that both ends belong to one environment, nothing
+is copied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from viplake import strictjson
+from viplake.errors import LakeError, SettingsError
+from viplake.lake import layout as records
+from viplake.lake.proof import check_lake
+from viplake.model import PROD, TEST, Hour
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set as AbstractSet
+
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import Store
+    from viplake.model import Promise, Receipt
+
+SMALL: Final = 8 << 20
+"""Bytes up to which a file is copied in one piece; larger ones are streamed."""
+
+SMALL_AT_ONCE: Final = 24
+LARGE_AT_ONCE: Final = 2
+"""Together at most 24 x 8 MiB and two streams in flight: flat memory, whatever the sizes."""
+
+LARGEST_SERVER_COPY: Final = 5 << 30
+"""Bytes that S3 copies in one request (Amazon S3 API Reference, CopyObject)."""
+
+_DAYS_AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of Hours, both ends included."""
+
+    first: Hour
+    last: Hour
+
+    def __contains__(self, hour: Hour) -> bool:
+        """Whether the Hour lies within it."""
+        return self.first <= hour <= self.last
+
+    def __str__(self) -> str:
+        """As a summary shows it."""
+        return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A lake to copy from.
+
+    Attributes:
+        store: where it lies.
+        layout: of it.
+        url: of it, for messages; its path and the prefix tell the environment where they are the usual ones.
+        environment: what the user states of it, `Prod` or `Test`; None: it must tell itself.
+        only: take just these Hours from it, and from no source without such a list; empty: all that it has.
+        server_copy: copies a key of the source to a key of the target within one bucket, or answers False
+            (`store.copy_within`); None: everything is streamed.
+    """
+
+    store: Store
+    layout: Layout
+    url: str
+    environment: str | None = None
+    only: tuple[Span, ...] = ()
+    server_copy: Callable[[str, str], Awaitable[bool]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedHour:
+    """An Hour that was copied, or (dry run) would be: files and bytes that the lake lacked of it."""
+
+    hour: Hour
+    source: str
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something to know about an Hour: why it was left alone, or what it lacks."""
+
+    hour: Hour
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consolidated:
+    """What a consolidation did, or would do.
+
+    Attributes:
+        environment: of both ends.
+        dry_run: nothing was written.
+        copied: the Hours, ascending.
+        present: Hours that the lake had already, the same.
+        remarks: `differs`, `open`, `incomplete_source`, `unreadable_promise`, `wrong_checksum`.
+        holes: what the lake still lacks between its first and its last Hour.
+    """
+
+    environment: str
+    dry_run: bool
+    copied: tuple[CopiedHour, ...] = ()
+    present: int = 0
+    remarks: tuple[Remark, ...] = ()
+    holes: tuple[Span, ...] = ()
+
+    @property
+    def files(self) -> int:
+        """Files copied."""
+        return sum(hour.files for hour in self.copied)
+
+    @property
+    def size(self) -> int:
+        """Bytes copied."""
+        return sum(hour.size for hour in self.copied)
+
+    @property
+    def span(self) -> Span | None:
+        """From the first Hour that was copied to the last: what is to be observed; None where nothing was."""
+        return Span(self.copied[0].hour, self.copied[-1].hour) if self.copied else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake consolidate --json` prints it."""
+        return {
+            "schema_version": 1,
+            "environment": self.environment,
+            "dry_run": self.dry_run,
+            "files": self.files,
+            "bytes": self.size,
+            "present": self.present,
+            "copied": [
+                {"hour": str(c.hour), "source": c.source, "files": c.files, "bytes": c.size} for c in self.copied
+            ],
+            "remarks": [{"hour": str(r.hour), "kind": r.kind, "detail": r.detail} for r in self.remarks],
+            "holes": [
+                {"from": str(span.first), "to": str(span.last), "hours": len(list(span.first.to(span.last)))}
+                for span in self.holes
+            ],
+        }
+
+
+async def consolidate(
+    sources: Sequence[Source],
+    target: Store,
+    layout: Layout,
+    *,
+    environment: str,
+    url: str = "",
+    excluded: Iterable[Span] = (),
+    last: Hour | None = None,
+    dry_run: bool = False,
+    progress: Callable[[CopiedHour], None] | None = None,
+) -> Consolidated:
+    """Copy the Hours that the target lacks.
+
+    Args:
+        sources: where to copy from; an Hour comes from the first that has it and may give it.
+        target: the lake.
+        layout: of the lake.
+        environment: of the lake, `Prod` or `Test`.
+        url: of the lake, to notice that it is one of the sources.
+        excluded: Hours that are not copied from anywhere.
+        last: the last Hour to copy; the current one may still be growing at the source.
+        dry_run: only tell.
+        progress: told each Hour as it is done.
+
+    Raises:
+        SettingsError: a source belongs to another environment or company (`lake_mismatch`), nothing tells which
+            it belongs to, or it is the target itself; nothing was copied of that source.
+        LakeError: an end cannot be read or written; what was copied is kept, and the next call goes on.
+    """
+    await check_lake(target, layout, environment=environment)
+    for source in sources:
+        if (source.url.rstrip("/"), source.layout) == (url.rstrip("/"), layout):
+            raise SettingsError("the source is the lake itself", hint="Name the lake or prefix to copy from.")
+        await check_environment(source, target, layout, environment)
+    reserved = tuple(span for source in sources for span in source.only)
+    work = _Work(target, layout, environment, dry_run=dry_run, progress=progress)
+    for source in sources:
+        barred = (*excluded, *(() if source.only else reserved))
+        await work.take_from(source, barred, last)
+    return await work.summary()
+
+
+# -- whose is it --------------------------------------------------------------------------------------------
+
+
+async def check_environment(source: Source, target: Store, layout: Layout, environment: str) -> None:
+    """Make sure that the source belongs to this environment, and to the company of the lake.
+
+    Raises:
+        SettingsError: it does not, or nothing tells (see `consolidate`).
+    """
+    told = dict(_told_by_place(source))
+    if source.environment is not None:
+        told["what was stated"] = source.environment
+    identity = await source.store.get(source.layout.identity_key)
+    if identity is not None:
+        told["its lake.json"], company = records.parse_identity(identity)
+        await _check_company(company, target, layout)
+    told.update(await _told_by_records(source))
+    wrong = [f"{by} says {name}" for by, name in told.items() if name != environment]
+    if wrong:
+        raise SettingsError(
+            f"{source.url} does not belong to {environment}: {'; '.join(wrong)}",
+            cause="lake_mismatch",
+            hint="Prod and Test are never mixed. Check the source, its prefix, and VIPLAKE_ENVIRONMENT.",
+        )
+    if not told:
+        raise SettingsError(
+            f"nothing tells whether {source.url} with the prefix {source.layout.prefix} belongs to Prod or Test",
+            hint=f"If you know that it is {environment}, state it: --source-environment {environment}",
+        )
+
+
+async def _check_company(company: str, target: Store, layout: Layout) -> None:
+    mine = await target.get(layout.identity_key)
+    if mine is not None and (owner := records.parse_identity(mine)[1]) != company:
+        raise SettingsError(f"the source belongs to company {company}, the lake to {owner}", cause="lake_mismatch")
+
+
+def _told_by_place(source: Source) -> Iterable[tuple[str, str]]:
+    """The usual prefixes tell; the path of the URL counts, because it may hold the `DEV/`."""
+    full = f"/{urlsplit(source.url).path.strip('/')}/{source.layout.prefix}".replace("//", "/")
+    for environment in (TEST, PROD):  # Test's prefix ends like Prod's
+        if full.endswith(f"/{environment.prefix}"):
+            return [("its prefix", environment.name)]
+    return []
+
+
+async def _told_by_records(source: Source) -> dict[str, str]:
+    """What the records of the newest Hour say that has any: each Hour's own are looked at again when it is copied."""
+    days = [day for day in await source.store.folders(source.layout.prefix) if _is_day(day)]
+    for day in reversed(days[-2:]):
+        hours = await source.store.folders(source.layout.day(day))
+        for name in reversed(hours):
+            if (hour := _hour(day, name)) is None:
+                continue
+            told = _told(await _receipt(source, hour), await _promise(source, hour))
+            if told:
+                return told
+    return {}
+
+
+def _told(receipt: Receipt | None, promise: Promise | None) -> dict[str, str]:
+    told = {}
+    if receipt is not None:
+        told[f"the Receipt of {receipt.hour}"] = receipt.environment
+    if promise is not None:
+        for environment in (PROD, TEST):
+            if any(environment.config_name in f"{file.key} {file.location}" for file in promise.files):
+                told["a Promise"] = environment.name
+    return told
+
+
+async def _receipt(source: Source, hour: Hour) -> Receipt | None:
+    """The Hour's Receipt; None where there is none, or none that can be read."""
+    data = await source.store.get(source.layout.receipt(hour))
+    try:
+        return None if data is None else records.parse_receipt(data)
+    except LakeError:
+        return None
+
+
+async def _promise(source: Source, hour: Hour) -> Promise | None:
+    """The Hour's Promise without signatures; None where there is none, or none that can be read."""
+    data = await source.store.get(source.layout.promise(hour))
+    try:
+        return None if data is None else records.parse_promise(data)
+    except LakeError:
+        return None
+
+
+# -- the work -----------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Work:
+    """A consolidation under way."""
+
+    target: Store
+    layout: Layout
+    environment: str
+    dry_run: bool
+    progress: Callable[[CopiedHour], None] | None
+    copied: dict[Hour, CopiedHour] = field(default_factory=dict)
+    present: set[Hour] = field(default_factory=set)
+    remarks: list[Remark] = field(default_factory=list)
+    small: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SMALL_AT_ONCE))
+    large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
+    ledgers: frozenset[str] | None = None
+
+    async def take_from(self, source: Source, barred: Sequence[Span], last: Hour | None) -> None:
+        """Copy what this source may give, oldest first."""
+        if self.ledgers is None:
+            self.ledgers = frozenset(await self.target.folders(f"{self.layout.root}_viplake/ledger/"))
+        days = [day for day in await source.store.folders(source.layout.prefix) if _is_day(day)]
+        if not days:
+            raise LakeError(
+                f"{source.url} has no hourly folder below {source.layout.prefix}",
+                cause="dest_missing",
+                hint="Check the URL and --source-prefix (the seed's first months lie below IMOS/Hourly/).",
+            )
+
+        def wanted(hour: Hour) -> bool:
+            given = not source.only or any(hour in span for span in source.only)
+            late = last is not None and hour > last
+            return given and not late and not any(hour in span for span in barred) and hour not in self.copied
+
+        for start in range(0, len(days), _DAYS_AT_ONCE):
+            some = days[start : start + _DAYS_AT_ONCE]
+            theirs = await asyncio.gather(*(_hours(source.store, source.layout, day) for day in some))
+            mine = await asyncio.gather(*(_hours(self.target, self.layout, day) for day in some))
+            for there, here in zip(theirs, mine, strict=True):
+                for hour in sorted(filter(wanted, there)):
+                    await self._hour(source, hour, there[hour], here.get(hour, {}))
+
+    async def _hour(self, source: Source, hour: Hour, there: Mapping[str, int], here: Mapping[str, int]) -> None:
+        lacking = there.keys() - here.keys()
+        if not lacking:
+            self.present.add(hour)
+        elif other := _other_export(there, here):
+            self._remark(hour, "differs", f"the lake has another export of this Hour: {other}")
+        elif await self._is_open(hour):
+            self._remark(hour, "open", "viplake is at work on this Hour; copy it later if it fails")
+        else:
+            await self._copy(source, hour, there, lacking)
+
+    async def _is_open(self, hour: Hour) -> bool:
+        """Whether the lake's own run of this Hour may still land something."""
+        if hour.day not in (self.ledgers or ()):
+            return False
+        files = await self.target.files(self.layout.ledger(hour))
+        events = [parsed[1] for file in files if (parsed := self.layout.parse_event(file.key))]
+        data = await self.target.get(self.layout.event(hour, max(events))) if events else None
+        try:
+            return data is not None and strictjson.loads(data)["event"] != "failed"
+        except (ValueError, TypeError, KeyError):
+            return True
+
+    async def _copy(self, source: Source, hour: Hour, there: Mapping[str, int], lacking: AbstractSet[str]) -> None:
+        """Copy what is lacking of an Hour: files, then the Promise, then the Receipt."""
+        receipt, promise = await _receipt(source, hour), await _promise(source, hour)
+        for by, name in _told(receipt, promise).items():
+            if name != self.environment:
+                raise SettingsError(f"{hour} of {source.url}: {by} says {name}", cause="lake_mismatch")
+        self._look_at_promise(hour, promise, there)
+        files = {name: there[name] for name in lacking - _RECORDS}
+        done = CopiedHour(hour, source.url, len(files), sum(files.values()))
+        if not files and (promise is None or records.PROMISE_NAME not in lacking) and receipt is None:
+            self.present.add(hour)
+            return
+        if not self.dry_run:
+            proven = {file.name: file.md5 for file in receipt.files} if receipt is not None else {}
+            wrong = [name for name in await self._copy_files(source, hour, files, proven) if name]
+            if promise is not None and records.PROMISE_NAME in lacking:
+                await self.target.put_if_absent(self.layout.promise(hour), records.promise_bytes(promise))
+            if wrong:
+                self._remark(hour, "wrong_checksum", f"not as its Receipt proves: {', '.join(sorted(wrong)[:3])}")
+            elif receipt is not None:
+                await self.target.put_if_absent(self.layout.receipt(hour), records.receipt_bytes(receipt))
+        self.copied[hour] = done
+        if self.progress is not None:
+            self.progress(done)
+
+    def _look_at_promise(self, hour: Hour, promise: Promise | None, there: Mapping[str, int]) -> None:
+        if promise is None:
+            if records.PROMISE_NAME in there:
+                self._remark(hour, "unreadable_promise", "it is not copied, because it may hold signatures")
+            return
+        absent = sorted(promise.names - there.keys())
+        if absent:
+            self._remark(hour, "incomplete_source", f"promised, but not there: {_some(absent)}")
+
+    async def _copy_files(
+        self, source: Source, hour: Hour, files: Mapping[str, int], proven: Mapping[str, str]
+    ) -> list[str | None]:
+        """Copy the files; names of those whose bytes are not what the Receipt proves."""
+        tasks = [
+            asyncio.ensure_future(self._copy_file(source, hour, name, size, proven.get(name)))
+            for name, size in sorted(files.items())
+        ]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _copy_file(self, source: Source, hour: Hour, name: str, size: int, md5: str | None) -> str | None:
+        origin, key = source.layout.file(hour, name), self.layout.file(hour, name)
+        async with self.small if size <= SMALL else self.large:
+            if source.server_copy is not None and size <= LARGEST_SERVER_COPY and await source.server_copy(origin, key):
+                return None
+            digest = hashlib.md5(usedforsecurity=False)
+            if size <= SMALL:
+                data = await source.store.get(origin)
+                if data is None or len(data) != size:
+                    raise LakeError(f"{origin} of {source.url} changed while it was copied")
+                digest.update(data)
+                await self.target.put(key, data)
+            else:
+                await self.target.put_stream(key, _checked(source, origin, size, digest.update))
+        return name if md5 is not None and digest.hexdigest() != md5 else None
+
+    def _remark(self, hour: Hour, kind: str, detail: str) -> None:
+        self.remarks.append(Remark(hour, kind, detail))
+
+    async def summary(self) -> Consolidated:
+        """What came of it."""
+        days = [day for day in await self.target.folders(self.layout.prefix) if _is_day(day)]
+        names = await asyncio.gather(*(self.target.folders(self.layout.day(day)) for day in days))
+        there = {hour for day, some in zip(days, names, strict=True) for name in some if (hour := _hour(day, name))}
+        return Consolidated(
+            environment=self.environment,
+            dry_run=self.dry_run,
+            copied=tuple(self.copied[hour] for hour in sorted(self.copied)),
+            present=len(self.present),
+            remarks=tuple(sorted(self.remarks, key=lambda remark: remark.hour)),
+            holes=_holes(there | self.copied.keys()),
+        )
+
+
+_RECORDS: Final = frozenset({records.PROMISE_NAME, records.RECEIPT_NAME})
+
+
+def _other_export(there: Mapping[str, int], here: Mapping[str, int]) -> str | None:
+    """What shows that the lake holds another export of the Hour, not a part of this one; None where nothing does.
+
+    What a copy that was interrupted left is a part: the same names, the same sizes, and no Receipt yet.
+    """
+    mine = here.keys() - _RECORDS
+    different = sorted(name for name in mine if there.get(name) != here[name])
+    if different:
+        return _some(different)
+    if records.RECEIPT_NAME in here and (more := sorted(there.keys() - here.keys() - _RECORDS)):
+        return f"it has a Receipt without {_some(more)}"
+    return None
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+async def _checked(source: Source, key: str, size: int, update: Callable[[bytes], None]) -> AsyncIterator[bytes]:
+    """The object's chunks, hashed; ends in an error unless it has just as many bytes as were listed."""
+    read = 0
+    async for chunk in source.store.read(key):
+        read += len(chunk)
+        await asyncio.to_thread(update, chunk)
+        yield chunk
+    if read != size:
+        raise LakeError(f"{key} of {source.url} changed while it was copied")
+
+
+async def _hours(store: Store, layout: Layout, day: str) -> dict[Hour, dict[str, int]]:
+    """Sizes of the files right in the hourly folders of a day, by Hour and name."""
+    found: dict[Hour, dict[str, int]] = {}
+    for file in await store.files(layout.day(day)):
+        if (parsed := layout.parse_file(file.key)) is not None:
+            found.setdefault(parsed[0], {})[parsed[1]] = file.size
+    return found
+
+
+def _holes(there: set[Hour]) -> tuple[Span, ...]:
+    """Stretches without an Hour, between the first and the last that are there."""
+    if not there:
+        return ()
+    lacking = [hour for hour in min(there).to(max(there)) if hour not in there]
+    runs = groupby(enumerate(lacking), key=lambda item: item[1].shift(-item[0]))
+    spans = [[hour for _, hour in run] for _, run in runs]
+    return tuple(Span(run[0], run[-1]) for run in spans)
+
+
+def _is_day(name: str) -> bool:
+    return _hour(name, "00") is not None and len(name) == len("20220510")
+
+
+def _hour(day: str, name: str) -> Hour | None:
+    try:
+        return Hour.parse(f"{day}/{name}")
+    except SettingsError:
+        return None

@@ -1,0 +1,346 @@
+"""Consolidation: what the lake lacks is copied, once, of the right environment, and nothing that it has is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes import DictStore, FakeClock
+from faults import Counting, Crash, Flaky, Tripwire
+from viplake.errors import LakeError, SettingsError
+from viplake.lake import layout as records
+from viplake.lake.consolidate import SMALL, Consolidated, Source, Span, consolidate
+from viplake.lake.layout import Layout
+from viplake.lake.store import StoreSettings, copy_within, open_store
+from viplake.model import PROD, TEST, Hour, ProvenFile, Receipt, StoredFile
+from viplake.redact import Secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servers.seaweed import Seaweed
+    from viplake.lake.store import Store
+
+H13 = Hour.parse("2022-05-10T13")
+OLD = Layout.below("IMOS/Hourly/")
+MINE = Layout(PROD.prefix)
+SIGNATURE = "https://bucket.s3.amazonaws.com/x?X-Amz-Signature=canary-signature-0123456789"
+
+
+def store() -> DictStore:
+    return DictStore(FakeClock())
+
+
+async def put_hour(
+    lake: Store, layout: Layout, hour: Hour, *, files: int = 3, promise: bool = True, lose: int = 0, text: str = ""
+) -> dict[str, bytes]:
+    """An Hour as the old script left it: with signatures in its Promise."""
+    data = {f"Voyage_{hour.label}_{n}.json.gz": f"{hour}{n}{text}".encode() for n in range(files)}
+    for name, content in list(data.items())[lose:]:
+        await lake.put(layout.file(hour, name), content)
+    if promise:
+        entries = [
+            {"key": f"out/{name}", "presignedDownloadURL": SIGNATURE, "size": len(content)}
+            for name, content in data.items()
+        ]
+        await lake.put(layout.promise(hour), json.dumps(entries).encode())
+    return data
+
+
+def old(lake: Store, *, environment: str | None = "Prod", only: tuple[Span, ...] = ()) -> Source:
+    return Source(lake, OLD, "s3://old", environment, only)
+
+
+async def copy(
+    *sources: Source, into: Store, environment: str = "Prod", dry_run: bool = False, excluded: tuple[Span, ...] = ()
+) -> Consolidated:
+    layout = Layout(PROD.prefix if environment == "Prod" else TEST.prefix)
+    return await consolidate(
+        sources, into, layout, environment=environment, url="s3://mine", dry_run=dry_run, excluded=excluded
+    )
+
+
+async def test_hours_that_the_lake_lacks_are_copied_promise_last_and_without_signatures() -> None:
+    source, mine = store(), store()
+    for number in (0, 1, 4):
+        await put_hour(source, OLD, H13.shift(number))
+    await put_hour(mine, MINE, H13.shift(1))
+    before = dict(mine.objects)
+    counting = Counting(mine)
+    result = await copy(old(source), into=counting)
+    assert [str(done.hour) for done in result.copied] == ["2022-05-10T13", "2022-05-10T17"]
+    assert (result.files, result.present) == (6, 1)
+    assert [str(span) for span in result.holes] == ["2022-05-10T15 to 2022-05-10T16"]
+    writes = [call for call in counting.calls if call.startswith("put") and "/13/" in call]
+    assert writes[-1].endswith("_PresignedUrls.json")
+    assert {key: mine.objects[key] for key in before} == before
+    promise = mine.objects[MINE.promise(H13)]
+    assert b"Signature" not in promise
+    assert len(records.parse_promise(promise).files) == 3
+    assert result.span == Span(H13, H13.shift(4))
+
+
+async def test_a_second_time_nothing_is_read_or_written() -> None:
+    source, mine = store(), store()
+    await put_hour(source, OLD, H13)
+    await copy(old(source), into=mine)
+    written = dict(mine.written)
+    counting = Counting(source)
+    result = await copy(old(counting), into=mine)
+    assert (result.copied, result.present) == ((), 1)
+    assert dict(mine.written) == written
+    assert not [call for call in counting.calls if ".json.gz" in call]
+
+
+async def test_a_dry_run_writes_nothing_and_tells_the_same() -> None:
+    source, mine = store(), store()
+    for number in range(3):
+        await put_hour(source, OLD, H13.shift(number))
+    told = await copy(old(source), into=mine, dry_run=True)
+    assert mine.objects == {}
+    done = await copy(old(source), into=mine)
+    assert dataclasses.replace(told, dry_run=False) == done
+
+
+async def test_after_a_crash_at_any_write_the_next_call_ends_the_same() -> None:
+    source, whole = store(), store()
+    for number in range(2):
+        await put_hour(source, OLD, H13.shift(number))
+    counting = Counting(whole)
+    await copy(old(source), into=counting)
+    writes = sum(call.startswith("put") for call in counting.calls)
+    assert writes == 8
+    for number in range(1, writes + 1):
+        for when in ("before", "after"):
+            mine = store()
+            wire = Tripwire(at=number, when=when, verbs=("put", "put_if_absent"), times=None)
+            with pytest.raises(Crash):
+                await copy(old(source), into=Flaky(mine, wire))
+            result = await copy(old(source), into=mine)
+            assert mine.objects == whole.objects
+            assert all(count == 1 for key, count in mine.written.items()), "nothing is copied twice"
+            assert result.remarks == ()
+
+
+async def test_an_hour_with_another_export_is_told_and_not_touched() -> None:
+    source, mine = store(), store()
+    await put_hour(source, OLD, H13)
+    await put_hour(mine, MINE, H13, text="other size")
+    await put_hour(source, OLD, H13.shift(1))
+    await mine.put(MINE.file(H13.shift(1), "Vessel_1.json.gz"), b"another name")
+    before = dict(mine.objects)
+    result = await copy(old(source), into=mine)
+    assert mine.objects == before
+    assert [(str(r.hour), r.kind) for r in result.remarks] == [("2022-05-10T14", "differs")]
+    assert result.present == 1
+    await put_hour(source, OLD, H13, files=4)
+    result = await copy(old(source), into=mine)
+    assert [r.kind for r in result.remarks] == ["differs", "differs"]
+
+
+async def test_an_hour_that_viplake_works_on_is_left_alone() -> None:
+    source, mine = store(), store()
+    await put_hour(source, OLD, H13)
+    await mine.put(MINE.event(H13, 1), b'{"format": 1, "event": "claimed"}')
+    result = await copy(old(source), into=mine)
+    assert [r.kind for r in result.remarks] == ["open"]
+    await mine.put(MINE.event(H13, 2), b'{"format": 1, "event": "failed"}')
+    assert len((await copy(old(source), into=mine)).copied) == 1
+
+
+async def test_ranges_are_left_out_or_taken_from_a_second_source() -> None:
+    source, second, mine = store(), store(), store()
+    for number in range(6):
+        await put_hour(source, OLD, H13.shift(number))
+        await put_hour(second, OLD, H13.shift(number), text="second")
+    diverted = Span(H13.shift(2), H13.shift(3))
+    other = Source(second, OLD, "s3://second", "Prod", (diverted,))
+    result = await copy(old(source), other, into=mine, excluded=(Span(H13.shift(5), H13.shift(9)),))
+    assert [(str(c.hour)[-2:], c.source) for c in result.copied] == [
+        ("13", "s3://old"),
+        ("14", "s3://old"),
+        ("15", "s3://second"),
+        ("16", "s3://second"),
+        ("17", "s3://old"),
+    ]
+    assert mine.objects[MINE.file(H13.shift(2), "Voyage_20220510-15_0.json.gz")].endswith(b"second")
+
+
+async def test_the_hours_after_the_last_one_wanted_are_not_copied() -> None:
+    source, mine = store(), store()
+    for number in range(3):
+        await put_hour(source, OLD, H13.shift(number))
+    result = await consolidate([old(source)], mine, MINE, environment="Prod", last=H13.shift(1))
+    assert len(result.copied) == 2
+
+
+async def test_what_the_source_itself_lacks_is_told() -> None:
+    source, mine = store(), store()
+    await put_hour(source, OLD, H13, lose=2)
+    await put_hour(source, OLD, H13.shift(1), promise=False)
+    await source.put(OLD.promise(H13.shift(1)), b'[{"key": 1, "presignedDownloadURL": "' + SIGNATURE.encode())
+    result = await copy(old(source), into=mine)
+    assert [(r.kind, r.detail) for r in result.remarks] == [
+        ("incomplete_source", "promised, but not there: Voyage_20220510-13_0.json.gz and 1 more"),
+        ("unreadable_promise", "it is not copied, because it may hold signatures"),
+    ]
+    assert MINE.promise(H13.shift(1)) not in mine.objects
+    assert (await copy(old(source), into=mine)).copied == ()
+
+
+# -- environments ---------------------------------------------------------------------------------------------
+
+
+def receipt(environment: str, data: dict[str, bytes], hour: Hour = H13) -> bytes:
+    files = tuple(
+        ProvenFile(name, f"out/{name}", len(content), hashlib.md5(content).hexdigest(), "etag")
+        for name, content in data.items()
+    )
+    when = datetime(2022, 5, 10, 13, 30, tzinfo=UTC)
+    return records.receipt_bytes(Receipt(environment, "ACME", hour, "guid", files, when))
+
+
+async def test_without_anything_that_tells_it_stops_and_says_what_to_state() -> None:
+    source, mine = store(), store()
+    await put_hour(source, OLD, H13)
+    with pytest.raises(SettingsError, match="nothing tells whether s3://old with the prefix IMOS/Hourly/") as caught:
+        await copy(old(source, environment=None), into=mine)
+    assert "--source-environment Prod" in caught.value.hint
+    assert mine.objects == {}
+
+
+@pytest.mark.parametrize("where", ["stated", "lake.json", "prefix", "url", "receipt", "promise"])
+async def test_K7_environments_are_never_mixed_whatever_tells(where: str) -> None:
+    source, mine = store(), store()
+    layout, url, stated = OLD, "s3://old", None
+    if where == "stated":
+        stated = "Test"
+    elif where == "prefix":
+        layout = Layout(TEST.prefix)
+    elif where == "url":
+        layout, url = Layout(PROD.prefix), "s3://old/DEV"
+    data = await put_hour(source, layout, H13)
+    if where == "lake.json":
+        await source.put(layout.identity_key, records.identity_bytes("Test", "ACME"))
+    elif where == "receipt":
+        await source.put(layout.receipt(H13), receipt("Test", data))
+    elif where == "promise":
+        entries = [{"key": f"{TEST.config_name}/x.gz", "presignedDownloadURL": "https://h/x", "size": 1}]
+        await source.put(layout.promise(H13), json.dumps(entries).encode())
+    with pytest.raises(SettingsError) as caught:
+        await copy(Source(source, layout, url, stated), into=mine, environment="Prod")
+    assert (caught.value.cause.word, caught.value.exit_code) == ("lake_mismatch", 2)
+    assert mine.objects == {}
+    agreed = await copy(Source(source, layout, url, stated), into=mine, environment="Test")
+    assert len(agreed.copied) == 1
+
+
+async def test_K7_a_statement_does_not_overrule_what_the_source_says() -> None:
+    source, mine = store(), store()
+    await put_hour(source, Layout(TEST.prefix), H13)
+    with pytest.raises(SettingsError, match="its prefix says Test"):
+        await copy(Source(source, Layout(TEST.prefix), "s3://old", "Prod"), into=mine)
+
+
+async def test_K7_a_single_hour_of_another_environment_stops_it() -> None:
+    source, mine = store(), store()
+    data = await put_hour(source, OLD, H13)
+    await source.put(OLD.receipt(H13), receipt("Test", data))
+    for number in range(24, 24 * 4, 24):
+        await put_hour(source, OLD, H13.shift(number))
+    with pytest.raises(SettingsError, match="2022-05-10T13 of s3://old: the Receipt of 2022-05-10T13 says Test"):
+        await copy(old(source), into=mine)
+    assert mine.objects == {}
+
+
+async def test_another_company_is_refused() -> None:
+    source, mine = store(), store()
+    await put_hour(source, OLD, H13)
+    await source.put(OLD.identity_key, records.identity_bytes("Prod", "ACME"))
+    await mine.put(MINE.identity_key, records.identity_bytes("Prod", "OTHER"))
+    with pytest.raises(SettingsError, match="company ACME"):
+        await copy(old(source), into=mine)
+
+
+async def test_the_lake_itself_is_no_source() -> None:
+    mine = store()
+    with pytest.raises(SettingsError, match="the lake itself"):
+        await copy(Source(mine, MINE, "s3://mine/", "Prod"), into=mine)
+
+
+async def test_a_source_without_the_prefix_is_said_in_one_line() -> None:
+    with pytest.raises(LakeError, match="no hourly folder below IMOS/Hourly/"):
+        await copy(old(store()), into=store())
+
+
+# -- bytes ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_receipt_comes_along_when_the_bytes_are_as_it_proves() -> None:
+    source, mine = store(), store()
+    data = await put_hour(source, OLD, H13)
+    await source.put(OLD.receipt(H13), receipt("Prod", data))
+    bad = await put_hour(source, OLD, H13.shift(1))
+    await source.put(OLD.receipt(H13.shift(1)), receipt("Prod", bad, H13.shift(1)))
+    await source.put(OLD.file(H13.shift(1), next(iter(bad))), b"2022-05-10T14X")
+    counting = Counting(mine)
+    result = await copy(old(source), into=counting)
+    assert [call for call in counting.calls if "/13/" in call][-1].endswith("_Receipt.json")
+    assert MINE.receipt(H13) in mine.objects
+    assert MINE.receipt(H13.shift(1)) not in mine.objects
+    assert [r.kind for r in result.remarks] == ["wrong_checksum"]
+
+
+async def test_large_files_are_streamed_and_a_change_under_way_leaves_nothing(tmp_path: Path) -> None:
+    source, mine = store(), open_store(StoreSettings(tmp_path.as_uri()))
+    big = b"b" * (SMALL + 1)
+    await source.put(OLD.file(H13, "Voyage_1.json.gz"), big)
+    assert (await copy(old(source), into=mine)).size == len(big)
+    got = (tmp_path / MINE.file(H13, "Voyage_1.json.gz")).read_bytes()
+    assert got == big
+
+    class Shrinking(DictStore):
+        async def files(self, prefix: str) -> list[StoredFile]:
+            return [dataclasses.replace(file, size=file.size + 1) for file in await super().files(prefix)]
+
+    changing = Shrinking(FakeClock())
+    await changing.put(OLD.file(H13.shift(1), "Voyage_1.json.gz"), big)
+    with pytest.raises(LakeError, match="changed while it was copied"):
+        await copy(old(changing), into=mine)
+    assert not (tmp_path / MINE.file(H13.shift(1), "Voyage_1.json.gz")).exists()
+
+
+async def test_within_a_bucket_the_store_copies_by_itself(seaweed: Seaweed) -> None:
+    bucket = seaweed.bucket()
+
+    def settings(path: str, *, secret: str = seaweed.secret_key) -> StoreSettings:
+        return StoreSettings(
+            f"s3://{bucket}{path}",
+            access_key_id=seaweed.access_key,
+            secret_access_key=Secret(secret),
+            region="us-east-1",
+            endpoint=seaweed.endpoint,
+            allow_http=True,
+        )
+
+    there, here = open_store(settings("/archive")), open_store(settings("/lake"))
+    data = await put_hour(there, OLD, H13)
+    server = copy_within(settings("/archive"), settings("/lake"))
+    assert server is not None
+    counting = Counting(there)
+    source = Source(counting, OLD, f"s3://{bucket}/archive", "Prod", server_copy=server)
+    result = await consolidate([source], here, MINE, environment="Prod", url=f"s3://{bucket}/lake")
+    assert result.files == 3
+    for name, content in data.items():
+        assert await here.get(MINE.file(H13, name)) == content
+    assert not [call for call in counting.calls if ".json.gz" in call], "no byte of a file passes here"
+    refused = copy_within(settings("/archive"), settings("/lake", secret="canary-wrong-secret"))
+    assert refused is not None
+    assert not await refused("x", "y")
+    assert copy_within(settings("/a"), StoreSettings("s3://other", endpoint=seaweed.endpoint)) is None
+    assert copy_within(settings("/a"), StoreSettings("memory://")) is None
