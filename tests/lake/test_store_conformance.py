@@ -218,6 +218,20 @@ async def test_M8_a_listing_goes_beyond_a_thousand(store: Store) -> None:
     assert await names(store, "many/") == keys
 
 
+async def test_pages_hold_what_files_hold(store: Store) -> None:
+    keys = [f"day/{number % 24:02d}/{number:04d}" for number in range(1100)]
+    for start in range(0, len(keys), 50):
+        some = enumerate(keys[start : start + 50])
+        await asyncio.gather(*(store.put(key, b"x" * (number % 5)) for number, key in some))
+    found = {}
+    async for page in store.pages("day/"):
+        assert len(page.keys) == len(page.sizes) <= 1000
+        for place, (key, size) in enumerate(zip(page.keys, page.sizes, strict=True)):
+            found[key] = (size, page.etag(place))
+    assert found == {file.key: (file.size, file.etag) for file in await store.files("day/")}
+    assert [page.keys async for page in store.pages("nothing/") if page.keys] == []
+
+
 async def test_folders_are_the_names_right_below(store: Store) -> None:
     for key in ("h/20220511/00/a", "h/20220510/13/a", "h/20220510/14/b/c", "h/file", "i/x"):
         await store.put(key, b"1")
