@@ -138,9 +138,19 @@ def test_the_heat_map_tells_delivered_missing_no_job_and_nothing_known() -> None
     assert states["A"]["10-12"] is None
     assert states["A"]["10-14"] == "missing"
     assert states["F"]["11-00"] is None  # volumes are known for this Hour and hold none of it
-    (heat,) = figures.table_heat_map(SMALL).data
+    heat = figures.table_heat_map(SMALL).data[0]
     assert heat.y[0] == "B"  # the one most often missing
     assert list(heat.z[1][:5]) == [0, 2, None, None, 1]
+
+
+def test_a_lonely_missing_hour_is_marked_however_narrow_its_cell() -> None:
+    figure = figures.table_heat_map(SMALL)
+    marks = figure.data[1]
+    assert set(zip(marks.x, marks.y, strict=True)) >= {("2022-05-10 14:00", "A"), ("2022-05-11 00:00", "B")}
+    assert [shape.x0 for shape in figure.layout.shapes] == ["2022-05-10 11:00", "2022-05-11 01:00"]
+    rows = tuple(TableRow(at("2022-05-10T00").shift(i), 0, 1, 1, ("A",), 0.0) for i in range(figures.SHORT_STRETCH))
+    assert figures.table_heat_map(Datasets(tables=rows)).data[1].x == ()
+    assert len(figures.table_heat_map(Datasets(tables=rows[1:])).data[1].x) == 1
 
 
 def test_without_volumes_a_table_that_is_not_listed_as_missing_counts_as_delivered() -> None:

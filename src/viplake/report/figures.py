@@ -9,6 +9,7 @@ it. Vendor's names go into hover texts and axes escaped, because Plotly reads so
 from __future__ import annotations
 
 import html
+import itertools
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +37,10 @@ FAINT: Final = "#5b6470"
 GRID: Final = "#e3e6ea"
 PAPER: Final = "#ffffff"
 NOTHING: Final = "#22262b"
+FINE: Final = "#cfe6f5"
+MISSED: Final = "rgb(213,94,0)"
+"""Vermillion once more, as the fill of a cell: on a dark ground it needs no lighter twin, as a line does."""
+
 TYPICAL: Final = "rgba(0,158,115,0.16)"
 UNDER: Final = "rgba(0,114,178,0.18)"
 
@@ -47,6 +52,7 @@ DARK: Final = {
     GRID: "#343a42",
     PAPER: "#15181c",
     NOTHING: "#c9ced6",
+    FINE: "#1f4058",
     TYPICAL: "rgba(0,158,115,0.30)",
     UNDER: "rgba(86,180,233,0.22)",
 }
@@ -54,6 +60,9 @@ DARK: Final = {
 
 TYPICAL_MINUTES: Final = {"init": (0.0, 2.0), "replication": (15.0, 25.0), "transfer": (2.0, 3.0)}
 """A job's typical cycle in minutes, as the seed gives it."""
+
+SHORT_STRETCH: Final = 12
+"""Hours: what lasts as long is wider than a pixel in a figure of some months."""
 
 MOST_TABLES: Final = 60
 """Rows of the heat map: more are a wall; those most often missing come first."""
@@ -195,11 +204,31 @@ def table_heat_map(datasets: Datasets) -> go.Figure:
         z=[[codes.get(str(value)) for value in column.values] for column in shown],
         hovertemplate="%{y}<br>%{x|%Y-%m-%d %H:%M} UTC<extra></extra>",
         **_palette(
-            [(state, colour) for state, colour in zip(tables.TABLE_STATES, (SKY, VERMILLION, NOTHING), strict=True)]
+            [(state, colour) for state, colour in zip(tables.TABLE_STATES, (FINE, MISSED, NOTHING), strict=True)]
         ),
     )
     figure = _figure([heat], _titled("table-heat-map"), height=190 + 15 * max(len(shown), 3))
-    figure.update_yaxes(autorange="reversed", type="category", dtick=1, showgrid=False, tickfont={"size": 10})
+    # A cell narrower than a pixel may not be painted at all, and it is the lonely Hours that must not be overlooked.
+    marks = [(row, at) for row, column in enumerate(shown) for at in _short_stretches(column.values, "missing")]
+    x, y = heat["x"], heat["y"]
+    tick = {"symbol": "line-ns", "size": 11, "line": {"color": MISSED, "width": 2}}
+    figure.add_trace(
+        {
+            "type": "scatter",
+            "name": "missing",
+            "x": [x[at] for _, at in marks],
+            "y": [y[row] for row, _ in marks],
+            "mode": "markers",
+            "marker": tick,
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
+    )
+    for at in _short_stretches(shown[0].values, "no job") if shown else ():
+        line = {"color": NOTHING, "width": 1}
+        figure.add_shape(type="line", x0=x[at], x1=x[at], yref="paper", y0=0, y1=1, line=line)
+    down = [len(shown) - 0.5, -0.5]  # the first on top
+    figure.update_yaxes(range=down, type="category", dtick=1, showgrid=False, tickfont={"size": 10})
     figure.update_xaxes(showgrid=False)
     if hidden := len(table.columns) - 1 - len(shown):
         _remark(figure, f"{hidden} more tables, none of them missing more often than these, are in the table only")
@@ -213,7 +242,7 @@ def phases(datasets: Datasets) -> go.Figure:
     dots = zip(TYPICAL_MINUTES.items(), (PURPLE, BLUE, ORANGE), ("circle", "diamond", "square"), strict=True)
     for number, ((phase, (low, high)), colour, symbol) in enumerate(dots):
         axis = f"y{number + 1}"
-        marker = {"color": colour, "size": 5, "symbol": symbol, "line": {"color": FAINT, "width": 0.5}}
+        marker = {"color": colour, "size": 4, "symbol": symbol, "opacity": 0.75}
         figure.add_trace(
             {
                 "type": "scatter",
@@ -254,7 +283,7 @@ def phases(datasets: Datasets) -> go.Figure:
             showarrow=False,
             font={"color": INK, "size": 12},
         )
-    return figure.update_layout(showlegend=False)
+    return figure.update_layout(showlegend=False, xaxis_anchor=f"y{len(TYPICAL_MINUTES)}")
 
 
 def table_volume(datasets: Datasets, table: str | None = None) -> go.Figure:
@@ -298,7 +327,7 @@ def outcomes_calendar(datasets: Datasets) -> go.Figure:
         xgap=1,
         ygap=1,
         hovertemplate="%{x|%Y-%m-%d} %{y} UTC<br>%{customdata}<extra></extra>",
-        **_palette(list(zip(tables.OUTCOMES, (SKY, YELLOW, ORANGE, VERMILLION), strict=True))),
+        **_palette(list(zip(tables.OUTCOMES, (FINE, YELLOW, ORANGE, MISSED), strict=True))),
     )
     figure = _figure([heat], _titled("outcomes-calendar"), height=560)
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=3)
@@ -501,10 +530,10 @@ def _lines(table: Table, title: str, unit: str, colours: Mapping[str, str], *, n
                     "hoverinfo": "skip",
                 }
             )
-    figure.update_yaxes(title={"text": unit, "standoff": 8}, tickformat=",~r" if unit != "bytes" else "~s")
+    figure.update_yaxes(title={"text": unit, "standoff": 8}, tickformat="~s" if "bytes" in colours else ",~r")
     if step is _DAY:
         figure.update_xaxes(hoverformat="%Y-%m-%d (UTC)")
-    return figure.update_layout(showlegend=len(colours) > 1)
+    return figure.update_layout(showlegend=len(colours) > 1, margin_t=64 if len(colours) > 1 else 44)
 
 
 def _broken(
@@ -530,6 +559,18 @@ def _broken(
     return x, y, text if texts else None, lonely
 
 
+def _short_stretches(values: Sequence[Any], state: str) -> list[int]:
+    """The middle of every stretch of the state that is shorter than `SHORT_STRETCH`."""
+    middles = []
+    start = 0
+    for value, group in itertools.groupby(values):
+        length = len(list(group))
+        if value == state and length < SHORT_STRETCH:
+            middles.append(start + length // 2)
+        start += length
+    return middles
+
+
 def _palette(states: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """A heat map's settings for codes 0, 1, ... that stand for states, with a legend beside it."""
     share = 1 / len(states)
@@ -548,6 +589,7 @@ def _palette(states: Sequence[tuple[str, str]]) -> dict[str, Any]:
             "yanchor": "bottom",
             "thickness": 8,
             "len": 0.6,
+            "tickangle": 0,
             "outlinewidth": 0,
         },
         "hoverongaps": False,
