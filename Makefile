@@ -9,13 +9,14 @@ ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml $(ARGS)
 
-.PHONY: help demo test check lock clean runtime dev
+.PHONY: help demo test check lock clean runtime dev chromium pictures
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
 	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
 	@echo "make check   lint, format, types, layers, locks"
 	@echo "make lock    resolve the dependencies anew            (make lock ARGS=--upgrade)"
+	@echo "make pictures draw the pictures in docs/img anew"
 	@echo "make clean   remove what the others made"
 
 runtime:
@@ -24,10 +25,14 @@ runtime:
 dev:
 	@tools/venv requirements-dev.lock
 
+# The report's page is tried in a real browser, Debian's.
+chromium:
+	@tools/chromium
+
 demo: runtime
 	@$(BIN)/viplake demo $(ARGS)
 
-test: dev
+test: dev chromium
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: dev
@@ -42,6 +47,9 @@ lock: dev
 	@$(LOCK) --group build --output-file requirements.lock
 	@$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	@git --no-pager diff --stat -- requirements.lock requirements-dev.lock
+
+pictures: dev chromium
+	@$(BIN)/python tools/pictures.py
 
 clean:
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist demo-lake

@@ -1,0 +1,264 @@
+"""I/O. The report: one HTML file that opens from a folder, without a network and without a server.
+
+Everything is in the file: the words (Jinja, autoescaped), the styles, plotly.js once, and the numbers, packed
+(`packing.py`). Nothing that a vendor's name could say is ever markup or code: names stand in escaped HTML or in JSON
+that no `<` can leave, and the page's own policy (CSP) lets run only the two scripts whose hashes it names and lets
+nothing be fetched. What it reads are its own templates and, in `write`, the datasets.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake.model import Hour
+from viplake.report.assessment import assess
+from viplake.report.figures import CHARTS, DARK, INK, Chart, largest_table
+from viplake.report.packing import dumps, pack_figure, pack_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from viplake.report.assessment import Assessment
+    from viplake.report.rows import Datasets
+    from viplake.report.tables import Column, Table
+
+DAYS: Final = 120
+"""How far back a page goes unless asked otherwise: the four months of the seed, at about 3 MB with 45 tables."""
+
+MOST_TABLES_TOLD: Final = 4
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_GROUPS: Final = (
+    ("Volumetry", CHARTS[0:2]),
+    ("Job level completeness", CHARTS[2:5]),
+    ("Table level completeness", CHARTS[5:10]),
+    ("Where looking beats reading", CHARTS[10:]),
+)
+_MARKS: Final = {"well": "✓", "attention": "▲", "trouble": "✕", "unknown": "?"}
+_LEVELS: Final = {"well": "Well", "attention": "Attention", "trouble": "Trouble", "unknown": "Not known"}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Charts under one heading of the page."""
+
+    name: str
+    charts: Sequence[Chart]
+
+
+def render(
+    datasets: Datasets,
+    *,
+    title: str,
+    now: datetime,
+    assessment: Assessment | None = None,
+    more: Sequence[Group] = (),
+    days: int | None = DAYS,
+) -> str:
+    """The page, as HTML.
+
+    Args:
+        datasets: the history.
+        title: its heading, for example the environment and company.
+        now: when it is written, aware: the page says so, and what is late is judged by it.
+        assessment: the verdict in words; by default `assess(datasets, now=now)`.
+        more: further charts, in groups of their own before the seed's.
+        days: only the last so many days of the history; None: all of it.
+    """
+    assessment = assessment or assess(datasets, now=now)
+    datasets, cut = _latest(datasets, days)
+    groups = [*more, *(Group(name, charts) for name, charts in _GROUPS)]
+    numbered = _numbered(groups)
+    drawn = {chart.name: _Drawn.of(chart, datasets) for chart in numbered}
+    bundle, script = _read("plotly-cartesian.min.js"), _read("page.js")
+    payload = {
+        "charts": [drawn[name].packed for name in drawn],
+        "dark": DARK,
+        "ink": INK,
+        "start": (_first(datasets, now).start.replace(hour=0) - _EPOCH) // timedelta(hours=1),
+        "end": (_last(datasets, now).end - _EPOCH) // timedelta(hours=1),
+    }
+    return str(
+        _template().render(
+            title=title,
+            policy=_policy(bundle, script),
+            css=_trusted(_read("page.css")),
+            bundle=_trusted(bundle),
+            script=_trusted(script),
+            payload=_trusted(dumps(payload)),
+            range=_range(datasets, cut=cut),
+            written=f"{now.astimezone(UTC):%Y-%m-%d %H:%M}",
+            newest=_last(datasets, now).label,
+            version=version("viplake"),
+            assessment=assessment,
+            marks=_MARKS,
+            levels=_LEVELS,
+            tiles=_tiles(datasets),
+            numbers={chart.name: number for chart, number in numbered.items()},
+            groups=[
+                {"name": group.name, "charts": [drawn[chart.name].told(numbered[chart]) for chart in group.charts]}
+                for group in groups
+            ],
+        )
+    )
+
+
+def _numbered(groups: Sequence[Group]) -> dict[Chart, int]:
+    """Each chart's number in the page: the seed's are 1 to 10 wherever others stand."""
+    known = [chart for _, charts in _GROUPS for chart in charts]
+    others = [chart for group in groups for chart in group.charts if chart not in known]
+    place = {chart: number for number, chart in enumerate([*known, *others], start=1)}
+    return {chart: place[chart] for group in groups for chart in group.charts}
+
+
+# -- one chart ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A chart with its figure and its table made."""
+
+    chart: Chart
+    figure: dict[str, Any]
+    table: Table
+    chosen: str | None
+
+    @classmethod
+    def of(cls, chart: Chart, datasets: Datasets) -> _Drawn:
+        figure = chart.draw(datasets).to_plotly_json()
+        # The heading is HTML, which wraps and can be linked to; the template is empty anyway.
+        for needless in ("title", "template"):
+            figure["layout"].pop(needless, None)
+        chosen = largest_table(datasets) if chart.name == "table-volume" else None
+        return cls(chart, figure, chart.tabulate(datasets), chosen)
+
+    @property
+    def packed(self) -> dict[str, Any]:
+        """For the page's script."""
+        return {"name": self.chart.name, "figure": pack_figure(self.figure), "columns": pack_table(self.table)}
+
+    def told(self, number: int) -> dict[str, Any]:
+        """For the page's words."""
+        return {
+            "number": number,
+            "name": self.chart.name,
+            "title": self.chart.title,
+            "about": self.chart.about,
+            "summary": _summary(self.table),
+            "height": self.figure["layout"]["height"],
+            "choices": [column.name for column in self.table.columns[1:]] if self.chosen is not None else [],
+            "chosen": self.chosen,
+        }
+
+
+def _summary(table: Table) -> str:
+    """What the figure shows, for those who cannot see it: newest, lowest and highest, or how often each word."""
+    values = table.columns[1:]
+    rows = sum(any(value is not None for value in row) for row in zip(*(c.values for c in values), strict=True))
+    if not rows:
+        return "No data."
+    unit = "Hours" if table.columns[0].kind == "hour" else "days"
+    lead = f"{rows:,} {unit}"
+    if len(values) > MOST_TABLES_TOLD:
+        lead += f", {len(values)} tables"
+    if all(column.kind == "number" for column in values[:1]):
+        told = [_extent(column) for column in values[:MOST_TABLES_TOLD] if column.kind == "number"]
+        return f"{lead}." if len(values) > MOST_TABLES_TOLD else f"{lead}; {'; '.join(told)}."
+    states = values[:1] if any(column.name == "outcome" for column in values) else values
+    counts = Counter(str(value) for column in states for value in column.values if value is not None)
+    return f"{lead}; {', '.join(f'{word}: {count:,}' for word, count in counts.most_common())}."
+
+
+def _extent(column: Column) -> str:
+    present = [float(value) for value in column.values if value is not None]
+    if not present:
+        return f"{column.name}: no data"
+    low, high, newest = (f"{value:,.10g}" for value in (min(present), max(present), present[-1]))
+    return (
+        f"{column.name}: newest {newest}, always the same"
+        if low == high
+        else (f"{column.name}: newest {newest}, between {low} and {high}")
+    )
+
+
+# -- the whole ------------------------------------------------------------------------------------------------
+
+
+def _latest(datasets: Datasets, days: int | None) -> tuple[Datasets, bool]:
+    """The last days of the history, and whether there are more."""
+    hours = list(datasets.hours())
+    if days is None or not hours:
+        return datasets, False
+    first = max(hours).shift(1 - 24 * days)
+    return datasets.since(first), min(hours) < first
+
+
+def _first(datasets: Datasets, now: datetime) -> Hour:
+    return min(datasets.hours(), default=Hour.of(now))
+
+
+def _last(datasets: Datasets, now: datetime) -> Hour:
+    return max(datasets.hours(), default=Hour.of(now))
+
+
+def _range(datasets: Datasets, *, cut: bool) -> str:
+    hours = list(datasets.hours())
+    if not hours:
+        return "No Hour is on record"
+    words = f"{min(hours).start:%Y-%m-%d %H:%M} to {max(hours).start:%Y-%m-%d %H:%M}"
+    return f"{words}, the last part of a longer history" if cut else words
+
+
+def _tiles(datasets: Datasets) -> list[dict[str, str]]:
+    """A few numbers beside the verdict."""
+    tiles = []
+    delivered = [row.hour for row in datasets.jobs if row.delivered]
+    if delivered:
+        tiles.append({"name": "Newest delivered Hour", "value": f"{delivered[-1].start:%Y-%m-%d %H:%M}"})
+    for days in (7, 30) if datasets.jobs else ():
+        recent = datasets.jobs[-24 * days :]
+        share = f"{sum(row.delivered for row in recent):,} of {len(recent):,}"
+        tiles.append({"name": f"Hours delivered in {days} days", "value": share})
+    if datasets.tables:
+        last = datasets.tables[-1]
+        tiles.append({"name": "Tables in the newest Hour", "value": f"{last.delivered:,} of {last.expected:,}"})
+    sizes = [row for row in datasets.sizes if row.files]
+    if sizes:
+        value = f"{sizes[-1].files:,} files, {sizes[-1].kilobytes / 1000:,.0f} MB"
+        tiles.append({"name": "Newest volume", "value": value})
+    return tiles
+
+
+def _policy(*scripts: str) -> str:
+    """The page may run these scripts and its own styles, and fetch nothing (Content Security Policy Level 3)."""
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _read(name: str) -> str:
+    return resources.files("viplake.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _trusted(text: str) -> Any:
+    """Text of ours, or JSON that `dumps` made inert: to stand in the page as it is."""
+    from markupsafe import Markup  # noqa: PLC0415 - of the extra `report`
+
+    return Markup(text)  # noqa: S704 - never called with a vendor's text
+
+
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - of the extra `report`
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_read("page.html"))

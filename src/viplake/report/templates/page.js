@@ -1,0 +1,334 @@
+// Draws the figures of the page and their tables from the packed payload; see packing.py for its form.
+"use strict";
+(() => {
+  const payload = JSON.parse(document.getElementById("payload").textContent);
+  const HOUR = 3600000;
+  const PAGE = 50;
+  const TYPES = { i1: Int8Array, i2: Int16Array, i4: Int32Array, f8: Float64Array };
+  const LOWEST = { i1: -128, i2: -32768, i4: -2147483648 };
+  const wide = () => document.documentElement.clientWidth > 640;
+  const darkScheme = matchMedia("(prefers-color-scheme: dark)");
+
+  // -- unpacking -----------------------------------------------------------------------------------------
+
+  function numbers(packed) {
+    const bytes = Uint8Array.from(atob(packed.d), (c) => c.charCodeAt(0));
+    const typed = new TYPES[packed.t](bytes.buffer);
+    const none = LOWEST[packed.t];
+    return none === undefined ? typed : Float64Array.from(typed, (v) => (v === none ? NaN : v));
+  }
+
+  function times(packed) {
+    if (packed.d) return numbers(packed.d).map((v) => v * packed.u);
+    return Float64Array.from({ length: packed.n }, (_, i) => (packed.s + i) * packed.u);
+  }
+
+  function unpack(value) {
+    if (Array.isArray(value)) return value.map(unpack);
+    if (value === null || typeof value !== "object") return value;
+    if (value.$ === "n") return numbers(value);
+    if (value.$ === "t") return times(value);
+    if (value.$ === "w") return Array.from(numbers(value.c), (code) => (Number.isNaN(code) ? null : value.w[code]));
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, unpack(inner)]));
+  }
+
+  function recoloured(value) {
+    if (typeof value === "string") return payload.dark[value] ?? value;
+    if (Array.isArray(value)) return value.map(recoloured);
+    if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, recoloured(inner)]));
+  }
+
+  // -- words ---------------------------------------------------------------------------------------------
+
+  const pad = (value) => String(value).padStart(2, "0");
+  const day = (ms) => { const d = new Date(ms); return `${d.getUTCFullYear()}${pad(d.getUTCMonth() + 1)}${pad(d.getUTCDate())}`; };
+  const label = (ms, kind) => (kind === "day" ? day(ms) : `${day(ms)}-${pad(new Date(ms).getUTCHours())}`);
+  const spoken = (ms, kind) => new Date(ms).toISOString().slice(0, kind === "day" ? 10 : 16).replace("T", " ");
+  const absent = (value) => value === null || value === undefined || Number.isNaN(value);
+  const grouped = (value) => value.toLocaleString("en-GB", { maximumFractionDigits: 4 });
+  // Plotly reads a few HTML tags and entities in its texts.
+  const inert = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+  function parseHour(text) {
+    const match = /^(\d{4})(\d{2})(\d{2})-(\d{2})$/.exec(text);
+    if (!match) return null;
+    const ms = Date.UTC(+match[1], +match[2] - 1, +match[3], +match[4]);
+    return label(ms, "hour") === text ? ms : null;
+  }
+
+  function element(name, attributes, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes || {})) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  }
+
+  // -- a chart: its figure and its table --------------------------------------------------------------------
+
+  class Chart {
+    constructor(packed) {
+      this.name = packed.name;
+      this.article = document.querySelector(`article[data-chart="${packed.name}"]`);
+      this.plot = this.article.querySelector(".plot");
+      this.packed = packed;
+      this.choice = this.article.querySelector("select.choice");
+    }
+
+    // Unpacked when first asked for, and kept.
+    get figure() { return (this.unpackedFigure ??= unpack(this.packed.figure)); }
+    get columns() {
+      return (this.unpackedColumns ??= this.packed.columns.map((c) => ({ ...c, values: unpack(c.values) })));
+    }
+    get kind() { return this.packed.columns[0].kind; }
+
+    // The rows that hold anything, oldest first.
+    get rows() {
+      if (!this.filled) {
+        this.filled = [];
+        const [first, ...others] = this.columns;
+        for (let row = 0; row < first.values.length; row += 1) {
+          if (others.some((column) => !absent(column.values[row]))) this.filled.push(row);
+        }
+      }
+      return this.filled;
+    }
+
+    layout() {
+      const layout = { ...this.figure.layout, autosize: true };
+      delete layout.title;
+      const top = layout.margin.t - 32; // the title stands above, in the page
+      layout.margin = wide() ? { l: 64, r: 16, t: top, b: 48 } : { l: 44, r: 8, t: top, b: 44 };
+      const range = view.range ?? (this.name === "outcomes-calendar" ? null : whole);
+      layout.xaxis = { ...layout.xaxis, ...(range ? { range, autorange: false } : { autorange: true }) };
+      if (view.hour !== null && this.kind === "hour" && this.name !== "outcomes-calendar") {
+        const mark = { type: "line", xref: "x", x0: view.hour, x1: view.hour, yref: "paper", y0: 0, y1: 1 };
+        layout.shapes = [...(layout.shapes || []), { ...mark, line: { color: payload.ink, width: 1.5, dash: "dot" } }];
+      }
+      return layout;
+    }
+
+    data() {
+      if (wide()) return this.figure.data;
+      const legend = { len: 1, tickfont: { size: 10 } };
+      return this.figure.data.map((t) => (t.colorbar ? { ...t, colorbar: { ...t.colorbar, ...legend } } : t));
+    }
+
+    draw(dark = darkScheme.matches) {
+      let shown = { data: this.data(), layout: this.layout() };
+      if (this.choice) this.choose(shown);
+      if (dark) shown = recoloured(shown);
+      const config = {
+        displaylogo: false, responsive: true, displayModeBar: wide() ? "hover" : false, showSendToCloud: false,
+        modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "toImage"],
+      };
+      return Plotly.react(this.plot, shown.data, shown.layout, config).then(() => {
+        // Inside an image (role=img) nothing takes the focus; the page's own buttons do what these do.
+        for (const button of this.plot.querySelectorAll(".modebar-btn")) button.tabIndex = -1;
+      });
+    }
+
+    choose(shown) {
+      const column = this.columns.find((c) => c.name === this.choice.value);
+      if (!column || !shown.data.length) return;
+      shown.data = [{ ...shown.data[0], x: this.columns[0].values, y: column.values }];
+      const yaxis = shown.layout.yaxis;
+      shown.layout.yaxis = { ...yaxis, title: { ...yaxis.title, text: `bytes of ${inert(column.name)}` } };
+      this.article.querySelector(".summary").textContent = this.told(column);
+    }
+
+    told(column) {
+      const present = Array.from(column.values).filter((value) => !absent(value));
+      const delivered = `${column.name}: delivered in ${grouped(present.length)} of ${grouped(column.values.length)} Hours`;
+      if (!present.length) return `${delivered}.`;
+      const [low, high] = present.reduce(([l, h], v) => [Math.min(l, v), Math.max(h, v)], [Infinity, -Infinity]);
+      return `${delivered}; newest ${grouped(present.at(-1))} bytes, between ${grouped(low)} and ${grouped(high)}.`;
+    }
+
+    // The table, newest rows first, a page at a time: some thousand rows are no use to anybody at once.
+    tabulate(start = 0) {
+      const rows = [...this.rows].reverse();
+      const shown = rows.slice(start, start + PAGE);
+      const last = start + shown.length;
+      const head = this.columns.map((c) => element("th", { scope: "col", ...(c.kind === "number" ? { class: "number-cell" } : {}) }, c.name));
+      const body = shown.map((row) => element("tr", {}, ...this.columns.map((column, i) => this.cell(column, row, i))));
+      const title = this.article.querySelector("h3").textContent.trim();
+      const table = element("table", {}, element("caption", {}, `${title}: rows ${grouped(rows.length ? start + 1 : 0)} to ${grouped(last)} of ${grouped(rows.length)}, newest first`),
+        element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body));
+      const newer = element("button", { type: "button", "data-page": "newer" }, "Newer");
+      const older = element("button", { type: "button", "data-page": "older" }, "Older");
+      newer.disabled = start === 0;
+      older.disabled = last >= rows.length;
+      const turn = (to, which) => {
+        this.tabulate(to);
+        const [same, other] = which === "newer" ? ["newer", "older"] : ["older", "newer"];
+        const button = (name) => this.article.querySelector(`[data-page="${name}"]`);
+        (button(same).disabled ? button(other) : button(same)).focus();
+      };
+      newer.addEventListener("click", () => turn(Math.max(0, start - PAGE), "newer"));
+      older.addEventListener("click", () => turn(start + PAGE, "older"));
+      const scroll = element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Table: ${title}` }, table);
+      this.article.querySelector(".rows").replaceChildren(scroll, element("div", { class: "pager" }, newer, older));
+    }
+
+    cell(column, row, place) {
+      const value = column.values[row];
+      if (place === 0) return element("th", { scope: "row" }, spoken(value, column.kind));
+      if (absent(value)) return element("td", column.kind === "number" ? { class: "number-cell" } : {}, "–");
+      if (column.kind === "number") return element("td", { class: "number-cell" }, grouped(value));
+      return element("td", value.length > 40 ? { class: "long" } : {}, value);
+    }
+
+    csv() {
+      const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text);
+      // A text that a spreadsheet would take for a formula is made plain by a quote before it (OWASP, CSV injection).
+      const safe = (text) => quoted(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text);
+      const written = (column, row) => {
+        const value = column.values[row];
+        if (column === this.columns[0]) return label(value, column.kind);
+        if (absent(value)) return "";
+        return column.kind === "number" ? String(value) : safe(value);
+      };
+      const lines = this.rows.map((row) => this.columns.map((column) => written(column, row)).join(","));
+      return `${[this.columns.map((c) => safe(c.name)).join(","), ...lines].join("\r\n")}\r\n`;
+    }
+
+    download() {
+      const url = URL.createObjectURL(new Blob([this.csv()], { type: "text/csv;charset=utf-8" }));
+      const link = element("a", { href: url, download: `viplake-${this.name}.csv` });
+      document.body.append(link);
+      link.click();
+      link.remove();
+      setTimeout(() => URL.revokeObjectURL(url), 10000);
+    }
+
+    picture() {
+      return Plotly.downloadImage(this.plot, { format: "png", filename: `viplake-${this.name}`, width: 1200, height: this.figure.layout.height, scale: 2 });
+    }
+
+    // What the table says of one Hour.
+    facts(hour) {
+      if (this.kind !== "hour" || this.columns.length > 8) return [];
+      const row = this.columns[0].values.indexOf(hour);
+      if (row < 0) return [];
+      return this.columns.slice(1).filter((c) => !absent(c.values[row])).map((c) => {
+        const value = c.values[row];
+        return [c.name, c.kind === "number" ? grouped(value) : value];
+      });
+    }
+  }
+
+  // -- what is looked at -----------------------------------------------------------------------------------
+
+  const view = { range: null, hour: null };
+  const charts = payload.charts.map((packed) => new Chart(packed));
+  const end = payload.end * HOUR;
+  const whole = [payload.start * HOUR, end];
+  const redraw = async (dark) => { for (const chart of charts) if (chart.plot.data) await chart.draw(dark); };
+
+  function press(days) {
+    for (const button of document.querySelectorAll("[data-days]")) {
+      button.setAttribute("aria-pressed", String(Number(button.dataset.days) === days));
+    }
+  }
+
+  function zoom(days) {
+    view.range = days ? [end - days * 24 * HOUR, end + HOUR] : null;
+    press(days);
+    return redraw();
+  }
+
+  function showHour(hour) {
+    const panel = document.getElementById("one-hour");
+    view.hour = hour;
+    panel.hidden = hour === null;
+    if (hour !== null) {
+      document.getElementById("one-hour-heading").textContent = `Hour ${spoken(hour, "hour")}`;
+      document.getElementById("hour").value = label(hour, "hour");
+      const facts = new Map(charts.flatMap((chart) => chart.facts(hour)));
+      const parts = [...facts].flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
+      const none = [element("dt", {}, "Nothing"), element("dd", {}, "No dataset has a row of this Hour.")];
+      document.getElementById("hour-facts").replaceChildren(...(parts.length ? parts : none));
+      view.range = [hour - 36 * HOUR, hour + 37 * HOUR];
+      press(-1);
+      panel.focus({ preventScroll: true });
+      panel.scrollIntoView();
+    }
+    return redraw();
+  }
+
+  async function follow() {
+    let target;
+    try { target = decodeURIComponent(location.hash.slice(1)); } catch { return; }
+    if (target.startsWith("hour=")) {
+      const hour = parseHour(target.slice(5));
+      if (hour !== null) await showHour(hour);
+    } else if (target.startsWith("table=")) {
+      const chart = charts.find((c) => c.choice);
+      const option = chart && [...chart.choice.options].find((o) => o.value === target.slice(6));
+      if (!option) return;
+      chart.choice.value = option.value;
+      await chart.draw();
+      reach(chart.article);
+    } else {
+      const article = charts.map((c) => c.article).find((a) => a.id === target);
+      if (article) reach(article);
+    }
+  }
+
+  function reach(article) {
+    for (const other of document.querySelectorAll("article.reached")) other.classList.remove("reached");
+    article.classList.add("reached");
+    article.focus({ preventScroll: true });
+    article.scrollIntoView();
+  }
+
+  // -- wiring ----------------------------------------------------------------------------------------------
+
+  for (const chart of charts) {
+    chart.plot.style.minHeight = `${chart.plot.dataset.height}px`;
+    chart.article.querySelector("details").addEventListener("toggle", (event) => {
+      if (event.target.open && !chart.article.querySelector("table")) chart.tabulate();
+    });
+    chart.article.querySelector(".download").addEventListener("click", () => chart.download());
+    chart.article.querySelector(".picture").addEventListener("click", () => chart.picture());
+    chart.choice?.addEventListener("change", () => { location.hash = `table=${encodeURIComponent(chart.choice.value)}`; });
+  }
+  for (const button of document.querySelectorAll("[data-days]")) {
+    button.addEventListener("click", () => zoom(Number(button.dataset.days)));
+  }
+  for (const button of document.querySelectorAll("[data-step]")) {
+    button.addEventListener("click", () => { location.hash = `hour=${label(view.hour + Number(button.dataset.step) * HOUR, "hour")}`; });
+  }
+  document.querySelector("[data-close]").addEventListener("click", async () => {
+    history.replaceState(null, "", "#verdict");
+    view.range = null;
+    press(0);
+    await showHour(null);
+    document.getElementById("hour").focus();
+  });
+  document.getElementById("find-hour").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const field = document.getElementById("hour");
+    field.setCustomValidity(parseHour(field.value) === null ? "There is no such Hour." : "");
+    if (field.reportValidity()) location.hash = `hour=${field.value}`;
+  });
+  document.getElementById("hour").addEventListener("input", (event) => event.target.setCustomValidity(""));
+  addEventListener("hashchange", follow);
+  darkScheme.addEventListener("change", () => redraw());
+  addEventListener("beforeprint", () => redraw(false));
+  addEventListener("afterprint", () => redraw());
+
+  (async () => {
+    for (const chart of charts) {
+      await chart.draw();
+      chart.plot.on("plotly_click", (event) => {
+        const point = event.points[0];
+        if (chart.name === "outcomes-calendar" && point) location.hash = `hour=${String(point.x).slice(0, 10).replace(/-/g, "")}-${String(point.y).slice(0, 2)}`;
+      });
+      await new Promise((resume) => setTimeout(resume));
+    }
+    await follow();
+    document.documentElement.dataset.ready = "true";
+  })();
+})();

@@ -1,0 +1,114 @@
+"""What the page's bytes hold, without a browser: how far back it goes, what it names, what it packs."""
+
+from __future__ import annotations
+
+import array
+import base64
+import json
+import math
+from datetime import timedelta
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, strategies as st
+from plotly.offline import get_plotlyjs_version
+
+from report.generated import FIRST, history
+from viplake.model import Hour
+from viplake.report.packing import dumps, pack_figure, pack_numbers, pack_table, pack_words
+from viplake.report.page import render
+from viplake.report.tables import Column, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SMALL = history(days=4, tables=6)
+NOW = FIRST.shift(4 * 24 - 1).start + timedelta(minutes=50)
+
+
+def page(**more: Any) -> str:
+    return render(SMALL, title="<Prod> & DEMO", now=NOW, **more)
+
+
+def test_only_the_last_days_are_shown_and_the_page_says_so() -> None:
+    text = page(days=2)
+    assert "2022-02-10 08:00 to 2022-02-12 07:00, the last part of a longer history" in text
+    assert "the last part of a longer history" not in page()
+
+
+def test_the_same_history_gives_the_same_page() -> None:
+    assert page() == page()
+
+
+def test_a_title_is_text() -> None:
+    assert "<h1>&lt;Prod&gt; &amp; DEMO</h1>" in page()
+
+
+def test_the_vendored_plotly_is_the_one_that_the_figures_were_made_for() -> None:
+    bundle = resources.files("viplake.report").joinpath("templates", "plotly-cartesian.min.js")
+    assert f"v{get_plotlyjs_version()}\n" in bundle.read_text(encoding="utf-8")[:200]
+
+
+def unpack(packed: dict[str, Any]) -> list[Any]:
+    """What `packing` promises of its form, read the other way round."""
+    if packed["$"] == "w":
+        return [None if code is None else packed["w"][code] for code in unpack(packed["c"])]
+    if packed["$"] == "t":
+        units = unpack(packed["d"]) if "d" in packed else range(packed["s"], packed["s"] + packed["n"])
+        return [unit * packed["u"] for unit in units]
+    code, none = {"i1": ("b", -128), "i2": ("h", -32768), "i4": ("i", -(2**31)), "f8": ("d", math.nan)}[packed["t"]]
+    values = array.array(code, base64.b64decode(packed["d"]))
+    return [None if value == none or value != value else value for value in values]  # noqa: PLR0124 - not NaN
+
+
+NUMBERS = st.one_of(
+    st.none(), st.integers(-(2**53), 2**53), st.integers(-200, 200), st.floats(allow_nan=False, allow_infinity=False)
+)
+
+
+@given(st.lists(NUMBERS))
+def test_packed_numbers_are_the_same_numbers(values: Sequence[float | None]) -> None:
+    assert unpack(pack_numbers(values)) == values
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=3))))
+def test_packed_words_are_the_same_words(values: Sequence[str | None]) -> None:
+    assert unpack(pack_words(values)) == values
+
+
+@given(st.lists(st.integers(0, 500_000), unique=True))
+def test_packed_hours_are_the_same_hours(hours: list[int]) -> None:
+    start = Hour.parse("1970-01-01T00")
+    column = Column("date", "hour", [start.shift(hour).label for hour in sorted(hours)])
+    (packed,) = pack_table(Table((column,)))
+    assert unpack(packed["values"]) == [hour * 3_600_000 for hour in sorted(hours)]
+
+
+def test_counts_of_a_quarter_take_a_byte_or_two_each_and_its_times_next_to_nothing() -> None:
+    hours = [FIRST.shift(number).label for number in range(2160)]
+    columns = (Column("date", "hour", hours), Column("files", "number", [400] * 2160))
+    assert len(dumps(pack_table(Table(columns)))) < 2160 * 2 * 4 / 3 + 200
+
+
+def test_short_lists_of_a_figure_stay_as_they_are_and_long_ones_are_packed() -> None:
+    figure: dict[str, Any] = {
+        "x": ["2022-02-08 08:00"] * 20,
+        "y": [1] * 20,
+        "z": [[None] * 20] * 2,
+        "ids": ["a"] * 3,
+        "on": [True] * 20,
+    }
+    packed = pack_figure(figure)
+    assert [packed[key]["$"] for key in ("x", "y")] == ["t", "n"]
+    assert [row["$"] for row in packed["z"]] == ["n", "n"]
+    assert (packed["ids"], packed["on"]) == (["a"] * 3, [True] * 20)
+    names = pack_figure({"y": ["2022-02-08 08:00"] * 20})
+    assert names["y"]["$"] == "w"
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--", "a & b", "<script>"])
+def test_A8_json_in_a_script_cannot_end_it(text: str) -> None:
+    written = dumps({"name": text})
+    assert not set("<>&") & set(written)
+    assert json.loads(written) == {"name": text}
