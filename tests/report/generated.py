@@ -7,7 +7,8 @@ import random
 from typing import Final
 
 from viplake.model import Hour
-from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow, VolumeRow
+from viplake.observe.volumes import Volume
+from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
 
 FIRST: Final = Hour.parse("2022-02-08T08")
 NAMES: Final = [
@@ -84,7 +85,7 @@ def history(days: int = 90, tables: int = 45, *, renamed: dict[str, str] | None 
                 continue
             size = int(4e8 / (rank + 1) ** 1.4 * factor)
             parts = 1 + size // 6_000_000
-            volumes.append(VolumeRow(hour, name, parts, size))
+            volumes.append(Volume(hour, name, parts, size))
             total, files = total + size, files + parts
         jobs.append(JobRow(hour, 1, 1))
         sizes.append(SizeRow(hour, total // 1000, files + 3))

@@ -94,6 +94,18 @@ def test_an_outage_that_lasts_is_trouble_with_its_cause_owner_and_remedy() -> No
     assert found.points[0].figure == "outcomes-calendar"
 
 
+def test_an_hour_that_is_on_its_way_is_no_outage() -> None:
+    waiting = RunRow(LAST, "waiting")
+    assert assess(without_jobs(healthy(), {LAST}, waiting), now=NOW).level == "well"
+    partial = lacking(replace(healthy(), runs=(*healthy().runs[:-1], waiting)), ("Port",), {LAST})
+    assert assess(partial, now=NOW).headline.startswith("All is well. The newest Hour on record, 2022-06-05 22:00")
+    first = Datasets(jobs=(JobRow(LAST, 0, 1),), runs=(waiting,))
+    assert assess(first, now=NOW).level == "unknown"
+    failed = without_jobs(healthy(), {LAST.shift(-1)}, RunRow(LAST, "failed", "network", "network"))
+    found = assess(without_jobs(failed, {LAST}, waiting), now=NOW)
+    assert found.headline.startswith("No job has been delivered since 2022-06-05 22:00: 1 Hour (network")
+
+
 def test_an_outage_that_is_over_is_told_with_its_span() -> None:
     gone = {LAST.shift(-number) for number in range(30, 52)}
     found = assess(without_jobs(healthy(), gone), now=NOW)

@@ -8,8 +8,9 @@ import pytest
 
 from report.generated import history
 from viplake.model import Hour
+from viplake.observe.volumes import Volume
 from viplake.report import figures, tables
-from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow, VolumeRow
+from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
 
 SEED_TITLES = [
     "Files Delivered (partitions, schema, scripts included) in Successful Jobs, Hourly",
@@ -53,10 +54,10 @@ SMALL = Datasets(
         RunRow(at("2022-05-10T11"), "failed", "vendor_timeout", "vendor", 60.0, 3000.0, None),
     ),
     volumes=(
-        VolumeRow(at("2022-05-10T10"), "A", 1, 4000),
-        VolumeRow(at("2022-05-10T10"), "F", 2, 9000),
-        VolumeRow(at("2022-05-10T14"), "F", 2, 9100),
-        VolumeRow(at("2022-05-11T00"), "A", 1, 4100),
+        Volume(at("2022-05-10T10"), "A", 1, 4000),
+        Volume(at("2022-05-10T10"), "F", 2, 9000),
+        Volume(at("2022-05-10T14"), "F", 2, 9100),
+        Volume(at("2022-05-11T00"), "A", 1, 4100),
     ),
 )
 
@@ -182,7 +183,7 @@ def test_the_calendar_tells_what_each_hour_came_to() -> None:
     assert outcomes.column("cause")[1] == "vendor_timeout"
     (heat,) = figures.outcomes_calendar(SMALL).data
     assert heat.x == ("2022-05-10", "2022-05-11")
-    assert [heat.z[hour][0] for hour in (9, 10, 11, 14)] == [None, 0, 2, 1]
+    assert [heat.z[hour][0] for hour in (9, 10, 11, 14)] == [None, 0, 3, 1]
     assert heat.text[1][1] == "M"
     assert "vendor_timeout" in heat.customdata[11][0]
 
@@ -209,7 +210,7 @@ def test_A8_a_hostile_name_is_shown_to_the_letter() -> None:
     hour = at("2022-05-10T10")
     hostile = Datasets(
         tables=(TableRow(hour, 0, 1, 1, (name,), 0.0),),
-        volumes=(VolumeRow(hour, name, 1, 1),),
+        volumes=(Volume(hour, name, 1, 1),),
         jobs=(JobRow(hour, 1, 1),),
     )
     assert figures.table_heat_map(hostile).data[0].y == ("&lt;b onclick=alert(1)&gt;&amp;",)

@@ -7,7 +7,7 @@ say nothing of what they cannot judge, or say that they cannot, but never that a
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Final, Literal
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from viplake.errors import CAUSES
 from viplake.model import Hour
 from viplake.report.figures import TYPICAL_MINUTES
+from viplake.report.tables import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,16 +82,24 @@ def assess(datasets: Datasets, *, now: datetime, grace: timedelta = timedelta(mi
     if not datasets.jobs:
         nothing = Point("unknown", "No Hour is on record.", "Run `viplake observe` to build the history.")
         return Assessment("unknown", "There is no history yet, so nothing can be said.", (nothing,))
-    points = [
-        *_stale(datasets, Hour.of(now - grace)),
-        *_undelivered(datasets),
-        *_tables(datasets),
-        *_volume(datasets),
-        *_slow(datasets),
-    ]
+    stale = list(_stale(datasets, Hour.of(now - grace)))
+    settled = _settled(datasets)
+    rules = (_undelivered, _tables, _volume, _slow) if settled.jobs else ()
+    points = [*stale, *(point for rule in rules for point in rule(settled))]
     points.sort(key=lambda point: _WORST.index(point.level))
-    level = points[0].level if points else "well"
-    return Assessment(level, _headline(datasets, points, level), tuple(points))
+    level = points[0].level if points else "well" if settled.jobs else "unknown"
+    return Assessment(level, _headline(settled, points, level), tuple(points))
+
+
+def _settled(datasets: Datasets) -> Datasets:
+    """Without the Hours that are on their way: part of one is neither missing nor abnormal."""
+    waiting = {row.hour for row in datasets.runs if row.outcome == WAITING}
+    return replace(
+        datasets,
+        jobs=tuple(row for row in datasets.jobs if row.hour not in waiting),
+        tables=tuple(row for row in datasets.tables if row.hour not in waiting),
+        sizes=tuple(row for row in datasets.sizes if row.hour not in waiting),
+    )
 
 
 def _headline(datasets: Datasets, points: Sequence[Point], level: Level) -> str:
@@ -99,6 +108,8 @@ def _headline(datasets: Datasets, points: Sequence[Point], level: Level) -> str:
     recent = datasets.jobs[-RECENT:]
     newest = next((row.hour for row in reversed(datasets.jobs) if row.delivered), None)
     count = f"{sum(row.delivered for row in recent):,} of the last {len(recent):,} Hours were delivered"
+    if not recent:
+        return "The first Hour on record is on its way."
     if newest is None:
         return f"{count[0].upper()}{count[1:]}."
     lead = f"The newest Hour on record, {_time(newest)}, was delivered"

@@ -302,7 +302,7 @@ def table_volume(datasets: Datasets, table: str | None = None) -> go.Figure:
 def outcomes_calendar(datasets: Datasets) -> go.Figure:
     """What every Hour came to, a column a day and a row an hour of the day, from jobs, tables and runs."""
     table = tables.outcomes(datasets)
-    letters = {tables.TABLES_MISSING: "t", tables.FAILED: "F", tables.MISSING: "M"}
+    letters = {tables.TABLES_MISSING: "t", tables.WAITING: "w", tables.FAILED: "F", tables.MISSING: "M"}
     codes = {outcome: code for code, outcome in enumerate(tables.OUTCOMES)}
     at: dict[tuple[int, str], int] = {(int(label[9:]), label[:8]): row for row, label in enumerate(table.times)}
     days = _every_day([label[:8] for label in table.times])
@@ -327,7 +327,7 @@ def outcomes_calendar(datasets: Datasets) -> go.Figure:
         xgap=1,
         ygap=1,
         hovertemplate="%{x|%Y-%m-%d} %{y} UTC<br>%{customdata}<extra></extra>",
-        **_palette(list(zip(tables.OUTCOMES, (FINE, YELLOW, ORANGE, MISSED), strict=True))),
+        **_palette(list(zip(tables.OUTCOMES, (FINE, YELLOW, SKY, ORANGE, MISSED), strict=True))),
     )
     figure = _figure([heat], _titled("outcomes-calendar"), height=560)
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=3)
@@ -432,7 +432,7 @@ CHARTS: Final = (
     Chart(
         "outcomes-calendar",
         "Calendar of Outcomes",
-        "What every Hour came to; t: tables missing, F: failed, M: nothing is there.",
+        "What every Hour came to; t: tables missing, w: on its way, F: failed, M: nothing is there.",
         outcomes_calendar,
         tables.outcomes,
     ),

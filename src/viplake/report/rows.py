@@ -1,28 +1,22 @@
-"""PURE. The datasets as rows: what every figure and table of the report is made from.
+"""PURE. The datasets as typed rows: what every figure and table of the report is made from.
 
-The report needs the meaning of the columns and nothing of how they were gathered, so it has its own small rows:
-whoever holds the CSV files, ours or the seed's, can draw from them.
+They come from the history that observation keeps, or from the CSV files of whoever holds some, ours or the seed's;
+both are read by the same rules.
 """
 
 from __future__ import annotations
 
-import ast
-import csv
-import io
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from viplake.errors import SettingsError
-from viplake.model import Hour
+from viplake.observe.datasets import DATASETS, JOBS, RUNS, SIZES, TABLES, Dataset, Frame, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-JOBS_NAME: Final = "historical_job_metrics.csv"
-TABLES_NAME: Final = "historical_table_metrics.csv"
-SIZES_NAME: Final = "historical_job_size.csv"
-RUNS_NAME: Final = "historical_run_metrics.csv"
+    from viplake.model import Hour
+    from viplake.observe.volumes import Volume
 
 
 class _OfHour(Protocol):
@@ -77,46 +71,43 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
-class VolumeRow:
-    """What one table delivered in an Hour."""
-
-    hour: Hour
-    table: str
-    partitions: int
-    size: int
-    """Bytes of all partitions."""
-
-
-@dataclass(frozen=True, slots=True)
 class Datasets:
     """The history, each part in order of time; a part that is not known is empty.
 
     Attributes:
         jobs, tables, sizes: the three datasets of the seed.
         runs: from the ledgers.
-        volumes: one row an Hour and table.
+        volumes: what each table delivered in each Hour, by Hour and table.
     """
 
     jobs: tuple[JobRow, ...] = ()
     tables: tuple[TableRow, ...] = ()
     sizes: tuple[SizeRow, ...] = ()
     runs: tuple[RunRow, ...] = ()
-    volumes: tuple[VolumeRow, ...] = ()
+    volumes: tuple[Volume, ...] = ()
 
     @classmethod
-    def read(cls, files: Mapping[str, str], volumes: Iterable[VolumeRow] = ()) -> Datasets:
-        """The datasets in these files, by their names; files of other names are passed over.
-
-        Raises:
-            SettingsError: a file lacks a column, or a line is not what its columns say.
-        """
+    def of(cls, frames: Mapping[str, Frame], volumes: Iterable[Volume] = ()) -> Datasets:
+        """The datasets of a history (`observe.history.History.frames`)."""
         return cls(
-            jobs=_read(files, JOBS_NAME, _job),
-            tables=_read(files, TABLES_NAME, _table),
-            sizes=_read(files, SIZES_NAME, _size),
-            runs=_read(files, RUNS_NAME, _run),
+            jobs=_rows(frames, JOBS, _job),
+            tables=_rows(frames, TABLES, _table),
+            sizes=_rows(frames, SIZES, _size),
+            runs=_rows(frames, RUNS, _run),
             volumes=tuple(sorted(volumes, key=lambda row: (row.hour, row.table))),
         )
+
+    @classmethod
+    def read(cls, files: Mapping[str, bytes], volumes: Iterable[Volume] = ()) -> Datasets:
+        """The datasets in these CSV files, by file name, as users hold them; other files are passed over.
+
+        Raises:
+            SettingsError: a file lacks a column of its dataset.
+        """
+        frames = {
+            dataset.name: parse(dataset, files[dataset.file]).frame for dataset in DATASETS if dataset.file in files
+        }
+        return cls.of(frames, volumes)
 
     def hours(self) -> Iterator[Hour]:
         """The Hour of every row, in no order, repeated as often as it is there."""
@@ -135,80 +126,39 @@ class Datasets:
         )
 
 
-def parse_names(text: str) -> tuple[str, ...]:
-    """The names in a `missingTablesList`: a JSON list as we write it, or a Python list as old files have it.
-
-    Raises:
-        ValueError: it is neither, or holds something other than strings.
-    """
-    if not text.strip():
-        return ()
-    try:
-        found = json.loads(text)
-    except ValueError:
-        try:
-            found = ast.literal_eval(text)
-        except (SyntaxError, MemoryError, RecursionError) as error:
-            raise ValueError(f"not a list of names: {text[:80]!r}") from error
-    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
-        raise ValueError(f"not a list of names: {text[:80]!r}")
-    return tuple(found)
+_NO_ROWS: Final = Frame()
 
 
-def _read(files: Mapping[str, str], name: str, row_of: Callable[[dict[str, str]], Row]) -> tuple[Row, ...]:
-    """The file's rows by Hour; the last of several lines of one Hour stands, as it was written last."""
-    rows: dict[Hour, Row] = {}
-    reader = csv.DictReader(io.StringIO(files.get(name, "").removeprefix("\ufeff"), newline=""))
-    for line in reader:
-        try:
-            row = row_of(line)
-        except (KeyError, TypeError, ValueError, SettingsError) as error:
-            raise SettingsError(
-                f"{name}, line {reader.line_num}, cannot be read: {error}",
-                hint="Repair it with `viplake observe`, which keeps what can be kept.",
-            ) from error
-        rows[row.hour] = row
-    return tuple(rows[hour] for hour in sorted(rows))
+def _rows(
+    frames: Mapping[str, Frame], dataset: Dataset, row_of: Callable[[Hour, dict[str, str]], Row]
+) -> tuple[Row, ...]:
+    rows = frames.get(dataset.name, _NO_ROWS).rows
+    return tuple(row_of(hour, dict(zip(dataset.columns, rows[hour], strict=False))) for hour in sorted(rows))
 
 
-def _job(line: dict[str, str]) -> JobRow:
-    return JobRow(Hour.parse(line["date"]), _count(line["jobDelivered"]), _count(line["JobExpected"]))
+def _job(hour: Hour, cells: dict[str, str]) -> JobRow:
+    return JobRow(hour, int(cells["jobDelivered"]), int(cells["JobExpected"]))
 
 
-def _table(line: dict[str, str]) -> TableRow:
+def _table(hour: Hour, cells: dict[str, str]) -> TableRow:
     return TableRow(
-        Hour.parse(line["date"]),
-        _count(line["tablesDelivered"]),
-        _count(line["tablesExpected"]),
-        _count(line["missingTables"]),
-        parse_names(line["missingTablesList"]),
-        _number(line["completenessRatio"]),
+        hour,
+        int(cells["tablesDelivered"]),
+        int(cells["tablesExpected"]),
+        int(cells["missingTables"]),
+        tuple(json.loads(cells["missingTablesList"])),
+        _number(cells["completenessRatio"]),
     )
 
 
-def _size(line: dict[str, str]) -> SizeRow:
-    return SizeRow(Hour.parse(line["date"]), _count(line["size"]), _count(line["files"]))
+def _size(hour: Hour, cells: dict[str, str]) -> SizeRow:
+    return SizeRow(hour, int(cells["size"]), int(cells["files"]))
 
 
-def _run(line: dict[str, str]) -> RunRow:
-    return RunRow(
-        Hour.parse(line["date"]),
-        line["outcome"],
-        line["cause"],
-        line["owner"],
-        _number(line["initSeconds"]),
-        _number(line["replicationSeconds"]),
-        _number(line["transferSeconds"]),
-    )
+def _run(hour: Hour, cells: dict[str, str]) -> RunRow:
+    phases = (_number(cells[f"{phase}Seconds"]) for phase in ("init", "replication", "transfer"))
+    return RunRow(hour, cells["outcome"], cells["cause"], cells["owner"], *phases)
 
 
-def _number(text: str) -> float | None:
-    return float(text) if text.strip() else None
-
-
-def _count(text: str) -> int:
-    """A count; programs that hold counts as floats write 1.0."""
-    value = float(text)
-    if not value.is_integer():
-        raise ValueError(f"not a count: {text!r}")
-    return int(value)
+def _number(cell: str) -> float | None:
+    return float(cell) if cell else None

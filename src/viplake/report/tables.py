@@ -24,9 +24,10 @@ MATRIX_HOURS: Final = 24 * 400
 
 DELIVERED: Final = "delivered"
 TABLES_MISSING: Final = "tables missing"
+WAITING: Final = "waiting"
 FAILED: Final = "failed"
 MISSING: Final = "missing"
-OUTCOMES: Final = (DELIVERED, TABLES_MISSING, FAILED, MISSING)
+OUTCOMES: Final = (DELIVERED, TABLES_MISSING, WAITING, FAILED, MISSING)
 """What an Hour came to, from good to bad; `missing` is an Hour of which nothing is known but its absence."""
 
 TABLE_STATES: Final = ("delivered", "missing", "no job")
@@ -205,8 +206,8 @@ def outcomes(datasets: Datasets) -> Table:
     hours = sorted({*jobs, *runs})
 
     def outcome(hour: Hour) -> str | None:
-        if hour in runs and runs[hour].outcome == FAILED:
-            return FAILED
+        if hour in runs and runs[hour].outcome in {FAILED, WAITING}:
+            return runs[hour].outcome
         if jobs.get(hour) or (hour in runs and runs[hour].outcome == DELIVERED):
             return TABLES_MISSING if hour in short else DELIVERED
         return MISSING if hour in jobs else None
