@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, strategies as st
 from plotly.offline import get_plotlyjs_version
 
+from observe.lakes import LAYOUT, TABLES, at, export, fill, memory
 from report.generated import FIRST, history
 from viplake.model import Hour
+from viplake.observe.history import ObserveSettings, Place, observe
 from viplake.report.packing import dumps, pack_figure, pack_numbers, pack_table, pack_words
-from viplake.report.page import render
+from viplake.report.page import compose, render
 from viplake.report.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -39,6 +41,22 @@ def test_only_the_last_days_are_shown_and_the_page_says_so() -> None:
 
 def test_the_same_history_gives_the_same_page() -> None:
     assert page() == page()
+
+
+async def test_the_history_of_a_lake_becomes_a_page() -> None:
+    store, first = memory(), Hour.parse("2022-05-10T00")
+    for hour in first.to(first.shift(5)):
+        tables = TABLES[1:] if hour == first.shift(4) else TABLES
+        if hour != first.shift(2):
+            await fill(store, export(hour, tables))
+    place = Place.within(store, LAYOUT)
+    await observe(store, LAYOUT, place, at("2022-05-10T05:45"), ObserveSettings())
+    text = await compose(place, title="Prod", now=at("2022-05-10T05:50").now())
+    assert "2022-05-10 00:00 to 2022-05-10 05:00" in text
+    assert "No job was delivered at 2022-05-10 02:00" in text
+    assert "1 Hour of the last 7 days lacked tables, most often: Voyage (1)" in text
+    assert all(f'<option value="{table}"' in text for table in TABLES)
+    assert "No Hour is on record" in await compose(Place.elsewhere(store, "other"), title="Prod", now=NOW)
 
 
 def test_a_title_is_text() -> None:

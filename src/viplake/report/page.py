@@ -11,22 +11,24 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.model import Hour
+from viplake.observe.history import read_history, read_volumes
 from viplake.report.assessment import assess
 from viplake.report.figures import CHARTS, DARK, INK, Chart, largest_table
 from viplake.report.packing import dumps, pack_figure, pack_table
+from viplake.report.rows import Datasets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from viplake.observe.history import Place
     from viplake.report.assessment import Assessment
-    from viplake.report.rows import Datasets
     from viplake.report.tables import Column, Table
 
 DAYS: Final = 120
@@ -108,6 +110,28 @@ def render(
             ],
         )
     )
+
+
+async def compose(
+    place: Place,
+    *,
+    title: str,
+    now: datetime,
+    assessment: Assessment | None = None,
+    more: Sequence[Group] = (),
+    days: int | None = DAYS,
+) -> str:
+    """The page of the history that lives there (`Place.within(store, layout)`), as HTML; otherwise as `render`.
+
+    Raises:
+        LakeError: the history cannot be read.
+    """
+    datasets = Datasets.of((await read_history(place)).frames)
+    hours = list(datasets.hours())
+    if hours:
+        first = min(hours) if days is None else max(min(hours), max(hours).shift(1 - 24 * days))
+        datasets = replace(datasets, volumes=tuple(await read_volumes(place, first, max(hours))))
+    return render(datasets, title=title, now=now, assessment=assessment, more=more, days=days)
 
 
 def _numbered(groups: Sequence[Group]) -> dict[Chart, int]:
