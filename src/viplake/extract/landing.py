@@ -7,13 +7,13 @@ leaves an Hour without a Receipt, whose next tick keeps what has landed and fetc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from viplake.errors import DeliveryError, VendorError, ViplakeError
+from viplake.errors import DeliveryError, LakeError, VendorError, ViplakeError
 from viplake.extract.job import Kind, Limits
 from viplake.extract.ledger import summary_of
 from viplake.extract.outcome import seconds_of
@@ -25,6 +25,7 @@ from viplake.model import Promise, ProvenFile, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from viplake.clock import Clock
     from viplake.extract.job import ExportJob
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from viplake.extract.vendor import ListedFile, Vendor
     from viplake.lake.layout import Layout
     from viplake.lake.store import Store
-    from viplake.model import Environment, Hour
+    from viplake.model import Environment, Hour, StoredFile
 
 log = structlog.get_logger(__name__)
 
@@ -105,8 +106,11 @@ class Landing:
         hour, guid = job.hour, _guid(job)
         deadline = self.clock.monotonic() + seconds
         receipt = await read_receipt(self.store, self.settings.layout, hour)
-        if receipt is None or receipt.job_guid != guid:
+        if receipt is None:
             receipt = await self._transfer(job, guid, deadline)
+        elif receipt.job_guid != guid:  # what a Receipt proves is never written over
+            message = f"the Receipt of {hour} proves export {receipt.job_guid}, so export {guid} cannot land there"
+            raise LakeError(message, cause="receipt_conflict")
         return await self._deliver(hour, receipt)
 
     async def _transfer(self, job: ExportJob, guid: str, deadline: float) -> Receipt:
@@ -149,12 +153,16 @@ class Landing:
         """What an earlier attempt at this very ExportJob has landed, by name: read once more to prove it.
 
         A final key only ever shows a file that arrived whole and was checked in flight, so the right size under the
-        same Promise is the same file. Another ExportJob's files are fetched anew.
+        same Promise is the same file. Another ExportJob's files are fetched anew: they are older than this Promise.
         """
         if job.promised_guid != job.job_guid:
             return {}
         layout, hour = self.settings.layout, job.hour
-        stored = await stored_files(self.store, layout, hour)
+        stored = {
+            name: file
+            for name, file in (await stored_files(self.store, layout, hour)).items()
+            if not self._is_older(file, job.promised_at)
+        }
         there = {f.name: f for f in promise.files if f.name in stored and stored[f.name].size == f.size}
         md5s = await md5_of_many(self.store, layout, hour, there)
         if there:
@@ -164,6 +172,11 @@ class Landing:
             for name, file in there.items()
             if md5s[name]
         }
+
+    def _is_older(self, file: StoredFile, moment: datetime | None) -> bool:
+        if moment is None or file.modified is None:
+            return False
+        return self.clock.from_store(file.modified) < moment
 
     async def _fetch(
         self,
@@ -207,30 +220,38 @@ class Landing:
         """Wait until the vendor's list has had its time to grow; no longer than one poll would wait."""
         if job.replicated_at is None:
             return
-        settled = job.replicated_at + timedelta(seconds=min(SETTLE_SECONDS, self.settings.poll_seconds))
-        left = min((settled - self.clock.now()).total_seconds(), deadline - self.clock.monotonic())
-        await self.clock.sleep(left)
+        longest = min(SETTLE_SECONDS, self.settings.poll_seconds)
+        left = longest - (self.clock.now() - job.replicated_at).total_seconds()
+        await self.clock.sleep(min(left, longest, deadline - self.clock.monotonic()))  # the clock may have jumped back
 
     async def _prove(self, hour: Hour, guid: str, promise: Promise, proven: Mapping[str, ProvenFile]) -> Receipt:
-        """Look at what is stored, and write the Receipt if it is what was promised."""
+        """Look at what is stored, and write the Receipt if it is what was promised.
+
+        A file whose mark is not the one that it was stored with is read again: a worker that was thought dead may have
+        stored the same bytes once more.
+        """
+        layout = self.settings.layout
+        stored = await stored_files(self.store, layout, hour)
+        marks = {name: stored[name].etag if name in stored else proven[name].etag for name in promise.names}
+        odd = [name for name in promise.names if marks[name] != proven[name].etag]
+        again = await md5_of_many(self.store, layout, hour, odd)
         receipt = Receipt(
             environment=self.settings.environment.name,
             company=self.settings.company,
             hour=hour,
             job_guid=guid,
-            files=tuple(proven[name] for name in sorted(promise.names)),
+            files=tuple(replace(proven[name], etag=marks[name]) for name in sorted(promise.names)),
             delivered_at=self.clock.now(),
             late=self.ledger.jobs[hour].late,
         )
-        stored = await stored_files(self.store, self.settings.layout, hour)
-        verdict = judge(promise, stored, receipt, {})
+        verdict = judge(promise, stored, receipt, again)
         if not verdict.proven:
             finding = verdict.findings[0]
             raise DeliveryError(
                 f"what is stored for {hour} is not what was sent: {finding.file} {finding.kind}, {finding.detail}",
                 cause="integrity",
             )
-        return await write_receipt(self.store, self.settings.layout, receipt)
+        return await write_receipt(self.store, layout, receipt)
 
     async def _deliver(self, hour: Hour, receipt: Receipt) -> ExportJob:
         """The last event, with the figures of the run."""

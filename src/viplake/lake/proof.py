@@ -23,6 +23,10 @@ _READ_AT_ONCE: Final = 4
 """Stored files hashed side by side: enough to hide latency, little enough to stay flat in memory."""
 
 
+_HASHED_HERE: Final = 256 << 10
+"""Smaller chunks are hashed on the event loop: 0.4 ms at 600 MB/s of MD5, no more than the hop to a thread."""
+
+
 async def own_lake(store: Store, layout: Layout, *, environment: str, company: str) -> None:
     """Make the lake this environment's and company's, or make sure that it is.
 
@@ -33,10 +37,14 @@ async def own_lake(store: Store, layout: Layout, *, environment: str, company: s
     key = layout.identity_key
     there = await store.get(key)
     if there is None:
-        mine = records.identity_bytes(environment, company)
-        there = mine if await store.put_if_absent(key, mine) else await store.get(key)
+        try:
+            await store.put_if_absent(key, records.identity_bytes(environment, company))
+        except LakeError as error:
+            if not error.transient:
+                raise
+        there = await store.get(key)
     if there is None:
-        raise LakeError(f"{key} vanished while it was read")
+        raise LakeError(f"{key} could not be written")
     owner = records.parse_identity(there)
     if owner != (environment, company):
         raise SettingsError(
@@ -114,7 +122,10 @@ async def md5_of(store: Store, key: str) -> tuple[str, int] | None:
     size = 0
     try:
         async for chunk in store.read(key):
-            await asyncio.to_thread(digest.update, chunk)
+            if len(chunk) < _HASHED_HERE:
+                digest.update(chunk)
+            else:
+                await asyncio.to_thread(digest.update, chunk)
             size += len(chunk)
     except FileNotFoundError:
         return None
