@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from viplake.extract.job import ExportJob
 from viplake.extract.outcome import Outcome, outcome_of, verdict_on
 from viplake.lake.layout import is_delivered_file
+from viplake.model import Hour
 
 if TYPE_CHECKING:
     from viplake.clock import Clock
@@ -14,21 +15,23 @@ if TYPE_CHECKING:
     from viplake.extract.outcome import Word
     from viplake.lake.layout import Layout
     from viplake.lake.store import Store
-    from viplake.model import Environment, Hour
+    from viplake.model import Environment
 
 
 async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last: Hour, hours: int) -> list[Outcome]:
     """The last `hours` Hours up to `last`, newest first. Nothing is asked of the vendor.
 
     An Hour that nobody claimed is `missed` once it is over, or `hour_taken` where its folder holds files all the same:
-    another program put them there.
+    another program put them there. One that was begun before yesterday and never ended is `abandoned`: no tick looks
+    that far back.
 
     Raises:
         LakeError: the lake cannot be read.
     """
     first = last.shift(1 - hours)
     jobs = await ledger.read_days(sorted({hour.day for hour in first.to(last)}))
-    unclaimed = {hour for hour in first.to(last) if hour not in jobs}
+    unclaimed = {hour for hour in first.to(last) if hour not in jobs and hour not in ledger.damaged}
+    yesterday = Hour.of(clock.now()).shift(-24).day
     taken = await _with_files(ledger.store, ledger.layout, unclaimed)
     found = []
     for hour in first.to(last):
@@ -39,7 +42,12 @@ async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last
             verdict = ("failed", "missed") if over else ("waiting", "waiting")
             if hour in taken:
                 verdict = ("waiting", "hour_taken")
-        found.append(outcome_of(job, environment, ledger.layout, clock.now(), verdict))
+        elif hour in ledger.damaged:
+            verdict = ("failed", "ledger_damaged")
+        elif verdict[0] == "waiting" and hour.day < yesterday:
+            verdict = ("failed", "abandoned")
+        detail = ledger.damaged.get(hour)
+        found.append(outcome_of(job, environment, ledger.layout, clock.now(), verdict, detail=detail))
     return found[::-1]
 
 
