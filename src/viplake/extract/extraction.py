@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from viplake.errors import (
+    CAUSES,
     CredentialsError,
     LakeError,
     NetworkError,
@@ -31,11 +32,11 @@ from viplake.extract.landing import EMPTY_LIST_PATIENCE, Landing, RunSettings
 from viplake.extract.ledger import Ledger, summary_of
 from viplake.extract.outcome import Outcome, Word, outcome_of, seconds_of
 from viplake.extract.vendor import AnswerUnreadable, TooEarly, Triggered
-from viplake.lake.proof import own_lake, stored_files
+from viplake.lake.proof import own_lake, read_receipt, stored_files
 from viplake.model import Hour
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from datetime import datetime
 
     from viplake.clock import Clock
@@ -56,12 +57,27 @@ LONGEST_REPOST_WAIT: Final = 60.0
 RETRY_UNSENT: Final = timedelta(seconds=30)
 """When to try again after a trigger that surely was never sent."""
 
+STOP_GRACE: Final = 20.0
+"""Seconds that a trigger on its way is seen through after we were told to stop: Fargate gives 30 before it kills."""
+
 _GUID_ATTEMPTS: Final = 6
 _JITTER: Final = 2.0
 
 
 def _silent(_hour: Hour, _progress: Progress, _promise: Promise) -> None:
     pass
+
+
+async def _see_through(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work; told to stop meanwhile, finish it before stopping: a trigger cut off here would cost its answer."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=STOP_GRACE)
+        raise
+    finally:
+        task.cancel()
 
 
 @dataclass(slots=True)
@@ -84,6 +100,8 @@ class Extraction:
     rng: random.Random = field(default_factory=random.Random)
     tell: Callable[[Hour, Progress, Promise], None] = _silent
     _owned: bool = False
+    _begun: tuple[datetime, float] | None = None
+    _unsaved: dict[Hour, str] = field(default_factory=dict)
 
     # -- the three ways in ---------------------------------------------------------------------------------
 
@@ -93,7 +111,7 @@ class Extraction:
         Raises:
             SettingsError: the lake is another environment's. Every other failure is an outcome.
         """
-        return await self._tick(Hour.of(self.clock.now()))
+        return await self._tick(self._begin())
 
     async def run(self) -> Outcome:
         """Tick and sleep until the Hour that is current now is delivered, failed or overdue.
@@ -101,7 +119,7 @@ class Extraction:
         Raises:
             SettingsError: as `tick`.
         """
-        hour = Hour.of(self.clock.now())
+        hour = self._begin()
         return await self._until_final(lambda: self._tick(hour))
 
     async def collect(self, hour: Hour, job_guid: str | None = None) -> Outcome:
@@ -110,6 +128,7 @@ class Extraction:
         Raises:
             SettingsError: the lake is another environment's, or no GUID is known.
         """
+        self._begin()
         try:
             await self._own_lake()
             await self._reopen(hour, job_guid)
@@ -117,7 +136,7 @@ class Extraction:
             if isinstance(error, SettingsError):
                 raise
             return self._hindrance(hour, error)
-        return await self._until_final(lambda: self._attempt(hour))
+        return await self._until_final(lambda: self._attempt_anew(hour))
 
     async def _until_final(self, once: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Again and again with sleeps, until the Hour is final or overdue; in any case not for ever."""
@@ -126,9 +145,29 @@ class Extraction:
         give_up = self.clock.monotonic() + patience
         while True:
             outcome = await once()
-            if outcome.outcome != "waiting" or outcome.cause == "hour_taken" or self.clock.monotonic() > give_up:
+            if not self._goes_on(outcome) or self.clock.monotonic() > give_up:
                 return outcome
             await self._pause(outcome)
+
+    def _goes_on(self, outcome: Outcome) -> bool:
+        """Whether waiting helps; it does where a trigger may be under way and what hinders us passes."""
+        if outcome.outcome == "waiting":
+            return outcome.cause != "hour_taken"
+        job = self.ledger.jobs.get(outcome.hour)
+        in_flight = job is not None and job.state in {State.CLAIMED, State.UNCERTAIN}
+        return in_flight and outcome.cause is not None and CAUSES[outcome.cause].transient
+
+    def _begin(self) -> Hour:
+        """The Hour that is current as we begin; from here on time is measured, not read."""
+        self._begun = self.clock.now(), self.clock.monotonic()
+        return Hour.of(self._begun[0])
+
+    def _steady_now(self) -> datetime:
+        """The time by a clock that does not jump while we run: for deadlines."""
+        if self._begun is None:
+            return self.clock.now()
+        now, monotonic = self._begun
+        return now + timedelta(seconds=self.clock.monotonic() - monotonic)
 
     # -- a tick --------------------------------------------------------------------------------------------
 
@@ -139,6 +178,9 @@ class Extraction:
             await self.ledger.read_days(sorted({yesterday.day, hour.day}))
             if hour not in self.ledger.jobs:
                 await self.ledger.read(hour)  # a damaged record of this Hour must be said, not skipped
+            # A trigger cannot wait while older Hours transfer: its Hour may be over by then.
+            is_due = isinstance(self._next(self._job(hour)), Claim | TakeOver)
+            first = await self._attempt(hour) if is_due else None
             others = [h for h, job in sorted(self.ledger.jobs.items()) if h < hour and not job.is_final]
             also = [await self._attempt(other) for other in others]
             await self._abandon(hour, others)
@@ -146,7 +188,10 @@ class Extraction:
             raise
         except ViplakeError as error:
             return self._hindrance(hour, error)
-        return replace(await self._attempt(hour), also=tuple(also))
+        return replace(first or await self._attempt(hour), also=tuple(also))
+
+    def _job(self, hour: Hour) -> ExportJob:
+        return self.ledger.jobs.get(hour) or ExportJob(hour)
 
     async def _own_lake(self) -> None:
         if not self._owned:
@@ -155,17 +200,22 @@ class Extraction:
             self._owned = True
 
     async def _abandon(self, hour: Hour, others: list[Hour]) -> None:
-        """Two Hours may be open at once; an older one that has had its try just now is given up."""
+        """Two Hours may be open at once; an older one has had its try just now, and has its last chances from here."""
         for other in others:
             job = self.ledger.jobs[other]
             held = job.last is not None and not self.ledger.is_mine(job) and isinstance(self._next(job), Wait)
-            if other < hour.shift(-1) and not job.is_final and job.state is not State.OVERDUE and not held:
-                with contextlib.suppress(NotYet):  # another has gone on with it: then it is not abandoned
-                    await self._append(other, Kind.FAILED, cause="abandoned")
+            if other >= hour.shift(-1) or job.is_final or job.state is State.OVERDUE or held:
+                continue
+            chance = job.opened_at is not None and self._steady_now() < job.opened_at + rules.LAST_CHANCE
+            kind = Kind.OVERDUE if chance and (job.state, Kind.OVERDUE) in TRANSITIONS else Kind.FAILED
+            with contextlib.suppress(NotYet):  # another has gone on with it: then it is not abandoned
+                await self._append(other, kind, cause="abandoned")
 
     async def _attempt(self, hour: Hour) -> Outcome:
         """Take one Hour as far as it can go now. Every failure but a wrong setting is an outcome."""
         try:
+            if job_guid := self._unsaved.get(hour):
+                await self._triggered(hour, job_guid)
             until = await self._advance(hour)
         except SettingsError:
             raise
@@ -173,10 +223,18 @@ class Extraction:
             return self._hindrance(hour, error)
         return self._come_to(hour, until=until)
 
+    async def _attempt_anew(self, hour: Hour) -> Outcome:
+        """`_attempt` from what the lake says now."""
+        try:
+            await self.ledger.read(hour)
+        except ViplakeError as error:
+            return self._hindrance(hour, error)
+        return await self._attempt(hour)
+
     async def _advance(self, hour: Hour) -> datetime | None:
         """Step after step, until the Hour is final or must wait; returns until when, where that is known."""
         while True:
-            job = self.ledger.jobs.get(hour) or ExportJob(hour)
+            job = self._job(hour)
             match self._next(job):
                 case Done():
                     return None
@@ -199,7 +257,7 @@ class Extraction:
     def _next(self, job: ExportJob) -> rules.Step:
         return rules.next_step(
             job,
-            self.clock.now(),
+            self.clock.now() if job.state in rules.UNTRIGGERED else self._steady_now(),
             self.settings.limits,
             holder_is_dead=self.ledger.holder_is_dead(job),
             is_mine=self.ledger.is_mine(job),
@@ -240,24 +298,28 @@ class Extraction:
     async def _post(self, hour: Hour) -> None:
         """Send the trigger that was just claimed, and record what came of it."""
         if self.clock.now() not in hour:
-            await self._append(hour, Kind.FAILED, cause="trigger_drift", detail="the Hour was over before the trigger")
+            cause = "trigger_ack_lost" if self.ledger.jobs[hour].reposted else "trigger_drift"
+            await self._append(hour, Kind.FAILED, cause=cause, detail="the Hour was over before the trigger")
             return
         try:
-            answer = await self.vendor.trigger()
+            await _see_through(self._ask_for_export(hour))
         except (NetworkError, CredentialsError) as error:
-            if isinstance(error, NetworkError) and error.sent:
+            unsent = isinstance(error, NetworkError) and not error.sent
+            if isinstance(error, NetworkError) and not unsent:
                 await self._lost(hour, error)
                 return
             again = self.clock.now() + RETRY_UNSENT
-            await self._append(hour, Kind.DEFERRED, cause=error.cause.word, detail=error.message, not_before=again)
+            why = {"cause": error.cause.word, "detail": error.message}
+            await self._append(hour, Kind.DEFERRED, not_before=again, unsent=unsent, **why)
             raise
         except VendorError as error:
             if isinstance(error, AnswerUnreadable) or error.cause.word == "vendor_unavailable":
                 await self._lost(hour, error)
             else:
                 await self._append(hour, Kind.FAILED, cause=error.cause.word, detail=error.message)
-            return
-        match answer:
+
+    async def _ask_for_export(self, hour: Hour) -> None:
+        match answer := await self.vendor.trigger():
             case Triggered(job_guid):
                 await self._triggered(hour, job_guid)
             case TooEarly():
@@ -303,12 +365,13 @@ class Extraction:
         if twin is not None:
             await self._append(hour, Kind.FAILED, cause="duplicate_guid", detail=f"{job_guid} is the GUID of {twin}")
             return
+        self._unsaved[hour] = job_guid
         for attempt in range(_GUID_ATTEMPTS):
             job = self.ledger.jobs[hour]
-            lost = job.state is State.FAILED and job.cause == "trigger_ack_lost"
-            kind = Kind.REOPENED if lost else Kind.TRIGGERED
+            given_up = job.state is State.FAILED and job.job_guid is None
+            kind = Kind.REOPENED if given_up else Kind.TRIGGERED
             if (job.state, kind) not in TRANSITIONS:
-                return  # another took the Hour over while we waited for the answer, and got a GUID of its own
+                break  # another took the Hour over while we waited for the answer, and got a GUID of its own
             try:
                 await self.ledger.append(hour, kind, job_guid=job_guid)
             except NotYet:
@@ -320,7 +383,10 @@ class Extraction:
                     raise LakeError(error.message, cause=error.cause.word, hint=hint) from None
                 await self.clock.sleep(2.0**attempt)
             else:
-                return
+                break
+        else:
+            return  # others were faster each time; the next attempt tries again
+        del self._unsaved[hour]
 
     # -- replication and landing ---------------------------------------------------------------------------
 
@@ -347,8 +413,8 @@ class Extraction:
         hour = job.hour
         if not self.ledger.is_mine(job) or job.state is State.OVERDUE:
             job = await self._append(hour, Kind.WORKING)
-        spent = 0.0 if last or job.replicated_at is None else (self.clock.now() - job.replicated_at).total_seconds()
-        seconds = max(self.settings.transfer_timeout - spent, 0.0) or self.settings.transfer_timeout
+        spent = 0.0 if last or job.replicated_at is None else (self._steady_now() - job.replicated_at).total_seconds()
+        seconds = max(self.settings.transfer_timeout - max(spent, 0.0), 0.0) or self.settings.transfer_timeout
         landing = Landing(self.settings, self.vendor, self.store, self.ledger, self.clock, self.tell)
         try:
             await self._while_alive(hour, landing.land(job, seconds=seconds))
@@ -376,7 +442,8 @@ class Extraction:
         while not self.ledger.jobs[hour].is_final:
             await self.clock.sleep(rules.HEARTBEAT)
             try:
-                await self.ledger.append(hour, Kind.WORKING)
+                # Shielded: an event that is half written when the work ends would make the next one lose its number.
+                await asyncio.shield(self.ledger.append(hour, Kind.WORKING))
             except rules.IllegalTransition:
                 return  # delivered while we slept
             except LakeError as error:
@@ -385,7 +452,7 @@ class Extraction:
     async def _hindered(self, job: ExportJob, error: ViplakeError, *, last: bool) -> None:
         """Wait out what may pass; write down what will not, or what the deadline no longer allows."""
         hour = job.hour
-        since = None if job.replicated_at is None else self.clock.now() - job.replicated_at
+        since = None if job.replicated_at is None else self._steady_now() - job.replicated_at
         empty = error.cause.word == "url_list_empty" and since is not None and since < EMPTY_LIST_PATIENCE
         if (error.transient or empty) and not last and job.state is not State.OVERDUE:
             log.warning("hindered", hour=str(hour), cause=error.cause.word, detail=error.message)
@@ -393,7 +460,8 @@ class Extraction:
         await self._overdue(job, error.cause.word, error.message)
 
     async def _overdue(self, job: ExportJob, cause: str, detail: str) -> None:
-        if job.state is not State.OVERDUE or job.cause != cause:
+        is_news = job.state is not State.OVERDUE or job.cause != cause
+        if is_news and (job.state, Kind.OVERDUE) in TRANSITIONS:  # else another has ended it meanwhile
             await self._append(job.hour, Kind.OVERDUE, cause=cause, detail=detail)
 
     # -- collect -------------------------------------------------------------------------------------------
@@ -412,13 +480,20 @@ class Extraction:
             raise SettingsError(f"{hour} lies in the future")
         if job.number == 0:
             await self._refuse_taken_folder(hour)
+        receipt = await read_receipt(self.store, self.settings.layout, hour)
+        if receipt is not None and receipt.job_guid != guid:
+            raise LakeError(
+                f"the Receipt of {hour} proves export {receipt.job_guid}, so export {guid} cannot land there",
+                cause="receipt_conflict",
+                hint=f"It is delivered; to put that on record: viplake collect {hour} --job-guid {receipt.job_guid}",
+            )
         await self._append(hour, Kind.REOPENED, job_guid=guid)
 
     # -- what came of it -----------------------------------------------------------------------------------
 
     async def _append(self, hour: Hour, kind: Kind, **data: Any) -> ExportJob:
         if kind is Kind.FAILED:
-            job = self.ledger.jobs.get(hour) or ExportJob(hour)
+            job = self._job(hour)
             data = summary_of(job) | {"seconds": seconds_of(job, self.clock.now())} | data
         return await self.ledger.append(hour, kind, **data)
 
@@ -430,7 +505,7 @@ class Extraction:
 
     def _hindrance(self, hour: Hour, error: ViplakeError) -> Outcome:
         """What a failure that no event records comes to: an export that runs outlasts a store that blinks."""
-        state = (self.ledger.jobs.get(hour) or ExportJob(hour)).state
+        state = self._job(hour).state
         passes = error.transient and state in {State.TRIGGERED, State.REPLICATED, State.PROMISED}
         word: Word = "waiting" if passes or isinstance(error, NotYet) else "failed"
         if word == "failed":
@@ -438,5 +513,5 @@ class Extraction:
         return self._come_to(hour, (word, error.cause.word), detail=error.message, hint=error.hint)
 
     def _come_to(self, hour: Hour, verdict: tuple[Word, str | None] | None = None, **more: Any) -> Outcome:
-        job = self.ledger.jobs.get(hour) or ExportJob(hour)
+        job = self._job(hour)
         return outcome_of(job, self.settings.environment, self.settings.layout, self.clock.now(), verdict, **more)
