@@ -296,6 +296,7 @@ class FakeVendor:
         requests: every download that was asked for: key and first byte.
         marks: the ETag that each of them had to match.
         failed_jobs: GUIDs whose export fails.
+        tells_guid: a refusal carries the GUID of the export that stands in the way.
         concurrent: downloads whose body is open now; `most_concurrent`: at their peak.
     """
 
@@ -328,6 +329,7 @@ class FakeVendor:
         self.requests: list[tuple[str, int]] = []
         self.marks: list[str | None] = []
         self.rejects_secret = False
+        self.tells_guid = False
         self.chunk = 1 << 16
         self.concurrent = 0
         self.most_concurrent = 0
@@ -386,7 +388,8 @@ class FakeVendor:
             hour = last.replace(minute=0, second=0, microsecond=0)
             allowed = (last if self.rule == "rolling" else hour) + timedelta(hours=1)
             if now < allowed:
-                return TooEarly(allowed if self.tells_when else None)
+                guid = max(self.triggers, key=lambda one: self.triggers[one])
+                return TooEarly(allowed if self.tells_when else None, guid if self.tells_guid else None)
         guid = f"00000000-0000-4000-8000-{len(self.triggers) + 1:012d}"
         self.triggers[guid] = now
         return Triggered(guid)
