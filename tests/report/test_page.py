@@ -224,7 +224,8 @@ async def test_a_figure_can_be_taken_away_as_a_picture(browser: Browser, written
 async def test_a_link_to_a_figure_reaches_it(browser: Browser, written: Path) -> None:
     async with opened(browser, written, "#figure-9") as report:
         assert await report.page.evaluate("document.activeElement.id") == "figure-9"
-        assert await report.page.locator("#figure-9").evaluate("a => Math.abs(a.getBoundingClientRect().top) < 200")
+        # The page may still be gliding there.
+        await report.until("Math.abs(document.getElementById('figure-9').getBoundingClientRect().top) < 200")
 
 
 async def test_a_link_to_a_table_shows_its_volume(browser: Browser, written: Path) -> None:
