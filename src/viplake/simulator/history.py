@@ -1,0 +1,340 @@
+"""I/O. A lake with a past: weeks of Hours as they come in life, with all that goes wrong in them.
+
+The demo, the report and the tests want more than an Hour that has just landed. Everything is a function of the plan
+and the Hour, so that two generators write the same bytes; partitions are true `.json.gz` files, small, and their
+sizes follow the day, the week, the plan, and a little chance. With a ledger, Promises and Receipts it looks as if
+viplake had run all along; without them, as the old script left it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from viplake import strictjson
+from viplake.lake import layout as records
+from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt
+from viplake.simulator.tables import TABLES, Dice, records as table_rows, schema as whole_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import Store
+    from viplake.model import Environment
+    from viplake.simulator.tables import Table
+
+ROWS_A_PARTITION: Final = 150
+"""A table of more rows comes in more files."""
+
+_ROWS_A_MEMBER: Final = 4
+_MEMBERS: Final = 6
+_AT_ONCE: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """Something that lasts from one Hour to another, both included.
+
+    Attributes:
+        first, last: from when to when.
+        kind: `failed` (the vendor's export, with `cause`), `missed` (nobody ran), `planned` (a hole that was agreed,
+            such as the diverted flow), `late` (delivered past its deadline), `lacking` (`tables` are absent),
+            `volume` (`tables` are `factor` times as large).
+        tables: which; empty: all of them.
+        factor: of their rows.
+        cause: a word of `errors.CAUSES`.
+    """
+
+    first: Hour
+    last: Hour
+    kind: Literal["failed", "missed", "planned", "late", "lacking", "volume"]
+    tables: tuple[str, ...] = ()
+    factor: float = 1.0
+    cause: str = "vendor_job_failed"
+
+    def __contains__(self, hour: Hour) -> bool:
+        """Whether the Hour lies within it."""
+        return self.first <= hour <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaChange:
+    """From this Hour on the schema has other tables."""
+
+    since: Hour
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What happened.
+
+    Attributes:
+        spells: what went wrong, and when.
+        changes: of the schema.
+        tables: how many tables there are, of those of the simulator.
+        scale: multiplies all rows; at 1 an Hour has about 600 KB.
+        ledger, receipts, promises: the records that viplake, or the old script, kept.
+        seed: another seed, other chance.
+    """
+
+    spells: tuple[Spell, ...] = ()
+    changes: tuple[SchemaChange, ...] = ()
+    tables: int = len(TABLES)
+    scale: float = 0.1
+    ledger: bool = True
+    receipts: bool = True
+    promises: bool = True
+    seed: int = 1
+    known: Mapping[str, Table] = field(default_factory=lambda: {table.name: table for table in TABLES})
+
+    def spell(self, hour: Hour, *kinds: str) -> Spell | None:
+        """The first spell of these kinds that holds the Hour."""
+        return next((spell for spell in self.spells if spell.kind in kinds and hour in spell), None)
+
+    def schema(self, hour: Hour) -> tuple[str, ...]:
+        """The tables of the Hour's schema."""
+        names = [table.name for table in TABLES[: self.tables]]
+        for change in self.changes:
+            if hour >= change.since:
+                names = [name for name in names if name not in change.removed] + list(change.added)
+        return tuple(names)
+
+
+def showcase(last: Hour, *, days: int = 21, tables: int = 24) -> tuple[Hour, Past]:
+    """The first Hour and the past of a lake of some weeks in which everything happens that observation looks for.
+
+    From old to new: an agreed hole of 22 hours, an outage of the vendor, a night without anybody running, a lost
+    answer, two late Hours, tables that stay away, volumes too small and too large, another schema; and, to this
+    very Hour, a table that is missing.
+    """
+
+    def ago(hours: int) -> Hour:
+        return last.shift(-hours)
+
+    names = [table.name for table in TABLES[:tables]]
+    spells = (
+        Spell(ago(days * 24 - 80), ago(days * 24 - 101), "planned"),
+        Spell(ago(days * 24 - 170), ago(days * 24 - 174), "failed"),
+        Spell(ago(250), ago(244), "missed"),
+        Spell(ago(200), ago(200), "failed", cause="trigger_ack_lost"),
+        Spell(ago(150), ago(149), "late"),
+        Spell(ago(130), ago(123), "lacking", tuple(names[3:5])),
+        Spell(ago(100), ago(100), "failed", cause="vendor_timeout"),
+        Spell(ago(77), ago(72), "volume", (names[1],), 0.05),
+        Spell(ago(40), ago(38), "volume", (names[2],), 6.0),
+        Spell(ago(30), ago(29), "volume", (), 0.25),
+        Spell(ago(2), ago(0), "lacking", (names[6],)),
+    )
+    change = SchemaChange(ago(60), added=("CarbonIntensity",), removed=(names[-1],))
+    known = {table.name: table for table in TABLES} | {"CarbonIntensity": TABLES[0]}
+    return ago(days * 24 - 1), Past(spells, (change,), tables=tables, known=known)
+
+
+async def generate(
+    store: Store,
+    layout: Layout,
+    hours: Iterable[Hour],
+    past: Past,
+    *,
+    environment: Environment,
+    company: str = "DEMO",
+    progress: Callable[[Hour], None] | None = None,
+) -> int:
+    """Write the Hours of a past into a lake, an Hour at a time; the number of objects.
+
+    The lake then says whose it is, unless nothing of viplake is to be seen in it.
+
+    Raises:
+        LakeError: it cannot be written.
+    """
+    turn = asyncio.Semaphore(_AT_ONCE)
+    written = 0
+
+    async def put(key: str, data: bytes) -> None:
+        async with turn:
+            await store.put(key, data)
+
+    if past.ledger or past.receipts:
+        await store.put_if_absent(layout.identity_key, records.identity_bytes(environment.name, company))
+    for hour in hours:
+        objects = hour_objects(layout, hour, past, environment=environment, company=company)
+        await asyncio.gather(*(put(key, data) for key, data in objects.items()))
+        written += len(objects)
+        if progress is not None:
+            progress(hour)
+    return written
+
+
+def hour_objects(
+    layout: Layout, hour: Hour, past: Past, *, environment: Environment, company: str = "DEMO"
+) -> dict[str, bytes]:
+    """All objects of an Hour, by key; none where nothing was left of it."""
+    if past.spell(hour, "missed", "planned"):
+        return {}
+    dice = Dice(past.seed, environment.name, hour)
+    failed = past.spell(hour, "failed")
+    times = _Times.of(hour, dice, late=past.spell(hour, "late") is not None)
+    guid = _guid(past.seed, environment.name, hour)
+    files = {} if failed else export(hour, past, dice)
+    objects = {layout.file(hour, name): data for name, data in files.items()}
+    promise = Promise(tuple(PromisedFile(f"out/{name}", len(data)) for name, data in files.items()))
+    if past.promises and not failed:
+        objects[layout.promise(hour)] = records.promise_bytes(promise)
+    if past.receipts and not failed:
+        proven = tuple(
+            ProvenFile(name, f"out/{name}", len(data), hashlib.md5(data, usedforsecurity=False).hexdigest(), None)
+            for name, data in files.items()
+        )
+        receipt = Receipt(environment.name, company, hour, guid, proven, times.ended, times.late)
+        objects[layout.receipt(hour)] = records.receipt_bytes(receipt)
+    if past.ledger:
+        missing = records.missing_tables(files, past.schema(hour))
+        events = _events(times, guid, failed.cause if failed else None, files, missing)
+        for number, event in enumerate(events, 1):
+            objects[layout.event(hour, number)] = strictjson.dumps(event)
+    return objects
+
+
+def export(hour: Hour, past: Past, dice: Dice) -> dict[str, bytes]:
+    """The files of the Hour's export, by name: partitions, the schema, a script."""
+    names = past.schema(hour)
+    lacking = past.spell(hour, "lacking")
+    absent = set(lacking.tables or names) if lacking else set()
+    files: dict[str, bytes] = {}
+    for name in names:
+        if name in absent:
+            continue
+        rows = past.known[name].rows * busy(hour.start) * (0.8 + 0.4 * dice.random())
+        volume = past.spell(hour, "volume")
+        if volume and (not volume.tables or name in volume.tables):
+            rows *= volume.factor
+        parts = 1 + int(rows // ROWS_A_PARTITION)
+        for part in range(parts):
+            data = _partition(past.known[name], rows * past.scale / parts, part)
+            files[f"{name}_{hour.start:%Y%m%dT%H}_{part:04d}.json.gz"] = data
+    files[records.SCHEMA_NAME] = _schema(names)
+    files["CreateTables.sql"] = "".join(f"create table [{name}] (id bigint);\n" for name in names).encode()
+    return files
+
+
+def busy(moment: datetime) -> float:
+    """How much is going on: a swell over the working day, and quiet weekends; 1 is a busy weekday's middle."""
+    swell = 0.75 + 0.35 * math.sin((moment.hour - 8) / 24 * 2 * math.pi)
+    return swell * (0.45 if moment.weekday() >= 5 else 1.0)  # noqa: PLR2004 - Saturday and Sunday
+
+
+def _partition(table: Table, rows: float, part: int) -> bytes:
+    """A partition of about so many rows: gzip members that are made once a table and repeated."""
+    count = max(1, round(rows / _ROWS_A_MEMBER))
+    return b"".join(_member(table, (part + number) % _MEMBERS) for number in range(count))
+
+
+@lru_cache(maxsize=1024)
+def _member(table: Table, variant: int) -> bytes:
+    hour = Hour.parse("2022-05-10T13").start
+    rows = table_rows(table, _ROWS_A_MEMBER, Dice("history", table.name, variant), hour)
+    return gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in rows), mtime=0)
+
+
+@lru_cache(maxsize=16)
+def _schema(names: tuple[str, ...]) -> bytes:
+    """The simulator's schema, with these tables alone."""
+    entries = {entry["DataObjectName"]: entry for entry in json.loads(whole_schema())}
+    blank = {"DataElements": [{"ElementName": "Id", "DataType": "Integer", "IsNullable": False}]}
+    return json.dumps([entries.get(name) or {"DataObjectName": name} | blank for name in names], indent=1).encode()
+
+
+# -- the run that brought it ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """When the Hour's run did what."""
+
+    claimed: datetime
+    triggered: datetime
+    replicated: datetime
+    ended: datetime
+    late: bool
+
+    @classmethod
+    def of(cls, hour: Hour, dice: Dice, *, late: bool) -> _Times:
+        """The typical cycle: init under 2 minutes, replication 15 to 25, transfer 2 to 3."""
+        claimed = hour.start + timedelta(seconds=5 + 40 * dice.random())
+        triggered = claimed + timedelta(seconds=20 + 80 * dice.random())
+        replicated = triggered + timedelta(minutes=15 + 10 * dice.random() + (45 if late else 0))
+        return cls(claimed, triggered, replicated, replicated + timedelta(seconds=120 + 60 * dice.random()), late)
+
+
+def _events(
+    times: _Times, guid: str, cause: str | None, files: Mapping[str, bytes], missing: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """The Hour's ledger, from the claim to its end."""
+    unanswered = cause == "trigger_ack_lost"
+    steps: list[tuple[str, datetime, dict[str, Any]]] = [("claimed", times.claimed, {})]
+    if not unanswered:
+        steps.append(("triggered", times.triggered, {"job_guid": guid}))
+    if times.late or cause == "vendor_timeout":
+        steps.append(("overdue", times.triggered + timedelta(minutes=50), {"cause": "vendor_timeout"}))
+    summary: dict[str, Any] = {
+        "job_guid": None if unanswered else guid,
+        "posts": 2 if unanswered else 1,
+        "late": times.late,
+        "claimed_at": records.utc(times.claimed),
+        "triggered_at": None if unanswered else records.utc(times.triggered),
+        "replicated_at": None if cause else records.utc(times.replicated),
+    }
+    seconds = {
+        "init": None if unanswered else _between(times.claimed, times.triggered),
+        "replication": None if cause else _between(times.triggered, times.replicated),
+        "transfer": None if cause else _between(times.replicated, times.ended),
+    }
+    if cause:
+        ended = times.claimed + timedelta(hours=6) if cause == "vendor_timeout" else times.replicated
+        if unanswered:
+            steps.append(("reposting", times.claimed + timedelta(minutes=3), {}))
+        steps.append(("failed", ended, summary | {"cause": cause, "detail": None, "seconds": seconds}))
+    else:
+        figures = {
+            "files": len(files),
+            "bytes": sum(map(len, files.values())),
+            "missing_tables": list(missing),
+            "requests": len(files) + 30,
+            "seconds": seconds,
+        }
+        steps += [
+            ("replicated", times.replicated, {}),
+            ("promised", times.replicated + timedelta(seconds=3), {}),
+            ("delivered", times.ended, summary | figures),
+        ]
+    return [
+        {
+            "format": records.FORMAT,
+            "event": kind,
+            "at": records.utc(at),
+            "nonce": hashlib.sha256(f"{guid}/{number}".encode()).hexdigest()[:32],
+            "worker": {"host": "simulated", "pid": 1, "started": ""},
+            **data,
+        }
+        for number, (kind, at, data) in enumerate(steps, 1)
+    ]
+
+
+def _between(begin: datetime, end: datetime) -> float:
+    return round((end - begin).total_seconds(), 3)
+
+
+def _guid(*parts: object) -> str:
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-8{digest[17:20]}-{digest[20:32]}"
