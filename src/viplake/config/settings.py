@@ -246,7 +246,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("company", _company, None, "company code in the files call"),
     Setting("secrets", _secret_place, "env:", "where the secret is: `env:`, `file:/path.json`, `aws-sm:name`"),
     Setting("token_url", _web, "https://auth.veslink.com/connect/token", "call 1"),
-    Setting("export_url", _web_base, "https://emea.veslink.com/api/datalake/v1", "base of `/export` and `/CheckJobStatus`"),
+    Setting(
+        "export_url", _web_base, "https://emea.veslink.com/api/datalake/v1", "base of `/export` and `/CheckJobStatus`"
+    ),
     Setting("files_url", _web_base, "https://api.veslink.com/v1/datalake", "base of `/presignedUrls/{company}`"),
     Setting("prefix", Layout.below, None, "prefix of the hourly folders; else that of the environment"),
     Setting("poll_seconds", _seconds, "60", "seconds between two polls"),
