@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script, in no package
 """I/O. Draws the life of an ExportJob from the table that decides it: docs/states.md.
 
 python tools/diagrams.py            writes the page
