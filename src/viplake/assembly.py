@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
+
+import structlog
 
 from viplake import config
 from viplake.clock import Clock, SystemClock
+from viplake.errors import ViplakeError
 from viplake.extract.extraction import Extraction
 from viplake.extract.ledger import Ledger
 from viplake.extract.vendor import HttpVendor
 from viplake.lake.proof import check_lake
-from viplake.lake.store import Store, open_store
+from viplake.lake.store import Store, StoreSettings, open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from viplake.extract.transfer import Progress
     from viplake.model import Hour, Promise
+    from viplake.observe.history import Observed, Place, Scope
+
+log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -56,6 +65,80 @@ async def lake_to_read(settings: config.Settings) -> Store:
     return store
 
 
-def lake_is_s3(settings: config.Settings) -> bool:
-    """Whether the lake lies on S3, where an equal ETag proves equal content."""
-    return config.lake_url(settings, config.Secrets.of(settings)).startswith("s3://")
+def url_of(settings: config.Settings) -> str:
+    """The lake's URL. On S3 (`s3://`) an equal ETag proves equal content, in a folder it does not.
+
+    Raises:
+        SettingsError, CredentialsError: as `config.lake_url`.
+    """
+    return config.lake_url(settings, config.Secrets.of(settings))
+
+
+# -- observation --------------------------------------------------------------------------------------------
+
+
+def place_of(settings: config.Settings, store: Store) -> Place:
+    """Where the history lives: `Observability/` in the lake, or where VIPLAKE_HISTORY says.
+
+    Raises:
+        SettingsError, CredentialsError, LakeError: that place cannot be opened.
+    """
+    from viplake.observe.history import Place  # noqa: PLC0415 - only observation needs it
+
+    if settings.history is None:
+        return Place.within(store, settings.layout)
+    secrets = config.Secrets.of(settings)
+    return Place.elsewhere(open_store(config.store_settings(settings, secrets, create=True, url=settings.history)))
+
+
+async def observe(
+    settings: config.Settings,
+    store: Store,
+    scope: Scope,
+    *,
+    clock: Clock | None = None,
+    imports: dict[str, bytes] | None = None,
+    progress: Callable[[Hour], None] | None = None,
+) -> Observed:
+    """Bring the history up to date.
+
+    Raises:
+        LakeError, SettingsError: as `observe.history.observe`; the history is as it was.
+    """
+    from viplake.observe.history import ObserveSettings, observe as bring_up_to_date  # noqa: PLC0415 - as above
+
+    told = ObserveSettings(settings.out_of_scope, timedelta(minutes=settings.grace_minutes))
+    place = place_of(settings, store)
+    return await bring_up_to_date(
+        store, settings.layout, place, clock or SystemClock(), told, scope=scope, imports=imports, progress=progress
+    )
+
+
+async def after_settling(settings: config.Settings, ready: Extraction) -> None:
+    """Observe what this process has just brought to an end. Whatever happens here changes no outcome."""
+    from viplake.observe.history import Scope  # noqa: PLC0415 - as above
+
+    hours = ready.settled()
+    if not hours:
+        return
+    try:
+        observed = await observe(settings, ready.store, Scope(hours=hours), clock=ready.clock)
+        log.info("observed", added=len(observed.added), healed=len(observed.healed), requests=observed.requests)
+    except ViplakeError as error:
+        log.warning("not_observed", cause=error.cause.word, detail=error.message, hint=error.hint)
+    except asyncio.CancelledError:
+        log.warning("not_observed", cause="interrupted")
+    except Exception as error:  # noqa: BLE001 - a defect in observation must not hide a delivery
+        log.warning("not_observed", cause="unexpected", detail=f"{type(error).__name__}: {error}")
+
+
+def other_lake(settings: config.Settings, url: str, *, profile: str | None = None) -> StoreSettings:
+    """How to reach another lake: with its own AWS profile, or with our credentials.
+
+    Raises:
+        SettingsError, CredentialsError: as `config.store_settings`.
+    """
+    found = config.store_settings(settings, config.Secrets.of(settings), url=url)
+    if profile is None:
+        return found
+    return replace(found, profile=profile, access_key_id=None, secret_access_key=None, session_token=None)

@@ -9,7 +9,7 @@ import asyncio
 import json as jsonlib
 import signal
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from viplake.config import Settings
     from viplake.extract.extraction import Extraction
     from viplake.extract.outcome import Outcome
+    from viplake.lake.consolidate import Span
+    from viplake.observe.daily import Daily
+    from viplake.observe.history import Observed
 
 T = TypeVar("T")
 
@@ -71,6 +74,7 @@ class Options:
 
 _OPTIONS: Final = Options()
 _Json = Annotated[bool, _FLAG, Parameter(group=_OUTPUT, help="Print one JSON object on stdout.")]
+_OnlyDeliver = Annotated[bool, _FLAG, Parameter(help="Leave out the observation that follows a delivery.")]
 _HourText = Annotated[str, Parameter(help="In UTC, as 2022-05-10T13.")]
 
 
@@ -78,29 +82,29 @@ _HourText = Annotated[str, Parameter(help="In UTC, as 2022-05-10T13.")]
 
 
 @app.command(sort_key=1)
-def run(*, json: _Json = False, options: Options = _OPTIONS) -> int:
+def run(*, only_deliver: _OnlyDeliver = False, json: _Json = False, options: Options = _OPTIONS) -> int:
     """Bring the current Hour to its end: trigger, wait, transfer, prove.
 
     Exit code: 0 delivered; 1 incomplete; 69 the vendor's or the network's fault; 73 the lake's; 75 waiting;
     77 credentials.
     """
-    return _extract(options, lambda extraction: extraction.run(), json=json)
+    return _extract(options, lambda extraction: extraction.run(), json=json, only_deliver=only_deliver)
 
 
 @app.command(sort_key=2)
-def tick(*, json: _Json = False, options: Options = _OPTIONS) -> int:
+def tick(*, only_deliver: _OnlyDeliver = False, json: _Json = False, options: Options = _OPTIONS) -> int:
     """Take every open Hour as far as it can go now, claim the current one, and end: for schedulers.
 
     Exit code: as `run`; 75 while the Hour is on its way.
     """
-    return _extract(options, lambda extraction: extraction.tick(), json=json)
+    return _extract(options, lambda extraction: extraction.tick(), json=json, only_deliver=only_deliver)
 
 
 @app.command(sort_key=3)
 def collect(hour: _HourText, *, job_guid: str | None = None, json: _Json = False, options: Options = _OPTIONS) -> int:
     """Reopen an Hour and bring it to its end; with a GUID from the vendor also one whose answer was lost."""
     wanted = Hour.parse(hour)
-    return _extract(options, lambda extraction: extraction.collect(wanted, job_guid), json=json)
+    return _extract(options, lambda extraction: extraction.collect(wanted, job_guid), json=json, only_deliver=False)
 
 
 @app.command(sort_key=4)
@@ -144,14 +148,14 @@ def verify(
     Exit code: 0 all complete and valid, 1 not.
     """
     from viplake import console
-    from viplake.assembly import lake_is_s3, lake_to_read
+    from viplake.assembly import lake_to_read, url_of
     from viplake.lake import proof
 
     settings = options.settings()
 
     async def work() -> list[proof.Verified]:
         store = await lake_to_read(settings)
-        etags_prove = lake_is_s3(settings)
+        etags_prove = url_of(settings).startswith("s3://")
         first, end = from_ or to, to or from_
         if first is None or end is None:
             newest = await proof.newest_with_receipt(store, settings.layout)
@@ -168,6 +172,181 @@ def verify(
     else:
         console.print_verified(verified)
     return 0 if all(one.verdict.proven for one in verified) else 1
+
+
+# -- the history --------------------------------------------------------------------------------------------
+
+
+@app.command(sort_key=10)
+def observe(
+    *,
+    from_: Annotated[str | None, Parameter(name="--from", help="First Hour, in UTC, as 2022-05-10T13.")] = None,
+    to: Annotated[str | None, Parameter(help="Last Hour, included.")] = None,
+    rebuild: Annotated[
+        bool, _FLAG, Parameter(help="Look at everything again, from the first hourly folder on.")
+    ] = False,
+    import_: Annotated[
+        Path | None, Parameter(name="--import", help="Folder of CSVs that you hold, to take in.")
+    ] = None,
+    daily: Annotated[bool, _FLAG, Parameter(help="Print the daily views.")] = False,
+    json: _Json = False,
+    options: Options = _OPTIONS,
+) -> int:
+    """Build or update the datasets: what was delivered, Hour by Hour."""
+    from viplake import assembly, console
+    from viplake.observe.daily import daily as daily_views
+    from viplake.observe.history import Scope, read_history, read_imports
+
+    settings = options.settings()
+    scope = Scope(_hour_or_none(from_), _hour_or_none(to), rebuild=rebuild)
+    imports = None if import_ is None else read_imports(import_)
+
+    async def work() -> tuple[Observed, Daily | None]:
+        store = await assembly.lake_to_read(settings)
+        observed = await assembly.observe(settings, store, scope, imports=imports)
+        history = await read_history(assembly.place_of(settings, store)) if daily else None
+        return observed, None if history is None else daily_views(history)
+
+    observed, views = _finish(work())
+    if json:
+        _print_json(observed.to_json() | ({} if views is None else {"daily": views.to_json()}))
+    elif views is None:
+        console.print_observed(observed)
+    else:
+        console.print_daily(views)
+    return 0
+
+
+@app.command(sort_key=11)
+def consolidate(
+    source_url: str,
+    *,
+    source_prefix: str | None = None,
+    source_profile: str | None = None,
+    source_environment: Literal["Prod", "Test"] | None = None,
+    exclude: tuple[str, ...] = (),
+    second_source: str | None = None,
+    second_prefix: str | None = None,
+    second_range: tuple[str, ...] = (),
+    dry_run: Annotated[bool, _FLAG] = False,
+    json: _Json = False,
+    options: Options = _OPTIONS,
+) -> int:
+    """Copy the Hours that this lake lacks from another lake; then observe them.
+
+    Parameters
+    ----------
+    source_url
+        s3://bucket[/prefix] or file:///folder.
+    source_prefix
+        Of the hourly folders there, such as IMOS/Hourly/; default: as here.
+    source_profile
+        AWS profile whose credentials reach the source; default: as here.
+    source_environment
+        What you know the source to be, where nothing in it tells.
+    exclude
+        Hours to leave out: FROM/TO, both included; once or more often.
+    second_source
+        Where to take the Hours of --second-range from.
+    second_prefix
+        Of the hourly folders there; default: as here.
+    second_range
+        FROM/TO, both included; once or more often.
+    dry_run
+        Only tell what would be copied.
+    """
+    from viplake import assembly, console
+    from viplake.clock import SystemClock
+    from viplake.lake import consolidate as copying
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import copy_within, open_store
+    from viplake.observe.history import Scope
+
+    settings = options.settings()
+    if bool(second_source) != bool(second_range):
+        raise SettingsError("--second-source and --second-range belong together")
+    target = assembly.other_lake(settings, assembly.url_of(settings))
+
+    def source(url: str, prefix: str | None, only: tuple[copying.Span, ...] = ()) -> copying.Source:
+        place = assembly.other_lake(settings, url, profile=source_profile)
+        return copying.Source(
+            open_store(place),
+            settings.layout if prefix is None else Layout.below(prefix),
+            url,
+            environment=source_environment,
+            only=only,
+            server_copy=copy_within(place, target),
+        )
+
+    async def work() -> copying.Consolidated:
+        sources = [source(source_url, source_prefix)]
+        if second_source is not None:
+            sources.append(source(second_source, second_prefix, tuple(_span(text) for text in second_range)))
+        store = open_store(replace(target, create=not dry_run))
+        done = await copying.consolidate(
+            sources,
+            store,
+            settings.layout,
+            environment=settings.environment.name,
+            url=target.url,
+            excluded=[_span(text) for text in exclude],
+            last=Hour.of(SystemClock().now()).shift(-1),
+            dry_run=dry_run,
+            progress=None if json else console.print_copied,
+        )
+        if done.span is not None and not dry_run:
+            await assembly.observe(settings, store, Scope(done.span.first, done.span.last))
+        return done
+
+    done = _finish(work())
+    if json:
+        _print_json(done.to_json())
+    else:
+        console.print_consolidated(done)
+    return 0
+
+
+@app.command(sort_key=12)
+def report(*, out: Path = Path("viplake-report.html"), options: Options = _OPTIONS) -> int:
+    """One HTML file: a verdict in words, then the figures, each with its table; opens without any network."""
+    from viplake import assembly
+    from viplake.clock import SystemClock
+
+    settings = options.settings()
+
+    async def work() -> str:
+        from viplake.report.page import compose
+
+        store = await assembly.lake_to_read(settings)
+        title = f"VIP Data Lake, {settings.environment.name}"
+        return await compose(assembly.place_of(settings, store), title=title, now=SystemClock().now())
+
+    try:
+        page = _finish(work())
+    except ImportError as error:
+        raise SettingsError(
+            f"the report needs a package that is not installed: {error.name}", hint="pip install 'viplake[report]'"
+        ) from None
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"cannot write {out}: {error.strerror}", hint="Give another file with --out.") from None
+    print(out.absolute())  # noqa: T201 - the data
+    return 0
+
+
+def _hour_or_none(text: str | None) -> Hour | None:
+    return None if text is None else Hour.parse(text)
+
+
+def _span(text: str) -> Span:
+    """A range of Hours: FROM/TO, both included."""
+    from viplake.lake.consolidate import Span
+
+    first, slash, last = text.partition("/")
+    if not slash:
+        raise SettingsError(f"not a range of Hours: {text!r}", hint="Write it as 2022-05-10T13/2022-05-11T10.")
+    return Span(Hour.parse(first), Hour.parse(last))
 
 
 # -- without credentials --------------------------------------------------------------------------------------
@@ -279,15 +458,20 @@ def demo(*, folder: Path = Path("demo-lake"), keep: Annotated[bool, _FLAG] = Fal
 # -- how commands are run -------------------------------------------------------------------------------------
 
 
-def _extract(options: Options, work: Callable[[Extraction], Awaitable[Outcome]], *, json: bool) -> int:
+def _extract(
+    options: Options, work: Callable[[Extraction], Awaitable[Outcome]], *, json: bool, only_deliver: bool
+) -> int:
     from viplake import console
-    from viplake.assembly import extraction
+    from viplake.assembly import after_settling, extraction
 
     settings = options.settings()
 
     async def live() -> Outcome:
         async with extraction(settings) as ready:
-            return await work(ready)
+            outcome = await work(ready)
+            if not only_deliver:
+                await after_settling(settings, ready)
+            return outcome
 
     outcome = _finish(live())
     if json:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from viplake.extract.outcome import Outcome
+    from viplake.lake.consolidate import Consolidated, CopiedHour
     from viplake.lake.proof import Verified
+    from viplake.observe.daily import Daily
+    from viplake.observe.history import Observed
     from viplake.simulator.server import Simulator
 
 _STYLES = {"delivered": "green", "failed": "bold red", "waiting": "yellow"}
@@ -79,6 +82,60 @@ def print_verified(verified: Iterable[Verified]) -> None:
             _out(f"  {finding.kind}  {printable(finding.file or '')}  {printable(finding.detail)}".rstrip())
         if len(verdict.findings) > _SHOWN_FINDINGS:
             _out(f"  and {len(verdict.findings) - _SHOWN_FINDINGS} findings more (see --json)")
+
+
+def print_observed(observed: Observed) -> None:
+    """What a pass did."""
+    if observed.first is None:
+        _out("nothing to observe: there is no hourly folder yet")
+        return
+    asked = sum(observed.requests.values())
+    _out(f"{observed.first} to {observed.last}  {len(observed.added)} Hours added, {len(observed.healed)} rows healed,")
+    _out(f"  {observed.unchanged} Hours unchanged, {asked} requests")
+    for healed in observed.healed[:_SHOWN_FINDINGS]:
+        changed = [f"{name} {healed.old[name]} -> {new}" for name, new in healed.new.items() if healed.old[name] != new]
+        _out(f"  {healed.hour}  {healed.dataset}: {', '.join(changed)}")
+    for warning in observed.warnings:
+        _err(f"viplake: {warning}")
+
+
+def print_daily(daily: Daily) -> None:
+    """The daily views, one row a day."""
+    tables = {row.day: row for row in daily.tables}
+    sizes = {row.day: row for row in daily.sizes}
+    rows = []
+    for jobs in daily.jobs:
+        table, volume = tables.get(jobs.day), sizes.get(jobs.day)
+        ratio = None if table is None else table.completeness_ratio
+        rows.append(
+            (
+                jobs.day,
+                f"{jobs.delivered} of {jobs.expected}",
+                "" if jobs.success_ratio is None else f"{jobs.success_ratio:.4f}",
+                "" if table is None else f"{table.delivered:.2f} of {table.expected:.2f}",
+                "" if ratio is None else f"{ratio:.4f}",
+                "" if volume is None else f"{volume.files:,}",
+                "" if volume is None else size(volume.size * 1000),
+            )
+        )
+    _table(("day", "Hours", "ratio", "tables (mean)", "ratio", "files", "size"), rows, right=(2, 4, 5, 6))
+
+
+def print_copied(copied: CopiedHour) -> None:
+    """An Hour that was copied, as it is done: progress, so on stderr."""
+    _err(f"{copied.hour}  {copied.files:,} files, {size(copied.size)} from {copied.source}")
+
+
+def print_consolidated(done: Consolidated) -> None:
+    """What a consolidation did, what it left alone, and what the lake still lacks."""
+    verb = "would be copied" if done.dry_run else "copied"
+    _out(
+        f"{len(done.copied)} Hours {verb} ({done.files:,} files, {size(done.size)}), {done.present} were there already"
+    )
+    for remark in done.remarks[:_SHOWN_FINDINGS]:
+        _out(f"  {remark.hour}  {remark.kind}: {remark.detail}")
+    for hole in done.holes:
+        _out(f"  still missing: {hole} ({len(list(hole.first.to(hole.last)))} Hours)")
 
 
 def print_simulator(simulator: Simulator) -> None:

@@ -169,6 +169,11 @@ class Extraction:
         now, monotonic = self._begun
         return now + timedelta(seconds=self.clock.monotonic() - monotonic)
 
+    def settled(self) -> tuple[Hour, ...]:
+        """The Hours that this very process brought to an end (or past their deadline), oldest first."""
+        ends = {State.DELIVERED, State.FAILED, State.OVERDUE}
+        return tuple(h for h, job in sorted(self.ledger.jobs.items()) if job.state in ends and self.ledger.is_mine(job))
+
     # -- a tick --------------------------------------------------------------------------------------------
 
     async def _tick(self, hour: Hour) -> Outcome:
