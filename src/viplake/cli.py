@@ -35,14 +35,21 @@ T = TypeVar("T")
 app = App(
     name="viplake",
     help="Lands every hourly export of the Veson IMOS Platform Data Lake in your lake, and proves it.",
+    help_epilogue="Hours are UTC, as 2022-05-10T13. To begin: viplake demo, then viplake init.",
     version=__version__,
     help_format="plaintext",
     result_action="return_value",
 )
+app["--help"].group = app["--version"].group = Group("About", sort_key=9)
 
+_DELIVER: Final = Group("Deliver", sort_key=1)
+_LOOK: Final = Group("Look", sort_key=2)
+_HISTORY: Final = Group("History", sort_key=3)
+_SET_UP: Final = Group("Set up", sort_key=4)
+_TRY: Final = Group("Try, without credentials", sort_key=5)
 _SETTINGS: Final = Group("Settings", sort_key=100, help="Each also as VIPLAKE_... or in viplake.toml.")
 _OUTPUT: Final = Group("Output", sort_key=101)
-_FLAG: Final = Parameter(negative=())
+_FLAG: Final = Parameter(negative=(), show_default=False)
 
 
 @Parameter(name="*")
@@ -59,14 +66,17 @@ class Options:
     profile: Annotated[str | None, Parameter(group=_SETTINGS, help="Of viplake.toml.")] = None
     log_level: Annotated[str | None, Parameter(group=_OUTPUT, help="DEBUG, INFO, WARNING or ERROR.")] = None
     log_format: Annotated[str | None, Parameter(group=_OUTPUT, help="auto, json or text.")] = None
+    quiet: Annotated[bool, _FLAG, Parameter(group=_OUTPUT, help="No progress; log only warnings and errors.")] = False
     debug: Annotated[bool, _FLAG, Parameter(group=_OUTPUT, help="Show tracebacks.")] = False
 
     def settings(self) -> Settings:
         """The settings of this call; sets up logging by them."""
         from viplake import config, log
 
-        own = {"config", "profile", "debug"}
+        own = {"config", "profile", "debug", "quiet"}
         flags = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
+        if self.quiet and self.log_level is None:
+            flags["log_level"] = "WARNING"
         settings = config.load(flags=flags, config_file=self.config, profile=self.profile)
         log.configure(settings.log_level, settings.log_format, tracebacks=self.debug, color=settings.surroundings.color)
         return settings
@@ -81,17 +91,16 @@ _HourText = Annotated[str, Parameter(help="In UTC, as 2022-05-10T13.")]
 # -- the run ------------------------------------------------------------------------------------------------
 
 
-@app.command(sort_key=1)
+@app.command(group=_DELIVER, sort_key=1)
 def run(*, only_deliver: _OnlyDeliver = False, json: _Json = False, options: Options = _OPTIONS) -> int:
     """Bring the current Hour to its end: trigger, wait, transfer, prove.
 
-    Exit code: 0 delivered; 1 incomplete; 69 the vendor's or the network's fault; 73 the lake's; 75 waiting;
-    77 credentials.
+    Exit code: 0 delivered, 1 incomplete, 2 settings, 69 the vendor or network, 73 the lake, 75 waiting, 77 credentials.
     """
     return _extract(options, lambda extraction: extraction.run(), json=json, only_deliver=only_deliver)
 
 
-@app.command(sort_key=2)
+@app.command(group=_DELIVER, sort_key=2)
 def tick(*, only_deliver: _OnlyDeliver = False, json: _Json = False, options: Options = _OPTIONS) -> int:
     """Take every open Hour as far as it can go now, claim the current one, and end: for schedulers.
 
@@ -100,14 +109,14 @@ def tick(*, only_deliver: _OnlyDeliver = False, json: _Json = False, options: Op
     return _extract(options, lambda extraction: extraction.tick(), json=json, only_deliver=only_deliver)
 
 
-@app.command(sort_key=3)
+@app.command(group=_DELIVER, sort_key=3)
 def collect(hour: _HourText, *, job_guid: str | None = None, json: _Json = False, options: Options = _OPTIONS) -> int:
     """Reopen an Hour and bring it to its end; with a GUID from the vendor also one whose answer was lost."""
     wanted = Hour.parse(hour)
-    return _extract(options, lambda extraction: extraction.collect(wanted, job_guid), json=json, only_deliver=False)
+    return _extract(options, lambda extraction: extraction.collect(wanted, job_guid), json=json, hour=wanted)
 
 
-@app.command(sort_key=4)
+@app.command(group=_LOOK, sort_key=4)
 def status(*, last: int = 24, json: _Json = False, options: Options = _OPTIONS) -> int:
     """What each of the last Hours came to, and what is open."""
     from viplake import console
@@ -135,7 +144,7 @@ def status(*, last: int = 24, json: _Json = False, options: Options = _OPTIONS) 
     return 0
 
 
-@app.command(sort_key=5)
+@app.command(group=_LOOK, sort_key=5)
 def verify(
     *,
     from_: Annotated[str | None, Parameter(name="--from", help="First Hour, in UTC, as 2022-05-10T13.")] = None,
@@ -177,7 +186,7 @@ def verify(
 # -- the history --------------------------------------------------------------------------------------------
 
 
-@app.command(sort_key=10)
+@app.command(group=_HISTORY, sort_key=10)
 def observe(
     *,
     from_: Annotated[str | None, Parameter(name="--from", help="First Hour, in UTC, as 2022-05-10T13.")] = None,
@@ -217,7 +226,7 @@ def observe(
     return 0
 
 
-@app.command(sort_key=11)
+@app.command(group=_HISTORY, sort_key=11)
 def consolidate(
     source_url: str,
     *,
@@ -306,7 +315,7 @@ def consolidate(
     return 0
 
 
-@app.command(sort_key=12)
+@app.command(group=_HISTORY, sort_key=12)
 def report(*, out: Path = Path("viplake-report.html"), options: Options = _OPTIONS) -> int:
     """One HTML file: a verdict in words, then the figures, each with its table; opens without any network."""
     from viplake import assembly
@@ -349,10 +358,56 @@ def _span(text: str) -> Span:
     return Span(Hour.parse(first), Hour.parse(last))
 
 
+# -- setting up -----------------------------------------------------------------------------------------------
+
+
+@app.command(group=_SET_UP, sort_key=10)
+def init(*, file: Path = Path("viplake.toml")) -> int:
+    """Write a commented viplake.toml with a Test and a Prod profile; an existing file is left alone.
+
+    Parameters
+    ----------
+    file
+        What to write.
+    """
+    from viplake import console
+    from viplake.config.template import template
+
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(template())
+    except FileExistsError:
+        hint = "Edit that one, or write another with --file."
+        raise SettingsError(f"there is already a {file}; it is left as it is", hint=hint) from None
+    except OSError as error:
+        raise SettingsError(
+            f"cannot write {file}: {error.strerror}", hint="Choose another place with --file."
+        ) from None
+    console.print_next_steps(file)
+    return 0
+
+
+@app.command(group=_SET_UP, sort_key=12)
+def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
+    """Print what completes viplake's commands and options in your shell.
+
+    bash: put  source <(viplake completion bash)  into ~/.bashrc
+    zsh:  write it to _viplake in a folder of your fpath
+    fish: write it to ~/.config/fish/completions/viplake.fish
+
+    Parameters
+    ----------
+    shell
+        Which one.
+    """
+    print(app.generate_completion(shell=shell))  # noqa: T201 - the data
+    return 0
+
+
 # -- without credentials --------------------------------------------------------------------------------------
 
 
-@app.command(sort_key=20)
+@app.command(group=_TRY, sort_key=20)
 def simulate(
     *,
     host: str = "127.0.0.1",
@@ -439,7 +494,7 @@ def simulate(
     return 0
 
 
-@app.command(sort_key=21)
+@app.command(group=_TRY, sort_key=21)
 def demo(*, folder: Path = Path("demo-lake"), keep: Annotated[bool, _FLAG] = False) -> int:
     """All of it, without credentials or network: several Hours from a simulated vendor land in a folder.
 
@@ -459,25 +514,56 @@ def demo(*, folder: Path = Path("demo-lake"), keep: Annotated[bool, _FLAG] = Fal
 
 
 def _extract(
-    options: Options, work: Callable[[Extraction], Awaitable[Outcome]], *, json: bool, only_deliver: bool
+    options: Options,
+    work: Callable[[Extraction], Awaitable[Outcome]],
+    *,
+    json: bool,
+    only_deliver: bool = False,
+    hour: Hour | None = None,
 ) -> int:
     from viplake import console
-    from viplake.assembly import after_settling, extraction
 
-    settings = options.settings()
-
-    async def live() -> Outcome:
-        async with extraction(settings) as ready:
-            outcome = await work(ready)
-            if not only_deliver:
-                await after_settling(settings, ready)
-            return outcome
-
-    outcome = _finish(live())
+    settings = None
+    try:
+        settings = options.settings()
+        outcome = _finish(_live(settings, work, only_deliver=only_deliver))
+    except Exception as error:
+        if json:  # whoever reads stdout gets one object, whatever happens
+            _print_json(_unbegun(error, settings, hour))
+        raise
     if json:
         _print_json(outcome.to_json())
     console.print_outcome(outcome, data=not json)
     return outcome.exit_code
+
+
+async def _live(settings: Settings, work: Callable[[Extraction], Awaitable[Outcome]], *, only_deliver: bool) -> Outcome:
+    from viplake.assembly import after_settling, extraction
+
+    async with extraction(settings) as ready:
+        outcome = await work(ready)
+        if not only_deliver:
+            await after_settling(settings, ready)
+        return outcome
+
+
+def _unbegun(error: Exception, settings: Settings | None, hour: Hour | None) -> dict[str, Any]:
+    """What an Hour came to that a failure kept from being looked at at all."""
+    from viplake.clock import SystemClock
+    from viplake.extract.outcome import Outcome
+
+    failure = error if isinstance(error, ViplakeError) else ViplakeError(type(error).__name__)
+    hour = hour or Hour.of(SystemClock().now())
+    outcome = Outcome(
+        environment=settings.environment.name if settings else "",
+        hour=hour,
+        outcome="waiting" if isinstance(failure, NotYet) else "failed",
+        cause=failure.cause.word,
+        detail=redact(failure.message),
+        folder=settings.layout.folder(hour) if settings else "",
+        seconds=dict.fromkeys(("init", "replication", "transfer")),
+    )
+    return outcome.to_json() | ({} if settings else {"environment": None, "folder": None})
 
 
 def _finish(work: Awaitable[T]) -> T:

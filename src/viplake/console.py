@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from viplake.errors import CAUSES
@@ -136,6 +137,26 @@ def print_consolidated(done: Consolidated) -> None:
         _out(f"  {remark.hour}  {remark.kind}: {remark.detail}")
     for hole in done.holes:
         _out(f"  still missing: {hole} ({len(list(hole.first.to(hole.last)))} Hours)")
+
+
+def print_next_steps(file: Path) -> None:
+    """What to do after `viplake init`."""
+    named = "" if file == Path("viplake.toml") else f" --config {file}"
+    _out(
+        f"Wrote {file}: a Test and a Prod profile, every setting with its meaning; Test is used unless told otherwise."
+    )
+    _out("")
+    _out("Next:")
+    for number, step in enumerate(
+        (
+            f"Set company and lake in {file}.",
+            "Say where the secret is: export VIPLAKE_CLIENT_ID and VIPLAKE_CLIENT_SECRET, or set `secrets` there.",
+            f"viplake doctor{named}      checks every leg, and says what to mend; it triggers nothing",
+            f"viplake run{named}         this Hour, from trigger to proof",
+        ),
+        start=1,
+    ):
+        _out(f"  {number}. {step}")
 
 
 def print_simulator(simulator: Simulator) -> None:

@@ -1,0 +1,80 @@
+"""`viplake init` and `viplake completion`: what they write is true, and nothing of the user's is overwritten."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from viplake import cli, config
+from viplake.config.template import template
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_file_of_init_loads_and_decides_nothing_but_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "viplake.toml"
+    assert cli.execute(["init", "--file", str(file)]) == 0
+    for profile, environment in ((None, "Test"), ("test", "Test"), ("prod", "Prod")):
+        loaded = config.load(environ={}, config_file=file, profile=profile)
+        by_hand = config.load(environ={"VIPLAKE_ENVIRONMENT": environment}, cwd=tmp_path / "nowhere")
+        for name in (s.name for s in config.SETTINGS if s.name != "prefix"):
+            assert getattr(loaded, name) == getattr(by_hand, name), name
+        assert loaded.layout == by_hand.layout
+
+
+def test_every_setting_stands_in_it_and_loads_when_it_is_commented_in(tmp_path: Path) -> None:
+    file = tmp_path / "viplake.toml"
+    file.write_text(re.sub(r"(?m)^# (?=[a-z_]+ = )", "", template()))
+    document = tomllib.loads(file.read_text())
+    profiles = document.pop("profiles")
+    assert document.pop("default_profile") == "test"
+    for name, environment in (("test", "Test"), ("prod", "Prod")):
+        assert {*document, *profiles[name]} == {setting.name for setting in config.SETTINGS}
+        loaded = config.load(environ={}, config_file=file, profile=name)
+        assert loaded.environment.name == environment
+        assert loaded.layout == config.load(environ={"VIPLAKE_ENVIRONMENT": environment}, cwd=tmp_path / "x").layout
+        for setting in config.SETTINGS:
+            if setting.default is not None:
+                assert getattr(loaded, setting.name) == setting.parse(setting.default), setting.name
+
+
+def test_every_setting_is_explained_in_it() -> None:
+    flat = re.sub(r"\n# ", " ", template())
+    for setting in config.SETTINGS:
+        assert f"{setting.variable}: {setting.meaning}" in flat
+
+
+def test_init_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "viplake.toml"
+    file.write_text("# mine\n")
+    assert cli.execute(["init", "--file", str(file)]) == 2
+    assert file.read_text() == "# mine\n"
+    assert "it is left as it is" in capsys.readouterr().err
+
+
+def test_init_says_what_to_do_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.execute(["init", "--file", str(tmp_path / "other.toml")]) == 0
+    out = capsys.readouterr().out
+    assert f"viplake doctor --config {tmp_path / 'other.toml'}" in out
+    assert "VIPLAKE_CLIENT_SECRET" in out
+
+
+def test_init_where_nothing_can_be_written_is_a_clear_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.execute(["init", "--file", "/nonexistent/viplake.toml"]) == 2
+    assert "No such file or directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_that_its_shell_reads(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.execute(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for command in ("run", "tick", "verify", "init"):
+        assert command in script
+    if (found := shutil.which(shell)) is not None:
+        subprocess.run([found, "-n"], input=script, text=True, check=True, timeout=20)
