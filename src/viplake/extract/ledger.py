@@ -145,17 +145,24 @@ class Ledger:
         """Write the next event of an Hour as we know it; returns the job after it.
 
         Raises:
-            NotYet: another worker wrote that number first (`claim_lost`); what it wrote has been read.
+            NotYet: another worker wrote that number first, or has written what makes this event impossible
+                (`claim_lost`); what it wrote has been read.
             LakeError: the event surely is not stored.
             IllegalTransition: the table does not know it; nothing was written.
         """
         async with self._turn:
             job = self.jobs.get(hour) or ExportJob(hour)
             event = Event(kind, self.clock.now(), self.me, self.nonce(), data)
-            after = apply(job, event)
+            overtaken = NotYet(f"another viplake has gone on with {hour}", cause="claim_lost")
+            try:
+                after = apply(job, event)
+            except IllegalTransition:
+                if job.last is None or self.is_mine(job):
+                    raise
+                raise overtaken from None  # a heartbeat of ours has read what another wrote meanwhile
             if not await self._create(self.layout.event(hour, after.number), event):
                 await self.read(hour)
-                raise NotYet(f"another viplake has gone on with {hour}", cause="claim_lost")
+                raise overtaken
             self._mine.add(event.nonce)
             self.jobs[hour] = after
             log.info(str(kind), hour=str(hour), **_plain(data))
