@@ -1,0 +1,271 @@
+"""Whose lake it is, and what `verify` says of an Hour that was tampered with."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes import DictStore, FakeClock
+from faults import Flaky, Tripwire, lake_down
+from viplake.errors import LakeError, SettingsError
+from viplake.lake import layout as records
+from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, Layout
+from viplake.lake.proof import (
+    check_lake,
+    md5_of,
+    newest_with_receipt,
+    own_lake,
+    read_receipt,
+    stored_files,
+    verify,
+    write_receipt,
+)
+from viplake.lake.store import StoreSettings, open_store
+from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from viplake.lake.store import Store
+
+HOUR = Hour.parse("2022-05-10T13")
+LAYOUT = Layout.below("IMOSDL/Hourly/")
+FILES = {"Voyage_1.json.gz": b"voyages", "Vessel_1.json.gz": b"vessels!", "_MasterTableSchema.json": b"[]"}
+
+
+@pytest.fixture(params=["etags", "folder"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A store whose ETags prove content, and a real folder, whose do not."""
+    if request.param == "folder":
+        return open_store(StoreSettings(f"file://{tmp_path}"))
+    return DictStore(FakeClock())
+
+
+async def promised(store: Store) -> Promise:
+    promise = Promise(tuple(PromisedFile(f"export/{name}", len(data)) for name, data in FILES.items()))
+    await store.put(LAYOUT.promise(HOUR), records.promise_bytes(promise))
+    for name, data in FILES.items():
+        await store.put(LAYOUT.file(HOUR, name), data)
+    return promise
+
+
+async def delivered(store: Store) -> Receipt:
+    promise = await promised(store)
+    stored = await stored_files(store, LAYOUT, HOUR)
+    proven = []
+    for file in promise.files:
+        md5 = await md5_of(store, LAYOUT.file(HOUR, file.name))
+        assert md5 is not None
+        proven.append(ProvenFile(file.name, file.key, file.size, md5[0], stored[file.name].etag))
+    receipt = Receipt("Prod", "ACME", HOUR, "guid", tuple(proven), datetime(2022, 5, 10, 13, 30, tzinfo=UTC))
+    return await write_receipt(store, LAYOUT, receipt)
+
+
+async def verdict(store: Store) -> Verdict:
+    return (await verify(store, LAYOUT, HOUR, etags_prove=isinstance(store, DictStore))).verdict
+
+
+def found(result: Verdict) -> list[tuple[str, str | None]]:
+    return [(finding.kind, finding.file) for finding in result.findings]
+
+
+# -- verify -------------------------------------------------------------------------------------------------
+
+
+async def test_what_landed_whole_is_complete_and_valid(store: Store) -> None:
+    await delivered(store)
+    result = await verdict(store)
+    assert (result.complete, result.valid, result.findings, result.proven) == (True, True, (), True)
+
+
+async def test_without_a_promise_nobody_can_tell(store: Store) -> None:
+    result = await verdict(store)
+    assert (result.complete, result.valid, found(result)) == (None, None, [("no_promise", None)])
+
+
+async def test_without_a_receipt_it_may_be_complete_but_not_valid(store: Store) -> None:
+    await promised(store)
+    result = await verdict(store)
+    assert (result.complete, result.valid, found(result)) == (True, None, [("no_receipt", None)])
+    await store.delete(LAYOUT.file(HOUR, "Voyage_1.json.gz"))
+    result = await verdict(store)
+    assert (result.complete, result.valid) == (False, None)
+    assert ("missing_file", "Voyage_1.json.gz") in found(result)
+
+
+async def test_R8_a_missing_file(store: Store) -> None:
+    await delivered(store)
+    await store.delete(LAYOUT.file(HOUR, "Voyage_1.json.gz"))
+    result = await verdict(store)
+    assert (result.complete, result.valid) == (False, False)
+    assert found(result) == [("missing_file", "Voyage_1.json.gz")]
+
+
+async def test_a_file_of_another_size(store: Store) -> None:
+    await delivered(store)
+    await store.put(LAYOUT.file(HOUR, "Voyage_1.json.gz"), b"voyag")
+    result = await verdict(store)
+    assert (result.complete, result.valid) == (True, False)
+    assert found(result) == [("wrong_size", "Voyage_1.json.gz")]
+    assert "promised 7 bytes, stored 5" in result.findings[0].detail
+
+
+async def test_a_flipped_bit(store: Store) -> None:
+    await delivered(store)
+    await store.put(LAYOUT.file(HOUR, "Voyage_1.json.gz"), b"voyagez")
+    result = await verdict(store)
+    assert (result.complete, result.valid) == (True, False)
+    assert found(result) == [("wrong_checksum", "Voyage_1.json.gz")]
+
+
+async def test_the_same_bytes_stored_again_are_right(store: Store) -> None:
+    await delivered(store)
+    await store.put(LAYOUT.file(HOUR, "Voyage_1.json.gz"), b"voyages")
+    assert (await verdict(store)).proven
+
+
+async def test_a_file_that_nobody_promised_is_noticed_and_harms_nothing(store: Store) -> None:
+    await delivered(store)
+    await store.put(LAYOUT.file(HOUR, "stray.txt"), b"x")
+    result = await verdict(store)
+    assert (result.complete, result.valid) == (True, True)
+    assert found(result) == [("unexpected_file", "stray.txt")]
+
+
+async def test_a_promised_file_that_the_receipt_lacks_is_not_proven(store: Store) -> None:
+    receipt = await delivered(store)
+    short = replace(receipt, files=receipt.files[1:])
+    await store.put(LAYOUT.receipt(HOUR), records.receipt_bytes(short))
+    result = await verdict(store)
+    assert (result.complete, result.valid) == (True, False)
+    assert found(result) == [("wrong_checksum", "Voyage_1.json.gz")]
+
+
+@pytest.mark.parametrize("name", [PROMISE_NAME, RECEIPT_NAME])
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"[{", b'{"a": 1}', b"null", b"[1]"], ids=repr)
+async def test_R5_a_record_that_cannot_be_read_is_a_finding(store: Store, name: str, data: bytes) -> None:
+    await delivered(store)
+    await store.put(LAYOUT.file(HOUR, name), data)
+    result = await verdict(store)
+    assert (result.complete, result.valid) == (None, None)
+    assert found(result) == [("unreadable_record", name)]
+
+
+async def test_R5_a_receipt_of_a_newer_viplake_is_refused(store: Store) -> None:
+    receipt = await delivered(store)
+    newer = records.receipt_bytes(receipt).replace(b'"format": 1', b'"format": 2')
+    await store.put(LAYOUT.receipt(HOUR), newer)
+    with pytest.raises(LakeError) as caught:
+        await verdict(store)
+    assert caught.value.cause.word == "lake_format"
+
+
+async def test_equal_etags_spare_the_reading_and_folders_are_always_read() -> None:
+    store, wire = DictStore(FakeClock()), Tripwire(verbs=["read"])
+    await delivered(store)
+    seen = Flaky(store, wire)
+    assert (await verify(seen, LAYOUT, HOUR, etags_prove=True)).verdict.proven
+    assert wire.calls == []
+    assert (await verify(seen, LAYOUT, HOUR, etags_prove=False)).verdict.proven
+    assert len(wire.calls) == len(FILES)
+
+
+async def test_an_etag_of_another_form_is_no_proof_against_a_file() -> None:
+    """A bucket copied to another place has other ETags: then the bytes decide."""
+    store = DictStore(FakeClock())
+    receipt = await delivered(store)
+    other = replace(receipt, files=tuple(replace(file, etag="abc-2") for file in receipt.files))
+    await store.put(LAYOUT.receipt(HOUR), records.receipt_bytes(other))
+    assert (await verify(store, LAYOUT, HOUR, etags_prove=True)).verdict.proven
+
+
+async def test_the_newest_hour_with_a_receipt(store: Store) -> None:
+    assert await newest_with_receipt(store, LAYOUT) is None
+    await delivered(store)
+    await store.put(LAYOUT.file(HOUR.shift(30), "x.json"), b"1")
+    assert await newest_with_receipt(store, LAYOUT) == HOUR
+
+
+# -- the Receipt --------------------------------------------------------------------------------------------
+
+
+async def test_R1_the_receipt_of_another_that_proves_the_same_is_a_success(store: Store) -> None:
+    receipt = await delivered(store)
+    late = replace(receipt, late=True)
+    assert await write_receipt(store, LAYOUT, late) == receipt
+    assert await read_receipt(store, LAYOUT, HOUR) == receipt
+
+
+async def test_R1_a_receipt_that_proves_other_content_stands(store: Store) -> None:
+    receipt = await delivered(store)
+    other = replace(receipt, files=tuple(replace(file, md5="0" * 32) for file in receipt.files))
+    with pytest.raises(LakeError) as caught:
+        await write_receipt(store, LAYOUT, other)
+    assert caught.value.cause.word == "receipt_conflict"
+    assert await read_receipt(store, LAYOUT, HOUR) == receipt
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_R3_the_answer_to_the_receipt_is_lost(when: str) -> None:
+    store = DictStore(FakeClock())
+    receipt = await delivered(store)
+    del store.objects[LAYOUT.receipt(HOUR)]
+    wire = Tripwire(at=1, when=when, verbs=["put_if_absent"], error=lake_down)  # type: ignore[arg-type] # a When
+    if when == "after":
+        assert await write_receipt(Flaky(store, wire), LAYOUT, receipt) == receipt
+    else:
+        with pytest.raises(LakeError):
+            await write_receipt(Flaky(store, wire), LAYOUT, receipt)
+        assert await read_receipt(store, LAYOUT, HOUR) is None
+
+
+# -- whose lake ---------------------------------------------------------------------------------------------
+
+
+async def test_K7_a_lake_belongs_to_one_environment_and_company(store: Store) -> None:
+    await own_lake(store, LAYOUT, environment="Prod", company="ACME")
+    await own_lake(store, LAYOUT, environment="Prod", company="ACME")
+    for environment, company in (("Test", "ACME"), ("Prod", "OTHER")):
+        with pytest.raises(SettingsError, match="belongs to Prod of company ACME") as caught:
+            await own_lake(store, LAYOUT, environment=environment, company=company)
+        assert caught.value.cause.word == "lake_mismatch"
+
+
+async def test_K7_two_creators_at_once_leave_one_owner(store: Store) -> None:
+    results = await asyncio.gather(
+        *(own_lake(store, LAYOUT, environment=name, company="ACME") for name in ("Prod", "Test")),
+        return_exceptions=True,
+    )
+    refused = [result for result in results if isinstance(result, SettingsError)]
+    assert len(refused) == 1
+    assert results.count(None) == 1
+
+
+async def test_reading_commands_refuse_another_s_lake_and_claim_none(store: Store) -> None:
+    await check_lake(store, LAYOUT, environment="Test")
+    assert await store.files("") == []
+    await own_lake(store, LAYOUT, environment="Prod", company="ACME")
+    with pytest.raises(SettingsError):
+        await check_lake(store, LAYOUT, environment="Test")
+
+
+async def test_the_answer_to_the_creation_is_lost() -> None:
+    store = DictStore(FakeClock())
+    wire = Tripwire(at=1, when="after", verbs=["put_if_absent"], error=lake_down)
+    await own_lake(Flaky(store, wire), LAYOUT, environment="Prod", company="ACME")
+    broken = Tripwire(at=1, verbs=["put_if_absent"], error=lake_down)
+    with pytest.raises(LakeError):
+        await own_lake(Flaky(DictStore(FakeClock()), broken), LAYOUT, environment="Prod", company="ACME")
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"format": "x"}', b"[]"], ids=repr)
+async def test_R5_a_damaged_identity_is_said_and_not_replaced(store: Store, data: bytes) -> None:
+    await store.put(LAYOUT.identity_key, data)
+    with pytest.raises(LakeError) as caught:
+        await own_lake(store, LAYOUT, environment="Prod", company="ACME")
+    assert caught.value.cause.word == "ledger_damaged"
+    assert await store.get(LAYOUT.identity_key) == data
