@@ -196,7 +196,7 @@ async def test_other_objects_in_the_ledger_s_folder_are_left_alone(lake: Lake) -
         b"null",
         b'{"format": 1}',
         b'{"format": 1, "event": "claimed", "at": "yesterday", "nonce": "n", "worker": {"host": "a", "pid": 1}}',
-        b'{"format": 1, "event": "unknown", "at": "2022-05-10T13:00:05Z", "nonce": "n", "worker": {"host": "a", "pid": 1}}',
+        b'{"format": 1, "event": "odd", "at": "2022-05-10T13:00:05Z", "nonce": "n", "worker": {"host": "a", "pid": 1}}',
         b'{"format": 1, "event": "claimed", "at": "2022-05-10T13:00:05.000Z", "nonce": "n", "worker": []}',
     ],
     ids=lambda data: repr(data)[:40],

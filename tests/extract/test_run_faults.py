@@ -605,6 +605,18 @@ async def test_the_hour_of_another_program_is_not_claimed() -> None:
     assert shown.cause == "hour_taken"
 
 
+async def test_an_hour_that_was_never_begun_is_no_concern_of_later_ticks_of_the_same_process() -> None:
+    """Lambda keeps a process for many ticks, and the process keeps what it has read."""
+    world = few()
+    world.store._write(world.layout.file(HOUR, "theirs.json.gz"), b"x")
+    worker = world.worker()
+    assert (await worker.tick()).cause == "hour_taken"
+    world.clock.advance(2 * 3600)
+    outcome = await worker.tick()
+    assert (outcome.outcome, outcome.also) == ("waiting", ())
+    assert world.events(HOUR) == []
+
+
 # -- the clock ----------------------------------------------------------------------------------------------
 
 

@@ -186,7 +186,8 @@ class Extraction:
             # A trigger cannot wait while older Hours transfer: its Hour may be over by then.
             is_due = isinstance(self._next(self._job(hour)), Claim | TakeOver)
             first = await self._attempt(hour) if is_due else None
-            others = [h for h, job in sorted(self.ledger.jobs.items()) if h < hour and not job.is_final]
+            open_jobs = {h: job for h, job in self.ledger.jobs.items() if job.number and not job.is_final}
+            others = sorted(h for h in open_jobs if h < hour)
             also = [await self._attempt(other) for other in others]
             await self._abandon(hour, others)
         except SettingsError:
