@@ -6,7 +6,6 @@ made for that one serves here too.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from viplake import strictjson
 from viplake.config.settings import is_loopback
 from viplake.config.sources import proxy_url
 from viplake.errors import CredentialsError, NetworkError, SettingsError, ViplakeError
@@ -25,7 +25,7 @@ from viplake.redact import Secret, redact
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from viplake.config.settings import Settings, Surroundings
+from viplake.config.settings import Settings, Surroundings
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,6 @@ class Secrets:
         self._surroundings = surroundings
         self._lock = threading.Lock()
         self._read: Mapping[str, Secret] | None = None
-        self._reads = 0
 
     @classmethod
     def of(cls, settings: Settings) -> Secrets:
@@ -65,10 +64,7 @@ class Secrets:
         return self._place == "env:"
 
     def read(self, *, fresh: bool = False) -> Mapping[str, Secret]:
-        """All keys of the secret. With `fresh`, what it is now: for the vendor's refusal of the one known.
-
-        Callers who find it refused at the same time get one new reading between them only if they come one
-        after the other; a reading costs little and happens once a refusal.
+        """All keys of the secret; with `fresh` as it is now, for when the vendor refuses what is known.
 
         Raises:
             CredentialsError: it is missing, malformed, or may not be read.
@@ -124,11 +120,13 @@ def _read_secret_file(name: str) -> bytes:
 
 def _parse(data: bytes, place: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError):  # its message would quote the text
+        value = strictjson.loads(data)
+    except ValueError:  # its message may quote the text
         value = None
     if not isinstance(value, dict):
-        raise CredentialsError(f"the secret {place} is not a JSON object", cause="secrets_malformed")
+        raise CredentialsError(
+            f"the secret {place} is not one JSON object with each key once", cause="secrets_malformed"
+        )
     return value
 
 
@@ -243,7 +241,7 @@ def _get_value(client: Any, name: str) -> bytes:
         raise _unreachable(error) from None
     if not isinstance(text := answer.get("SecretString"), str):
         raise CredentialsError(f"the secret aws-sm:{name} is binary, not JSON text", cause="secrets_malformed")
-    return text.encode(errors="surrogatepass")
+    return text.encode(errors="replace")
 
 
 def _refused(response: Mapping[str, Any], name: str) -> CredentialsError:
