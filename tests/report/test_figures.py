@@ -110,7 +110,8 @@ def test_figures_8_and_10_hold_every_hour_with_a_schema() -> None:
     assert list(points(figures.table_completeness_hourly(SMALL), "expected").values()) == [2, 6, 4]
     (trace,) = [trace for trace in figures.table_failure_hourly(SMALL).data if trace.mode == "lines"]
     told = dict(zip(trace.x, trace.text, strict=True))
-    assert told["2022-05-11 00:00"] == "B"
+    assert told["2022-05-10 10:00"] == ""
+    assert told["2022-05-11 00:00"] == "<br>B"
 
 
 def test_a_missing_hour_breaks_the_line_and_a_lonely_one_is_a_dot() -> None:
@@ -126,6 +127,15 @@ def test_a_missing_day_breaks_a_daily_line() -> None:
     trace = figures.job_ratio_daily(Datasets(jobs=jobs)).data[0]
     assert trace.x == ("2022-05-01 00:00", "2022-05-02 00:00", "2022-05-03 00:00", "2022-05-05 00:00")
     assert trace.y == (1, 1, None, 1)
+
+
+def test_many_missing_tables_are_cut_in_the_hover_box_but_not_in_the_table() -> None:
+    names = tuple(f"TableNumber{number:03d}" for number in range(200))
+    datasets = Datasets(tables=(TableRow(at("2022-05-10T10"), 0, 200, 200, names, 0.0),))
+    (text,) = figures.table_failure_hourly(datasets).data[0].text
+    assert text.count("<br>") == 8
+    assert text.endswith(" ...")
+    assert tables.missing_hourly(datasets).column("missingTablesList") == [", ".join(names)]
 
 
 def test_the_heat_map_tells_delivered_missing_no_job_and_nothing_known() -> None:
@@ -214,7 +224,7 @@ def test_A8_a_hostile_name_is_shown_to_the_letter() -> None:
         jobs=(JobRow(hour, 1, 1),),
     )
     assert figures.table_heat_map(hostile).data[0].y == ("&lt;b onclick=alert(1)&gt;&amp;",)
-    assert figures.table_failure_hourly(hostile).data[0].text == ("&lt;b onclick=alert(1)&gt;&amp;",)
+    assert figures.table_failure_hourly(hostile).data[0].text == ("<br>&lt;b onclick=alert(1)&gt;&amp;",)
     assert "&lt;b onclick" in figures.table_volume(hostile).layout.yaxis.title.text
     assert "&lt;b onclick" in figures.outcomes_calendar(hostile).data[0].customdata[10][0]
 

@@ -248,7 +248,7 @@ async def test_a_link_to_an_hour_shows_all_that_is_known_of_it(browser: Browser,
         assert await panel.locator("h2").inner_text() == f"Hour {size.hour.start:%Y-%m-%d %H:%M}"
         pairs = "d => [...d.querySelectorAll('dt')].map(t => [t.textContent, t.nextSibling.textContent])"
         facts = dict(await panel.locator("dl").evaluate(pairs))
-        assert facts["size"] == f"{size.kilobytes:,}"
+        assert facts["size"] == f"{size.kilobytes:,} kB"
         assert facts["files"] == f"{size.files:,}"
         assert facts["outcome"] in {"delivered", "tables missing"}
         assert {"init", "replication", "transfer", "jobDelivered"} <= facts.keys()
@@ -337,7 +337,9 @@ async def test_it_prints_in_light_colours_without_controls(browser: Browser, wri
     async with opened(browser, written, color_scheme="dark") as report:
         await report.page.evaluate("dispatchEvent(new Event('beforeprint'))")
         await report.until(f"document.getElementById('plot-14').layout.paper_bgcolor === '{PAPER}'")
-        await report.page.emulate_media(media="print", color_scheme="light")
+        await report.page.emulate_media(media="print", color_scheme="dark")
+        ink = await report.page.evaluate("getComputedStyle(document.querySelector('h1')).color")
+        assert ink == "rgb(28, 32, 36)"
         for control in (".controls", "nav", "#figure-1 .twin"):
             assert await report.page.locator(control).is_hidden()
         assert await report.page.locator("#verdict").is_visible()

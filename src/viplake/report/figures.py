@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import textwrap
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -312,8 +313,8 @@ def outcomes_calendar(datasets: Datasets) -> go.Figure:
         return "" if row is None else str(table.column(name)[row] or "")
 
     def told(row: int | None) -> str:
-        parts = [of(name, row) for name in ("outcome", "cause", "owner", "missing tables")]
-        return "<br>".join(_inert(part) for part in parts if part)
+        parts = [of(name, row) for name in ("outcome", "cause", "owner", "missingTablesList")]
+        return "<br>".join(_wrapped(part) for part in parts if part)
 
     heat = dict(
         type="heatmap",
@@ -498,9 +499,9 @@ def _lines(table: Table, title: str, unit: str, colours: Mapping[str, str], *, n
     figure = _figure([], title)
     for name, colour in colours.items() if times else ():
         values = table.column(name)
-        texts = [_inert(str(note or "")) for note in table.column(notes)] if notes else None
+        texts = [f"<br>{_wrapped(str(note))}" if note else "" for note in table.column(notes)] if notes else None
         x, y, text, lonely = _broken(times, values, texts, step)
-        hover = "%{y:,.10~g}" + ("<br>%{text}" if notes else "")
+        hover = "%{y:,.10~g}" + ("%{text}" if notes else "")
         dash = "dash" if name == "expected" else "solid"
         line = {"color": colour, "width": 1.5, "dash": dash}
         figure.add_trace(
@@ -630,6 +631,12 @@ def _recoloured(value: Any, colours: Mapping[str, str]) -> Any:
 def _inert(name: str) -> str:
     """The name as Plotly shows it to the letter: its texts may hold a few HTML tags and entities."""
     return html.escape(name, quote=False)
+
+
+def _wrapped(words: str) -> str:
+    """The words in lines that fit a hover box, cut where they are many: the table has them all."""
+    lines = textwrap.wrap(words, 60, max_lines=8, placeholder=" ...")
+    return "<br>".join(_inert(line) for line in lines)
 
 
 def _moment(label: str) -> datetime:

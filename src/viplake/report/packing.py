@@ -41,8 +41,11 @@ def dumps(value: Any) -> str:
 
 
 def pack_table(table: Table) -> list[dict[str, Any]]:
-    """The table's columns: name, kind, values."""
-    return [{"name": column.name, "kind": column.kind, "values": _pack_column(column)} for column in table.columns]
+    """The table's columns: name, kind, unit, values."""
+    return [
+        {"name": column.name, "kind": column.kind, "unit": column.unit, "values": _pack_column(column)}
+        for column in table.columns
+    ]
 
 
 def pack_figure(value: Any) -> Any:

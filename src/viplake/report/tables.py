@@ -42,11 +42,13 @@ class Column:
         name: its heading.
         kind: `hour` (an Hour's label, `20220510-13`), `day` (`20220510`), `number` or `text`.
         values: from the first row to the last; None where there is none.
+        unit: of numbers, where the name does not say it.
     """
 
     name: str
     kind: Kind
     values: Sequence[str | float | None]
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def files_hourly(datasets: Datasets) -> Table:
 
 def size_hourly(datasets: Datasets) -> Table:
     """Kilobytes of each Hour."""
-    return _hourly(datasets.sizes, size=lambda row: row.kilobytes)
+    return _hourly(datasets.sizes, "kB", size=lambda row: row.kilobytes)
 
 
 def jobs_daily(datasets: Datasets) -> Table:
@@ -132,7 +134,7 @@ def table_ratio_daily(datasets: Datasets) -> Table:
 
 def tables_hourly(datasets: Datasets) -> Table:
     """Tables delivered and expected of each Hour."""
-    return _hourly(datasets.tables, delivered=lambda row: row.delivered, expected=lambda row: row.expected)
+    return _hourly(datasets.tables, "tables", delivered=lambda row: row.delivered, expected=lambda row: row.expected)
 
 
 def missing_daily(datasets: Datasets) -> Table:
@@ -182,6 +184,7 @@ def phases(datasets: Datasets) -> Table:
     """Minutes that each Hour's run spent in its three phases."""
     return _hourly(
         datasets.runs,
+        "minutes",
         init=lambda row: _minutes(row.init),
         replication=lambda row: _minutes(row.replication),
         transfer=lambda row: _minutes(row.transfer),
@@ -194,7 +197,7 @@ def volumes(datasets: Datasets) -> Table:
     found: dict[str, dict[Hour, int]] = defaultdict(dict)
     for row in datasets.volumes:
         found[row.table][row.hour] = row.size
-    columns = [Column(name, "number", [found[name].get(hour) for hour in hours]) for name in sorted(found)]
+    columns = [Column(name, "number", [found[name].get(hour) for hour in hours], "bytes") for name in sorted(found)]
     return Table((_labels(hours), *columns))
 
 
@@ -218,7 +221,7 @@ def outcomes(datasets: Datasets) -> Table:
             Column("outcome", "text", [outcome(hour) for hour in hours]),
             Column("cause", "text", [(runs[hour].cause or None) if hour in runs else None for hour in hours]),
             Column("owner", "text", [(runs[hour].owner or None) if hour in runs else None for hour in hours]),
-            Column("missing tables", "text", [_names(short.get(hour)) for hour in hours]),
+            Column("missingTablesList", "text", [_names(short.get(hour)) for hour in hours]),
         )
     )
 
@@ -226,8 +229,8 @@ def outcomes(datasets: Datasets) -> Table:
 # -- how rows become columns ----------------------------------------------------------------------------------
 
 
-def _hourly(rows: Sequence[Row], **values: Callable[[Row], float | None]) -> Table:
-    columns = [Column(name, "number", [value(row) for row in rows]) for name, value in values.items()]
+def _hourly(rows: Sequence[Row], unit: str = "", **values: Callable[[Row], float | None]) -> Table:
+    columns = [Column(name, "number", [value(row) for row in rows], unit) for name, value in values.items()]
     return Table((_labels([row.hour for row in rows]), *columns))
 
 

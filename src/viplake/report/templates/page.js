@@ -213,7 +213,7 @@
       if (row < 0) return [];
       return this.columns.slice(1).filter((c) => !absent(c.values[row])).map((c) => {
         const value = c.values[row];
-        return [c.name, c.kind === "number" ? grouped(value) : value];
+        return [c.name, c.kind === "number" ? `${grouped(value)} ${c.unit}`.trim() : value];
       });
     }
   }
