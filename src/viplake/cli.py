@@ -387,6 +387,27 @@ def init(*, file: Path = Path("viplake.toml")) -> int:
     return 0
 
 
+@app.command(group=_SET_UP, sort_key=11)
+def doctor(*, json: _Json = False, options: Options = _OPTIONS) -> int:
+    """Look at every leg of the way: settings, secret, proxy, certificates, token, lake, clock. It triggers nothing.
+
+    Exit code: 0 all well or nothing worse than a warning; else that of the failed check to mend first.
+    """
+    from viplake import console, doctor as examiner
+
+    try:
+        settings = options.settings()
+    except SettingsError as error:
+        found = examiner.unreadable(error)
+    else:
+        found = _finish(examiner.examine(settings))
+    if json:
+        _print_json(found.to_json())
+    else:
+        console.print_examination(found)
+    return found.exit_code
+
+
 @app.command(group=_SET_UP, sort_key=12)
 def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
     """Print what completes viplake's commands and options in your shell.

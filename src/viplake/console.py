@@ -12,6 +12,7 @@ from viplake.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from viplake.doctor import Examination
     from viplake.extract.outcome import Outcome
     from viplake.lake.consolidate import Consolidated, CopiedHour
     from viplake.lake.proof import Verified
@@ -137,6 +138,25 @@ def print_consolidated(done: Consolidated) -> None:
         _out(f"  {remark.hour}  {remark.kind}: {remark.detail}")
     for hole in done.holes:
         _out(f"  still missing: {hole} ({len(list(hole.first.to(hole.last)))} Hours)")
+
+
+def print_examination(found: Examination) -> None:
+    """The settings that somebody decided, then a line a check, with its fix where one is needed."""
+    for setting in found.settings:
+        if setting.origin != "default":
+            _out(f"{setting.name:28}{setting.value}  ({setting.origin})")
+    if found.settings:
+        _out("all others                  as by default")
+        _out("")
+    for check in found.checks:
+        _out(f"{check.status:8}  {check.name:17} {check.detail}")
+        if check.cause is not None:
+            _out(f"{'':27} cause  {check.cause} ({check.owner or 'nobody'})")
+            _out(f"{'':27} next   {check.fix}")
+    counts = {status: sum(check.status == status for check in found.checks) for status in ("failed", "warning")}
+    _out("")
+    verdict = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    _out(f"{verdict}: mend the first one first" if counts["failed"] else verdict or "all well: viplake run")
 
 
 def print_next_steps(file: Path) -> None:

@@ -482,7 +482,7 @@ _SIGNS: Final[tuple[tuple[Callable[[str], bool], str], ...]] = tuple(
         ),
         (r"credential", "dest_auth"),
         (
-            r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint|bare redirect",
+            r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint|redirect without LOCATION",
             "dest_region",
         ),
         (r"AccessDenied|AllAccessDisabled|Forbidden|status: 403|MethodNotAllowed", "dest_denied"),

@@ -1,0 +1,491 @@
+"""I/O. Looks at every leg of the way before an Hour depends on it: each finding with its cause, owner and next step.
+
+What it tries is what a run does, with the run's own client and store: a token is really asked for, an object is
+really written. It sends no trigger, and it removes what it wrote. What cannot be tried because something before it
+failed is `skipped`, with the reason: a check that is left out in silence reads like one that passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import uuid
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import unquote, urlsplit
+
+from yarl import URL
+
+from viplake import config
+from viplake.clock import Clock, SystemClock
+from viplake.errors import (
+    CAUSES,
+    CHECKS_FAILED,
+    CREDENTIALS,
+    LAKE_FAILED,
+    OK,
+    UNAVAILABLE,
+    UNEXPECTED,
+    USAGE,
+    WAITING,
+    LakeError,
+    SettingsError,
+    VendorError,
+    ViplakeError,
+)
+from viplake.extract.http import Http, Proxy
+from viplake.extract.vendor import HttpVendor
+from viplake.lake.layout import parse_identity
+from viplake.lake.store import open_store
+from viplake.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from datetime import datetime
+
+    from viplake.extract.vendor import VendorSettings
+    from viplake.extract.wire import Answer
+    from viplake.lake.store import Store, StoreSettings
+
+Status = Literal["ok", "warning", "failed", "skipped"]
+
+SCHEMA_VERSION: Final = 1
+
+SKEW_WARNING: Final = 60.0
+"""Seconds: more than the resolution of a Date header and a slow answer explain."""
+
+SKEW_FAILURE: Final = 15 * 60.0
+"""Seconds from which on S3 refuses a request (Amazon S3 API Reference, "Error responses", RequestTimeTooSkewed)."""
+
+DISK_WARNING: Final = 5_000_000_000
+DISK_FAILURE: Final = 200_000_000
+"""Free bytes of a folder lake: about five Hours of 1 GB; less than a small Hour."""
+
+_ANSWER_CAP: Final = 64 * 1024
+_SECONDS: Final = 20.0
+"""For one request to the vendor: a route that needs longer has found nobody."""
+
+_WORST_FIRST: Final = (UNEXPECTED, USAGE, CREDENTIALS, LAKE_FAILED, UNAVAILABLE, WAITING, CHECKS_FAILED)
+"""Exit codes, by how much has to be mended here before anything else can work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: which; stable, for scripts.
+        status: `ok`, `warning`, `failed` or `skipped`.
+        detail: what was found, or why it was not looked at.
+        cause: a word of `errors.CAUSES`, where something is wrong.
+        fix: the next step, likewise.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    cause: str | None = None
+    fix: str | None = None
+
+    @property
+    def owner(self) -> str | None:
+        """Whose turn it is."""
+        return CAUSES[self.cause].owner if self.cause else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake doctor --json` prints it."""
+        return {
+            "name": self.name,
+            "status": self.status,
+            "cause": self.cause,
+            "owner": self.owner,
+            "detail": redact(self.detail),
+            "fix": None if self.fix is None else redact(self.fix),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A setting as it is, and where it came from: `flag`, `environment`, a place in `viplake.toml`, or `default`."""
+
+    name: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found.
+
+    Attributes:
+        checks: in the order in which a run would meet them.
+        settings: all of them; empty where they could not be read.
+    """
+
+    checks: tuple[Check, ...]
+    settings: tuple[Origin, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0, or that of the failed check that has to be mended first."""
+        codes = {CAUSES[check.cause].exit_code for check in self.checks if check.status == "failed" and check.cause}
+        return next((code for code in _WORST_FIRST if code in codes), OK)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake doctor --json` prints it."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "checks": [check.to_json() for check in self.checks],
+            "settings": [{"name": s.name, "value": redact(s.value), "origin": s.origin} for s in self.settings],
+        }
+
+
+def unreadable(error: SettingsError) -> Examination:
+    """What is known where not even the settings could be read."""
+    return Examination((_failed("settings", error), *_skipped(_EVERYTHING, "the settings cannot be read")))
+
+
+_ROUTES: Final = ("route token", "route export", "route files")
+_LAKE: Final = ("lake owner", "lake create", "lake create-only", "lake read", "lake write", "lake list", "lake delete")
+_EVERYTHING: Final = ("secret", *_ROUTES, "route downloads", "token", "lake", *_LAKE, "clock", "disk")
+
+
+async def examine(
+    settings: config.Settings,
+    *,
+    clock: Clock | None = None,
+    free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+) -> Examination:
+    """Look at everything that a run with these settings will need.
+
+    Args:
+        settings: of the command.
+        clock: whose skew is measured; the machine's if not given.
+        free_bytes: of the disk under a folder.
+    """
+    clock = clock or SystemClock()
+    secrets = config.Secrets.of(settings)
+    skews = _Skews(clock)
+    secret = await _secret(secrets, settings)
+    checks = [_settings(settings), secret]
+    if secret.status == "failed" and not secrets.in_environment:
+        checks += _skipped((*_ROUTES, "route downloads", "token", "lake", *_LAKE), "it needs the secret")
+    else:
+        checks += await _vendor(settings, secrets, secret, skews)
+        checks += await _lake(settings, secrets, skews)
+    checks += [skews.verdict(), _disk(settings, free_bytes)]
+    return Examination(tuple(checks), tuple(_origins(settings)))
+
+
+# -- settings and secret --------------------------------------------------------------------------------------
+
+
+def _settings(settings: config.Settings) -> Check:
+    where = f"{settings.config_file}" if settings.config_file else "no viplake.toml"
+    profile = f", profile {settings.profile}" if settings.profile else ""
+    try:
+        settings.require_company()
+    except SettingsError as error:
+        return _failed("settings", error)
+    return Check("settings", "ok", f"{settings.environment.name} of {settings.company}; {where}{profile}")
+
+
+def _origins(settings: config.Settings) -> Iterator[Origin]:
+    for setting in config.SETTINGS:
+        value = settings.layout.prefix if setting.name == "prefix" else getattr(settings, setting.name)
+        if setting.name == "environment":
+            value = settings.environment.name
+        if isinstance(value, frozenset):
+            value = ",".join(sorted(value))
+        elif isinstance(value, bool):
+            value = "true" if value else "false"
+        elif isinstance(value, float):
+            value = f"{value:g}"
+        yield Origin(setting.name, "" if value is None else str(value), settings.origins.get(setting.name, "default"))
+
+
+async def _secret(secrets: config.Secrets, settings: config.Settings) -> Check:
+    try:
+        keys = await asyncio.to_thread(secrets.read)
+    except ViplakeError as error:
+        return _failed("secret", error)
+    return Check("secret", "ok", f"{settings.secrets} has {', '.join(sorted(keys))}")
+
+
+# -- the vendor -----------------------------------------------------------------------------------------------
+
+
+async def _vendor(settings: config.Settings, secrets: config.Secrets, secret: Check, skews: _Skews) -> list[Check]:
+    """The routes to its three hosts, and a token. Of a company that is not given, `settings` tells."""
+    try:
+        wanted = config.vendor_settings(replace(settings, company=settings.company or "-"), secrets)
+        proxy = Proxy.parse(wanted.proxy, wanted.no_proxy) if wanted.proxy else None
+        http = Http(proxy=proxy, ca_file=wanted.ca_file)
+    except ViplakeError as error:
+        rest = (*_ROUTES[1:], "route downloads", "token")
+        return [_failed("route token", error), *_skipped(rest, "as route token")]
+    urls = zip(_ROUTES, (wanted.token_url, f"{wanted.export_url}/CheckJobStatus", wanted.files_url), strict=True)
+    async with http:
+        checks = list(await asyncio.gather(*(_route(http, proxy, wanted, name, url, skews) for name, url in urls)))
+    hosts = ", ".join(sorted(wanted.download_hosts)) or "Amazon S3"
+    reason = f"the host is known only when the vendor lists files; allowed: {hosts}"
+    if checks[0].status == "failed":
+        token = Check("token", "skipped", "there is no route to it")
+    elif secret.status == "failed":
+        token = Check("token", "skipped", "it needs the secret")
+    else:
+        token = await _token(wanted, secrets, skews.clock)
+    return [*checks, Check("route downloads", "skipped", reason), token]
+
+
+async def _route(http: Http, proxy: Proxy | None, wanted: VendorSettings, name: str, url: str, skews: _Skews) -> Check:
+    """Ask for the address without any credential: whatever the vendor answers, the way there is good."""
+    target = URL(url, encoded=True)
+    through = f"through the proxy {proxy.url}" if proxy and proxy.serves(target) else "directly"
+    trusted = f", trusting {wanted.ca_file} besides the system" if wanted.ca_file else ""
+    try:
+        answer = await http.call(name, "GET", url, seconds=_SECONDS, cap=_ANSWER_CAP)
+        _refuse_pages(answer, target)
+    except ViplakeError as error:
+        return _failed(name, error, f" ({through}{trusted})")
+    skews.note(target.host or "", answer.headers.get("date"))
+    return Check(name, "ok", f"{target.host} {through}{trusted}, answers {answer.status}")
+
+
+def _refuse_pages(answer: Answer, target: URL) -> None:
+    """A page for people where an interface should be: somebody in between answers in the vendor's place."""
+    page = "html" in answer.headers.get("content-type", "").lower() or answer.body.lstrip()[:1] == b"<"
+    if answer.flaw or (page and (answer.accepted or answer.status == 403)):  # noqa: PLR2004 - HTTP: forbidden
+        what = f"is {answer.status} with a web page" if page else answer.flaw
+        raise VendorError(
+            f"the answer of {target.host} {what}: a proxy's block page, or another host",
+            hint="Ask whoever runs the proxy to allow the host, and check the VIPLAKE_*_URL settings.",
+        )
+
+
+async def _token(wanted: VendorSettings, secrets: config.Secrets, clock: Clock) -> Check:
+    try:
+        async with HttpVendor(wanted, config.credentials(secrets), clock=clock) as vendor:
+            await vendor.authorize()
+    except ViplakeError as error:
+        return _failed("token", error)
+    return Check("token", "ok", "the vendor gives one for our client id and secret")
+
+
+# -- the lake -------------------------------------------------------------------------------------------------
+
+
+async def _lake(settings: config.Settings, secrets: config.Secrets, skews: _Skews) -> list[Check]:
+    way = ""
+    try:
+        place = config.store_settings(settings, secrets)
+        way = f" ({_way(settings, place)})"
+        _refuse_unmakeable(place)
+        if (folder := _folder_of(place.url)) and not folder.exists():
+            warning = Check("lake", "warning", f"{folder} does not exist yet; the first run makes it", "dest_missing")
+            fix = "Nothing to do, unless a disk should be mounted there."
+            return [replace(warning, fix=fix), *_skipped(_LAKE, "there is no folder yet")]
+        store = open_store(place)
+        identity = await store.get(settings.layout.identity_key)
+    except ViplakeError as error:
+        refused = _failed("lake", error, way)
+        if error.cause.word != "dest_denied":
+            return [refused, *_skipped(_LAKE, "the lake cannot be reached")]
+        return [refused, *_skipped(_LAKE[:-2], "nothing can be read"), *await probe_list(store, settings.layout.root)]
+    reached = Check("lake", "ok", place.url + way)
+    owner = _owner(identity, settings)
+    if owner.status == "failed":
+        return [reached, owner, *_skipped(_LAKE[1:], "nothing is written into another's lake")]
+    return [reached, owner, *await probe(store, settings.layout.root, skews if place.url.startswith("s3:") else None)]
+
+
+def _way(settings: config.Settings, place: StoreSettings) -> str:
+    """How the store is reached: proxy and certificates."""
+    if not place.url.startswith("s3:"):
+        return "a folder"
+    around = settings.surroundings
+    proxy = place.proxy or around.proxy
+    host = urlsplit(place.endpoint or "https://s3.amazonaws.com").hostname or ""
+    through = "directly"
+    if proxy is not None and not place.allow_http:
+        parsed = Proxy.parse(proxy, around.no_proxy)
+        through = f"through the proxy {parsed.url}" if parsed.serves(URL(f"https://{host}")) else "directly"
+    trusted = f", trusting {place.ca_file} besides the system" if place.ca_file else ""
+    region = f", region {place.region}" if place.region else ""
+    return f"{host} {through}{trusted}{region}"
+
+
+def _folder_of(url: str) -> Path | None:
+    return Path(unquote(urlsplit(url).path)) if urlsplit(url).scheme == "file" else None
+
+
+def _refuse_unmakeable(place: StoreSettings) -> None:
+    """A folder that is missing must be one that a run can make."""
+    folder = _folder_of(place.url)
+    if folder is None or folder.exists():
+        return
+    there = next(parent for parent in folder.parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise LakeError(f"{folder} does not exist, and cannot be made in {there}", cause="dest_io")
+
+
+def _owner(identity: bytes | None, settings: config.Settings) -> Check:
+    mine = f"{settings.environment.name} of {settings.company or 'a company that is not given'}"
+    root = settings.layout.root or "the lake's top"
+    if identity is None:
+        return Check("lake owner", "ok", f"{root} is nobody's yet; the first run makes it that of {mine}")
+    try:
+        environment, company = parse_identity(identity)
+        if environment != settings.environment.name or settings.company not in {None, company}:
+            message = f"{root} belongs to {environment} of {company}, not to {mine}"
+            raise SettingsError(message, cause="lake_mismatch")
+    except ViplakeError as error:
+        return _failed("lake owner", error)
+    return Check("lake owner", "ok", f"{root} is that of {environment} of {company}")
+
+
+async def probe(store: Store, root: str, skews: _Skews | None = None) -> list[Check]:
+    """Create, create again, read, write over, list and remove one object, as the records of a run are.
+
+    Args:
+        store: of the lake.
+        root: below the lake's URL, with its closing slash; the object lies in `_viplake/doctor/` there.
+        skews: learns from the store's stamp; None where the store has no clock of its own.
+    """
+    folder = f"{root}_viplake/doctor/"
+    key = f"{folder}{uuid.uuid4().hex}"
+    created = await _try("lake create", lambda: _create(store, key))
+    if created.status == "failed":
+        return [created, *_skipped(_LAKE[2:5], "nothing could be created"), *await probe_list(store, root)]
+    checks = [
+        created,
+        await _try("lake create-only", lambda: _create_again(store, key)),
+        await _try("lake read", lambda: _read(store, key)),
+        await _try("lake write", lambda: _write(store, key)),
+        await _try("lake list", lambda: _list(store, folder, key, skews)),
+    ]
+    return [*checks, await _try("lake delete", lambda: _delete(store, key))]
+
+
+async def probe_list(store: Store, root: str) -> list[Check]:
+    """Only list: where nothing can be written, that may still be allowed."""
+    listed = await _try("lake list", lambda: _list(store, f"{root}_viplake/doctor/", None, None))
+    return [listed, Check("lake delete", "skipped", "there is nothing to delete")]
+
+
+async def _create(store: Store, key: str) -> str:
+    if not await store.put_if_absent(key, b"viplake doctor"):
+        raise LakeError(f"{key} exists already, though nobody made it", cause="dest_unavailable")
+    return f"{key} was created"
+
+
+async def _create_again(store: Store, key: str) -> str:
+    if await store.put_if_absent(key, b"a second writer"):
+        raise SettingsError(
+            "the store lets a second writer create the same object: two schedulers would both trigger",
+            hint="Use a store that honours If-None-Match: * on PUT, as Amazon S3 does.",
+        )
+    return "a second writer of the same object is refused"
+
+
+async def _read(store: Store, key: str) -> str:
+    if await store.get(key) != b"viplake doctor":
+        raise LakeError(f"{key} reads otherwise than it was written", cause="dest_unavailable")
+    return "what was written is read back"
+
+
+async def _write(store: Store, key: str) -> str:
+    await store.put(key, b"viplake doctor, again")
+    return "an object may be written over, as a file of an Hour without a Receipt may"
+
+
+async def _list(store: Store, folder: str, key: str | None, skews: _Skews | None) -> str:
+    found = {file.key: file for file in await store.files(folder)}
+    if key is None:
+        return "the lake may be listed"
+    if key not in found:
+        raise LakeError(f"{key} was written, but the listing lacks it", cause="dest_unavailable")
+    if skews is not None and (modified := found[key].modified) is not None:
+        skews.add("the store", modified)
+    return "the listing shows it"
+
+
+async def _delete(store: Store, key: str) -> str:
+    try:
+        await store.delete(key)
+    except LakeError as error:
+        if error.cause.word != "dest_denied":
+            raise
+        return f"deleting is not allowed, which a run does not need; {key} stays"
+    return "the object is removed again"
+
+
+# -- clock and disk -------------------------------------------------------------------------------------------
+
+
+class _Skews:
+    """What others' clocks show, against ours."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._found: list[tuple[float, str]] = []
+
+    def note(self, whose: str, date: str | None) -> None:
+        """Learn from a Date header, where there is one."""
+        try:
+            self.add(whose, parsedate_to_datetime(date or ""))
+        except ValueError:
+            return
+
+    def add(self, whose: str, shown: datetime) -> None:
+        """Learn from a moment that another clock showed just now."""
+        if shown.tzinfo is not None:
+            self._found.append(((self.clock.now() - shown).total_seconds(), whose))
+
+    def verdict(self) -> Check:
+        """The furthest of them."""
+        if not self._found:
+            return Check("clock", "skipped", "nobody told the time")
+        skew, whose = max(self._found, key=lambda found: abs(found[0]))
+        words = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} {whose}"
+        if abs(skew) < SKEW_WARNING:
+            return Check("clock", "ok", f"within {max(abs(skew), 1):.0f} s of {whose}")
+        status: Status = "failed" if abs(skew) >= SKEW_FAILURE else "warning"
+        return Check("clock", status, f"this machine's clock is {words}", "clock", CAUSES["clock"].remedy)
+
+
+def _disk(settings: config.Settings, free_bytes: Callable[[Path], int]) -> Check:
+    folder = _folder_of(settings.lake or "")
+    if folder is None:
+        return Check("disk", "skipped", "the lake is no folder")
+    there = next(place for place in (folder, *folder.parents) if place.is_dir())
+    try:
+        free = free_bytes(there)
+    except OSError as error:
+        return _failed("disk", LakeError(f"cannot tell what is free at {there}: {error.strerror}", cause="dest_io"))
+    words = f"{free / 1e9:.1f} GB free at {there}"
+    if free >= DISK_WARNING:
+        return Check("disk", "ok", words)
+    status: Status = "failed" if free < DISK_FAILURE else "warning"
+    return Check("disk", status, words, "disk_full", CAUSES["disk_full"].remedy)
+
+
+# -- checks as values -----------------------------------------------------------------------------------------
+
+
+async def _try(name: str, work: Callable[[], Awaitable[str]]) -> Check:
+    try:
+        return Check(name, "ok", await work())
+    except ViplakeError as error:
+        return _failed(name, error)
+
+
+def _failed(name: str, error: ViplakeError, more: str = "") -> Check:
+    return Check(name, "failed", error.message + more, error.cause.word, error.hint)
+
+
+def _skipped(names: tuple[str, ...], reason: str) -> list[Check]:
+    return [Check(name, "skipped", reason) for name in names]
