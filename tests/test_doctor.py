@@ -226,7 +226,7 @@ async def test_nobody_listens_there(lake: str, tmp_path: Path) -> None:
     ("content", "cause", "told"),
     [
         (None, "secrets_missing", "secret.json"),
-        ("not { json", "secrets_malformed", "not a JSON object"),
+        ("not { json", "secrets_malformed", "JSON object"),
         ('{"Veson_client_id": "id-of-nobody"}', "secrets_malformed", "Veson_client_secret"),
     ],
 )
