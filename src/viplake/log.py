@@ -1,13 +1,15 @@
 """I/O. Logs to stderr: for a person on a terminal, one JSON object a line elsewhere; no secret in either.
 
-Our own events (structlog) and those of third-party libraries (logging) pass through one formatter, and it is there,
-on the finished line, that everything secret is removed: no logger can be forgotten. Control characters are escaped,
+Our own events (structlog) and those of third-party libraries (logging) pass through one formatter, and it is there
+that everything secret is removed, from each value before it is cut or escaped, and once more from the finished line: no
+logger can be forgotten. Control characters are escaped,
 so that a vendor's message can neither forge a line nor move a cursor. Tracebacks are shown only when asked for, and
 never with local variables, which hold secrets.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -17,7 +19,7 @@ import structlog
 from viplake.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping, Sequence
+    from collections.abc import MutableMapping
 
     from structlog.typing import Processor
 
@@ -27,7 +29,8 @@ _QUIET: Final = ("aiohttp", "asyncio", "botocore", "boto3", "urllib3", "s3transf
 _LONGEST: Final = 2000
 """Characters of one value: a vendor's error page is not a log line."""
 
-_KEEP: Final = frozenset({"\n", "\t"})
+_KEEP: Final = "\n\t"
+"""What a traceback is made of."""
 
 
 def configure(
@@ -36,7 +39,7 @@ def configure(
     """Set up logging for this process.
 
     Args:
-        level: `DEBUG`, `INFO`, `WARNING` or `ERROR`.
+        level: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.
         form: `json`, `text`, or `auto`: text on a terminal, else JSON.
         tracebacks: show them, without locals.
         color: on a terminal.
@@ -47,6 +50,7 @@ def configure(
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        _named,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info if tracebacks else _without_traceback,
         _contained,
@@ -62,7 +66,7 @@ def configure(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
     )
-    sink = logging.StreamHandler(stream)
+    sink = _Sink(stream)
     sink.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [sink]
@@ -81,6 +85,15 @@ def configure(
     )
 
 
+class _Sink(logging.StreamHandler[TextIO]):
+    """Writes lines; a line that cannot be written ends nothing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say so, without what logging itself would show: the arguments, in clear, and the stack."""
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.write(f"a log line of {record.name} could not be written\n")
+
+
 class _Redacting(structlog.stdlib.ProcessorFormatter):
     """The one place through which every line goes."""
 
@@ -92,6 +105,14 @@ class _Redacting(structlog.stdlib.ProcessorFormatter):
         """Nothing: tracebacks are rendered, or left out, by the processors."""
         del ei
         return ""
+
+
+def _named(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Who speaks, where it is not viplake."""
+    record = event.get("_record")
+    if record is not None and not record.name.startswith("viplake"):
+        event["logger"] = record.name
+    return event
 
 
 def _without_traceback(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -106,19 +127,21 @@ def _without_traceback(_logger: object, _name: str, event: MutableMapping[str, A
 
 
 def _contained(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Values that cannot break out of their line: control characters escaped, long ones cut."""
-    return {name: _plain(value, multiline=name == "exception") for name, value in event.items()}
+    """Values that hold no secret and cannot break out of their line: control characters escaped, long ones cut."""
+    return {
+        name: value if name.startswith("_") else _plain(value, multiline=name == "exception")  # _: structlog's own
+        for name, value in event.items()
+    }
 
 
 def _plain(value: Any, *, multiline: bool = False) -> Any:
-    if isinstance(value, str):
-        keep: Sequence[str] | frozenset[str] = _KEEP if multiline else ()
-        text = "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in value)
-        return text if multiline or len(text) <= _LONGEST else text[:_LONGEST] + "..."
-    if isinstance(value, BaseException):
-        return _plain(f"{type(value).__name__}: {value}")
+    if value is None or isinstance(value, bool | int | float):
+        return value
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item) for item in value]
-    return value
+    keep = _KEEP if multiline else ""
+    text = redact(f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else str(value))
+    text = "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+    return text if multiline or len(text) <= _LONGEST else text[:_LONGEST] + "..."

@@ -25,7 +25,7 @@ from viplake.redact import Secret, redact
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-from viplake.config.settings import Settings, Surroundings
+    from viplake.config.settings import Settings, Surroundings
 
 _log = logging.getLogger(__name__)
 
