@@ -1,0 +1,282 @@
+"""I/O. The cloud's ways in: a Lambda function that ticks, and a Glue job that ticks or runs.
+
+Both tell AWS that all is well whenever they could do their part: what an Hour came to is in the lake, in the log and
+in one metric, `Delivered`, on which the dead-man alarm rests. An invocation is cut off before AWS would kill it; the
+lake holds all that was done, and the next one goes on from there, so nothing is ever retried by AWS itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol
+
+import structlog
+
+from viplake import config, log
+from viplake.assembly import extraction
+from viplake.clock import Clock, SystemClock
+from viplake.errors import NotYet, SettingsError, ViplakeError
+from viplake.extract.outcome import SCHEMA_VERSION, Outcome, outcome_of
+from viplake.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from viplake.extract.extraction import Extraction
+
+logger = structlog.get_logger(__name__)
+
+NAMESPACE: Final = "VipLake"
+METRIC: Final = "Delivered"
+"""1 for each Hour delivered, 0 for each that failed, when it ends; by `Environment`."""
+
+RESERVE_SECONDS: Final = 60.0
+"""What an invocation leaves of its time: to stop in good order, and never to be killed within a write."""
+
+Verb = Literal["tick", "run"]
+
+
+class LambdaContext(Protocol):
+    """What we ask of the context that Lambda hands in (AWS Lambda Developer Guide, "context object in Python")."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda kills this invocation."""
+        ...
+
+
+# -- Lambda ---------------------------------------------------------------------------------------------------
+
+
+def lambda_handler(event: object, context: LambdaContext) -> dict[str, Any]:
+    """One tick; for a schedule of every 2 to 5 minutes. Settings come from the environment, the event says nothing.
+
+    Returns:
+        As `viplake tick --json` prints it, and `exit_code`. Also for a failure: Lambda has nothing to try again.
+    """
+    del event
+    return ticked(context.get_remaining_time_in_millis() / 1000)
+
+
+def ticked(
+    seconds: float,
+    *,
+    environ: Mapping[str, str] | None = None,
+    clock: Clock | None = None,
+    emit: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """One tick that ends at least `RESERVE_SECONDS` before the `seconds` are over.
+
+    Args:
+        seconds: until AWS kills this process.
+        environ: the settings; None: this process's environment.
+        clock: None: the system's.
+        emit: takes a line for CloudWatch, which reads the metric from it (embedded metric format).
+    """
+    clock = clock or SystemClock()
+
+    def tell(ended: Outcome) -> None:
+        emit(json.dumps(embedded_metric(ended, clock)))
+
+    async def work() -> Outcome:
+        return await _advance(_settings(environ=environ), "tick", seconds - RESERVE_SECONDS, clock, tell)
+
+    return _told(work)
+
+
+def embedded_metric(outcome: Outcome, clock: Clock) -> dict[str, Any]:
+    """The metric of an Hour that ended, as CloudWatch reads it from a line of the log.
+
+    CloudWatch User Guide, "Specification: Embedded metric format". The other members are there to be searched for.
+    """
+    return {
+        "_aws": {
+            "Timestamp": int(clock.now().timestamp() * 1000),
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [["Environment"]],
+                    "Metrics": [{"Name": METRIC, "Unit": "Count"}],
+                }
+            ],
+        },
+        "Environment": outcome.environment,
+        METRIC: _delivered(outcome),
+        "hour": str(outcome.hour),
+        "cause": outcome.cause,
+        "owner": outcome.owner,
+        "files": outcome.files,
+        "bytes": outcome.bytes,
+        "late": outcome.late,
+    }
+
+
+# -- Glue -----------------------------------------------------------------------------------------------------
+
+
+def glue_main(argv: Sequence[str], *, put_metric: Callable[[Outcome], None] | None = None) -> dict[str, Any]:
+    """A Glue job: one tick, or with `--viplake-command run` one Hour to its end.
+
+    Args:
+        argv: as `sys.argv`: job parameters `--viplake-environment Prod` and so on, one for each setting; they win
+            over `viplake.toml` (which *Referenced files path* puts in the working directory). Glue's own are ignored.
+        put_metric: stores the metric of an Hour that ended; None: CloudWatch does.
+
+    Returns:
+        As `viplake tick --json` prints it, and `exit_code`.
+
+    Raises:
+        ViplakeError: the Hour failed. Glue shows the run as failed then, with this text; it is never a `SystemExit`,
+            which Glue would take for success or failure as its version sees fit.
+    """
+
+    async def work() -> Outcome:
+        verb, flags = glue_arguments(argv[1:])
+        return await _advance(_settings(flags), verb, None, SystemClock(), put_metric or _put_metric)
+
+    told = _told(work)
+    print(json.dumps(told))  # noqa: T201 - the job's output
+    if told["outcome"] == "failed":
+        raise ViplakeError(
+            f"{told['hour'] or 'viplake'} failed: {told['detail'] or told['cause']}", cause=told["cause"]
+        )
+    return told
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong as we say it; argparse itself would end the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"the job's parameters are wrong: {message}", hint="Correct them in the job's details.")
+
+
+def glue_arguments(arguments: Sequence[str]) -> tuple[Verb, dict[str, object]]:
+    """The command and the settings among the parameters of a Glue job, which has many of its own.
+
+    Raises:
+        SettingsError: a parameter of ours is unknown or lacks its value.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--viplake-command", choices=("tick", "run"), default="tick")
+    for setting in config.SETTINGS:
+        dashed = setting.name.replace("_", "-")
+        parser.add_argument(f"--viplake-{dashed}", dest=setting.name)
+    # The console's own parameters are written with either; and a name is unknown to both or to none.
+    spelt = [_dashed(argument) for argument in arguments]
+    known, others = parser.parse_known_args(spelt)
+    if ours := [other for other in others if other.startswith("--viplake")]:
+        raise SettingsError(
+            f"unknown job parameter {ours[0].partition('=')[0]}",
+            hint=f"Known are: {', '.join(sorted(option for option in parser._option_string_actions))}.",  # noqa: SLF001 - the one list of them
+        )
+    flags = vars(known)
+    verb: Verb = flags.pop("viplake_command")
+    return verb, flags
+
+
+def _dashed(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value if name.lower().startswith("--viplake") else argument
+
+
+def _put_metric(outcome: Outcome) -> None:
+    """Glue's log is not read for embedded metrics, so it is put; a failure is logged and never fails the Hour."""
+    import boto3  # noqa: PLC0415 - heavy, and only Glue needs it here
+    from botocore.config import Config  # noqa: PLC0415 - as above
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+
+    try:
+        client = boto3.client(
+            "cloudwatch", config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3})
+        )
+        client.put_metric_data(
+            Namespace=NAMESPACE,
+            MetricData=[
+                {
+                    "MetricName": METRIC,
+                    "Dimensions": [{"Name": "Environment", "Value": outcome.environment}],
+                    "Value": _delivered(outcome),
+                    "Unit": "Count",
+                }
+            ],
+        )
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("metric_not_stored", detail=redact(str(error)))
+
+
+# -- what both do ---------------------------------------------------------------------------------------------
+
+
+def _settings(
+    flags: Mapping[str, object] | None = None, *, environ: Mapping[str, str] | None = None
+) -> config.Settings:
+    settings = config.load(flags=flags or {}, environ=environ)
+    log.configure(settings.log_level, settings.log_format, color=False)
+    return settings
+
+
+async def _advance(
+    settings: config.Settings, verb: Verb, seconds: float | None, clock: Clock, tell: Callable[[Outcome], None]
+) -> Outcome:
+    """Tick or run for at most so many seconds; `tell` is told of each Hour that ended by it.
+
+    Raises:
+        NotYet: the time was over (`interrupted`); what was done until then is in the lake.
+        ViplakeError: nothing could be begun.
+    """
+    if seconds is not None and seconds <= 0:
+        raise NotYet("no time is left for a tick", cause="interrupted", hint="Give the function more time: 15 minutes.")
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit, extraction(settings, clock=clock) as ready:
+            try:
+                return await (ready.tick() if verb == "tick" else ready.run())
+            finally:
+                for ended in _ended_here(ready, clock):
+                    tell(ended)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise NotYet("the time of this invocation is over", cause="interrupted") from None
+
+
+def _ended_here(ready: Extraction, clock: Clock) -> list[Outcome]:
+    """The Hours whose last event this very invocation wrote."""
+    ledger, settings = ready.ledger, ready.settings
+    return [
+        outcome_of(job, settings.environment, settings.layout, clock.now())
+        for _, job in sorted(ledger.jobs.items())
+        if job.is_final and ledger.is_mine(job)
+    ]
+
+
+def _told(work: Callable[[], Coroutine[Any, Any, Outcome]]) -> dict[str, Any]:
+    """The outcome as JSON; a failure before there is one, in the same form."""
+    try:
+        outcome = asyncio.run(work())
+    except ViplakeError as error:
+        return _failure(error)
+    except Exception as error:  # noqa: BLE001 - the process's boundary: AWS would print a traceback, and try again
+        return _failure(ViplakeError(f"{type(error).__name__}: {error}"))
+    return outcome.to_json() | {"exit_code": outcome.exit_code}
+
+
+def _failure(error: ViplakeError) -> dict[str, Any]:
+    waits = isinstance(error, NotYet)
+    log_it = logger.info if waits else logger.error
+    log_it("not_done" if waits else "failed", cause=error.cause.word, detail=error.message, hint=error.hint)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "hour": None,
+        "outcome": "waiting" if waits else "failed",
+        "cause": error.cause.word,
+        "owner": error.owner,
+        "detail": redact(error.message),
+        "hint": redact(error.hint),
+        "exit_code": error.exit_code,
+    }
+
+
+def _delivered(outcome: Outcome) -> int:
+    return int(outcome.outcome == "delivered")

@@ -1,0 +1,244 @@
+"""The cloud's ways in: what they return, print and raise, over sockets against the simulator and a folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from canary import CANARIES
+from fakes import FakeClock
+from viplake import aws
+from viplake.clock import SystemClock
+from viplake.config import SETTINGS
+from viplake.demo import StoryClock
+from viplake.errors import SettingsError, ViplakeError
+from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from viplake.extract.outcome import Outcome
+
+LONG = 900.0
+AT_COMPLETE = datetime(2022, 5, 10, 13, 20, tzinfo=UTC)
+
+
+@dataclass
+class Function:
+    """A Lambda function as its schedule sees it."""
+
+    environ: dict[str, str]
+    clock: StoryClock
+    printed: list[dict[str, Any]] = field(default_factory=list)
+
+    def invoke(self, seconds: float = LONG) -> dict[str, Any]:
+        return aws.ticked(seconds, environ=self.environ, clock=self.clock, emit=self._print)
+
+    def _print(self, line: str) -> None:
+        self.printed.append(json.loads(line))
+
+
+@pytest.fixture
+def clock() -> StoryClock:
+    """Sixty times as fast as the wall, early in an Hour, so that no test sees its Hour end."""
+    return StoryClock([(SystemClock().now(), datetime(2022, 5, 10, 13, 1, tzinfo=UTC))])
+
+
+@pytest.fixture
+def vendor(clock: StoryClock) -> Iterator[Simulator]:
+    settings = SimulatorSettings(
+        company="ACME",
+        client_id=CANARIES.client_id,
+        client_secret=CANARIES.client_secret,
+        replication_seconds=600,
+        export=ExportShape(files=12),
+    )
+    with running(settings, clock=clock) as simulator:
+        yield simulator
+
+
+def environ_for(vendor: Simulator, lake: str) -> dict[str, str]:
+    return {
+        "VIPLAKE_ENVIRONMENT": "Prod",
+        "VIPLAKE_LAKE": lake,
+        "VIPLAKE_COMPANY": "ACME",
+        "VIPLAKE_CLIENT_ID": CANARIES.client_id,
+        "VIPLAKE_CLIENT_SECRET": CANARIES.client_secret,
+        "VIPLAKE_TOKEN_URL": vendor.token_url,
+        "VIPLAKE_EXPORT_URL": vendor.export_url,
+        "VIPLAKE_FILES_URL": vendor.files_url,
+        "VIPLAKE_ALLOW_INSECURE_HTTP": "true",
+        "VIPLAKE_LOG_LEVEL": "CRITICAL",
+    }
+
+
+@pytest.fixture
+def function(vendor: Simulator, clock: StoryClock, tmp_path: Path) -> Function:
+    return Function(environ_for(vendor, f"file://{tmp_path}/lake"), clock)
+
+
+def test_ticks_land_an_hour_and_say_so_in_one_metric(function: Function, tmp_path: Path) -> None:
+    first = function.invoke()
+    assert (first["outcome"], first["cause"], first["exit_code"]) == ("waiting", "waiting", 75)
+    assert function.printed == []
+    function.clock.skip_to(AT_COMPLETE)
+    second = function.invoke()
+    assert (second["outcome"], second["files"], second["exit_code"]) == ("delivered", 12, 0)
+    third = function.invoke()
+    assert third["outcome"] == "delivered"
+    [line] = function.printed
+    assert (line["Delivered"], line["Environment"], line["hour"]) == (1, "Prod", "2022-05-10T13")
+    assert (tmp_path / "lake/IMOSDL/Hourly/20220510/13/_Receipt.json").exists()
+
+
+def test_the_metric_has_the_form_that_cloudwatch_reads(function: Function) -> None:
+    function.invoke()
+    function.clock.skip_to(AT_COMPLETE)
+    before = function.clock.now()
+    function.invoke()
+    [line] = function.printed
+    [directive] = line["_aws"]["CloudWatchMetrics"]
+    assert set(line["_aws"]) == {"Timestamp", "CloudWatchMetrics"}
+    assert directive == {
+        "Namespace": "VipLake",
+        "Dimensions": [["Environment"]],
+        "Metrics": [{"Name": "Delivered", "Unit": "Count"}],
+    }
+    stamped = datetime.fromtimestamp(line["_aws"]["Timestamp"] / 1000, UTC)
+    assert before - timedelta(seconds=1) <= stamped <= function.clock.now()
+    for name in (name for names in directive["Dimensions"] for name in names):
+        assert isinstance(line[name], str)
+
+
+def test_an_hour_that_fails_is_a_zero_and_no_exception(function: Function, vendor: Simulator) -> None:
+    function.invoke()
+    vendor.faults.add("status:word:value=Failed")
+    told = function.invoke()
+    assert (told["outcome"], told["cause"], told["owner"], told["exit_code"]) == (
+        "failed",
+        "vendor_job_failed",
+        "vendor",
+        69,
+    )
+    assert [line["Delivered"] for line in function.printed] == [0]
+
+
+def test_X2_a_tick_that_runs_out_of_time_ends_and_the_next_one_goes_on(function: Function, vendor: Simulator) -> None:
+    function.invoke()
+    function.clock.skip_to(AT_COMPLETE)
+    vendor.faults.add("download:hang")
+    cut = function.invoke(seconds=aws.RESERVE_SECONDS + 0.5)
+    assert (cut["outcome"], cut["cause"], cut["exit_code"]) == ("waiting", "interrupted", 75)
+    assert vendor.requests.count("download") > 0
+    assert function.printed == []
+    vendor.faults.clear()
+    assert function.invoke()["outcome"] == "delivered"
+    assert vendor.requests.count("trigger") == 1
+    assert [line["Delivered"] for line in function.printed] == [1]
+
+
+def test_without_time_nothing_is_begun(function: Function, vendor: Simulator) -> None:
+    told = function.invoke(seconds=aws.RESERVE_SECONDS)
+    assert (told["outcome"], told["cause"]) == ("waiting", "interrupted")
+    assert vendor.requests.count("token") == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "cause", "code"),
+    [
+        ({"VIPLAKE_ENVIRONMENT": "prod"}, "config", 2),
+        ({"VIPLAKE_LAEK": "s3://x"}, "config", 2),
+        ({"VIPLAKE_SECRETS": "file:/nowhere.json"}, "secrets_missing", 77),
+    ],
+)
+def test_a_wrong_setting_is_told_not_raised(function: Function, change: dict[str, str], cause: str, code: int) -> None:
+    function.environ |= change
+    told = function.invoke()
+    assert (told["outcome"], told["cause"], told["owner"], told["exit_code"]) == ("failed", cause, "us", code)
+    json.dumps(told)
+
+
+def test_a_defect_is_told_without_its_traceback(function: Function) -> None:
+    class Broken(FakeClock):
+        def now(self) -> datetime:
+            raise ZeroDivisionError(f"with {CANARIES.client_secret}")
+
+    told = aws.ticked(LONG, environ=function.environ, clock=Broken(), emit=print)
+    assert (told["cause"], told["exit_code"]) == ("unexpected", 70)
+    assert CANARIES.client_secret not in json.dumps(told)
+
+
+# -- Glue -----------------------------------------------------------------------------------------------------
+
+
+def test_glues_own_parameters_are_ignored_and_ours_become_settings() -> None:
+    verb, flags = aws.glue_arguments(
+        [
+            "--JOB_NAME",
+            "viplake",
+            "--viplake-environment",
+            "Test",
+            "--enable-metrics",
+            "true",
+            "--viplake_lake=s3://b/p",
+        ]
+    )
+    given = {name: value for name, value in flags.items() if value is not None}
+    assert (verb, given) == ("tick", {"environment": "Test", "lake": "s3://b/p"})
+
+
+def test_every_setting_is_a_parameter_of_the_job() -> None:
+    arguments = [word for s in SETTINGS for word in (f"--viplake-{s.name.replace('_', '-')}", f"value of {s.name}")]
+    _, flags = aws.glue_arguments(arguments)
+    assert flags == {setting.name: f"value of {setting.name}" for setting in SETTINGS}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--viplake-enviroment", "Prod"],
+        ["--viplake-environment"],
+        ["--viplake-command", "collect"],
+        ["--viplake-env", "Prod"],
+    ],
+)
+def test_X6_a_wrong_parameter_is_an_error_and_never_a_system_exit(arguments: list[str]) -> None:
+    with pytest.raises(SettingsError):
+        aws.glue_arguments(arguments)
+
+
+@pytest.fixture
+def job_parameters(vendor: Simulator, tmp_path: Path) -> list[str]:
+    secret = tmp_path / "secret.json"
+    secret.write_text(
+        json.dumps({"Veson_client_id": CANARIES.client_id, "Veson_client_secret": CANARIES.client_secret})
+    )
+    secret.chmod(0o600)
+    environ = environ_for(vendor, f"file://{tmp_path}/lake") | {"VIPLAKE_SECRETS": f"file:{secret}"}
+    del environ["VIPLAKE_CLIENT_ID"], environ["VIPLAKE_CLIENT_SECRET"]
+    return ["job.py"] + [w for name, value in environ.items() for w in ("--" + name.lower().replace("_", "-"), value)]
+
+
+def test_a_glue_job_ticks_and_prints_the_outcome(
+    job_parameters: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended: list[Outcome] = []
+    told = aws.glue_main(job_parameters, put_metric=ended.append)
+    assert told["outcome"] == "waiting"
+    assert json.loads(capsys.readouterr().out) == told
+    assert ended == []
+    assert list((tmp_path / "lake/IMOSDL/_viplake/ledger").rglob("0002.json"))
+
+
+def test_X6_a_glue_job_that_fails_raises_its_cause(job_parameters: list[str], vendor: Simulator) -> None:
+    ended: list[Outcome] = []
+    vendor.faults.add("trigger:forbidden")
+    with pytest.raises(ViplakeError) as caught:
+        aws.glue_main(job_parameters, put_metric=ended.append)
+    assert caught.value.cause.word == "auth_forbidden"
+    assert CANARIES.client_secret not in str(caught.value)
