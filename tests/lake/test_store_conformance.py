@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fakes import DictStore
+from viplake.clock import SystemClock
 from viplake.errors import LakeError
 from viplake.lake.store import PART_BYTES, Store, StoreSettings, open_store
 from viplake.redact import Secret
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from servers.seaweed import Seaweed
 
-STORES = ("memory", "folder", "s3")
+STORES = ("memory", "folder", "s3", "dict")
 MULTIPART = 2 * PART_BYTES + 12_345
 """Two whole parts and a rest."""
 
@@ -51,6 +53,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "s3":
         seaweed: Seaweed = request.getfixturevalue("seaweed")
         return open_store(s3_settings(seaweed, seaweed.bucket()))
+    if request.param == "dict":
+        return DictStore(SystemClock())  # the tests' own: what holds over it must hold over the others
     return open_store(StoreSettings("memory://"))
 
 
