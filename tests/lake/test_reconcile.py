@@ -1,0 +1,82 @@
+"""The verdict over an Hour, against a plain oracle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hypothesis import given, strategies as st
+
+from viplake.lake.reconcile import judge, to_read_again
+from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt, StoredFile
+
+HOUR = Hour.parse("2022-05-10T13")
+NAMES = ("a.json.gz", "b.json.gz", "c.sql", "d.json")
+
+
+def md5(letter: str) -> str:
+    return letter * 32
+
+
+PROMISE = Promise(tuple(PromisedFile(f"x/{name}", 10 + n) for n, name in enumerate(NAMES)))
+PROVEN = tuple(ProvenFile(f.name, f.key, f.size, md5(f.name[0]), f"etag-{f.name}") for f in PROMISE.files)
+RECEIPT = Receipt("Prod", "ACME", HOUR, "guid", PROVEN, datetime(2022, 5, 10, 13, 30, tzinfo=UTC))
+STORED = {f.name: StoredFile(f"IMOSDL/Hourly/20220510/13/{f.name}", f.size, f"etag-{f.name}") for f in PROMISE.files}
+
+DAMAGE = st.sampled_from(["right", "missing", "short", "other", "again", "unproven"])
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(NAMES, DAMAGE)), st.booleans(), st.booleans())
+def test_a_verdict_is_the_sum_of_its_files(damage: dict[str, str], stray: bool, etags: bool) -> None:
+    stored, read = dict(STORED), dict[str, str]()
+    for name, what in damage.items():
+        if what == "missing":
+            del stored[name]
+        elif what == "short":
+            stored[name] = replace(stored[name], size=3)
+        elif what in {"other", "again"}:
+            stored[name] = replace(stored[name], etag="new")
+    receipt = replace(RECEIPT, files=tuple(f for f in PROVEN if damage[f.name] != "unproven"))
+    if stray:
+        stored["stray"] = StoredFile("stray", 1)
+    for name in to_read_again(stored, receipt, etags_prove=etags):
+        read[name] = md5("z") if damage[name] == "other" else md5(name[0])
+    verdict = judge(PROMISE, stored, receipt, read)
+
+    kinds = {"missing": "missing_file", "short": "wrong_size", "other": "wrong_checksum", "unproven": "wrong_checksum"}
+    expected = {(kinds[what], name) for name, what in damage.items() if what in kinds}
+    harm = {(f.kind, f.file) for f in verdict.findings if f.kind != "unexpected_file"}
+    assert harm == expected
+    assert verdict.complete is ("missing" not in damage.values())
+    assert verdict.valid is (not expected)
+    assert verdict.proven is (not expected)
+    assert any(f.kind == "unexpected_file" for f in verdict.findings) is stray
+
+
+def test_what_must_be_read_again() -> None:
+    stored = STORED | {
+        "a.json.gz": replace(STORED["a.json.gz"], etag="new"),
+        "b.json.gz": replace(STORED["b.json.gz"], size=3),  # no need to read: it is wrong already
+    }
+    del stored["c.sql"]
+    assert to_read_again(stored, RECEIPT, etags_prove=True) == ["a.json.gz"]
+    assert to_read_again(stored, RECEIPT, etags_prove=False) == ["a.json.gz", "d.json"]
+    bare = replace(RECEIPT, files=tuple(replace(file, etag=None) for file in PROVEN))
+    without = {name: replace(file, etag=None) for name, file in STORED.items()}
+    assert to_read_again(without, bare, etags_prove=True) == list(NAMES), "no mark proves nothing"
+
+
+def test_without_reading_an_odd_mark_is_a_finding() -> None:
+    stored = STORED | {"a.json.gz": replace(STORED["a.json.gz"], etag="new")}
+    [finding] = judge(PROMISE, stored, RECEIPT, {}).findings
+    assert (finding.kind, finding.file) == ("wrong_checksum", "a.json.gz")
+
+
+def test_our_own_records_are_not_unexpected() -> None:
+    own = {name: StoredFile(name, 1) for name in ("_PresignedUrls.json", "_Receipt.json")}
+    assert judge(PROMISE, STORED | own, RECEIPT, {}).findings == ()
+
+
+def test_an_empty_promise_is_complete_and_proves_nothing_by_itself() -> None:
+    verdict = judge(Promise(()), {}, None, {})
+    assert (verdict.complete, verdict.valid, verdict.proven) == (True, None, False)
