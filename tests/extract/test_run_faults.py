@@ -617,6 +617,30 @@ async def test_an_hour_that_was_never_begun_is_no_concern_of_later_ticks_of_the_
     assert world.events(HOUR) == []
 
 
+async def test_X3_told_to_stop_twice_it_stops_at_once_and_can_be_resumed() -> None:
+    world = few()
+    asked, answer = asyncio.Event(), asyncio.Event()
+    worker = world.worker()
+    real = worker.vendor.trigger
+
+    async def slow() -> Triggered | TooEarly:
+        asked.set()
+        await answer.wait()
+        return await real()
+
+    worker.vendor.trigger = slow  # type: ignore[method-assign] # an answer that takes its time
+    run = asyncio.ensure_future(worker.run())
+    await asked.wait()
+    for _ in range(2):
+        run.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert run.cancelled()
+    world.kill(worker)
+    assert world.kinds() == ["claimed"]
+    assert (await world.ticks()).outcome == "delivered"
+
+
 # -- the clock ----------------------------------------------------------------------------------------------
 
 
@@ -713,7 +737,7 @@ async def test_an_older_hour_that_something_passing_hinders_keeps_its_last_chanc
     await world.worker().tick()
     world.clock.advance(2.5 * 3600)
     outcome = await world.worker(breaks("list_files", lambda: NetworkError("reset"))).tick()
-    assert [(one.hour, one.outcome) for one in outcome.also] == [(HOUR, "waiting")]
+    assert [(one.hour, one.outcome, one.cause) for one in outcome.also] == [(HOUR, "failed", "abandoned")]
     assert world.kinds()[-1] == "overdue"
     outcome = await world.ticks()
     assert (outcome.outcome, outcome.late) == ("delivered", True)

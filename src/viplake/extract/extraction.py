@@ -188,8 +188,9 @@ class Extraction:
             first = await self._attempt(hour) if is_due else None
             open_jobs = {h: job for h, job in self.ledger.jobs.items() if job.number and not job.is_final}
             others = sorted(h for h in open_jobs if h < hour)
-            also = [await self._attempt(other) for other in others]
-            await self._abandon(hour, others)
+            tried = [await self._attempt(other) for other in others]
+            given_up = await self._abandon(hour, others)
+            also = [self._come_to(one.hour) if one.hour in given_up else one for one in tried]
         except SettingsError:
             raise
         except ViplakeError as error:
@@ -205,8 +206,9 @@ class Extraction:
             await own_lake(self.store, settings.layout, environment=settings.environment.name, company=settings.company)
             self._owned = True
 
-    async def _abandon(self, hour: Hour, others: list[Hour]) -> None:
+    async def _abandon(self, hour: Hour, others: list[Hour]) -> set[Hour]:
         """Two Hours may be open at once; an older one has had its try just now, and has its last chances from here."""
+        given_up = set()
         for other in others:
             job = self.ledger.jobs[other]
             held = job.last is not None and not self.ledger.is_mine(job) and isinstance(self._next(job), Wait)
@@ -216,6 +218,8 @@ class Extraction:
             kind = Kind.OVERDUE if chance and (job.state, Kind.OVERDUE) in TRANSITIONS else Kind.FAILED
             with contextlib.suppress(NotYet):  # another has gone on with it: then it is not abandoned
                 await self._append(other, kind, cause="abandoned")
+                given_up.add(other)
+        return given_up
 
     async def _attempt(self, hour: Hour) -> Outcome:
         """Take one Hour as far as it can go now. Every failure but a wrong setting is an outcome."""
