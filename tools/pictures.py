@@ -1,34 +1,52 @@
 """I/O. Draw the pictures in docs/img anew: `make pictures`.
 
-A generated history becomes the report, and the report is photographed in Chromium, figure by figure: what the docs
-show is what users get.
+A generated lake is observed, its history becomes the report, and the report is photographed in Chromium, figure by
+figure: what the docs show is what users get.
 """
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-import sys
 import tempfile
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+from viplake.clock import SystemClock
+from viplake.lake.layout import Layout
+from viplake.lake.store import StoreSettings, open_store
+from viplake.model import PROD, Hour
+from viplake.observe.history import ObserveSettings, Place, observe
+from viplake.report.figures import CHARTS
+from viplake.report.page import compose
+from viplake.simulator.history import generate, showcase
 
-from report.generated import history  # noqa: E402 - found by the line above
-from viplake.report.figures import CHARTS  # noqa: E402
-from viplake.report.page import render  # noqa: E402
-
-PICTURES = ROOT / "docs" / "img"
+PICTURES = Path(__file__).parents[1] / "docs" / "img"
+LAST = Hour.parse("2022-05-31T08")
 
 
-def told() -> str:
-    """A history that ends in the middle of trouble, and its page."""
-    datasets = history(days=38)
-    newest = max(datasets.hours())
-    return render(datasets, title="VIP Data Lake: Prod", now=newest.start + timedelta(minutes=50))
+@dataclass
+class Then(SystemClock):
+    """A clock that stands still, a while after the last Hour."""
+
+    moment: datetime = LAST.start + timedelta(minutes=50)
+
+    def now(self) -> datetime:
+        """That moment."""
+        return self.moment
+
+
+async def told() -> str:
+    """The page of some weeks in which everything happens."""
+    store, layout, clock = open_store(StoreSettings("memory://")), Layout(PROD.prefix), Then()
+    first, past = showcase(LAST, days=42)
+    await generate(store, layout, first.to(LAST), past, environment=PROD)
+    place = Place.within(store, layout)
+    await observe(store, layout, place, clock, ObserveSettings())
+    return await compose(place, title="VIP Data Lake: Prod", now=clock.now())
 
 
 def photograph(page: Page) -> None:
@@ -39,8 +57,8 @@ def photograph(page: Page) -> None:
 
 def main() -> None:
     """Write all pictures."""
+    text = asyncio.run(told())  # before playwright, which has a loop of its own
     PICTURES.mkdir(parents=True, exist_ok=True)
-    text = told()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "report.html"
         file.write_text(text, encoding="utf-8")

@@ -16,11 +16,15 @@ from plotly.offline import get_plotlyjs_version
 
 from observe.lakes import LAYOUT, TABLES, at, export, fill, memory
 from report.generated import FIRST, history
-from viplake.model import Hour
-from viplake.observe.history import ObserveSettings, Place, observe
+from viplake.model import PROD, Hour
+from viplake.observe.daily import daily
+from viplake.observe.history import ObserveSettings, Place, observe, read_history
+from viplake.report import tables
 from viplake.report.packing import dumps, pack_figure, pack_numbers, pack_table, pack_words
 from viplake.report.page import compose, render
+from viplake.report.rows import Datasets
 from viplake.report.tables import Column, Table
+from viplake.simulator.history import generate, showcase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,9 +50,8 @@ def test_the_same_history_gives_the_same_page() -> None:
 async def test_the_history_of_a_lake_becomes_a_page() -> None:
     store, first = memory(), Hour.parse("2022-05-10T00")
     for hour in first.to(first.shift(5)):
-        tables = TABLES[1:] if hour == first.shift(4) else TABLES
         if hour != first.shift(2):
-            await fill(store, export(hour, tables))
+            await fill(store, export(hour, TABLES[1:] if hour == first.shift(4) else TABLES))
     place = Place.within(store, LAYOUT)
     await observe(store, LAYOUT, place, at("2022-05-10T05:45"), ObserveSettings())
     text = await compose(place, title="Prod", now=at("2022-05-10T05:50").now())
@@ -57,6 +60,35 @@ async def test_the_history_of_a_lake_becomes_a_page() -> None:
     assert "1 Hour of the last 7 days lacked tables, most often: Voyage (1)" in text
     assert all(f'<option value="{table}"' in text for table in TABLES)
     assert "No Hour is on record" in await compose(Place.elsewhere(store, "other"), title="Prod", now=NOW)
+
+
+async def test_a_past_in_which_everything_happens_is_told_as_it_was() -> None:
+    store, last = memory(), Hour.parse("2022-05-31T08")
+    first, past = showcase(last, tables=10)
+    await generate(store, LAYOUT, first.to(last), past, environment=PROD)
+    place = Place.within(store, LAYOUT)
+    await observe(store, LAYOUT, place, at("2022-05-31T08:50"), ObserveSettings())
+    history = await read_history(place)
+    datasets = Datasets.of(history.frames)
+
+    outcomes = tables.outcomes(datasets)
+    told = dict(zip(outcomes.times, outcomes.column("outcome"), strict=True))
+    for spell in past.spells:
+        expected = {"failed": "failed", "missed": "missing", "planned": "missing", "lacking": "tables missing"}
+        found = {told[hour.label] for hour in spell.first.to(spell.last)}
+        assert found == {expected.get(spell.kind, "delivered")}, spell
+    text = await compose(place, title="Prod", now=at("2022-05-31T08:50").now())
+    assert "1 of 10 tables is missing since 2022-05-31 06:00" in text
+
+    days = daily(history)
+    jobs, means, ratios = tables.jobs_daily(datasets), tables.tables_daily(datasets), tables.table_ratio_daily(datasets)
+    assert [(row.day, row.delivered, row.expected) for row in days.jobs] == rows_of(jobs)
+    assert [(row.day, round(row.delivered, 4), round(row.expected, 4)) for row in days.tables] == rows_of(means)
+    assert [(row.day, round(row.completeness_ratio or 0, 4)) for row in days.tables] == rows_of(ratios)
+
+
+def rows_of(table: Table) -> list[tuple[Any, ...]]:
+    return list(zip(*(column.values for column in table.columns), strict=True))
 
 
 def test_a_title_is_text() -> None:

@@ -177,9 +177,10 @@ def _tables(datasets: Datasets) -> Iterator[Point]:
     first = newest
     if last.missing:
         first = _lacking_since(rows)
+        many = f"{last.missing} of {last.expected} tables {'is' if last.missing == 1 else 'are'} missing"
         yield Point(
             "trouble",
-            f"{last.missing} of {last.expected} tables are missing since {_time(first)}: {_few(last.missing_tables)}.",
+            f"{many} since {_time(first)}: {_few(last.missing_tables)}.",
             "Ask Veson for them; if they are agreed to be left out, list them in VIPLAKE_OUT_OF_SCOPE.",
             first,
             "table-heat-map",

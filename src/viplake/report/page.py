@@ -255,9 +255,18 @@ def _tiles(datasets: Datasets) -> list[dict[str, str]]:
         tiles.append({"name": "Tables in the newest Hour", "value": f"{last.delivered:,} of {last.expected:,}"})
     sizes = [row for row in datasets.sizes if row.files]
     if sizes:
-        value = f"{sizes[-1].files:,} files, {sizes[-1].kilobytes / 1000:,.0f} MB"
+        value = f"{sizes[-1].files:,} files, {_volume(sizes[-1].kilobytes)}"
         tiles.append({"name": "Newest volume", "value": value})
     return tiles
+
+
+def _volume(kilobytes: float) -> str:
+    """In the largest unit (of 1,000) that leaves a whole number before the point."""
+    size, unit = kilobytes, "kB"
+    for larger in ("MB", "GB"):
+        if size >= 1000:  # noqa: PLR2004 - SI
+            size, unit = size / 1000, larger
+    return f"{size:,.{0 if unit == 'kB' else 1}f} {unit}"
 
 
 def _policy(*scripts: str) -> str:
