@@ -5,12 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from canary import CANARIES, Canaries
 from servers.seaweed import Seaweed, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Examples are counted, not timed: a slow machine is no counterexample.
+settings.register_profile("counted", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("counted")
+
+_printed: list[tuple[str, str]] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keep what each test printed and logged, for the search at the end."""
+    for _, text in report.sections:
+        _printed.append((report.nodeid, text))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The search for secrets comes last, when everything is written."""
+    items.sort(key=lambda item: "test_zz_canaries" in item.nodeid)
+
+
+@pytest.fixture
+def printed() -> list[tuple[str, str]]:
+    """What all tests so far printed and logged: (test, text)."""
+    return _printed
 
 
 @pytest.fixture(scope="session")
