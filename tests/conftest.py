@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from canary import CANARIES, Canaries
+from servers import ministack as ministacks
 from servers.seaweed import Seaweed, serve
 
 if TYPE_CHECKING:
@@ -47,4 +48,11 @@ def canaries() -> Canaries:
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     """A real S3 server, one for the whole session; `seaweed.bucket()` gives each test a place of its own."""
     with serve(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ministacks.Ministack]:
+    """Secrets Manager, SNS, CloudFormation and more, one server for the whole session."""
+    with ministacks.serve(tmp_path_factory.mktemp("ministack")) as server:
         yield server

@@ -207,18 +207,36 @@ def _client(name: str, surroundings: Surroundings) -> Any:
     from botocore.config import Config  # noqa: PLC0415 - as above
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
 
-    _check_endpoint(surroundings.endpoint_secrets)
+    around = surroundings
+    _check_endpoint(around.endpoint_secrets)
     arn = name.split(":") if name.startswith("arn:") else []
-    bundle = surroundings.ca_file if surroundings.ca_file and not surroundings.aws_ca_bundle else None
+    static = around.access_key_id is not None and around.secret_access_key is not None
+    here = around.endpoint_secrets is not None and is_loopback(urlsplit(around.endpoint_secrets).hostname)
     try:
-        return boto3.client(
+        session = boto3.Session(
+            aws_access_key_id=around.access_key_id if static else None,
+            aws_secret_access_key=_in_clear(around.secret_access_key) if static else None,
+            aws_session_token=_in_clear(around.session_token) if static else None,
+            profile_name=None if static else around.profile,
+            region_name=arn[3] if len(arn) > 3 else around.region,  # noqa: PLR2004 - arn:partition:service:region:...
+        )
+        return session.client(
             "secretsmanager",
-            region_name=arn[3] if len(arn) > 3 else None,  # noqa: PLR2004 - arn:partition:service:region:...
-            verify=str(bundle) if bundle else None,
-            config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
+            endpoint_url=around.endpoint_secrets,
+            verify=str(around.ca_file) if around.ca_file and not around.aws_ca_bundle else None,
+            config=Config(
+                connect_timeout=2,  # a laptop without a route shall hear of it within 5 s
+                read_timeout=10,
+                retries={"total_max_attempts": 1},
+                proxies={} if here else None,
+            ),
         )
     except (BotoCoreError, ValueError) as error:
         raise _unreachable(error) from None
+
+
+def _in_clear(secret: Secret | None) -> str | None:
+    return secret.reveal() if secret else None
 
 
 def _check_endpoint(url: str | None) -> None:
