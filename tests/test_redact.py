@@ -66,7 +66,7 @@ WAYS: list[Callable[[str], str]] = [
 ]
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(secret=SECRETS, before=AROUND, after=AROUND, way=st.sampled_from(WAYS))
 @example(secret='a"b\\c/d e', before="", after="", way=json.dumps)
 @example(secret="ab\\\\\\cd", before="\\", after="\\", way=repr)
@@ -79,7 +79,7 @@ def test_I7_a_registered_value_never_survives(secret: str, before: str, after: s
     assert set(left) <= set("·•é\\\"'b"), "only what stood around, and the quotes, may be left"
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(secret=SECRETS, before=st.binary(max_size=20), after=st.binary(max_size=20), urlsafe=st.booleans())
 def test_I7_a_registered_value_never_survives_within_base64(
     secret: str, before: bytes, after: bytes, urlsafe: bool
