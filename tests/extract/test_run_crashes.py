@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fakes import small_files
 from faults import Crash, Tripwire, lake_down
 from viplake.errors import NetworkError
 from world import HOUR, World
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from faults import When
     from viplake.extract.outcome import Outcome
+
+
+SOME = small_files(16)
+"""Enough for every boundary; the 60 files of X1 only repeat them."""
 
 
 async def count_calls(world: World) -> list[str]:
@@ -106,10 +111,10 @@ async def test_X1_two_crashes() -> None:
 async def test_R3_every_call_of_the_store_may_lose_its_answer(when: When) -> None:
     """The same run goes on; where it gives up, the schedule does."""
     verbs = ["get", "read", "put", "put_if_absent", "put_stream", "files", "sweep"]
-    calls = [call for call in await count_calls(World()) if call.split(" ")[0] in verbs]
+    calls = [call for call in await count_calls(World(SOME)) if call.split(" ")[0] in verbs]
     gave_up = []
     for number in range(1, len(calls) + 1):
-        world = World()
+        world = World(SOME)
         wire = Tripwire(at=number, when=when, error=lake_down, verbs=verbs)
         outcome = await world.worker(wire).run()
         world.check()
@@ -120,16 +125,16 @@ async def test_R3_every_call_of_the_store_may_lose_its_answer(when: When) -> Non
         await world.check_rest()
         assert world.vendor.count("trigger") == 1
     # Before the claim nothing is at stake: a failing store is said at once. Later the run outlasts it.
-    claim = calls.index(f"put_if_absent {World().layout.event(HOUR, 1)}")
+    claim = calls.index(f"put_if_absent {World(SOME).layout.event(HOUR, 1)}")
     assert set(gave_up) <= set(calls[:claim])
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_every_call_of_the_vendor_may_lose_its_answer(when: When) -> None:
     verbs = ["is_complete", "list_files", "download"]
-    calls = [call for call in await count_calls(World()) if call.split(" ")[0] in verbs]
+    calls = [call for call in await count_calls(World(SOME)) if call.split(" ")[0] in verbs]
     for number in range(1, len(calls) + 1):
-        world = World()
+        world = World(SOME)
         wire = Tripwire(at=number, when=when, error=lambda: NetworkError("broken (injected)"), verbs=verbs)
         outcome = await world.worker(wire).run()
         assert outcome.outcome == "delivered", calls[number - 1]
@@ -159,9 +164,9 @@ class Stop(Tripwire):
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_X2_told_to_stop_at_any_call_nothing_is_lost(when: When) -> None:
     """Not even the answer to a trigger that is on its way: it is seen through first."""
-    calls = await count_calls(World())
+    calls = await count_calls(World(SOME))
     for number in range(1, len(calls) + 1):
-        world = World()
+        world = World(SOME)
         wire = Stop(number, when)
         worker = world.worker(wire)
         wire.run = asyncio.ensure_future(worker.run())
