@@ -27,6 +27,7 @@ from viplake.extract.status import status
 from viplake.lake import proof
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
+from viplake.simulator import history
 from viplake.simulator.server import Simulator, running
 from viplake.simulator.vendor import SimulatorSettings
 
@@ -137,6 +138,8 @@ def tell(folder: Path, *, keep: bool) -> int:
         _say("Every scene is one Hour. Times are the story's: waiting is skipped.")
         asyncio.run(_play(story, first))
         asyncio.run(_conclude(story, first, folder))
+        report = asyncio.run(_look_back(story, first.shift(4), folder))
+    _say(f"\nOpen the report in a browser:\n  {report}")
     return 0
 
 
@@ -218,9 +221,37 @@ async def _conclude(story: Story, first: Hour, folder: Path) -> None:
         f"  export VIPLAKE_ENVIRONMENT={environment.name} VIPLAKE_LAKE=file://{folder}\n"
         f"  viplake status\n"
         f"  viplake verify --from {first} --to {last}\n"
+        f"  viplake observe; viplake observe --daily\n"
         f"  echo oops >> '{newest}_MasterTableSchema.json'; viplake verify\n"
         f"  viplake simulate      # the vendor, to run viplake or a pipeline of your own against"
     )
+
+
+async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
+    """Prod, in the same lake, with weeks of a made-up past: observed, and told in a report."""
+    from viplake.observe.history import Scope  # noqa: PLC0415 - the story so far does without
+    from viplake.report.page import compose  # noqa: PLC0415 - as above: templates and figures
+
+    settings = config.load(environ={**story.environ, "VIPLAKE_ENVIRONMENT": "Prod"}, cwd=folder)
+    store = open_store(StoreSettings(str(settings.lake)))
+    begin, past = history.showcase(last)
+    hours = list(begin.to(last))
+    _say(
+        f"\nThree weeks of Prod are made up beside it: outages, missing tables, odd volumes, another schema,\n"
+        f"a planned hole. {len(hours)} Hours are written ..."
+    )
+    company = story.vendor.settings.company
+    await history.generate(store, settings.layout, hours, past, environment=settings.environment, company=company)
+    begun = time.monotonic()
+    observed = await assembly.observe(settings, store, Scope(last=last))
+    seconds = time.monotonic() - begun
+    asked = sum(observed.requests.values())
+    _say(f"Observed (viplake observe): {len(observed.added)} Hours in {seconds:.1f} s, with {asked} requests.")
+    place = assembly.place_of(settings, store)
+    page = await compose(place, title="VIP Data Lake: Prod (made up)", now=last.end + timedelta(minutes=1))
+    report = folder / "viplake-report.html"
+    report.write_text(page, encoding="utf-8")
+    return report
 
 
 def _prepare(folder: Path, *, keep: bool) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ONE_HOUR: Final = timedelta(hours=1)
-_HOUR_FORMS: Final = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:[T -/]?)(\d{2})(?::?00)?Z?")
+_HOUR_FORMS: Final = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})[T /-]?(\d{2})(?::?00)?Z?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
