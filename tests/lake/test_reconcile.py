@@ -80,3 +80,22 @@ def test_our_own_records_are_not_unexpected() -> None:
 def test_an_empty_promise_is_complete_and_proves_nothing_by_itself() -> None:
     verdict = judge(Promise(()), {}, None, {})
     assert (verdict.complete, verdict.valid, verdict.proven) == (True, None, False)
+
+
+def test_a_verdict_looks_at_each_file_a_few_times_however_many_there_are() -> None:
+    looks = 0
+
+    class Counted(PromisedFile):
+        __slots__ = ()
+
+        @property
+        def name(self) -> str:
+            nonlocal looks
+            looks += 1
+            return self.key.rpartition("/")[2]
+
+    files = tuple(Counted(f"x/{n}.json.gz", 1) for n in range(1000))
+    stored = {f"{n}.json.gz": StoredFile(f"{n}.json.gz", 1, "etag") for n in range(1000)}
+    proven = tuple(ProvenFile(name, f"x/{name}", 1, md5("a"), "etag") for name in stored)
+    assert judge(Promise(files), stored, replace(RECEIPT, files=proven), {}).proven
+    assert looks <= 10 * len(files)

@@ -40,10 +40,11 @@ def judge(
         *([Finding("no_receipt")] if receipt is None else _checksums(promise, stored, receipt, md5_read)),
     ]
     complete = not any(finding.kind == "missing_file" for finding in findings)
+    promised = promise.names
     unexpected = [
         Finding("unexpected_file", name, "in the folder, but not promised")
         for name in sorted(stored)
-        if is_delivered_file(name) and name not in promise.names
+        if is_delivered_file(name) and name not in promised
     ]
     valid = None if receipt is None else not findings
     return Verdict(complete=complete, valid=valid, findings=(*findings, *unexpected))
