@@ -1,0 +1,89 @@
+"""PURE. What two schemas differ in: tables, and columns with their types where the schema tells them.
+
+How the vendor spells columns in `_MasterTableSchema.json` is not documented, so they are looked for: the first list
+of objects inside a table's entry, and in each of these a member that is a name and one that is a type. Where there
+is none, columns are "unknown", and never "unchanged".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake import strictjson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NAMES: Final = ("Name", "ColumnName", "ElementName", "FieldName", "DataElementName", "Column", "Field")
+_TYPES: Final = ("Type", "DataType", "ColumnType", "ElementType", "FieldType", "SqlType")
+
+Columns = dict[str, str]
+"""Type by column; the type is empty where the schema does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference.
+
+    Attributes:
+        table: of which table.
+        what: one clause: `column Port added (nvarchar)`.
+    """
+
+    table: str
+    what: str
+
+
+def columns_of(data: bytes) -> dict[str, Columns | None] | None:
+    """The columns of each table of a schema, None for a table whose columns it does not tell; None: unreadable."""
+    try:
+        entries = strictjson.loads(data)
+        return {str(entry["DataObjectName"]): _columns(entry) for entry in entries}
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def changes(before: Mapping[str, Columns | None], after: Mapping[str, Columns | None]) -> list[Change]:
+    """What was added, removed or changed, by table."""
+    found = []
+    for table in sorted(before.keys() | after.keys()):
+        if table not in after:
+            found.append(Change(table, "table removed"))
+        elif table not in before:
+            found.append(Change(table, "table added"))
+        else:
+            old, new = before[table], after[table]
+            if old is not None and new is not None and old != new:
+                found += [Change(table, what) for what in _differences(old, new)]
+    return found
+
+
+def _differences(old: Columns, new: Columns) -> list[str]:
+    def typed(columns: Columns, name: str) -> str:
+        return f" ({columns[name]})" if columns[name] else ""
+
+    added = [f"column {name} added{typed(new, name)}" for name in new if name not in old]
+    removed = [f"column {name} removed{typed(old, name)}" for name in old if name not in new]
+    changed = [
+        f"column {name} changed from {old[name] or 'no type'} to {new[name] or 'no type'}"
+        for name in new
+        if name in old and old[name] != new[name]
+    ]
+    return added + removed + changed
+
+
+def _columns(entry: Mapping[str, Any]) -> Columns | None:
+    for value in entry.values():
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            name = _member(value[0], _NAMES)
+            if name is not None:
+                kind = _member(value[0], _TYPES)
+                return {str(item[name]): str(item.get(kind, "")) if kind else "" for item in value if name in item}
+    return None
+
+
+def _member(item: Mapping[str, Any], known: tuple[str, ...]) -> str | None:
+    """The member of an object that is spelled like one of these, whatever its case; the first one known wins."""
+    spelled = {key.casefold().replace("_", ""): key for key in item}
+    return next((spelled[word.casefold()] for word in known if word.casefold() in spelled), None)
