@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +14,7 @@ import obstore
 import pytest
 
 from canary import CANARIES
+from e2e.command import Command
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
 
 if TYPE_CHECKING:
@@ -30,61 +25,6 @@ if TYPE_CHECKING:
 RSS_LIMIT_KB = 150 * 1024
 
 pytestmark = pytest.mark.usefixtures("enough_of_the_hour")
-
-
-# A process keeps its parent's peak of memory through fork and exec (getrusage(2)): so it is started by a small one.
-LAUNCHER = """
-import os, sys
-pid = os.posix_spawn(sys.executable, [sys.executable, "-m", "viplake", *sys.argv[2:]], os.environ)
-_, status, usage = os.wait4(pid, 0)
-open(sys.argv[1], "w").write(str(usage.ru_maxrss))
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-
-
-@dataclass
-class Finished:
-    code: int
-    out: str
-    err: str
-    rss_kb: int
-
-
-@dataclass
-class Command:
-    """`viplake` in processes of their own, all output kept."""
-
-    environ: dict[str, str]
-    folder: Path
-    outputs: list[str] = field(default_factory=list)
-
-    def run(self, *arguments: str, kill_after: float | None = None) -> Finished:
-        """Run it to its end, or until it is killed."""
-        out, err, rss = self.folder / "stdout", self.folder / "stderr", self.folder / "rss"
-        around = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-        with out.open("wb") as out_file, err.open("wb") as err_file:
-            process = subprocess.Popen(
-                [sys.executable, "-c", LAUNCHER, str(rss), *arguments],
-                env=around | self.environ,
-                cwd=self.folder,
-                stdout=out_file,
-                stderr=err_file,
-                start_new_session=True,
-            )
-            if kill_after is not None:
-                time.sleep(kill_after)
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        rss_kb = int(rss.read_text()) if process.returncode >= 0 else 0
-        finished = Finished(process.returncode, out.read_text(), err.read_text(), rss_kb)
-        self.outputs += [finished.out, finished.err]
-        return finished
-
-    def json(self, *arguments: str, expect: int = 0) -> Any:
-        finished = self.run(*arguments, "--json")
-        assert finished.code == expect, finished
-        return json.loads(finished.out)
 
 
 @pytest.fixture

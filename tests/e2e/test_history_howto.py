@@ -1,0 +1,85 @@
+"""The way from an old lake to the report, through the command, on S3: docs/history.md in its order."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import obstore
+
+from e2e.command import Command
+from observe.oracle import the_three_csvs
+from viplake.lake.layout import Layout
+from viplake.lake.store import StoreSettings, open_store
+from viplake.model import PROD, Hour
+from viplake.redact import Secret
+from viplake.simulator.history import Past, Spell, generate
+
+if TYPE_CHECKING:
+    from servers.seaweed import Seaweed
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "history.md"
+FIRST, LAST = Hour.parse("2022-05-09T00"), Hour.parse("2022-05-12T23")
+DIVERTED = (Hour.parse("2022-05-10T13"), Hour.parse("2022-05-11T10"))
+
+
+def commands() -> list[list[str]]:
+    """Every command of the page, in its order."""
+    blocks = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.startswith("viplake ")]
+
+
+async def fill(seaweed: Seaweed, bucket: str, prefix: str) -> None:
+    """The old script's lake: no ledger, no Receipts, signatures in its promises."""
+    store = open_store(
+        StoreSettings(
+            f"s3://{bucket}",
+            access_key_id=seaweed.access_key,
+            secret_access_key=Secret(seaweed.secret_key),
+            region="us-east-1",
+            endpoint=seaweed.endpoint,
+            allow_http=True,
+        )
+    )
+    past = Past((Spell(*DIVERTED, "planned"),), tables=6, scale=0.02, ledger=False, receipts=False)
+    await generate(store, Layout.below(prefix), FIRST.to(LAST), past, environment=PROD)
+
+
+async def test_the_how_to_leads_from_an_old_lake_to_a_report(seaweed: Seaweed, tmp_path: Path) -> None:
+    old, new = seaweed.bucket(), seaweed.bucket()
+    await fill(seaweed, old, "IMOS/Hourly/")
+    held = tmp_path / "old-csvs"
+    held.mkdir()
+    (held / "historical_job_metrics.csv").write_bytes(
+        b"\xef\xbb\xbfdate,jobDelivered,JobExpected\r\n20220508-22,1,1\r\n20220508-23,0,1\r\n"
+    )
+    environ = {
+        "VIPLAKE_ENVIRONMENT": "Prod",
+        "VIPLAKE_LAKE": f"s3://{new}",
+        "VIPLAKE_ALLOW_INSECURE_HTTP": "true",
+        **seaweed.environment(),
+    }
+    command = Command(environ, tmp_path)
+    for arguments in commands():
+        finished = command.run(*(argument.replace("old-bucket", old) for argument in arguments))
+        assert finished.code == 0, (arguments, finished)
+    objects = {
+        meta["path"]: bytes(obstore.get(seaweed.store(new), meta["path"]).bytes())
+        for page in obstore.list(seaweed.store(new))
+        for meta in page
+    }
+    delivered = {key.split("/")[2] + key.split("/")[3] for key in objects if key.startswith("IMOSDL/Hourly/")}
+    assert len(delivered) == 96 - 22
+    assert not any(b"Signature" in data for key, data in objects.items() if key.endswith("_PresignedUrls.json"))
+    expected = the_three_csvs(objects, "IMOSDL/Hourly/", FIRST.start, LAST.start)
+    for name, text in expected.items():
+        rows = objects[f"IMOSDL/Observability/{name}"].decode().splitlines()
+        wanted = text.splitlines()
+        assert rows[0] == wanted[0]
+        assert [row for row in rows if "20220509" <= row[:8] <= "20220512"] == wanted[1:], name
+    jobs = objects["IMOSDL/Observability/historical_job_metrics.csv"].decode()
+    assert "20220508-22,1,1\n20220508-23,0,1\n20220509-00,1,1\n" in jobs
+    assert (tmp_path / "report.html").read_text().startswith("<!")
