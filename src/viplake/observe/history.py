@@ -19,7 +19,18 @@ from viplake import strictjson
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.layout import FORMAT
 from viplake.model import Hour
-from viplake.observe.datasets import DATASETS, JOBS, RUNS, Frame, attribute_missed, parse, render, take_in, upsert
+from viplake.observe.datasets import (
+    DATASETS,
+    JOBS,
+    RUNS,
+    Frame,
+    attribute_missed,
+    own_frame,
+    parse,
+    render,
+    take_in,
+    upsert,
+)
 from viplake.observe.facts import SchemaFacts
 from viplake.observe.listing import Listing
 from viplake.observe.versions import Version, Versions
@@ -296,6 +307,8 @@ class _Pass:
     imports: dict[str, Frame] = field(default_factory=dict)
     published: dict[str, bytes | None] = field(default_factory=dict)
     newest: Version = field(default_factory=lambda: Version(0, None))
+    stands: History = field(default_factory=lambda: _unpack(None))
+    result: History = field(default_factory=lambda: _unpack(None))
     days: list[str] | None = None
     ledger_days: frozenset[str] | None = None
     trim: bool = False
@@ -316,7 +329,8 @@ class _Pass:
             [dataset] = [dataset for dataset in DATASETS if dataset.file == name]
             self.imports[dataset.name] = await self._parse(dataset, data, name)
         self.newest = await _versions(self.place).newest()
-        history = _unpack(self.newest.content)
+        self.stands = _unpack(self.newest.content)
+        texts = _record(self.newest.content)["datasets"]
         self.schemas = await self.place.store.get(self.place.versions + _SCHEMAS)
         self.listing = Listing(
             self.store, self.layout, out_of_scope=self.settings.out_of_scope, known=_parse_schemas(self.schemas)
@@ -324,7 +338,7 @@ class _Pass:
         for dataset in DATASETS:
             there = await self.place.store.get(self.place.published + dataset.file)
             self.published[dataset.name] = there
-            if there is None or there == render(dataset, history.frames[dataset.name]):
+            if there is None or there == texts.get(dataset.name, "").encode():
                 continue
             if not await self._was_ours(dataset, there):
                 await self._read_edited(dataset, there)
@@ -368,7 +382,7 @@ class _Pass:
 
     async def plan(self, scope: Scope) -> list[Hour]:
         """The Hours to look at, ascending."""
-        history = self._merged_history(_unpack(self.newest.content))
+        history = self._merged_history(self.stands)
         if scope.first is None and scope.last is None and history.built and not scope.rebuild:
             hours = self._update(history.rows(JOBS), scope.hours)
         else:
@@ -456,22 +470,19 @@ class _Pass:
         return History(frames, history.built)
 
     def _merge(self, content: bytes | None) -> bytes:
-        history = self._merged_history(_unpack(content))
+        """The content of the next version, from that of the newest."""
+        if content is not self.newest.content:
+            self.stands = _unpack(content)
+        history = self._merged_history(self.stands)
         frames = {d.name: upsert(d, history.frames[d.name], self.facts) for d in DATASETS}
         frames[RUNS.name] = attribute_missed(frames[RUNS.name])
-        return _pack(History(frames, history.built or self.completes))
+        self.result = History(frames, history.built or self.completes)
+        return _pack(self.result)
 
     async def write(self) -> Observed:
         """Write the new version, unless nothing changed."""
-        before: bytes | None = None
-
-        def change(content: bytes | None) -> bytes:
-            nonlocal before
-            before = content
-            return self._merge(content)
-
-        self.newest = await _versions(self.place).update(change, known=self.newest)
-        result = self._compare(_unpack(before), _unpack(self.newest.content))
+        self.newest = await _versions(self.place).update(self._merge, known=self.newest)
+        result = self._compare(self.stands, self.result)
         for healed in result.healed:
             log.info("healed", hour=str(healed.hour), dataset=healed.dataset, old=healed.old, new=healed.new)
         for warning in result.warnings:
@@ -592,8 +603,5 @@ def _record(content: bytes | None) -> dict[str, Any]:
 def _unpack(content: bytes | None) -> History:
     record = _record(content)
     texts = record["datasets"]
-    frames = {
-        dataset.name: parse(dataset, texts[dataset.name].encode()).frame if dataset.name in texts else Frame()
-        for dataset in DATASETS
-    }
+    frames = {d.name: own_frame(d, texts[d.name]) if d.name in texts else Frame() for d in DATASETS}
     return History(frames, built=record["built"])

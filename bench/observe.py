@@ -1,0 +1,254 @@
+"""I/O. How long a lake of months takes to observe, how much memory, and how that grows.
+
+    python bench/observe.py                      2,700 Hours of 400 files, 50 ms a listing page: 1.08 million keys
+    python bench/observe.py --files 4000         ten times the keys
+    python bench/observe.py --hours 27000        ten times the Hours
+    python bench/observe.py --old-way            also boto3's resource, ten threads, one listing a question (sampled)
+
+The store is a stub of S3's ListObjectsV2 in a process of its own, which answers each page after the latency and
+otherwise costs as little as it can; what is measured runs in a fresh process each time, so that its peak memory is
+its own. The history goes to memory. Prints one JSON object a measurement.
+"""
+
+# ruff: noqa: INP001, T201 - a script, which prints its figures
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+PREFIX = "IMOSDL/Hourly/"
+FIRST = datetime(2022, 2, 8, 8, tzinfo=UTC)
+TABLES = 50
+PAGE = 1000
+SAMPLE = 50
+QUESTIONS = 3
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A lake that exists only as pages: every Hour has the same files, under names of its own."""
+
+    hours: int
+    files: int
+    latency: float
+
+    @property
+    def last(self) -> datetime:
+        """Its last Hour."""
+        return FIRST + timedelta(hours=self.hours - 1)
+
+    def tables(self) -> list[str]:
+        """Of its schema; some hold `_`, some begin like others."""
+        return [f"Table{number // 2:02d}_Part" if number % 2 else f"Table{number // 2:02d}" for number in range(TABLES)]
+
+    def names(self) -> list[str]:
+        """Of the files of an Hour, ascending."""
+        tables = self.tables()
+        names = [f"{tables[number % TABLES]}_HOUR_{number:06d}.json.gz" for number in range(self.files - 2)]
+        return sorted([*names, "_MasterTableSchema.json", "_PresignedUrls.json"])
+
+    def days(self) -> list[str]:
+        """The days that have a folder."""
+        count = (self.last.date() - FIRST.date()).days + 1
+        return [f"{FIRST + timedelta(days=number):%Y%m%d}" for number in range(count)]
+
+
+class Stub:
+    """ListObjectsV2 and GetObject over a `Lake`, by pages that are made once and then only relabelled."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self.names = lake.names()
+        self.schema = json.dumps([{"DataObjectName": table} for table in lake.tables()]).encode()
+        self.hour_pages = self._pages([("", name) for name in self.names])
+        self.day_pages = self._pages([(f"{hour:02d}/", name) for hour in range(24) for name in self.names])
+
+    def _pages(self, entries: list[tuple[str, str]]) -> list[bytes]:
+        starts = range(0, len(entries), PAGE)
+        return [self._page(entries[start : start + PAGE], start // PAGE + 1, len(starts)) for start in starts]
+
+    def _page(self, entries: list[tuple[str, str]], number: int, count: int) -> bytes:
+        contents = "".join(
+            f"<Contents><Key>@PREFIX@{folder}{escape(name)}</Key><LastModified>2022-05-10T13:25:01.000Z</LastModified>"
+            f"<ETag>&quot;0123456789abcdef0123456789abcdef&quot;</ETag><Size>{self._size(name)}</Size>"
+            "<StorageClass>STANDARD</StorageClass></Contents>"
+            for folder, name in entries
+        )
+        more = f"<NextContinuationToken>{number}</NextContinuationToken>" if number < count else ""
+        return _answer(f"<IsTruncated>{str(number < count).lower()}</IsTruncated>{more}{contents}")
+
+    def _size(self, name: str) -> int:
+        return len(self.schema) if name == "_MasterTableSchema.json" else 1000 + sum(name.encode()) * 37
+
+    def answer(self, target: str) -> bytes:
+        """The body for a request's target."""
+        parts = urlsplit(target)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if "list-type" not in query and "prefix" not in query:
+            return self.schema if "Schema" in target else b"[]"
+        prefix = query.get("prefix", "")
+        if "delimiter" in query:
+            days = self.lake.days() if prefix == PREFIX else []
+            return _answer("".join(f"<CommonPrefixes><Prefix>{PREFIX}{day}/</Prefix></CommonPrefixes>" for day in days))
+        inside = prefix.removeprefix(PREFIX).strip("/").split("/")
+        day = inside[0]
+        if not prefix.startswith(PREFIX) or day not in self.lake.days():
+            return _answer("")
+        pages = self.hour_pages if len(inside) > 1 else self.day_pages
+        page = pages[int(query.get("continuation-token", "0"))]
+        return page.replace(b"@PREFIX@", prefix.encode()).replace(b"HOUR", day.encode())
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of a connection."""
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await asyncio.sleep(self.lake.latency)
+                body = self.answer(head.split(b" ", 2)[1].decode())
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nLast-Modified: ")
+                writer.write(b'Tue, 10 May 2022 13:25:01 GMT\r\nETag: "0123456789abcdef0123456789abcdef"\r\n')
+                writer.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                await writer.drain()
+        writer.close()
+
+
+def _answer(inside: str) -> bytes:
+    head = '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    return f"{head}<Name>lake</Name><MaxKeys>1000</MaxKeys>{inside}</ListBucketResult>".encode()
+
+
+def serve(lake: Lake, ready: Connection) -> None:
+    """Serve the lake on a free port until the process is ended."""
+
+    async def run() -> None:
+        server = await asyncio.start_server(Stub(lake).serve, "127.0.0.1", 0)
+        ready.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+async def observe(endpoint: str, lake: Lake) -> dict[str, Any]:
+    """Build the history of the lake, then update it, as `viplake observe` does."""
+    from viplake.lake.layout import Layout  # noqa: PLC0415 - the import is part of what is measured
+    from viplake.lake.store import StoreSettings, open_store  # noqa: PLC0415
+    from viplake.observe.history import ObserveSettings, Place, observe  # noqa: PLC0415
+    from viplake.redact import Secret  # noqa: PLC0415
+
+    class Clock:
+        def now(self) -> datetime:
+            return lake.last + timedelta(minutes=45)
+
+        def monotonic(self) -> float:
+            return time.monotonic()
+
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(seconds)
+
+        def from_store(self, stamped: datetime) -> datetime:
+            return stamped
+
+    secret = Secret("not-a-secret")
+    store = open_store(
+        StoreSettings(
+            "s3://lake", access_key_id="bench", secret_access_key=secret, region="us-east-1", endpoint=endpoint,
+            allow_http=True,
+        )
+    )  # fmt: skip
+    place = Place.elsewhere(open_store(StoreSettings("memory://")))
+    layout = Layout(PREFIX)
+    begin = time.perf_counter()
+    built = await observe(store, layout, place, Clock(), ObserveSettings())
+    build_seconds = time.perf_counter() - begin
+    begin = time.perf_counter()
+    updated = await observe(store, layout, place, Clock(), ObserveSettings())
+    return {
+        "rows": built.rows["historical_job_metrics"],
+        "build_seconds": round(build_seconds, 2),
+        "build_requests": built.requests,
+        "update_seconds": round(time.perf_counter() - begin, 2),
+        "update_requests": updated.requests,
+    }
+
+
+def old_way(endpoint: str, lake: Lake) -> dict[str, Any]:
+    """The first script's way for a sample of Hours: a listing for each question, ten threads."""
+    import boto3  # noqa: PLC0415 - only here
+
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # noqa: TID251 - boto3 reads it
+    bucket = boto3.resource(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="bench", aws_secret_access_key="bench"  # noqa: S106
+    ).Bucket("lake")  # fmt: skip
+
+    def ask(number: int) -> int:
+        hour = lake.last - timedelta(hours=number // QUESTIONS)
+        return sum(1 for _ in bucket.objects.filter(Prefix=f"{PREFIX}{hour:%Y%m%d/%H}/"))
+
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(10) as threads:
+        keys = sum(threads.map(ask, range(SAMPLE * QUESTIONS)))
+    seconds = time.perf_counter() - begin
+    return {
+        "sampled_hours": SAMPLE,
+        "keys": keys,
+        "sample_seconds": round(seconds, 2),
+        "all_hours_seconds": round(seconds * lake.hours / SAMPLE),
+    }
+
+
+def measure(name: str, endpoint: str, lake: Lake) -> None:
+    """Run one measurement in this process, and print it with what the process took."""
+    figures = old_way(endpoint, lake) if name == "old_way" else asyncio.run(observe(endpoint, lake))
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    figures |= {"cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2), "peak_rss_mb": usage.ru_maxrss // 1024}
+    print(json.dumps({"measured": name, "keys": lake.hours * lake.files, "latency": lake.latency} | figures))
+    sys.stdout.flush()
+    os._exit(0)  # a thread of the store may abort an interpreter that ends under it
+
+
+def main() -> None:
+    """Start the store, and measure against it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hours", type=int, default=2700)
+    parser.add_argument("--files", type=int, default=400)
+    parser.add_argument("--latency", type=float, default=0.05, help="seconds a request")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--old-way", action="store_true")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--endpoint", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    lake = Lake(options.hours, options.files, options.latency)
+    if options.measure:
+        measure(options.measure, options.endpoint, lake)
+    ours, theirs = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(lake, theirs), daemon=True)
+    server.start()
+    endpoint = f"http://127.0.0.1:{ours.recv()}"
+    arguments = ["--hours", str(lake.hours), "--files", str(lake.files), "--latency", str(lake.latency)]
+    for name in ["observe"] * options.repeat + ["old_way"] * options.old_way:
+        command = [sys.executable, __file__, *arguments, "--measure", name, "--endpoint", endpoint]
+        subprocess.run(command, check=True)  # noqa: S603 - this very file
+    server.terminate()
+    server.join()
+
+
+if __name__ == "__main__":
+    main()
