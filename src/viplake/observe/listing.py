@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from bisect import bisect_left
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby, islice
+from operator import le
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
@@ -46,6 +48,7 @@ BY_HOUR: Final = 3
 LARGEST_SCHEMA: Final = 32 << 20
 """Bytes: some 100,000 columns. A larger one is no schema that anyone could work with, and is not read."""
 
+_AFTER_ALL: Final = "\U0010ffff"
 _NO_SCHEMA: Final = "it is no JSON list of objects with a DataObjectName"
 
 
@@ -243,28 +246,29 @@ class Listing:
 
 
 def _add(page: Page, cut: int, found: dict[str, _Folder]) -> None:
-    """Sort a page's keys into folders. The loop that a million keys go through: nothing in it but what must be."""
-    names: list[str] = []
-    sizes: list[int] = []
-    current = ""
-    for key, size in zip(page.keys, page.sizes, strict=True):
-        folder = key[:cut]
-        if folder != current:
-            current = folder
-            kept = found.get(folder)
-            if kept is None:
-                kept = found[folder] = _Folder()
-            names, sizes = kept.names, kept.sizes
-        names.append(key[cut:])
-        sizes.append(size)
-    for index, key in enumerate(page.keys):
-        if key.endswith(SCHEMA_NAME) and key[cut:] == SCHEMA_NAME:
-            found[key[:cut]].schema_etag = page.etag(index)
+    """Sort a page's keys into folders, by their first `cut` characters.
+
+    All keys of a lake go through here. In an ordered page those of a folder are one stretch, found by a search; in
+    any other each key is a stretch of its own.
+    """
+    keys = page.keys
+    ordered = all(map(le, keys, keys[1:]))
+    start = 0
+    while start < len(keys):
+        folder = keys[start][:cut]
+        end = max(bisect_left(keys, folder + _AFTER_ALL, start) if ordered else 0, start + 1)
+        kept = found.setdefault(folder, _Folder())
+        names = [key[cut:] for key in keys[start:end]]
+        if SCHEMA_NAME in names:
+            kept.schema_etag = page.etag(start + names.index(SCHEMA_NAME))
+        kept.names += names
+        kept.sizes += page.sizes[start:end]
+        start = end
 
 
 def _without_nested(folder: _Folder | None) -> _Folder | None:
     """The folder without objects further down: only what lies right in it belongs to the Hour."""
-    if folder is None or not any("/" in name for name in folder.names):
+    if folder is None or "/" not in "".join(folder.names):
         return folder
     kept = [(name, size) for name, size in zip(folder.names, folder.sizes, strict=True) if "/" not in name]
     if not kept:

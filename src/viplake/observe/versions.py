@@ -30,6 +30,9 @@ KEPT: Final = 48
 _ATTEMPTS: Final = 50
 """Races lost in a row before giving up: eight writers at once needed fewer than twenty."""
 
+_LEVEL: Final = 4
+"""Of compression: a tenth larger than at 9, in a fifth of the time."""
+
 _NAME: Final = re.compile(r"v(\d{10})\.gz")
 
 
@@ -116,7 +119,7 @@ class Versions:
 
     async def _create(self, version: Version) -> bool:
         """Whether the version stands as we made it. After an error nobody knows: look."""
-        packed = gzip.compress(version.content or b"", mtime=0)
+        packed = gzip.compress(version.content or b"", compresslevel=_LEVEL, mtime=0)
         try:
             if await self._store.put_if_absent(self.key(version.number), packed):
                 return True

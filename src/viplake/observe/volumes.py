@@ -113,7 +113,8 @@ def _upsert(content: bytes | None, hours: Mapping[Hour, tuple[TableFacts, ...]])
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for hour in sorted(rows):
-        writer.writerows((hour.label, *row) for row in rows[hour])
+        label = hour.label
+        writer.writerows((label, *row) for row in rows[hour])
     return out.getvalue().encode()
 
 
