@@ -294,6 +294,18 @@ async def test_a_receipt_comes_along_when_the_bytes_are_as_it_proves() -> None:
     assert MINE.receipt(H13) in mine.objects
     assert MINE.receipt(H13.shift(1)) not in mine.objects
     assert [r.kind for r in result.remarks] == ["wrong_checksum"]
+    again = await copy(old(source), into=mine)
+    assert [r.kind for r in again.remarks] == ["wrong_checksum"]
+    assert MINE.receipt(H13.shift(1)) not in mine.objects, "nor the second time"
+
+
+async def test_a_receipt_does_not_come_along_without_a_file_that_it_proves() -> None:
+    source, mine = store(), store()
+    data = await put_hour(source, OLD, H13, lose=1)
+    await source.put(OLD.receipt(H13), receipt("Prod", data))
+    result = await copy(old(source), into=mine)
+    assert [r.kind for r in result.remarks] == ["incomplete_source", "wrong_checksum"]
+    assert MINE.receipt(H13) not in mine.objects
 
 
 async def test_large_files_are_streamed_and_a_change_under_way_leaves_nothing(tmp_path: Path) -> None:

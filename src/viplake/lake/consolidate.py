@@ -12,21 +12,32 @@ import asyncio
 import hashlib
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from viplake import strictjson
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import layout as records
-from viplake.lake.proof import check_lake
+from viplake.lake.proof import check_lake, md5_of_many
 from viplake.model import PROD, TEST, Hour
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set as AbstractSet
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Iterable,
+        Mapping,
+        Sequence,
+        Set as AbstractSet,
+    )
 
     from viplake.lake.layout import Layout
     from viplake.lake.store import Store
     from viplake.model import Promise, Receipt
+
+T = TypeVar("T")
 
 SMALL: Final = 8 << 20
 """Bytes up to which a file is copied in one piece; larger ones are streamed."""
@@ -37,6 +48,8 @@ LARGE_AT_ONCE: Final = 2
 
 LARGEST_SERVER_COPY: Final = 5 << 30
 """Bytes that S3 copies in one request (Amazon S3 API Reference, CopyObject)."""
+
+HOURS_AT_ONCE: Final = 8
 
 _DAYS_AT_ONCE: Final = 8
 
@@ -288,6 +301,26 @@ async def _promise(source: Source, hour: Hour) -> Promise | None:
 # -- the work -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Lacking:
+    """An Hour of which the lake lacks something: sizes by name, at the source and in the lake."""
+
+    source: Source
+    hour: Hour
+    there: Mapping[str, int]
+    here: Mapping[str, int]
+
+    @property
+    def names(self) -> AbstractSet[str]:
+        """What is lacking, records among it."""
+        return self.there.keys() - self.here.keys()
+
+    @property
+    def files(self) -> dict[str, int]:
+        """The delivered files that are lacking."""
+        return {name: self.there[name] for name in self.names - _RECORDS}
+
+
 @dataclass(slots=True)
 class _Work:
     """A consolidation under way."""
@@ -325,20 +358,48 @@ class _Work:
             some = days[start : start + _DAYS_AT_ONCE]
             theirs = await asyncio.gather(*(_hours(source.store, source.layout, day) for day in some))
             mine = await asyncio.gather(*(_hours(self.target, self.layout, day) for day in some))
-            for there, here in zip(theirs, mine, strict=True):
-                for hour in sorted(filter(wanted, there)):
-                    await self._hour(source, hour, there[hour], here.get(hour, {}))
+            lacking = [
+                _Lacking(source, hour, there[hour], here.get(hour, {}))
+                for there, here in zip(theirs, mine, strict=True)
+                for hour in sorted(filter(wanted, there))
+            ]
+            await self._copy_all([each for each in lacking if self._is_lacking(each)])
 
-    async def _hour(self, source: Source, hour: Hour, there: Mapping[str, int], here: Mapping[str, int]) -> None:
-        lacking = there.keys() - here.keys()
-        if not lacking:
-            self.present.add(hour)
-        elif other := _other_export(there, here):
-            self._remark(hour, "differs", f"the lake has another export of this Hour: {other}")
-        elif await self._is_open(hour):
-            self._remark(hour, "open", "viplake is at work on this Hour; copy it later if it fails")
+    def _is_lacking(self, each: _Lacking) -> bool:
+        if not each.names:
+            self.present.add(each.hour)
+        elif other := _other_export(each.there, each.here):
+            self._remark(each.hour, "differs", f"the lake has another export of this Hour: {other}")
         else:
-            await self._copy(source, hour, there, lacking)
+            return True
+        return False
+
+    async def _copy_all(self, lacking: Sequence[_Lacking]) -> None:
+        """Copy these Hours; before the first file of any, their own records say whose they are."""
+        turn = asyncio.Semaphore(HOURS_AT_ONCE)
+
+        async def read(each: _Lacking) -> tuple[Receipt | None, Promise | None, bool]:
+            async with turn:
+                receipt = await _receipt(each.source, each.hour)
+                return receipt, await _promise(each.source, each.hour), await self._is_open(each.hour)
+
+        async def copy(each: _Lacking, receipt: Receipt | None, promise: Promise | None) -> None:
+            async with turn:
+                await self._copy(each, receipt, promise)
+
+        found = await asyncio.gather(*(read(each) for each in lacking))
+        for each, (receipt, promise, _) in zip(lacking, found, strict=True):
+            for by, name in _told(receipt, promise).items():
+                if name != self.environment:
+                    text = f"{each.hour} of {each.source.url}: {by} says {name}"
+                    raise SettingsError(text, cause="lake_mismatch")
+        copies = []
+        for each, (receipt, promise, is_open) in zip(lacking, found, strict=True):
+            if is_open:
+                self._remark(each.hour, "open", "viplake is at work on this Hour; copy it later if it fails")
+            else:
+                copies.append(copy(each, receipt, promise))
+        await _all_or_none(copies)
 
     async def _is_open(self, hour: Hour) -> bool:
         """Whether the lake's own run of this Hour may still land something."""
@@ -352,30 +413,37 @@ class _Work:
         except (ValueError, TypeError, KeyError):
             return True
 
-    async def _copy(self, source: Source, hour: Hour, there: Mapping[str, int], lacking: AbstractSet[str]) -> None:
+    async def _copy(self, each: _Lacking, receipt: Receipt | None, promise: Promise | None) -> None:
         """Copy what is lacking of an Hour: files, then the Promise, then the Receipt."""
-        receipt, promise = await _receipt(source, hour), await _promise(source, hour)
-        for by, name in _told(receipt, promise).items():
-            if name != self.environment:
-                raise SettingsError(f"{hour} of {source.url}: {by} says {name}", cause="lake_mismatch")
-        self._look_at_promise(hour, promise, there)
-        files = {name: there[name] for name in lacking - _RECORDS}
-        done = CopiedHour(hour, source.url, len(files), sum(files.values()))
-        if not files and (promise is None or records.PROMISE_NAME not in lacking) and receipt is None:
+        hour, files = each.hour, each.files
+        self._look_at_promise(hour, promise, each.there)
+        writes_promise = promise is not None and records.PROMISE_NAME in each.names
+        writes_receipt = receipt is not None and records.RECEIPT_NAME in each.names
+        if not (files or writes_promise or writes_receipt):
             self.present.add(hour)
             return
         if not self.dry_run:
-            proven = {file.name: file.md5 for file in receipt.files} if receipt is not None else {}
-            wrong = [name for name in await self._copy_files(source, hour, files, proven) if name]
-            if promise is not None and records.PROMISE_NAME in lacking:
+            hashed = dict(await _all_or_none([self._copy_file(each, name) for name in sorted(files)]))
+            if promise is not None and writes_promise:
                 await self.target.put_if_absent(self.layout.promise(hour), records.promise_bytes(promise))
-            if wrong:
-                self._remark(hour, "wrong_checksum", f"not as its Receipt proves: {', '.join(sorted(wrong)[:3])}")
-            elif receipt is not None:
+            if receipt is not None and writes_receipt and await self._proves(each, receipt, hashed):
                 await self.target.put_if_absent(self.layout.receipt(hour), records.receipt_bytes(receipt))
-        self.copied[hour] = done
+        done = self.copied[hour] = CopiedHour(hour, each.source.url, len(files), sum(files.values()))
         if self.progress is not None:
             self.progress(done)
+
+    async def _proves(self, each: _Lacking, receipt: Receipt, hashed: Mapping[str, str | None]) -> bool:
+        """Whether the Receipt is right about what the lake has now; a wrong one is told, and not copied."""
+        unread = [file.name for file in receipt.files if file.name in each.there and file.name not in hashed]
+        md5 = dict(hashed) | await md5_of_many(self.target, self.layout, each.hour, unread)
+        wrong = sorted(
+            file.name
+            for file in receipt.files
+            if each.there.get(file.name) != file.size or md5.get(file.name) not in {file.md5, None}
+        )
+        if wrong:
+            self._remark(each.hour, "wrong_checksum", f"not as its Receipt proves: {_some(wrong)}")
+        return not wrong
 
     def _look_at_promise(self, hour: Hour, promise: Promise | None, there: Mapping[str, int]) -> None:
         if promise is None:
@@ -386,26 +454,13 @@ class _Work:
         if absent:
             self._remark(hour, "incomplete_source", f"promised, but not there: {_some(absent)}")
 
-    async def _copy_files(
-        self, source: Source, hour: Hour, files: Mapping[str, int], proven: Mapping[str, str]
-    ) -> list[str | None]:
-        """Copy the files; names of those whose bytes are not what the Receipt proves."""
-        tasks = [
-            asyncio.ensure_future(self._copy_file(source, hour, name, size, proven.get(name)))
-            for name, size in sorted(files.items())
-        ]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _copy_file(self, source: Source, hour: Hour, name: str, size: int, md5: str | None) -> str | None:
-        origin, key = source.layout.file(hour, name), self.layout.file(hour, name)
+    async def _copy_file(self, each: _Lacking, name: str) -> tuple[str, str | None]:
+        """Copy a file; its name and MD5, None where the store copied it by itself."""
+        source, size = each.source, each.there[name]
+        origin, key = source.layout.file(each.hour, name), self.layout.file(each.hour, name)
         async with self.small if size <= SMALL else self.large:
             if source.server_copy is not None and size <= LARGEST_SERVER_COPY and await source.server_copy(origin, key):
-                return None
+                return name, None
             digest = hashlib.md5(usedforsecurity=False)
             if size <= SMALL:
                 data = await source.store.get(origin)
@@ -415,7 +470,7 @@ class _Work:
                 await self.target.put(key, data)
             else:
                 await self.target.put_stream(key, _checked(source, origin, size, digest.update))
-        return name if md5 is not None and digest.hexdigest() != md5 else None
+        return name, digest.hexdigest()
 
     def _remark(self, hour: Hour, kind: str, detail: str) -> None:
         self.remarks.append(Remark(hour, kind, detail))
@@ -454,6 +509,17 @@ def _other_export(there: Mapping[str, int], here: Mapping[str, int]) -> str | No
 
 def _some(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+async def _all_or_none(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all give; when one fails, the others are stopped before its error comes out."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _checked(source: Source, key: str, size: int, update: Callable[[bytes], None]) -> AsyncIterator[bytes]:
