@@ -133,6 +133,26 @@ async def test_thousands_of_files_an_hour_are_all_counted() -> None:
     assert {name: found[name] for name in expected} == expected
 
 
+async def test_large_days_are_listed_hour_by_hour_and_come_out_the_same() -> None:
+    store = memory()
+    first = Hour.parse("2022-05-09T00")
+    objects = {
+        key: data
+        for number in range(24 * 12)
+        if number % 24 in {3, 4, 5, 6}
+        for key, data in export(first.shift(number), ("Voyage",), parts=6100 if number < 24 else 1).items()
+    }
+    await fill(store, objects)
+    counting = Counting(store)
+    place = Place.elsewhere(memory())
+    await observe(counting, LAYOUT, place, at("2022-05-20T23:45"), PLAIN)
+    by_hour = [call for call in counting.calls if call.startswith("pages") and call.count("/") == 4]
+    assert len(by_hour) == 4 * 24, "the days that were not yet begun when the first one turned out large"
+    expected = the_three_csvs(objects, "IMOSDL/Hourly/", first.shift(3).start, Hour.parse("2022-05-20T23").start)
+    for name, text in expected.items():
+        assert (await place.store.get(name) or b"").decode() == text
+
+
 # -- increments and rebuilds ----------------------------------------------------------------------------------
 
 

@@ -39,6 +39,14 @@ T = TypeVar("T")
 DAYS_AT_ONCE: Final = 32
 """Days listed side by side: 1.08 million keys at 50 ms a page came in after 2.4 s; with 48 days no sooner."""
 
+DAYS_AT_FIRST: Final = 8
+"""As long as nobody knows how many keys a day has: all keys of a day are in memory until it is reduced."""
+
+LARGE_DAY: Final = 24_000
+"""Keys from which a day is large: then its Hours are listed side by side, and few days at once."""
+
+LARGE_DAYS_AT_ONCE: Final = 2
+
 RECORDS_AT_ONCE: Final = 32
 """Small records (ledger events, Promises) read side by side."""
 
@@ -96,6 +104,7 @@ class Listing:
         self._by_hash: dict[str, Schema] = {}
         self.marks: dict[Hour, tuple[str, int]] = {}
         self.known = {mark: self._schema_of(facts) for mark, facts in (known or {}).items()}
+        self._largest_day = 0
         self._records = asyncio.Semaphore(RECORDS_AT_ONCE)
         self.requests: Counter[str] = Counter(listings=0, schemas=0, records=0)
 
@@ -133,8 +142,13 @@ class Listing:
             )
             for day, of_day in groupby(hours, key=lambda hour: hour.day)
         )
-        async for found in _side_by_side(jobs, DAYS_AT_ONCE):
+        async for found in _side_by_side(jobs, self._days_at_once):
             yield found
+
+    def _days_at_once(self) -> int:
+        if not self._largest_day:
+            return DAYS_AT_FIRST
+        return DAYS_AT_ONCE if self._largest_day < LARGE_DAY else LARGE_DAYS_AT_ONCE
 
     async def _day(self, hours: Sequence[Hour], *, listed: bool, ledger: bool) -> list[HourFacts]:
         folders, runs = await asyncio.gather(
@@ -144,13 +158,14 @@ class Listing:
 
     async def _folders(self, hours: Sequence[Hour]) -> dict[Hour, _Folder]:
         """The folders of Hours of one day that have any file, by Hour."""
-        if len(hours) > BY_HOUR:
+        if len(hours) > BY_HOUR and self._largest_day < LARGE_DAY:
             prefixes = [self._layout.day(hours[0].day)]
         else:
             prefixes = [self._layout.folder(hour) for hour in hours]
         found: dict[str, _Folder] = {}
         cut = len(self._layout.folder(hours[0]))
         await asyncio.gather(*(self._collect(prefix, cut, found) for prefix in prefixes))
+        self._largest_day = max(self._largest_day, sum(len(folder.names) for folder in found.values()))
         by_folder = {self._layout.folder(hour): hour for hour in hours}
         return {hour: kept for folder, hour in by_folder.items() if (kept := _without_nested(found.get(folder)))}
 
@@ -287,14 +302,19 @@ async def _nothing() -> dict[Hour, T]:
     return {}
 
 
-async def _side_by_side(jobs: Iterable[Callable[[], Awaitable[T]]], at_once: int) -> AsyncIterator[T]:
-    """What the jobs give, in their order; so many at once, none of them started long before it is needed."""
+async def _side_by_side(jobs: Iterable[Callable[[], Awaitable[T]]], at_once: Callable[[], int]) -> AsyncIterator[T]:
+    """What the jobs give, in their order; so many at once as `at_once` says now, none started long before its turn."""
     waiting = iter(jobs)
-    running = deque(asyncio.ensure_future(job()) for job in islice(waiting, at_once))
+    running: deque[asyncio.Future[T]] = deque()
+
+    def start() -> None:
+        running.extend(asyncio.ensure_future(job()) for job in islice(waiting, max(at_once() - len(running), 0)))
+
+    start()
     try:
         while running:
             found = await running.popleft()
-            running.extend(asyncio.ensure_future(job()) for job in islice(waiting, 1))
+            start()  # before the caller has done anything with it; also when this was the last one running
             yield found
     finally:
         for left in running:
