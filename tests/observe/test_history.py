@@ -21,6 +21,7 @@ from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
 from viplake.observe.datasets import JOBS, RUNS, SIZES, TABLES as TABLE_METRICS
 from viplake.observe.history import ObserveSettings, Place, Scope, observe, read_history, read_volumes
+from viplake.observe.listing import DAYS_AT_FIRST, Listing
 
 if TYPE_CHECKING:
     from viplake.lake.store import Store
@@ -135,22 +136,25 @@ async def test_thousands_of_files_an_hour_are_all_counted() -> None:
 
 async def test_large_days_are_listed_hour_by_hour_and_come_out_the_same() -> None:
     store = memory()
-    first = Hour.parse("2022-05-09T00")
-    objects = {
-        key: data
-        for number in range(24 * 12)
-        if number % 24 in {3, 4, 5, 6}
-        for key, data in export(first.shift(number), ("Voyage",), parts=6100 if number < 24 else 1).items()
-    }
-    await fill(store, objects)
-    counting = Counting(store)
-    place = Place.elsewhere(memory())
-    await observe(counting, LAYOUT, place, at("2022-05-20T23:45"), PLAIN)
-    by_hour = [call for call in counting.calls if call.startswith("pages") and call.count("/") == 4]
-    assert len(by_hour) == 4 * 24, "the days that were not yet begun when the first one turned out large"
-    expected = the_three_csvs(objects, "IMOSDL/Hourly/", first.shift(3).start, Hour.parse("2022-05-20T23").start)
-    for name, text in expected.items():
-        assert (await place.store.get(name) or b"").decode() == text
+    first = Hour.parse("2022-05-01T00")
+    hours = list(first.to(first.shift(24 * 20 - 1)))
+    await fill(store, {k: d for hour in hours[::6] for k, d in export(hour, ("Voyage",), parts=3).items()})
+    plain, counting = Listing(store, LAYOUT), Counting(store)
+    large = Listing(counting, LAYOUT)
+    large.large_day = 20
+    expected = [facts async for day in plain.facts(hours, ledger_days=()) for facts in day]
+    assert [facts async for day in large.facts(hours, ledger_days=()) for facts in day] == expected
+    asked = [call.count("/") for call in counting.calls if call.startswith("pages")]
+    assert asked == [3] * DAYS_AT_FIRST + [4] * 24 * (20 - DAYS_AT_FIRST)
+
+
+async def test_a_listing_that_fails_ends_without_loose_ends() -> None:
+    store = memory()
+    await some_hours(store, Hour.parse("2022-05-08T20"), 60)
+    broken = Flaky(store, Tripwire(at=2, error=lake_down, verbs=("pages",)))
+    with pytest.raises(LakeError, match="injected"):
+        await build(broken, at("2022-05-11T07:45"))
+    assert len(asyncio.all_tasks()) == 1
 
 
 # -- increments and rebuilds ----------------------------------------------------------------------------------

@@ -84,6 +84,7 @@ class Listing:
         known: schemas by ETag and size, those that were given and those that were read: they are not read again.
         marks: the ETag and size of each Hour's schema.
         promises: also compare each Hour's Promise with what is stored, at a request for each Hour.
+        large_day: see `LARGE_DAY`.
         requests: how many were made: pages of `listings`, `schemas`, and other `records`.
     """
 
@@ -104,6 +105,7 @@ class Listing:
         self._by_hash: dict[str, Schema] = {}
         self.marks: dict[Hour, tuple[str, int]] = {}
         self.known = {mark: self._schema_of(facts) for mark, facts in (known or {}).items()}
+        self.large_day = LARGE_DAY
         self._largest_day = 0
         self._records = asyncio.Semaphore(RECORDS_AT_ONCE)
         self.requests: Counter[str] = Counter(listings=0, schemas=0, records=0)
@@ -148,7 +150,7 @@ class Listing:
     def _days_at_once(self) -> int:
         if not self._largest_day:
             return DAYS_AT_FIRST
-        return DAYS_AT_ONCE if self._largest_day < LARGE_DAY else LARGE_DAYS_AT_ONCE
+        return DAYS_AT_ONCE if self._largest_day < self.large_day else LARGE_DAYS_AT_ONCE
 
     async def _day(self, hours: Sequence[Hour], *, listed: bool, ledger: bool) -> list[HourFacts]:
         folders, runs = await asyncio.gather(
@@ -158,7 +160,7 @@ class Listing:
 
     async def _folders(self, hours: Sequence[Hour]) -> dict[Hour, _Folder]:
         """The folders of Hours of one day that have any file, by Hour."""
-        if len(hours) > BY_HOUR and self._largest_day < LARGE_DAY:
+        if len(hours) > BY_HOUR and self._largest_day < self.large_day:
             prefixes = [self._layout.day(hours[0].day)]
         else:
             prefixes = [self._layout.folder(hour) for hour in hours]
@@ -303,20 +305,30 @@ async def _nothing() -> dict[Hour, T]:
 
 
 async def _side_by_side(jobs: Iterable[Callable[[], Awaitable[T]]], at_once: Callable[[], int]) -> AsyncIterator[T]:
-    """What the jobs give, in their order; so many at once as `at_once` says now, none started long before its turn."""
+    """What the jobs give, in their order; so many work at once as `at_once` says now.
+
+    The next one starts as soon as any is done, so that a slow one holds up nothing but the order; what is done and
+    waits for its turn is small, and there are never more of those than work at once.
+    """
     waiting = iter(jobs)
-    running: deque[asyncio.Future[T]] = deque()
+    begun: deque[asyncio.Future[T]] = deque()
 
-    def start() -> None:
-        running.extend(asyncio.ensure_future(job()) for job in islice(waiting, max(at_once() - len(running), 0)))
+    def start(_done: object = None) -> None:
+        limit = at_once()
+        working = sum(not job.done() for job in begun)
+        for job in islice(waiting, max(min(limit - working, 2 * limit - len(begun)), 0)):
+            begun.append(asyncio.ensure_future(job()))
+            begun[-1].add_done_callback(start)
 
-    start()
     try:
-        while running:
-            found = await running.popleft()
-            start()  # before the caller has done anything with it; also when this was the last one running
+        start()
+        while begun:
+            found = await begun[0]
+            begun.popleft()
+            start()
             yield found
     finally:
-        for left in running:
+        waiting = iter(())
+        for left in begun:
             left.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*begun, return_exceptions=True)
