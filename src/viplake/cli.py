@@ -5,10 +5,10 @@ Nothing heavy is imported before a command needs it, so that `--help` and an idl
 
 from __future__ import annotations
 
-import asyncio
 import json as jsonlib
 import signal
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
@@ -21,7 +21,8 @@ from viplake.model import Hour
 from viplake.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    import asyncio
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from viplake.config import Settings
     from viplake.extract.extraction import Extraction
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from viplake.lake.consolidate import Span
     from viplake.observe.daily import Daily
     from viplake.observe.history import Observed
+    from viplake.progress import Display
 
 T = TypeVar("T")
 
@@ -547,7 +549,8 @@ def _extract(
     settings = None
     try:
         settings = options.settings()
-        outcome = _finish(_live(settings, work, only_deliver=only_deliver))
+        with _shown(settings, options) as display:
+            outcome = _finish(_live(settings, work, only_deliver=only_deliver, display=display))
     except Exception as error:
         if json:  # whoever reads stdout gets one object, whatever happens
             _print_json(_unbegun(error, settings, hour))
@@ -558,14 +561,33 @@ def _extract(
     return outcome.exit_code
 
 
-async def _live(settings: Settings, work: Callable[[Extraction], Awaitable[Outcome]], *, only_deliver: bool) -> Outcome:
+async def _live(
+    settings: Settings,
+    work: Callable[[Extraction], Awaitable[Outcome]],
+    *,
+    only_deliver: bool,
+    display: Display | None,
+) -> Outcome:
     from viplake.assembly import after_settling, extraction
 
-    async with extraction(settings) as ready:
+    watched = (display.clock, display.tell) if display else (None, None)
+    async with extraction(settings, clock=watched[0], tell=watched[1]) as ready:
         outcome = await work(ready)
         if not only_deliver:
             await after_settling(settings, ready)
         return outcome
+
+
+@contextmanager
+def _shown(settings: Settings, options: Options) -> Iterator[Display | None]:
+    """The run's progress, where a person may be looking."""
+    if options.quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from viplake import progress
+
+    with progress.shown(settings, quiet=options.quiet, debug=options.debug) as display:
+        yield display
 
 
 def _unbegun(error: Exception, settings: Settings | None, hour: Hour | None) -> dict[str, Any]:
@@ -589,6 +611,7 @@ def _unbegun(error: Exception, settings: Settings | None, hour: Hour | None) -> 
 
 def _finish(work: Awaitable[T]) -> T:
     """Run it in an event loop; a signal stops it in good order."""
+    import asyncio
 
     async def stoppable() -> T:
         task = asyncio.ensure_future(work)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from viplake import assembly, config, console
+from viplake import assembly, config, console, progress
 from viplake.clock import SystemClock
 from viplake.errors import SettingsError, ViplakeError
 from viplake.extract.ledger import Ledger
@@ -278,25 +278,10 @@ def _environ(vendor: Simulator, folder: Path) -> dict[str, str]:
     }
 
 
-_WORDS: Final[dict[str, str]] = {
-    "deferred": "too early for the vendor: waiting until {not_before}",
-    "claimed": "claimed: no other viplake will trigger this Hour",
-    "triggered": "triggered: the vendor's export is {job_guid}",
-    "replicated": "the vendor says Complete",
-    "promised": "promised: {files} files, {size}",
-    "kept": "kept: {files} files that an earlier attempt had landed, read again and hashed",
-    "relisting": "a link has expired: the list is asked for again, once for all files",
-    "delivered": "delivered: {files} files, {size}, the Receipt is written",
-    "failed": "failed: {detail}",
-}
-
-
 def _print_event(_logger: object, _name: str, event: Any) -> Any:
     """The log, told as a story: only what a reader of it wants to know."""
-    words = _WORDS.get(str(event.get("event")))
-    if words is not None:
-        shown = dict(event, size=console.size(int(event.get("bytes", 0))))
-        _say(f"            {words.format(**shown)}")
+    if (words := progress.told(event)) is not None:
+        _say(f"            {words}")
     raise structlog.DropEvent
 
 

@@ -19,7 +19,7 @@ import structlog
 from viplake.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from structlog.typing import Processor
 
@@ -34,7 +34,13 @@ _KEEP: Final = "\n\t"
 
 
 def configure(
-    level: str, form: str, *, tracebacks: bool = False, color: bool = True, stream: TextIO | None = None
+    level: str,
+    form: str,
+    *,
+    tracebacks: bool = False,
+    color: bool = True,
+    stream: TextIO | None = None,
+    hear: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> None:
     """Set up logging for this process.
 
@@ -44,6 +50,7 @@ def configure(
         tracebacks: show them, without locals.
         color: on a terminal.
         stream: instead of stderr.
+        hear: is given our own events, whatever the level; those for which it answers True are not logged.
     """
     stream = stream or sys.stderr
     as_text = form == "text" or (form == "auto" and stream.isatty())
@@ -75,6 +82,7 @@ def configure(
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
     structlog.configure(
         processors=[
+            *([] if hear is None else [_handing_to(hear)]),
             structlog.stdlib.filter_by_level,
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
@@ -92,6 +100,15 @@ class _Sink(logging.StreamHandler[TextIO]):
         """Say so, without what logging itself would show: the arguments, in clear, and the stack."""
         with contextlib.suppress(OSError, ValueError):
             self.stream.write(f"a log line of {record.name} could not be written\n")
+
+
+def _handing_to(hear: Callable[[Mapping[str, Any]], bool]) -> Processor:
+    def hand_over(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if hear(event):
+            raise structlog.DropEvent
+        return event
+
+    return hand_over
 
 
 class _Redacting(structlog.stdlib.ProcessorFormatter):

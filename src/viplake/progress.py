@@ -1,0 +1,240 @@
+"""I/O. A run as a person at a terminal follows it: what happened, what it does now, what it waits for, until when.
+
+What the ledger records becomes a line that stays; below it one line lives, with the phase, the files, the bytes and
+the rate, or the moment at which it looks again. It listens to the log, to the transfer and to the clock, so that the
+run itself knows nothing of it. Only on a terminal, and only where nobody asked for another form of log.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from viplake import log
+from viplake.clock import Clock, SystemClock
+from viplake.console import printable, size
+from viplake.extract.job import HEARTBEAT
+from viplake.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import TextIO
+
+    from viplake.config import Settings
+    from viplake.extract.transfer import Progress
+    from viplake.model import Hour, Promise
+
+WORDS: Final[Mapping[str, str]] = {
+    "deferred": "too early for the vendor: waiting until {not_before}",
+    "claimed": "claimed: no other viplake will trigger this Hour",
+    "reposting": "the answer to the trigger was lost: asking once more",
+    "triggered": "triggered: the vendor's export is {job_guid}",
+    "reopened": "opened again, for the vendor's export {job_guid}",
+    "replicated": "the vendor says Complete",
+    "promised": "promised: {files} files, {size}",
+    "swept": "removed what a killed writer had left",
+    "kept": "kept: {files} files that an earlier attempt had landed, read again and hashed",
+    "relisting": "a link has expired: the list is asked for again, once for all files",
+    "delivered": "delivered: {files} files, {size}, the Receipt is written",
+    "observed": "observed: the history has {added} more, and {healed} healed",
+    "overdue": "overdue: {detail}",
+    "failed": "failed: {detail}",
+}
+"""What the ledger's events and some others mean to a reader; the fields are those of the event."""
+
+_UNHEARD: Final = frozenset({"working"})
+"""Signs of life, for other workers only."""
+
+_MARKS: Final = {"failed": ("x", "bold red"), "overdue": ("!", "yellow"), "deferred": ("!", "yellow")}
+_DOING: Final = {
+    "claimed": "triggering",
+    "reposting": "triggering",
+    "replicated": "asking for the list of files",
+    "promised": "fetching",
+    "kept": "fetching",
+    "relisting": "fetching",
+    "delivered": "observing what landed",
+}
+
+_RATE_SECONDS: Final = 5.0
+_SHORTEST_WAIT: Final = 0.5
+"""Seconds; a shorter sleep is over before it is read."""
+
+
+def told(event: Mapping[str, Any]) -> str | None:
+    """An event of the log in words, on one line and without secrets; None for one that is nobody's business."""
+    words = WORDS.get(str(event.get("event")))
+    if words is None:
+        return None
+    known = {"detail": event.get("cause"), "job_guid": "unknown", "not_before": "it is allowed", "files": 0}
+    known |= {"added": 0, "healed": 0}
+    fields = known | {name: value for name, value in event.items() if value is not None}
+    return redact(printable(words.format(**fields, size=size(int(event.get("bytes") or 0)))))
+
+
+@dataclass(frozen=True)
+class _WatchedClock:
+    """A clock that lets the display know of every sleep."""
+
+    inner: Clock
+    waits: dict[object, datetime]
+
+    def now(self) -> datetime:
+        return self.inner.now()
+
+    def monotonic(self) -> float:
+        return self.inner.monotonic()
+
+    def from_store(self, stamped: datetime) -> datetime:
+        return self.inner.from_store(stamped)
+
+    async def sleep(self, seconds: float) -> None:
+        mark = object()
+        if seconds >= _SHORTEST_WAIT and seconds != HEARTBEAT:  # between two signs of life nobody waits for anything
+            self.waits[mark] = self.now() + timedelta(seconds=seconds)
+        try:
+            await self.inner.sleep(seconds)
+        finally:
+            self.waits.pop(mark, None)
+
+
+class Display:
+    """The lines of a run. It is also the stream that the log writes to, so that neither tears the other.
+
+    Args:
+        settings: whose deadlines are shown.
+        clock: of the run.
+        console: where to.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, console: Console) -> None:
+        self.console = console
+        self._waits: dict[object, datetime] = {}
+        self.clock: Clock = _WatchedClock(clock, self._waits)
+        self._settings = settings
+        self._spinner = Spinner("dots" if console.encoding.startswith("utf") else "line", style="cyan")
+        self._doing = "looking at the lake"
+        self._since: datetime | None = None
+        self._shown_hour = ""
+        self._files: tuple[Progress, Promise] | None = None
+        self._samples: deque[tuple[float, int]] = deque()
+
+    # -- what it hears -----------------------------------------------------------------------------------------
+
+    def hear(self, event: Mapping[str, Any]) -> bool:
+        """Show an event of the log; False for one that the log shall show itself."""
+        name = str(event.get("event"))
+        if name in _UNHEARD:
+            return True
+        words = told(event)
+        if words is None:
+            return False
+        if "hour" in event and event["hour"] != self._shown_hour:
+            self._shown_hour = str(event["hour"])
+            self.console.print(Text(f"{self._shown_hour}  {self._settings.environment.name}", style="bold"))
+        mark, style = _MARKS.get(name, ("-", "green"))
+        self.console.print(Text.assemble("  ", (mark, style), f" {self.clock.now():%H:%M:%S}  ", words))
+        self._begin(name)
+        return True
+
+    def tell(self, _hour: Hour, progress: Progress, promise: Promise) -> None:
+        """Take note of how far the files are."""
+        self._files = (progress, promise)
+        now = self.clock.monotonic()
+        self._samples.append((now, progress.bytes))
+        while self._samples[0][0] < now - _RATE_SECONDS and len(self._samples) > 2:  # noqa: PLR2004 - a span has two ends
+            self._samples.popleft()
+
+    def _begin(self, name: str) -> None:
+        if name in {"triggered", "reopened"}:
+            self._doing, self._since = "the vendor replicates", self.clock.now()
+        elif name in _DOING:
+            self._doing, self._since = _DOING[name], None
+        else:
+            self._doing, self._since = "waiting", None
+        if self._doing != "fetching":
+            self._files = None
+            self._samples.clear()
+
+    # -- what it shows -----------------------------------------------------------------------------------------
+
+    def now(self) -> Table:
+        """The line that lives."""
+        line = Table.grid(padding=(0, 1))
+        if self._files is not None:
+            return self._transfer(line, *self._files)
+        words = self._doing
+        if self._since is not None:
+            elapsed = timedelta(seconds=int((self.clock.now() - self._since).total_seconds()))
+            words += f" for {elapsed} now"
+        line.add_row("", self._spinner, Text(words + self._until(), no_wrap=True, overflow="ellipsis"))
+        return line
+
+    def _until(self) -> str:
+        """What it waits for, and until when."""
+        waits = list(self._waits.values())
+        parts = [f"looks again at {min(waits):%H:%M:%S}"] if waits else []
+        if self._since is not None:
+            deadline = self._since + timedelta(seconds=self._settings.replication_timeout_seconds)
+            parts.append(f"gives up at {deadline:%H:%M:%S} UTC")
+        return "; " + ", ".join(parts) if parts else ""
+
+    def _transfer(self, line: Table, progress: Progress, promise: Promise) -> Table:
+        if progress.files >= len(promise.files):
+            words = f"all {progress.files} files landed; the list is asked for once more, then proven"
+            line.add_row("", self._spinner, Text(words + self._until(), no_wrap=True, overflow="ellipsis"))
+            return line
+        (begun, before), (ended, after) = self._samples[0], self._samples[-1]
+        rate = f"{size(int((after - before) / (ended - begun)))}/s" if ended > begun else ""
+        words = f"{progress.files}/{len(promise.files)} files  {size(progress.bytes)} of {size(promise.size)}  {rate}"
+        bar = ProgressBar(total=max(promise.size, 1), completed=progress.bytes, width=24)
+        line.add_row("", self._spinner, bar, Text(words, no_wrap=True, overflow="ellipsis"))
+        return line
+
+    # -- the log's stream --------------------------------------------------------------------------------------
+
+    def write(self, text: str) -> int:
+        """A line of the log, above the line that lives."""
+        if text.strip():
+            self.console.print(Text.from_ansi(text.rstrip("\n")), soft_wrap=True)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+@contextmanager
+def shown(settings: Settings, *, quiet: bool, debug: bool, stream: TextIO | None = None) -> Iterator[Display | None]:
+    """Show a run while the block lasts; gives None where there is nobody to see it."""
+    stream = stream or sys.stderr
+    color = settings.surroundings.color
+    console = Console(file=stream, no_color=not color or None, highlight=False, soft_wrap=False)
+    if quiet or settings.log_format != "auto" or not console.is_terminal or console.is_dumb_terminal:
+        yield None
+        return
+    display = Display(settings, SystemClock(), console)
+
+    def configure(to: Any, hear: Any) -> None:
+        log.configure(settings.log_level, settings.log_format, tracebacks=debug, color=color, stream=to, hear=hear)
+
+    with Live(console=console, get_renderable=display.now, refresh_per_second=8, transient=True, redirect_stderr=False):
+        configure(display, display.hear)
+        try:
+            yield display
+        finally:
+            configure(stream, None)

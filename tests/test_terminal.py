@@ -1,0 +1,119 @@
+"""What a person sees of a run, and what a machine reads of it: at a real terminal, and without one."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from canary import CANARIES
+from commands import Commands, environ_for, simulated
+from viplake.simulator import ExportShape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+COLOR = re.compile(r"\x1b\[[0-9;]*(3[0-9]|9[0-7])(;[0-9;]*)?m")
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def viplake(tmp_path: Path) -> Iterator[Commands]:
+    """A vendor slow enough that its files can be watched."""
+    shape = ExportShape(files=200, total_bytes=4_000_000)
+    with simulated(export=shape, latency_ms=150, replication_seconds=2) as vendor:
+        yield Commands(environ_for(vendor, f"file://{tmp_path / 'lake'}"), tmp_path)
+
+
+def lines(sent: str) -> list[str]:
+    """What stood in each line at some time, without colours and movements."""
+    return [line.rstrip() for line in re.split(r"[\r\n]+", CONTROL.sub("", sent)) if line.strip()]
+
+
+def test_at_a_terminal_a_run_shows_its_phases_its_files_and_what_it_waits_for(viplake: Commands) -> None:
+    code, sent = viplake.at_a_terminal("run")
+    seen = lines(sent)
+    assert code == 0, seen
+    text = "\n".join(seen)
+    steps = [
+        r"- \d\d:\d\d:\d\d  claimed",
+        r"triggered: the vendor's export is [0-9a-f-]{36}",
+        "the vendor says Complete",
+        r"promised: 200 files, \d.\d MB",
+        r"delivered: 200 files, \d.\d MB, the Receipt is written",
+        r"observed: the history has 1 more",
+    ]
+    places = [re.search(step, text) for step in steps]
+    assert all(places), text
+    starts = [place.start() for place in places if place]
+    assert starts == sorted(starts)
+    assert re.search(
+        r"replicates for 0:00:0\d now; looks again at (\d\d:){2}\d\d, gives up at (\d\d:){2}\d\d UTC", text
+    )
+    bars = re.findall(r"(\d+)/200 files  \S+ [kM]B of \S+ MB  (\S+ [kM]?B/s)?", text)
+    assert len({files for files, _ in bars}) > 1, text
+    assert any(rate for _, rate in bars)
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d  delivered  200 files", seen[-1])
+    assert COLOR.search(sent)
+    assert sent.rstrip().endswith("/") or "\x1b[?25h" in sent  # the cursor is there again
+    for secret in CANARIES.secret_values():
+        assert secret not in sent
+
+
+def test_NO_COLOR_is_honoured_at_a_terminal(viplake: Commands) -> None:
+    code, sent = viplake.at_a_terminal("run", NO_COLOR="1")
+    assert code == 0
+    assert not COLOR.search(sent)
+    assert "claimed" in sent
+
+
+def test_quiet_leaves_the_result_alone(viplake: Commands) -> None:
+    code, sent = viplake.at_a_terminal("run", "--quiet")
+    assert code == 0
+    assert len(lines(sent)) == 1
+    assert "delivered  200 files" in sent
+    again = viplake.run("tick", "--quiet")
+    assert (again.code, again.err) == (0, "")
+    assert len(again.out.splitlines()) == 1
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(viplake: Commands) -> None:
+    code, sent = viplake.at_a_terminal("run", TERM="dumb", NO_COLOR="1")
+    assert code == 0
+    assert "\x1b" not in sent
+    assert "delivered" in sent
+
+
+def test_elsewhere_each_event_is_one_line_of_json(viplake: Commands) -> None:
+    finished = viplake.run("run", "--json")
+    assert finished.code == 0, finished
+    events = [json.loads(line) for line in finished.err.splitlines()]
+    names = [event["event"] for event in events if "hour" in event]
+    assert [name for name in names if name != "working"] == [
+        "claimed",
+        "triggered",
+        "replicated",
+        "promised",
+        "delivered",
+    ]
+    assert all({"level", "timestamp"} <= set(event) for event in events)
+    assert json.loads(finished.out)["outcome"] == "delivered"
+    assert "\x1b" not in finished.out + finished.err
+
+
+def test_a_run_that_fails_ends_with_cause_owner_and_next_step(tmp_path: Path) -> None:
+    with simulated() as vendor:
+        vendor.faults.add("status:word:value=Failed")
+        command = Commands(environ_for(vendor, f"file://{tmp_path / 'lake'}"), tmp_path)
+        code, sent = command.at_a_terminal("run")
+        again = command.run("tick", "--quiet")
+    assert code == 69
+    seen = lines(sent)
+    assert seen[-3].startswith("viplake: 2")
+    assert seen[-2].startswith("  cause  vendor_job_failed (vendor): ")
+    assert seen[-1].startswith("  next   Open a ticket at Veson")
+    assert again.code == 69
+    assert len(again.err.splitlines()) == 3
