@@ -6,7 +6,7 @@ import os
 import pty
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from canary import CANARIES
@@ -40,7 +40,6 @@ class Commands:
 
     environ: dict[str, str]
     cwd: Path
-    said: list[str] = field(default_factory=list)
 
     def around(self, more: dict[str, str]) -> dict[str, str]:
         here = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
@@ -48,8 +47,12 @@ class Commands:
 
     def run(self, *arguments: str, **more: str) -> Finished:
         """Run it to its end; with these variables besides."""
+        return self.run_as(sys.executable, "-m", "viplake", *arguments, **more)
+
+    def run_as(self, *command: str, **more: str) -> Finished:
+        """Run another command in the same way."""
         process = subprocess.run(
-            [sys.executable, "-m", "viplake", *arguments],
+            command,
             env=self.around(more),
             cwd=self.cwd,
             capture_output=True,
@@ -58,7 +61,6 @@ class Commands:
             timeout=SECONDS,
             stdin=subprocess.DEVNULL,
         )
-        self.said += [process.stdout, process.stderr]
         return Finished(process.returncode, process.stdout, process.stderr)
 
     def at_a_terminal(self, *arguments: str, **more: str) -> tuple[int, str]:
