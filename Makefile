@@ -40,6 +40,7 @@ check: dev
 	@$(BIN)/python -m ruff format --check
 	@$(BIN)/python -m mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/cfn-lint deploy/viplake.yaml
 	@$(BIN)/python -m pytest -q tests/test_locks.py
 
 # The second is resolved within the first, so that what is tested is what users get.

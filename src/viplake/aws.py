@@ -115,12 +115,20 @@ def embedded_metric(outcome: Outcome, clock: Clock) -> dict[str, Any]:
 # -- Glue -----------------------------------------------------------------------------------------------------
 
 
-def glue_main(argv: Sequence[str], *, put_metric: Callable[[Outcome], None] | None = None) -> dict[str, Any]:
+def glue_main(
+    argv: Sequence[str],
+    *,
+    environ: Mapping[str, str] | None = None,
+    clock: Clock | None = None,
+    put_metric: Callable[[Outcome], None] | None = None,
+) -> dict[str, Any]:
     """A Glue job: one tick, or with `--viplake-command run` one Hour to its end.
 
     Args:
         argv: as `sys.argv`: job parameters `--viplake-environment Prod` and so on, one for each setting; they win
             over `viplake.toml` (which *Referenced files path* puts in the working directory). Glue's own are ignored.
+        environ: as of `ticked`.
+        clock: as of `ticked`.
         put_metric: stores the metric of an Hour that ended; None: CloudWatch does.
 
     Returns:
@@ -133,7 +141,9 @@ def glue_main(argv: Sequence[str], *, put_metric: Callable[[Outcome], None] | No
 
     async def work() -> Outcome:
         verb, flags = glue_arguments(argv[1:])
-        return await _advance(_settings(flags), verb, None, SystemClock(), put_metric or _put_metric)
+        return await _advance(
+            _settings(flags, environ=environ), verb, None, clock or SystemClock(), put_metric or _put_metric
+        )
 
     told = _told(work)
     print(json.dumps(told))  # noqa: T201 - the job's output

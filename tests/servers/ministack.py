@@ -2,6 +2,9 @@
 
 As SeaweedFS, it lives under a shell that ends it as soon as its standard input closes. It keeps everything in memory
 and listens on loopback only: its listeners for MQTT and SFTP, which take every interface, are turned off.
+
+With an authority of ours it is strict: it speaks TLS, verifies signatures, and weighs every request against the
+policies of roles and buckets as AWS does.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import contextlib
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sysconfig
 import time
@@ -26,6 +30,8 @@ from canary import CANARIES
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from servers.sockets import Authority
 
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 10
@@ -50,12 +56,14 @@ class Ministack:
     """A running server.
 
     Attributes:
-        endpoint: `http://127.0.0.1:PORT`, of every service.
+        endpoint: `http://127.0.0.1:PORT`, of every service; https where it is strict.
         log: the file with all that the server said.
+        ca_file: what its certificate must be checked with, where it is strict.
     """
 
     endpoint: str
     log: Path
+    ca_file: Path | None = None
 
     def client(self, service: str) -> Any:
         """boto3's client for one of its services."""
@@ -65,6 +73,7 @@ class Ministack:
             aws_access_key_id=CANARIES.aws_access_key_id,
             aws_secret_access_key=CANARIES.aws_secret_access_key,
             region_name=REGION,
+            verify=None if self.ca_file is None else str(self.ca_file),
             config=Config(proxies={}, retries={"total_max_attempts": 1}),
         )
 
@@ -75,18 +84,23 @@ class Ministack:
             "AWS_ACCESS_KEY_ID": CANARIES.aws_access_key_id,
             "AWS_SECRET_ACCESS_KEY": CANARIES.aws_secret_access_key,
             "AWS_REGION": REGION,
+            **({} if self.ca_file is None else {"SSL_CERT_FILE": str(self.ca_file)}),
         }
 
 
 @contextlib.contextmanager
-def serve(folder: Path) -> Iterator[Ministack]:
+def serve(folder: Path, strict: Authority | None = None) -> Iterator[Ministack]:
     """Run a server, until the block ends or this process does.
+
+    Args:
+        folder: for its files.
+        strict: who vouches for it; None: it speaks http and lets everybody do everything.
 
     Raises:
         MinistackNotStartedError: it did not start, three times over.
     """
     for attempt in range(1, ATTEMPTS + 1):
-        process, server = _start(folder / str(attempt))
+        process, server = _start(folder / str(attempt), strict)
         try:
             try:
                 _wait_until_it_answers(process, server)
@@ -102,7 +116,7 @@ def serve(folder: Path) -> Iterator[Ministack]:
             process.wait(STOP_SECONDS)
 
 
-def _start(home: Path) -> tuple[subprocess.Popen[bytes], Ministack]:
+def _start(home: Path, strict: Authority | None) -> tuple[subprocess.Popen[bytes], Ministack]:
     home.mkdir(parents=True)
     program = shutil.which("ministack", path=sysconfig.get_path("scripts")) or shutil.which("ministack")
     if program is None:
@@ -128,15 +142,26 @@ def _start(home: Path) -> tuple[subprocess.Popen[bytes], Ministack]:
                 "GATEWAY_PORT": str(port),
                 "IOT_MTLS_ENABLED": "0",
                 "SFTP_ENABLED": "0",
+                **({} if strict is None else _strictness(strict)),
             },
         )
+    if strict is not None:
+        return process, Ministack(f"https://127.0.0.1:{port}", log, strict.file)
     return process, Ministack(f"http://127.0.0.1:{port}", log)
+
+
+def _strictness(authority: Authority) -> dict[str, str]:
+    pem = str(authority.pem)
+    # Whose key the server finds in its own environment is the account's root.
+    root = {"AWS_ACCESS_KEY_ID": CANARIES.aws_access_key_id}
+    return root | {"AUTH": "true", "USE_SSL": "1", "MINISTACK_SSL_CERT": pem, "MINISTACK_SSL_KEY": pem}
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], server: Ministack) -> None:
     deadline = time.monotonic() + START_SECONDS
     why = "it did not answer in time"
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    trusted = ssl.create_default_context(cafile=server.ca_file)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted))
     while time.monotonic() < deadline:
         if process.poll() is not None:
             why = f"it ended with {process.returncode}"

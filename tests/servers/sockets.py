@@ -164,12 +164,14 @@ class Authority:
 
     Attributes:
         file: its certificate, PEM.
+        pem: key and certificate of `server`, for one in another process.
         server: for a server that it vouches for, at 127.0.0.1 and `localhost`.
         elsewhere: likewise, for another host.
         expired: likewise, no longer good.
     """
 
     file: Path
+    pem: Path
     server: ssl.SSLContext
     elsewhere: ssl.SSLContext
     expired: ssl.SSLContext
@@ -205,6 +207,7 @@ def authority(folder: Path) -> Authority:
     here: list[x509.GeneralName] = [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")]
     return Authority(
         file,
+        folder / "server.pem",
         server("server", here, 1),
         server("elsewhere", [x509.DNSName("elsewhere.example")], 1),
         server("expired", here, -1),

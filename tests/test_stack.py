@@ -1,0 +1,429 @@
+"""The template: created, read back, used with the role's rights, and deleted, at a server that weighs every request.
+
+moto would report success and create nothing; ministack creates what it says, verifies signatures, speaks TLS here,
+and enforces the policies of the role and of the bucket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from cfnlint.decode import decode
+
+from canary import CANARIES
+from servers import ministack as ministacks
+from servers.sockets import authority
+from viplake import aws, config, doctor
+from viplake.clock import SystemClock
+from viplake.demo import StoryClock
+from viplake.lake.layout import Layout
+from viplake.model import PROD, TEST, Hour
+from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from servers.ministack import Ministack
+
+DEPLOY: Final = Path(__file__).parents[1] / "deploy"
+TEMPLATE: Final = DEPLOY / "viplake.yaml"
+ARTIFACTS: Final = "artifacts"
+AT_COMPLETE: Final = datetime(2022, 5, 10, 13, 20, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
+    ca = authority(tmp_path_factory.mktemp("authority"))
+    with ministacks.serve(tmp_path_factory.mktemp("ministack"), ca) as server:
+        s3 = server.client("s3")
+        s3.create_bucket(Bucket=ARTIFACTS)
+        code = io.BytesIO()
+        with zipfile.ZipFile(code, "w") as archive:
+            archive.writestr("placeholder.py", "")
+        s3.put_object(Bucket=ARTIFACTS, Key="viplake/viplake-lambda.zip", Body=code.getvalue())
+        yield server
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack that stands."""
+
+    cloud: Ministack
+    name: str
+    out: dict[str, str]
+
+    def physical(self, logical: str) -> str:
+        resource = self.cloud.client("cloudformation").describe_stack_resource(
+            StackName=self.name, LogicalResourceId=logical
+        )
+        return str(resource["StackResourceDetail"]["PhysicalResourceId"])
+
+    def resources(self) -> set[str]:
+        found = self.cloud.client("cloudformation").describe_stack_resources(StackName=self.name)
+        return {resource["LogicalResourceId"] for resource in found["StackResources"]}
+
+    def role_keys(self) -> dict[str, str]:
+        """Credentials of the role, as Lambda or Glue would have them: for the test it trusts the account as well."""
+        iam, name = self.cloud.client("iam"), self.physical("Role")
+        trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+        trust["Statement"].append(
+            {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
+        )
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust))
+        given = self.cloud.client("sts").assume_role(RoleArn=self.out["RoleArn"], RoleSessionName="test")["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": given["SessionToken"],
+        }
+
+    def with_role(self, service: str) -> Any:
+        keys = self.role_keys()
+        return boto3.client(
+            service,
+            endpoint_url=self.cloud.endpoint,
+            region_name=ministacks.REGION,
+            verify=str(self.cloud.ca_file),
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+            aws_session_token=keys["AWS_SESSION_TOKEN"],
+        )
+
+
+def create(cloud: Ministack, name: str, **parameters: str) -> Stack:
+    client = cloud.client("cloudformation")
+    given = {"VipEnvironment": "Prod", "Company": "ACME", "ArtifactBucket": ARTIFACTS} | parameters
+    client.create_stack(
+        StackName=name,
+        TemplateBody=TEMPLATE.read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    [stack] = client.describe_stacks(StackName=name)["Stacks"]
+    return Stack(cloud, name, {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]})
+
+
+@pytest.fixture(scope="module")
+def lambda_stack(cloud: Ministack) -> Stack:
+    return create(cloud, "vip-prod", RetentionDays="120", AlarmEmail="ops@example.com")
+
+
+@pytest.fixture(scope="module")
+def glue_stack(cloud: Ministack) -> Stack:
+    return create(cloud, "vip-test", Shape="Glue", VipEnvironment="Test")
+
+
+# -- it stands ------------------------------------------------------------------------------------------------
+
+
+def test_the_template_is_clean() -> None:
+    linter = shutil.which("cfn-lint", path=str(Path(sys.executable).parent))
+    assert linter is not None
+    done = subprocess.run([linter, str(TEMPLATE)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_each_shape_makes_its_own_resources_and_no_other(lambda_stack: Stack, glue_stack: Stack) -> None:
+    both = {"Lake", "LakePolicy", "Secret", "Role", "SchedulerRole", "Topic", "DeadMan"}
+    assert lambda_stack.resources() == both | {"Function", "Retries", "Ticks", "Log", "Email"}
+    assert glue_stack.resources() == both | {"Job", "GlueTicks"}
+
+
+def test_the_bucket_is_closed_and_keeps_versions(lambda_stack: Stack) -> None:
+    s3, bucket = lambda_stack.cloud.client("s3"), lambda_stack.out["BucketName"]
+    block = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    assert set(block.values()) == {True}
+    assert len(block) == 4
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    statements = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+    assert {one["Sid"]: one["Effect"] for one in statements} == {
+        "OnlyOverTls": "Deny",
+        "ReceiptsAreWrittenOnce": "Deny",
+        "ReceiptsAreNotDeleted": "Deny",
+    }
+
+
+def test_what_ministack_does_not_make_stands_in_the_template() -> None:
+    """ministack leaves these properties out when it creates the resources; cfn-lint knows their names and types."""
+    template, problems = decode(str(TEMPLATE))
+    assert not problems
+    resources = template["Resources"]
+    lake = resources["Lake"]["Properties"]
+    [encryption] = lake["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == {"Fn::If": ["HasKey", "aws:kms", "AES256"]}
+    assert lake["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    abort, versions, retention = lake["LifecycleConfiguration"]["Rules"]
+    assert abort["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    assert versions["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    condition, rule, otherwise = retention["Fn::If"]
+    assert (condition, otherwise) == ("Expires", {"Ref": "AWS::NoValue"})
+    assert rule["ExpirationInDays"] == {"Ref": "RetentionDays"}
+    assert rule["Prefix"]["Fn::Sub"][0] == "${Root}/Hourly/", "neither the ledger nor the datasets expire"
+    function = resources["Function"]["Properties"]
+    assert function["ReservedConcurrentExecutions"] == {"Fn::If": ["Reserves", 1, {"Ref": "AWS::NoValue"}]}
+    assert resources["Job"]["Properties"]["ExecutionProperty"] == {"MaxConcurrentRuns": 1}
+
+
+def test_the_function_is_never_retried_and_its_log_is_kept_for_so_long(lambda_stack: Stack) -> None:
+    client, name = lambda_stack.cloud.client("lambda"), lambda_stack.out["Runs"]
+    function = client.get_function_configuration(FunctionName=name)
+    assert (function["Handler"], function["Timeout"]) == ("viplake.aws.lambda_handler", 900)
+    retries = client.get_function_event_invoke_config(FunctionName=name, Qualifier="$LATEST")
+    assert retries["MaximumRetryAttempts"] == 0
+    assert function["LoggingConfig"]["LogGroup"] == "/viplake/vip-prod"
+    [group] = lambda_stack.cloud.client("logs").describe_log_groups(logGroupNamePrefix="/viplake/")["logGroups"]
+    assert group["retentionInDays"] == 90
+
+
+def test_the_handler_that_the_function_names_exists(lambda_stack: Stack) -> None:
+    function = lambda_stack.cloud.client("lambda").get_function_configuration(FunctionName=lambda_stack.out["Runs"])
+    module, _, name = function["Handler"].rpartition(".")
+    assert (module, callable(getattr(aws, name))) == (aws.__name__, True)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expression", "logical"),
+    [("lambda_stack", "cron(0/3 * * * ? *)", "Ticks"), ("glue_stack", "cron(0,30 * * * ? *)", "GlueTicks")],
+)
+def test_the_schedule_starts_what_runs(
+    request: pytest.FixtureRequest, shape: str, expression: str, logical: str
+) -> None:
+    stack: Stack = request.getfixturevalue(shape)
+    schedule = stack.cloud.client("scheduler").get_schedule(Name=stack.physical(logical).rpartition("/")[2])
+    assert schedule["ScheduleExpression"] == expression
+    target = schedule["Target"]
+    assert target["RetryPolicy"]["MaximumRetryAttempts"] == 0
+    assert stack.out["Runs"] in target["Arn"] + target.get("Input", "")
+    assert ":role/" in target["RoleArn"]
+
+
+def test_O7_the_dead_man_alarm_rings_when_nothing_is_heard(lambda_stack: Stack) -> None:
+    client = lambda_stack.cloud.client("cloudwatch")
+    [alarm] = client.describe_alarms(AlarmNames=[lambda_stack.out["AlarmName"]])["MetricAlarms"]
+    assert alarm["TreatMissingData"] == "breaching"
+    assert (alarm["Namespace"], alarm["MetricName"]) == (aws.NAMESPACE, aws.METRIC)
+    assert alarm["Dimensions"] == [{"Name": "Environment", "Value": "Prod"}]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"], alarm["Statistic"]) == (1, "LessThanThreshold", "Sum")
+    assert alarm["AlarmActions"] == [lambda_stack.out["TopicArn"]]
+    [email] = lambda_stack.cloud.client("sns").list_subscriptions_by_topic(TopicArn=lambda_stack.out["TopicArn"])[
+        "Subscriptions"
+    ]
+    assert (email["Protocol"], email["Endpoint"]) == ("email", "ops@example.com")
+
+
+# -- it is used -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock() -> StoryClock:
+    return StoryClock([(SystemClock().now(), datetime(2022, 5, 10, 13, 1, tzinfo=UTC))])
+
+
+SIMULATED: Final = SimulatorSettings(
+    company="ACME",
+    client_id=CANARIES.client_id,
+    client_secret=CANARIES.client_secret,
+    replication_seconds=600,
+    export=ExportShape(files=20),
+)
+
+
+@pytest.fixture
+def vendor(clock: StoryClock) -> Iterator[Simulator]:
+    with running(SIMULATED, clock=clock) as simulator:
+        yield simulator
+
+
+def put_secret(stack: Stack) -> None:
+    """What the operations guide says to do once, by hand."""
+    content = {"Veson_client_id": CANARIES.client_id, "Veson_client_secret": CANARIES.client_secret}
+    stack.cloud.client("secretsmanager").put_secret_value(
+        SecretId=stack.out["SecretArn"], SecretString=json.dumps(content)
+    )
+
+
+def around(stack: Stack, vendor: Simulator) -> dict[str, str]:
+    """What differs from AWS and Veson: where they are."""
+    return (
+        stack.cloud.environment()
+        | stack.role_keys()
+        | {
+            "VIPLAKE_TOKEN_URL": vendor.token_url,
+            "VIPLAKE_EXPORT_URL": vendor.export_url,
+            "VIPLAKE_FILES_URL": vendor.files_url,
+            "VIPLAKE_ALLOW_INSECURE_HTTP": "true",
+            "VIPLAKE_LOG_LEVEL": "CRITICAL",
+        }
+    )
+
+
+def as_function(stack: Stack, vendor: Simulator) -> dict[str, str]:
+    """The environment in which Lambda would run the function."""
+    put_secret(stack)
+    function = stack.cloud.client("lambda").get_function_configuration(FunctionName=stack.out["Runs"])
+    return dict(function["Environment"]["Variables"]) | around(stack, vendor)
+
+
+@pytest.fixture
+def receipts_allowed(lambda_stack: Stack, glue_stack: Stack) -> None:
+    """ministack does not know the condition key s3:if-none-match, so it would refuse the first write of a Receipt too.
+
+    `test_a_receipt_is_only_ever_created` looks at what is taken out here.
+    """
+    for stack in (lambda_stack, glue_stack):
+        s3, bucket = stack.cloud.client("s3"), stack.out["BucketName"]
+        policy = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+        policy["Statement"] = [one for one in policy["Statement"] if one["Sid"] != "ReceiptsAreWrittenOnce"]
+        s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+
+def test_a_receipt_is_only_ever_created(cloud: Ministack) -> None:
+    """Every PUT of a Receipt without `If-None-Match` is denied, in the form that AWS documents, and no other PUT is."""
+    stack = create(cloud, "vip-receipts")
+    s3, bucket = stack.with_role("s3"), stack.out["BucketName"]
+    [statement] = [
+        one
+        for one in json.loads(cloud.client("s3").get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+        if one["Sid"] == "ReceiptsAreWrittenOnce"
+    ]
+    # Amazon S3 User Guide, "Enforce conditional writes on Amazon S3 buckets".
+    assert statement["Condition"] == {"Null": {"s3:if-none-match": "true"}}
+    hour = Hour.parse("2022-05-10T13")
+    for prefix in (PROD.prefix, TEST.prefix):
+        arn = f"arn:aws:s3:::{bucket}/{Layout(prefix).receipt(hour)}"
+        assert fnmatchcase(arn, statement["Resource"])
+        assert not fnmatchcase(arn.replace("_Receipt.json", "_PresignedUrls.json"), statement["Resource"])
+    with pytest.raises(ClientError) as caught:
+        s3.put_object(Bucket=bucket, Key=Layout(PROD.prefix).receipt(hour), Body=b"{}")
+    assert caught.value.response["Error"]["Code"] == "AccessDenied"
+    s3.put_object(Bucket=bucket, Key=Layout(PROD.prefix).promise(hour), Body=b"[]")
+
+
+def check_landed(stack: Stack, vendor: Simulator, folder: str) -> None:
+    """Each file of the export is in the bucket, byte for byte, and the Receipt with them."""
+    s3, bucket = stack.cloud.client("s3"), stack.out["BucketName"]
+    keys = {o["Key"].removeprefix(folder) for o in s3.list_objects_v2(Bucket=bucket, Prefix=folder)["Contents"]}
+    [(guid, job)] = vendor.jobs.items()
+    names = {job.key(file).rpartition("/")[2]: job.key(file) for file in job.files}
+    assert keys == {*names, "_PresignedUrls.json", "_Receipt.json"}
+    for name, key in names.items():
+        body = s3.get_object(Bucket=bucket, Key=folder + name)["Body"].read()
+        assert hashlib.md5(body).digest() == hashlib.md5(b"".join(vendor.source(guid, key))).digest(), name
+
+
+@pytest.mark.usefixtures("receipts_allowed")
+def test_the_handler_lands_an_hour_with_the_roles_rights(
+    lambda_stack: Stack, vendor: Simulator, clock: StoryClock
+) -> None:
+    function_environ = as_function(lambda_stack, vendor)
+    lines: list[str] = []
+    first = aws.ticked(900, environ=function_environ, clock=clock, emit=lines.append)
+    assert (first["outcome"], first["cause"]) == ("waiting", "waiting"), first
+    clock.skip_to(AT_COMPLETE)
+    second = aws.ticked(900, environ=function_environ, clock=clock, emit=lines.append)
+    assert (second["outcome"], second["files"]) == ("delivered", 20), second
+    assert [json.loads(line)["Delivered"] for line in lines] == [1]
+    check_landed(lambda_stack, vendor, "IMOSDL/Hourly/20220510/13/")
+    check_the_bucket_keeps_its_receipts(lambda_stack, "IMOSDL/Hourly/20220510/13/_Receipt.json")
+
+
+def check_the_bucket_keeps_its_receipts(stack: Stack, key: str) -> None:
+    s3, bucket = stack.with_role("s3"), stack.out["BucketName"]
+    before = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    with pytest.raises(ClientError) as caught:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"forged", IfNoneMatch="*")
+    assert caught.value.response["Error"]["Code"] == "PreconditionFailed"
+    with pytest.raises(ClientError) as caught:
+        s3.delete_object(Bucket=bucket, Key=key)
+    assert caught.value.response["Error"]["Code"] == "AccessDenied"
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == before
+
+
+def test_the_role_may_do_nothing_else(lambda_stack: Stack, glue_stack: Stack) -> None:
+    s3, bucket = lambda_stack.with_role("s3"), lambda_stack.out["BucketName"]
+    secrets = lambda_stack.with_role("secretsmanager")
+    root = lambda_stack.cloud.client("s3")
+    root.put_object(Bucket=bucket, Key="IMOSDL/Hourly/20220509/00/Voyage_1.json.gz", Body=b"data")
+    attempts: dict[str, Callable[[], object]] = {
+        "another prefix": lambda: s3.put_object(Bucket=bucket, Key="DEV/IMOSDL/x", Body=b""),
+        "listing it": lambda: s3.list_objects_v2(Bucket=bucket, Prefix="DEV/"),
+        "deleting data": lambda: s3.delete_object(Bucket=bucket, Key="IMOSDL/Hourly/20220509/00/Voyage_1.json.gz"),
+        "another stack's bucket": lambda: s3.list_objects_v2(Bucket=glue_stack.out["BucketName"], Prefix="IMOSDL/"),
+        "another stack's secret": lambda: secrets.get_secret_value(SecretId=glue_stack.out["SecretArn"]),
+        "the bucket's policy": lambda: s3.delete_bucket_policy(Bucket=bucket),
+        "writing the secret": lambda: secrets.put_secret_value(
+            SecretId=lambda_stack.out["SecretArn"], SecretString="x"
+        ),
+    }
+    for name, attempt in attempts.items():
+        with pytest.raises(ClientError) as caught:
+            attempt()
+        assert caught.value.response["Error"]["Code"].startswith("AccessDenied"), name
+
+
+def test_the_role_may_publish_to_the_topic(lambda_stack: Stack) -> None:
+    assert lambda_stack.with_role("sns").publish(TopicArn=lambda_stack.out["TopicArn"], Message="test")["MessageId"]
+
+
+def test_the_doctor_is_green_with_the_roles_rights(lambda_stack: Stack) -> None:
+    with running(SIMULATED) as vendor:
+        settings = config.load(environ=as_function(lambda_stack, vendor))
+        examination = asyncio.run(doctor.examine(settings))
+    found = {check.name: (check.status, check.detail) for check in examination.checks}
+    assert {name: said for name, said in found.items() if said[0] == "failed"} == {}
+    assert {found[name][0] for name in ("secret", "token", "lake create", "lake create-only", "lake list")} == {"ok"}
+
+
+@pytest.mark.usefixtures("receipts_allowed")
+def test_a_glue_job_lands_an_hour_with_the_parameters_of_the_stack(
+    glue_stack: Stack, vendor: Simulator, clock: StoryClock
+) -> None:
+    put_secret(glue_stack)
+    job = glue_stack.cloud.client("glue").get_job(JobName=glue_stack.out["Runs"])["Job"]
+    assert (job["GlueVersion"], job["MaxRetries"]) == ("5.1", 0)
+    assert job["Command"]["ScriptLocation"].endswith("/glue_job.py")
+    environ = around(glue_stack, vendor)
+    where = {name: environ.pop(name) for name in list(environ) if name.startswith("VIPLAKE_")}
+    parameters = job["DefaultArguments"] | {f"--{name.lower().replace('_', '-')}": v for name, v in where.items()}
+    argv = ["glue_job.py", "--JOB_NAME", job["Name"], *(word for pair in parameters.items() for word in pair)]
+    delivered: list[str] = []
+
+    def tick() -> dict[str, Any]:
+        return aws.glue_main(argv, environ=environ, clock=clock, put_metric=lambda o: delivered.append(o.outcome))
+
+    assert tick()["outcome"] == "waiting"
+    clock.skip_to(AT_COMPLETE)
+    assert tick()["outcome"] == "delivered"
+    assert delivered == ["delivered"]
+    check_landed(glue_stack, vendor, "DEV/IMOSDL/Hourly/20220510/13/")
+
+
+# -- and deleted ----------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_stack_leaves_the_lake_and_the_secret(cloud: Ministack) -> None:
+    stack = create(cloud, "vip-gone")
+    client = cloud.client("cloudformation")
+    client.delete_stack(StackName=stack.name)
+    client.get_waiter("stack_delete_complete").wait(StackName=stack.name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    cloud.client("s3").head_bucket(Bucket=stack.out["BucketName"])
+    cloud.client("secretsmanager").describe_secret(SecretId=stack.out["SecretArn"])
+    with pytest.raises(ClientError):
+        cloud.client("lambda").get_function(FunctionName=stack.out["Runs"])
+    assert cloud.client("cloudwatch").describe_alarms(AlarmNames=[stack.out["AlarmName"]])["MetricAlarms"] == []
