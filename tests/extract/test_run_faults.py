@@ -389,6 +389,16 @@ async def test_U16_a_table_without_files_is_delivered_and_named() -> None:
     assert (await world.worker().tick()).missing_tables == ("Table01",)
 
 
+async def test_M5_a_schema_that_cannot_be_read_does_not_hold_up_what_is_proven() -> None:
+    world = few()
+    # The schema is read only after the Receipt; the first `get` of it is what would count tables.
+    wire = Tripwire(at=1, verbs=["get"], about="_MasterTableSchema", error=lake_down, times=None)
+    outcome = await world.worker(wire).run()
+    assert (outcome.outcome, outcome.missing_tables) == ("delivered", None)
+    assert wire.calls
+    await world.check_rest()
+
+
 # -- receipt and state --------------------------------------------------------------------------------------
 
 

@@ -272,7 +272,11 @@ class Landing:
         names = [file.name for file in receipt.files]
         if records.SCHEMA_NAME not in names:
             return None
-        schema = await self.store.get(self.settings.layout.file(receipt.hour, records.SCHEMA_NAME))
+        try:
+            schema = await self.store.get(self.settings.layout.file(receipt.hour, records.SCHEMA_NAME))
+        except LakeError as error:  # the Hour is proven; what cannot be counted now must not hold it up
+            log.warning("schema_not_read", hour=str(receipt.hour), detail=error.message)
+            return None
         tables = None if schema is None else records.schema_tables(schema)
         if tables is None:
             return None
