@@ -306,7 +306,7 @@ def consolidate(
             progress=None if json else console.print_copied,
         )
         if done.span is not None and not dry_run:
-            await assembly.observe(settings, store, Scope(done.span.first, done.span.last))
+            await assembly.observe(settings, store, Scope(first=done.span.first))
         return done
 
     done = _finish(work())
@@ -653,8 +653,18 @@ def _fail(error: ViplakeError) -> int:
 
 
 def main(tokens: Sequence[str] | None = None) -> None:
-    """The console script."""
-    sys.exit(execute(sys.argv[1:] if tokens is None else tokens))
+    """The console script.
+
+    It ends without the interpreter's tear-down, in which a thread of the store's runtime that still lets go of a
+    Python object can abort the process (seen: SIGABRT after a listing): an exit code is a promise.
+    """
+    code = execute(sys.argv[1:] if tokens is None else tokens)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or UNEXPECTED  # whoever read our output has left
+    os._exit(code)
 
 
 def execute(tokens: Sequence[str]) -> int:
