@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it, so that `--help` and an idl
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import signal
 import sys
 from contextlib import contextmanager
