@@ -9,7 +9,7 @@ import json as jsonlib
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
@@ -661,10 +661,8 @@ def main(tokens: Sequence[str] | None = None) -> None:
     """
     code = execute(sys.argv[1:] if tokens is None else tokens)
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(OSError, ValueError):  # whoever read our output has left; what we did stands
             stream.flush()
-        except (OSError, ValueError):
-            code = code or UNEXPECTED  # whoever read our output has left
     os._exit(code)
 
 
