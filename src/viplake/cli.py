@@ -556,9 +556,10 @@ def _extract(
         if json:  # whoever reads stdout gets one object, whatever happens
             _print_json(_unbegun(error, settings, hour))
         raise
-    if json:
-        _print_json(outcome.to_json())
-    console.print_outcome(outcome, data=not json)
+    with suppress(BrokenPipeError):  # the exit code is the delivery's, whether or not anybody reads about it
+        if json:
+            _print_json(outcome.to_json())
+        console.print_outcome(outcome, data=not json)
     return outcome.exit_code
 
 
