@@ -9,7 +9,7 @@ ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml $(ARGS)
 
-.PHONY: help demo test check lock clean runtime dev chromium pictures
+.PHONY: help demo test test-wheel check lock lambda glue wheels audit sbom clean runtime dev chromium pictures
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -17,6 +17,11 @@ help:
 	@echo "make check   lint, format, types, layers, locks"
 	@echo "make lock    resolve the dependencies anew            (make lock ARGS=--upgrade)"
 	@echo "make pictures draw the pictures in docs/img anew"
+	@echo "make lambda  the zip for AWS Lambda                   (make lambda ARGS='--python 3.12 --arch x86_64')"
+	@echo "make glue    the folder for AWS Glue"
+	@echo "make audit   known vulnerabilities of the locked packages; asks the advisory database"
+	@echo "make sbom    the bill of materials of the lock, CycloneDX"
+	@echo "make test-wheel  the tests on the built wheel, with the sources out of reach"
 	@echo "make clean   remove what the others made"
 
 runtime:
@@ -48,6 +53,29 @@ lock: dev
 	@$(LOCK) --group build --output-file requirements.lock
 	@$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	@git --no-pager diff --stat -- requirements.lock requirements-dev.lock
+
+lambda: dev
+	@$(BIN)/python tools/artifacts.py lambda $(ARGS)
+
+glue: dev
+	@$(BIN)/python tools/artifacts.py glue $(ARGS)
+
+# Glue 6.0 and Lambda have Python 3.13: does the lock have wheels for it?
+wheels: dev
+	@$(BIN)/python tools/artifacts.py wheels $(ARGS)
+
+# --strict: a package that the database does not know is not one that passed.
+audit: dev
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock $(ARGS)
+
+sbom: dev
+	@mkdir -p dist
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml \
+		--output-reproducible --output-file dist/viplake.cdx.json $(ARGS)
+	@echo dist/viplake.cdx.json
+
+test-wheel: dev
+	@tools/test-wheel $(ARGS)
 
 pictures: dev chromium
 	@$(BIN)/python tools/pictures.py
