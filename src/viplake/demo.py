@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from viplake import assembly, config, console, progress
+from viplake import assembly, config, console, local_s3, progress
 from viplake.clock import SystemClock
 from viplake.errors import SettingsError, ViplakeError
 from viplake.extract.ledger import Ledger
 from viplake.extract.status import status
 from viplake.lake import proof
-from viplake.lake.store import StoreSettings, open_store
+from viplake.lake.store import open_store
 from viplake.model import Hour
 from viplake.simulator import history
 from viplake.simulator.server import Simulator, running
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from viplake.extract.outcome import Outcome
+    from viplake.lake.store import Store
 
 _MARK: Final = ".viplake-demo"
 _SPEED: Final = 60.0
@@ -51,9 +52,12 @@ class StoryClock:
 
     Attributes:
         segments: (a moment of the wall, what the clock showed then), oldest first: a new one for each skip.
+        whole_seconds: the store stamps no finer, as S3: skips then wait for a second to begin, so that a stamp
+            tells which side of a skip it lies on.
     """
 
     segments: list[tuple[datetime, datetime]]
+    whole_seconds: bool = False
 
     def now(self) -> datetime:
         """The story's time, UTC."""
@@ -75,7 +79,11 @@ class StoryClock:
 
     def skip_to(self, moment: datetime) -> None:
         """Set the clock on; never back."""
-        self.segments.append((SystemClock().now(), max(moment, self.now())))
+        wall = SystemClock().now()
+        if self.whole_seconds:
+            wall = wall.replace(microsecond=0) + timedelta(seconds=1)
+            time.sleep((wall - SystemClock().now()).total_seconds())  # noqa: TID251 - the wall's, while nothing runs
+        self.segments.append((wall, max(moment, self.now())))
 
 
 @dataclass
@@ -120,21 +128,37 @@ class Story:
         return outcome
 
 
-def tell(folder: Path, *, keep: bool) -> int:
-    """Play it; returns the exit code.
+def tell(folder: Path, *, keep: bool, s3: bool = False) -> int:
+    """Play it, with the lake in the folder or on an S3 of this machine; returns the exit code.
 
     Raises:
-        SettingsError: the folder holds something else.
+        SettingsError: the folder holds something else, or there is no program for an S3.
     """
-    _prepare(folder, keep=keep)
+    if not s3:
+        _prepare(folder, keep=keep)
+        return _tell(folder, f"file://{folder}", {})
+    if keep:
+        raise SettingsError("--keep and --s3 do not go together: the bucket is a new one each time")
+    local_s3.command()  # nothing is removed before it is known to be there
+    _prepare(folder, keep=False)
+    _say("Starting SeaweedFS, an S3 on this machine ...")
+    with local_s3.serve(folder / "seaweedfs") as aws:
+        code = _tell(folder, f"s3://{local_s3.BUCKET}", aws)
+        if sys.stdin.isatty():
+            _say("\nThe S3 of the demo goes on until you press Enter.")
+            sys.stdin.readline()
+    return code
+
+
+def _tell(folder: Path, lake: str, aws: Mapping[str, str]) -> int:
     structlog.configure(processors=[_print_event], wrapper_class=structlog.make_filtering_bound_logger(20))
     wall = SystemClock().now()
     first = Hour.of(wall).shift(-4)
-    clock = StoryClock([(wall, first.start)])
+    clock = StoryClock([(wall, first.start)], whole_seconds=lake.startswith("s3:"))
     with running(SimulatorSettings(replication_seconds=_REPLICATION), clock=clock) as vendor:
-        environ = _environ(vendor, folder)
+        environ = {**_environ(vendor), "VIPLAKE_LAKE": lake, **aws}
         story = Story(vendor, clock, config.load(environ=environ, cwd=folder), environ)
-        _say(f"A simulated vendor listens at {vendor.base_url}; the lake is the folder {folder}")
+        _say(f"A simulated vendor listens at {vendor.base_url}; the lake is {lake}")
         _say("Every scene is one Hour. Times are the story's: waiting is skipped.")
         asyncio.run(_play(story, first))
         asyncio.run(_conclude(story, first, folder))
@@ -178,7 +202,7 @@ async def _crash(story: Story, hour: Hour) -> None:
     around = {name: value for name, value in config.environment().items() if not name.startswith("VIPLAKE_")}
     child = await asyncio.create_subprocess_exec(*command, env=around | dict(story.environ), stderr=subprocess.DEVNULL)
     try:
-        store = open_store(StoreSettings(str(story.settings.lake)))
+        store = _open(story.settings)
         folder = story.settings.layout.folder(hour)
         patience = time.monotonic() + _PATIENCE
         while len(await store.files(folder)) <= _LANDED_BEFORE_THE_CRASH:
@@ -199,7 +223,7 @@ async def _crash(story: Story, hour: Hour) -> None:
 async def _conclude(story: Story, first: Hour, folder: Path) -> None:
     """What is there now, and what to try next."""
     layout, environment = story.settings.layout, story.settings.environment
-    store = open_store(StoreSettings(str(story.settings.lake)))
+    store = _open(story.settings)
     last = first.shift(4)
     outcomes = await status(Ledger(store, layout, story.clock), environment, story.clock, last=last, hours=5)
     _say("\nWhat landed (viplake status):\n")
@@ -210,21 +234,28 @@ async def _conclude(story: Story, first: Hour, folder: Path) -> None:
     proven = all(one.verdict.proven for one in verified)
     word = "all" if proven else "NOT all"
     _say(f"Read again and hashed (viplake verify): {files} files of {len(delivered)} Hours, {word} proven.")
-    newest = f"{folder}/{layout.folder(last)}"
+    lake = str(story.settings.lake)
+    place = str(folder) if lake.startswith("file:") else lake
+    newest = f"{place}/{layout.folder(last)}"
+    exports = {"VIPLAKE_ENVIRONMENT": environment.name, "VIPLAKE_LAKE": lake}
+    exports |= {name: value for name, value in story.environ.items() if name.startswith("AWS_")}
+    if "AWS_ENDPOINT_URL_S3" in exports:
+        exports["VIPLAKE_ALLOW_INSECURE_HTTP"] = "true"
     _say(
         f"\nWhere it lies\n  {newest}\n"
         f"    {'_PresignedUrls.json':22}what the vendor promised, without its signatures\n"
         f"    {'_Receipt.json':22}the proof, written last: read an Hour when it has one\n"
-        f"  {folder}/{layout.ledger(last)}\n"
+        f"  {place}/{layout.ledger(last)}\n"
         f"    {'0001.json ...':22}every step on record; a crash is only a shorter list\n"
         f"\nTry next\n"
-        f"  export VIPLAKE_ENVIRONMENT={environment.name} VIPLAKE_LAKE=file://{folder}\n"
+        f"  export {' '.join(f'{name}={value}' for name, value in exports.items())}\n"
         f"  viplake status\n"
-        f"  viplake verify --from {first} --to {last}\n"
-        f"  viplake observe; viplake observe --daily\n"
-        f"  echo oops >> '{newest}_MasterTableSchema.json'; viplake verify\n"
-        f"  viplake simulate      # the vendor, to run viplake or a pipeline of your own against"
+        f"  viplake verify --from {first} --to {last}      # ends with 1: one Hour has nothing to prove\n"
+        f"  viplake observe; viplake observe --daily"
     )
+    if lake.startswith("file:"):
+        _say(f"  echo oops >> '{newest}_MasterTableSchema.json'; viplake verify")
+    _say("  viplake simulate      # the vendor, to run viplake or a pipeline of your own against")
 
 
 async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
@@ -233,7 +264,7 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     from viplake.report.page import compose  # noqa: PLC0415 - as above: templates and figures
 
     settings = config.load(environ={**story.environ, "VIPLAKE_ENVIRONMENT": "Prod"}, cwd=folder)
-    store = open_store(StoreSettings(str(settings.lake)))
+    store = _open(settings)
     begin, past = history.showcase(last)
     hours = list(begin.to(last))
     _say(
@@ -254,6 +285,11 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     return report
 
 
+def _open(settings: config.Settings) -> Store:
+    """The lake, with nothing but the story's own settings."""
+    return open_store(config.store_settings(settings, config.Secrets.of(settings)))
+
+
 def _prepare(folder: Path, *, keep: bool) -> None:
     """An empty folder of our own: anything else is left alone."""
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
@@ -264,10 +300,9 @@ def _prepare(folder: Path, *, keep: bool) -> None:
     (folder / _MARK).touch()
 
 
-def _environ(vendor: Simulator, folder: Path) -> dict[str, str]:
+def _environ(vendor: Simulator) -> dict[str, str]:
     return {
         "VIPLAKE_ENVIRONMENT": "Test",
-        "VIPLAKE_LAKE": f"file://{folder}",
         "VIPLAKE_COMPANY": vendor.settings.company,
         "VIPLAKE_CLIENT_ID": vendor.settings.client_id,
         "VIPLAKE_CLIENT_SECRET": vendor.settings.client_secret,
