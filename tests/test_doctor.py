@@ -284,9 +284,14 @@ async def test_W5_a_bucket_in_another_region(tmp_path: Path) -> None:
 
 async def test_W3_a_user_who_may_not_write(seaweed: Seaweed, tmp_path: Path) -> None:
     given = seaweed.environment(seaweed.reader)
+    bucket = seaweed.bucket()
     async with vendor() as simulator:
-        found = await examined(environ(simulator, f"s3://{seaweed.bucket()}", **given), tmp_path)
+        found = await examined(environ(simulator, f"s3://{bucket}/below", **given), tmp_path)
     assert failures(found) == {"lake create": ("dest_denied", "aws")}
+    [fix] = [check.fix for check in found.checks if check.name == "lake create"]
+    assert fix is not None
+    assert f"s3:AbortMultipartUpload on arn:aws:s3:::{bucket}/below/IMOSDL/*" in fix
+    assert f"s3:ListBucket on arn:aws:s3:::{bucket}," in fix
     assert "lake list" in names(found, "ok")
 
 

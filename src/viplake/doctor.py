@@ -175,7 +175,7 @@ async def examine(
         checks += _skipped((*_ROUTES, "route downloads", "token", "lake", *_LAKE), "it needs the secret")
     else:
         checks += await _vendor(settings, secrets, secret, skews)
-        checks += await _lake(settings, secrets, skews)
+        checks += _with_rights(settings, secrets, await _lake(settings, secrets, skews))
     checks += [skews.verdict(), _disk(settings, free_bytes)]
     return Examination(tuple(checks), tuple(_origins(settings)))
 
@@ -300,6 +300,19 @@ async def _lake(settings: config.Settings, secrets: config.Secrets, skews: _Skew
     if owner.status == "failed":
         return [reached, owner, *_skipped(_LAKE[1:], "nothing is written into another's lake")]
     return [reached, owner, *await probe(store, settings.layout.root, skews if place.url.startswith("s3:") else None)]
+
+
+def _with_rights(settings: config.Settings, secrets: config.Secrets, checks: list[Check]) -> list[Check]:
+    """Where S3 denies something, the fix is all that a run needs: rights are better granted at once than one by one."""
+    if all(check.cause != "dest_denied" for check in checks):
+        return checks
+    url = urlsplit(config.lake_url(settings, secrets))
+    below = "/".join(part for part in (url.netloc, url.path.strip("/"), settings.layout.root.strip("/")) if part)
+    fix = (
+        f"Grant s3:PutObject, s3:GetObject and s3:AbortMultipartUpload on arn:aws:s3:::{below}/*,"
+        f" s3:ListBucket on arn:aws:s3:::{url.netloc}, and s3:DeleteObject on arn:aws:s3:::{below}/Observability/*."
+    )
+    return [replace(check, fix=fix) if check.cause == "dest_denied" else check for check in checks]
 
 
 def _way(settings: config.Settings, place: StoreSettings) -> str:
