@@ -26,9 +26,11 @@ _SHOWN_FINDINGS = 20
 
 def print_outcome(outcome: Outcome, *, data: bool) -> None:
     """Say what a run came to: on stdout where it is the data, and on stderr what to do about a failure."""
+    one_screen = sys.stdout.isatty() and sys.stderr.isatty()
     if data:
         for one in (*outcome.also, outcome):
-            _out(summary(one))
+            if not (one_screen and one.outcome == "failed"):  # the lines below say the same, and more
+                _out(summary(one))
     for one in (*outcome.also, outcome):
         if one.outcome == "failed" and one.cause is not None:
             cause = CAUSES[one.cause]
