@@ -86,7 +86,7 @@ def test_a_lasting_change_is_an_alarm_and_then_the_new_usual() -> None:
     values = [value * 3 if place >= changed else value for place, value in enumerate(values)]
     series = Series(values)
     verdicts = [kind(series.judge(place)) for place in range(changed, changed + WEEK)]
-    assert set(verdicts[:72]) == {"high"}
+    assert set(verdicts[:30]) == {"high"}
     assert set(verdicts[100:]) == {"usual"}
 
 
@@ -98,6 +98,19 @@ def test_the_same_bytes_hour_after_hour_are_stuck() -> None:
     assert kind(Series(steady, frozenset(), lenient).judge(last)) == "stuck"
     assert kind(Series(steady, frozenset(), lenient).judge(last - 1)) == "usual"
     assert kind(Series([1000] * len(values)).judge(last)) == "usual", "a table that never changes is not stuck"
+
+
+def test_volumes_that_come_in_few_sizes_are_no_alarm() -> None:
+    chance = random.Random(5)
+    values = [100_000 * chance.choice((2, 2, 2, 3)) for _ in range(8 * WEEK)]
+    series = Series(values)
+    assert {kind(series.judge(place)) for place in range(4 * WEEK, len(values))} == {"usual"}
+
+
+def test_a_record_more_or_less_of_a_tiny_table_is_no_alarm() -> None:
+    values = [300] * (6 * WEEK)
+    assert kind(Series([*values, 520]).judge(len(values))) == "usual"
+    assert kind(Series([*values, 520], settings=AnomalySettings(grain=1)).judge(len(values))) == "high"
 
 
 def test_two_hours_nearly_far_enough_off_are_an_alarm_together() -> None:

@@ -2,7 +2,7 @@
 
 Logarithms, because half and double are equally far off. Medians, because a bad day among six weeks must not move
 what is usual; the level follows the last week, so that growth is no alarm and a lasting change stops being one after
-about half a week. The tested Hour, Hours that were not delivered whole and planned ones are never part of what is
+about a day and a half. The tested Hour, Hours that were not delivered whole and planned ones are never part of what is
 usual. Before three weeks of history it says nothing, and says why. Figures: `docs/bench/judge.md`.
 """
 
@@ -24,6 +24,9 @@ WEEK: Final = 168
 NORMAL: Final = 1.4826
 """Makes a MAD the standard deviation of a normal distribution (Hampel 1974)."""
 
+_FOUR_FIFTHS: Final = 1.2816
+"""Four fifths of a normal distribution lie within so many standard deviations of its middle."""
+
 _FEWEST_RECENT: Final = 24
 """Hours of the last week that there must be to follow its level."""
 
@@ -41,6 +44,7 @@ class AnomalySettings:
         weeks: of the past that say what is usual.
         quiet_weeks: of history that there must be.
         floor: least scale, as a share of the volume: what never moves must not alarm for a byte.
+        grain: least scale, bytes: about one record more or less, compressed.
     """
 
     threshold: float = 8.0
@@ -48,6 +52,7 @@ class AnomalySettings:
     weeks: int = 6
     quiet_weeks: int = 3
     floor: float = 0.02
+    grain: float = 256.0
 
     @classmethod
     def parse(cls, table: Table) -> AnomalySettings:
@@ -62,10 +67,11 @@ class AnomalySettings:
         weeks = int(table.number("weeks", own.weeks, low=3, high=26, what="a number of weeks"))
         quiet = int(table.number("quiet_weeks", own.quiet_weeks, low=2, high=weeks, what="a number of weeks"))
         floor = table.number("floor", own.floor, low=0.001, high=1, what="a share")
-        return cls(high, twice, weeks, quiet, floor)
+        grain = table.number("grain_bytes", own.grain, low=0, high=1e9, what="a number of bytes")
+        return cls(high, twice, weeks, quiet, floor, grain)
 
 
-KEYS: Final = ("threshold", "twice", "weeks", "quiet_weeks", "floor")
+KEYS: Final = ("threshold", "twice", "weeks", "quiet_weeks", "floor", "grain_bytes")
 """Of a rule's table, for `AnomalySettings.parse`."""
 
 
@@ -105,11 +111,13 @@ class Series:
         values: bytes, one an Hour, without holes; below zero where there is none.
         bad: places that say nothing of what is usual: not delivered whole, or planned.
         settings: how far off is abnormal.
+        exact: the values are to the byte, so that equal ones tell something.
     """
 
     values: Sequence[int]
     bad: Collection[int] = frozenset()
     settings: AnomalySettings = field(default_factory=AnomalySettings)
+    exact: bool = True
     _logs: list[float | None] = field(init=False)
     _off: list[float | None] = field(init=False)
     _known: set[int] = field(init=False, default_factory=set)
@@ -142,7 +150,7 @@ class Series:
         told = self.settings
         if abs(score) >= told.threshold or (abs(score) >= told.twice and self._ran_before(place, score)):
             return "low" if score < 0 else "high"
-        return "stuck" if self._is_stuck(place) else "usual"
+        return "stuck" if self.exact and self._is_stuck(place) else "usual"
 
     def _ran_before(self, place: int, score: float) -> bool:
         """Whether the Hour before was as far off, to the same side."""
@@ -191,8 +199,9 @@ class Series:
         middle = _median(around)
         level, spread = self._recent(place)
         if spread is None:
-            spread = NORMAL * _median(sorted(abs(value - middle) for value in around))
-        return middle + level, max(told.floor, spread), weeks
+            spread = _spread(around, middle)
+        grain = told.grain * math.exp(-middle - level)
+        return middle + level, max(told.floor, grain, spread), weeks
 
     def _around(self, place: int) -> tuple[tuple[int, ...], list[float]]:
         """The weeks that have a volume at this hour of the week or right beside it, and these, ascending."""
@@ -221,7 +230,7 @@ class Series:
             return 0.0, None
         off.sort()
         level = _median(off)
-        return level, NORMAL * _median(sorted([abs(value - level) for value in off]))
+        return level, _spread(off, level)
 
     def _distance(self, place: int) -> float | None:
         """How far a volume lay from what was usual by the weeks before it; None where one of them is not known."""
@@ -233,3 +242,12 @@ class Series:
 def _median(ascending: Sequence[float]) -> float:
     half, odd = divmod(len(ascending), 2)
     return ascending[half] if odd else (ascending[half - 1] + ascending[half]) / 2
+
+
+def _spread(values: Sequence[float], middle: float) -> float:
+    """The standard deviation that they would have if they were normal, by their median and four fifths of them.
+
+    Volumes that come in few sizes have a MAD of 0 however far apart the sizes are; four fifths of them do not.
+    """
+    off = sorted([abs(value - middle) for value in values])
+    return max(NORMAL * _median(off), off[(4 * len(off)) // 5] / _FOUR_FIFTHS)

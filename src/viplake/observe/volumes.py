@@ -11,6 +11,7 @@ import asyncio
 import csv
 import io
 import tempfile
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -99,6 +100,20 @@ class Volumes:
         ]
         return sorted(found, key=lambda row: (row.hour, row.table))
 
+    async def series(self, first: Hour, last: Hour) -> dict[str, array[int]]:
+        """Bytes of each table, one an Hour from `first` to `last`; -1 where it has no row.
+
+        For who needs months of many tables at once: 8 bytes a value instead of an object a row.
+        """
+        hours = list(first.to(last))
+        place = {hour.label: index for index, hour in enumerate(hours)}
+        months = dict.fromkeys(f"{hour.start:%Y-%m}" for hour in hours)
+        found: dict[str, array[int]] = {}
+        for month in months:
+            content = (await self._versions(month).newest()).content
+            await asyncio.to_thread(_fill, content, place, found)
+        return found
+
     def _versions(self, month: str) -> Versions:
         return Versions(self.store, f"{self.versions}{FOLDER}{month}/")
 
@@ -125,6 +140,19 @@ def _parse(content: bytes | None) -> dict[Hour, _Tables]:
     for label, table, partitions, size in reader:
         rows.setdefault(label, []).append((table, int(partitions), int(size)))
     return {Hour.parse(label): tuple(tables) for label, tables in rows.items()}
+
+
+def _fill(content: bytes | None, place: Mapping[str, int], found: dict[str, array[int]]) -> None:
+    """Sort the rows of a month into the series of their tables."""
+    reader = csv.reader(io.StringIO((content or b"").decode(), newline=""))
+    next(reader, None)
+    for label, table, _, size in reader:
+        index = place.get(label)
+        if index is not None:
+            series = found.get(table)
+            if series is None:
+                series = found[table] = array("q", [-1]) * len(place)
+            series[index] = int(size)
 
 
 def _parquet(content: bytes) -> bytes:
