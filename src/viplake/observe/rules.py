@@ -310,7 +310,7 @@ def _late_job(case: Case, told: Told, found: _Found) -> Iterator[Finding]:
             slowest = max(zip(record.seconds, PHASES, strict=True), key=lambda phase: phase[0] or 0)[1]
             yield found.breach(
                 f"{case.hour} took {took / 60:.0f} minutes, most of them the {slowest}",
-                ("slow_phase", _OWNERS[slowest]),
+                ("slow_phase", OWNERS_OF_PHASES[slowest]),
             )
         else:
             yield found.passed()
@@ -331,13 +331,13 @@ def _slow_phase(case: Case, told: Told, found: _Found) -> Iterator[Finding]:
         if seconds is not None and seconds > limit * 60:
             slow = True
             what = f"the {phase} of {case.hour} took {seconds / 60:.0f} minutes; {limit:g} are the limit"
-            yield found.breach(what, (f"slow_{phase}", _OWNERS[phase]))
+            yield found.breach(what, (f"slow_{phase}", OWNERS_OF_PHASES[phase]))
     if not slow:
         known = any(seconds is not None for seconds in record.seconds)
         yield found.passed() if known else found.no_data("its times are not known")
 
 
-_OWNERS: Final = {"init": "vendor", "replication": "vendor", "transfer": "network"}
+OWNERS_OF_PHASES: Final = {"init": "vendor", "replication": "vendor", "transfer": "network"}
 """Whose a slow phase is: the vendor answers the trigger and replicates; the transfer is mostly the way between."""
 
 
