@@ -1,0 +1,272 @@
+"""PURE. From what is on record to findings: which Hours, what rules ask for about each, and the objectives.
+
+The driver (`check`) loads, this decides, `incidents` keeps count. Everything that a rule may ask is put together here
+once for all Hours, so that an hourly check over months of 300 tables stays a matter of a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake.observe import objectives as slo
+from viplake.observe.anomaly import Series
+from viplake.observe.coverage import Gap, gaps
+from viplake.observe.notify_settings import NotifySettings
+from viplake.observe.objectives import Graded, Indicator, ObjectiveSettings, ObjectiveState
+from viplake.observe.planned import Calendar
+from viplake.observe.record import NOBODY, PHASES
+from viplake.observe.rules import OWNERS_OF_PHASES, Case, NoData, RuleSettings, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from viplake.model import Hour
+    from viplake.observe.anomaly import AnomalySettings, Judged, Silent
+    from viplake.observe.record import Record
+    from viplake.observe.rules import Finding
+    from viplake.observe.schemas import Change
+
+AGAIN: Final = 48
+"""Hours that every check judges again: later ticks try for 6 hours, people repair the day after."""
+
+EVALUATIONS: Final = 20_000
+"""Volumes of tables that one check judges: the newest Hours of all tables. At 40 us each that is below a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSettings:
+    """What the tables of `viplake.toml` say of judging and telling."""
+
+    rules: RuleSettings = field(default_factory=RuleSettings)
+    calendar: Calendar = field(default_factory=Calendar)
+    objectives: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
+
+    @classmethod
+    def parse(cls, tables: Mapping[str, Any]) -> CheckSettings:
+        """Read `rules`, `calendar`, `objectives` and `notify`; what is not given is as by default.
+
+        Raises:
+            SettingsError: one of them is wrong, in one line that says where.
+        """
+        return cls(
+            RuleSettings.parse(tables.get("rules", {})),
+            Calendar.parse(tables.get("calendar", [])),
+            ObjectiveSettings.parse(tables.get("objectives", {})),
+            NotifySettings.parse(tables.get("notify", {})),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was loaded.
+
+    Attributes:
+        records: by Hour, ascending.
+        now: when.
+        volumes: bytes by table, one an Hour from `base` on; -1 where there is none.
+        base: the Hour of the first volume.
+        changes: what an Hour's schema differs in from the delivered Hour before; a reason where it is not known.
+    """
+
+    records: Mapping[Hour, Record]
+    now: datetime
+    volumes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    base: Hour | None = None
+    changes: Mapping[Hour, Sequence[Change] | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was decided.
+
+    Attributes:
+        hours: that were judged, ascending.
+        findings: of all rules in them.
+        objectives: where each stands at the last of them.
+        gaps: of look-back coverage, in all that is on record.
+    """
+
+    hours: tuple[Hour, ...]
+    findings: tuple[Finding, ...] = ()
+    objectives: tuple[ObjectiveState, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+
+def hours_to_judge(on_record: Iterable[Hour], judged: Hour | None, last: Hour, first: Hour | None) -> tuple[Hour, ...]:
+    """Which Hours a check judges: all on record the first time, then those since, and the last two days again."""
+    known = [hour for hour in on_record if hour <= last]
+    if not known:
+        return ()
+    if first is None:
+        first = min(known) if judged is None else min(judged.shift(1), last.shift(1 - AGAIN))
+    return tuple(max(first, min(known)).to(last))
+
+
+def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -> Judgement:
+    """Judge these Hours."""
+    if not hours:
+        return Judgement(())
+    records, planned = evidence.records, settings.calendar.at
+    counted = {hour: known for hour, known in records.items() if hour <= hours[-1] and _counts(known, evidence.now)}
+    found = _gaps(counted, hours[-1], evidence.now, settings)
+    grades = {objective: graded(counted, objective, settings) for objective in slo.INDICATORS}
+    volumes = _Volumes(evidence, hours, settings)
+    by_hour = _by_hour(found, hours)
+    ledger = min((hour for hour, known in records.items() if known.ledger), default=None)
+    findings: list[Finding] = []
+    before: Record | None = None
+    for hour in hours:
+        known = records.get(hour)
+        case = Case(
+            known,
+            hour,
+            evidence.now,
+            ours=ledger is not None and hour >= ledger,
+            unmatched=before.facts.unmatched if before is not None and before.facts is not None else None,
+            changes=evidence.changes.get(hour, "its schema was not compared with the one before"),
+            volumes=volumes.of(hour),
+            gaps=by_hour.get(hour, ()),
+            look_back=settings.rules.look_back,
+            burning=slo.burning(grades["delivered"], hour) is not None,
+            planned=planned(hour),
+        )
+        findings += judge(case, settings.rules)
+        if known is not None and known.delivered:
+            before = known
+    standings = tuple(
+        slo.standing(objective, grades[objective.name], last=max(counted, default=hours[-1]), now=evidence.now)
+        for objective in settings.objectives.objectives
+    )
+    return Judgement(tuple(hours), tuple(findings), standings, tuple(found))
+
+
+def reasons(findings: Iterable[Finding]) -> dict[str, dict[str, int]]:
+    """Why rules could not be judged, by rule: how many Hours had each reason."""
+    found: dict[str, dict[str, int]] = {}
+    for finding in findings:
+        if isinstance(finding, NoData):
+            of_rule = found.setdefault(finding.rule, {})
+            of_rule[finding.reason] = of_rule.get(finding.reason, 0) + 1
+    return found
+
+
+def _counts(known: Record, now: datetime) -> bool:
+    """Whether an Hour is settled: nothing of it is still to be expected in time."""
+    return known.outcome in {"delivered", "failed"} or (known.outcome != "waiting" and now >= known.hour.end)
+
+
+def _arrived(known: Record) -> bool:
+    return known.delivered and known.outcome == "delivered"
+
+
+def _gaps(counted: Mapping[Hour, Record], last: Hour, now: datetime, settings: CheckSettings) -> list[Gap]:
+    delivered: dict[Hour, bool | None] = {hour: _arrived(known) for hour, known in counted.items()}
+    if delivered:
+        # Hours that have passed and of which nothing is on record are unknown, also after the last one that is.
+        for hour in max(delivered).shift(1).to(last):
+            if now >= hour.end:
+                delivered[hour] = None
+    lacking: dict[str, set[Hour]] = {}
+    for hour, known in counted.items():
+        for table in known.missing or () if _arrived(known) else ():
+            lacking.setdefault(table, set()).add(hour)
+    planned = settings.calendar.at
+    return gaps(delivered, lacking, look_back=settings.rules.look_back, planned=lambda hour: planned(hour) is not None)
+
+
+def _by_hour(found: Iterable[Gap], hours: Sequence[Hour]) -> dict[Hour, list[Gap]]:
+    """The gaps that touch each judged Hour."""
+    by_hour: dict[Hour, list[Gap]] = {}
+    for gap in found:
+        for hour in max(gap.first, hours[0]).to(min(gap.last, hours[-1])):
+            by_hour.setdefault(hour, []).append(gap)
+    return by_hour
+
+
+# -- objectives -----------------------------------------------------------------------------------------------
+
+
+def graded(counted: Mapping[Hour, Record], name: Indicator, settings: CheckSettings) -> dict[Hour, Graded]:
+    """Each settled Hour by one indicator."""
+    planned = settings.calendar.at
+    limit = settings.objectives.on_time
+    return {
+        hour: Graded(hour, *_grade(known, name, limit), planned=planned(hour) is not None)
+        for hour, known in counted.items()
+    }
+
+
+def _grade(known: Record, name: Indicator, limit: timedelta) -> tuple[bool | None, str]:
+    if not _arrived(known):
+        return False, known.owner or NOBODY
+    sender = "vendor" if known.ledger else NOBODY
+    if name == "complete":
+        return (None if known.missing is None else not known.missing), sender
+    if name == "on_time":
+        if known.took is None:
+            return None, NOBODY
+        slowest = max(zip(known.seconds, PHASES, strict=True), key=lambda phase: phase[0] or 0)[1]
+        return known.took <= limit.total_seconds(), OWNERS_OF_PHASES[slowest]
+    return True, ""
+
+
+# -- volumes --------------------------------------------------------------------------------------------------
+
+
+class _Volumes:
+    """The verdicts on volumes, Hour by Hour."""
+
+    def __init__(self, evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -> None:
+        self._records = evidence.records
+        self._base = evidence.base
+        told = settings.rules.told
+        planned = settings.calendar.at
+        tables = {table: values for table, values in evidence.volumes.items() if told["volume_table"].enabled}
+        self._first = hours[-1].shift(1 - max(EVALUATIONS // max(len(tables), 1), 1))
+        first = min(evidence.records, default=hours[0])
+        unfit = {
+            hour
+            for hour in first.to(hours[-1])
+            if (known := evidence.records.get(hour)) is None or not known.whole or planned(hour) is not None
+        }
+        lost = {hour for hour in unfit if (known := evidence.records.get(hour)) is None or not _arrived(known)}
+        lost |= {hour for hour in unfit if planned(hour) is not None}
+        self._start = first
+        sizes = [self._size(hour) for hour in first.to(hours[-1])]
+        self._whole = Series(sizes, _places(unfit, first), told["volume_job"].anomaly, exact=False)
+        self._tables = self._series(tables, lost, told["volume_table"].anomaly)
+
+    def _series(self, tables: Mapping[str, Sequence[int]], lost: set[Hour], told: AnomalySettings) -> dict[str, Series]:
+        if self._base is None:
+            return {}
+        bad = _places(lost, self._base)
+        return {table: Series(values, bad, told) for table, values in tables.items()}
+
+    def _size(self, hour: Hour) -> int:
+        known = self._records.get(hour)
+        return known.kilobytes * 1000 if known is not None and known.delivered and known.kilobytes is not None else -1
+
+    def of(self, hour: Hour) -> Mapping[str | None, Judged | Silent] | str:
+        """The verdicts on an Hour's volumes; why there are none."""
+        known = self._records.get(hour)
+        if known is None or not known.delivered:
+            return "nothing was delivered"
+        found: dict[str | None, Judged | Silent] = {None: self._whole.judge(_distance(self._start, hour))}
+        if self._base is not None and hour >= self._first:
+            place = _distance(self._base, hour)
+            for table, series in self._tables.items():
+                if 0 <= place < len(series.values) and series.values[place] >= 0:
+                    found[table] = series.judge(place)
+        return found
+
+
+def _distance(first: Hour, hour: Hour) -> int:
+    return (hour.start - first.start) // timedelta(hours=1)
+
+
+def _places(hours: Iterable[Hour], first: Hour) -> frozenset[int]:
+    return frozenset(_distance(first, hour) for hour in hours)
