@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from viplake.extract.transfer import Progress
     from viplake.model import Hour, Promise
-    from viplake.observe.history import Observed, Place, Scope
+    from viplake.observe.check import Checked, Lake
+    from viplake.observe.history import Observed, ObserveSettings, Place, Scope
 
 log = structlog.get_logger(__name__)
 
@@ -105,31 +106,92 @@ async def observe(
     Raises:
         LakeError, SettingsError: as `observe.history.observe`; the history is as it was.
     """
-    from viplake.observe.history import ObserveSettings, observe as bring_up_to_date  # noqa: PLC0415 - as above
+    from viplake.observe.history import observe as bring_up_to_date  # noqa: PLC0415 - as above
 
-    told = ObserveSettings(settings.out_of_scope, timedelta(minutes=settings.grace_minutes))
+    told = _observing(settings)
     place = place_of(settings, store)
     return await bring_up_to_date(
         store, settings.layout, place, clock or SystemClock(), told, scope=scope, imports=imports, progress=progress
     )
 
 
+async def check(
+    settings: config.Settings,
+    store: Store,
+    *,
+    clock: Clock | None = None,
+    at: Hour | None = None,
+    first: Hour | None = None,
+    tells: bool = True,
+) -> Checked:
+    """Judge, bring the incidents up to date, and tell.
+
+    Raises:
+        SettingsError, CredentialsError, LakeError: as `config.check_settings`, `config.notifiers`, `check.check`.
+    """
+    from viplake.observe import check as checking  # noqa: PLC0415 - as above
+
+    told = config.check_settings(settings)
+    listening = config.notifiers(settings, told, config.Secrets.of(settings)) if tells else None
+    return await checking.check(
+        _judged_lake(settings, store),
+        clock or SystemClock(),
+        told,
+        _observing(settings),
+        notifiers=listening,
+        at=at,
+        first=first,
+    )
+
+
+def _judged_lake(settings: config.Settings, store: Store) -> Lake:
+    from viplake.observe.check import Lake  # noqa: PLC0415 - as above
+
+    place = place_of(settings, store)
+    return Lake(store, settings.layout, place, settings.environment.name, url_of(settings))
+
+
+def _observing(settings: config.Settings) -> ObserveSettings:
+    from viplake.observe.history import ObserveSettings  # noqa: PLC0415 - as above
+
+    return ObserveSettings(settings.out_of_scope, timedelta(minutes=settings.grace_minutes))
+
+
+async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tuple[Hour, ...]) -> None:
+    """Tell of what was delivered, and check. `after_settling` takes care of what goes wrong."""
+    from viplake.observe.check import after_delivery  # noqa: PLC0415 - as above
+
+    told = config.check_settings(settings)
+    listening = config.notifiers(settings, told, config.Secrets.of(settings))
+    lake = _judged_lake(settings, ready.store)
+    await after_delivery(lake, ready.clock, told, _observing(settings), notifiers=listening, hours=hours)
+
+
 async def after_settling(settings: config.Settings, ready: Extraction) -> None:
-    """Observe what this process has just brought to an end. Whatever happens here changes no outcome."""
+    """Observe, judge and tell what this process has just brought to an end. Nothing here changes an outcome."""
     from viplake.observe.history import Scope  # noqa: PLC0415 - as above
 
     hours = ready.settled()
     if not hours:
         return
-    try:
+    async with _harmless("not_observed"):
         observed = await observe(settings, ready.store, Scope(hours=hours), clock=ready.clock)
         log.info("observed", added=len(observed.added), healed=len(observed.healed), requests=observed.requests)
+    async with _harmless("not_checked"):
+        await _judge_settled(settings, ready, hours)
+
+
+@asynccontextmanager
+async def _harmless(event: str) -> AsyncIterator[None]:
+    """What goes wrong inside is logged, and nothing else: a delivery stands whatever follows it."""
+    try:
+        yield
     except ViplakeError as error:
-        log.warning("not_observed", cause=error.cause.word, detail=error.message, hint=error.hint)
+        log.warning(event, cause=error.cause.word, detail=error.message, hint=error.hint)
     except asyncio.CancelledError:
-        log.warning("not_observed", cause="interrupted")
+        log.warning(event, cause="interrupted")
     except Exception as error:  # noqa: BLE001 - a defect in observation must not hide a delivery
-        log.warning("not_observed", cause="unexpected", detail=f"{type(error).__name__}: {error}")
+        log.warning(event, cause="unexpected", detail=f"{type(error).__name__}: {error}")
 
 
 def other_lake(settings: config.Settings, url: str, *, profile: str | None = None) -> StoreSettings:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from viplake.extract.extraction import Extraction
     from viplake.extract.outcome import Outcome
     from viplake.lake.consolidate import Span
+    from viplake.observe.check import Checked
     from viplake.observe.daily import Daily
     from viplake.observe.history import Observed
     from viplake.progress import Display
@@ -316,6 +317,38 @@ def consolidate(
     else:
         console.print_consolidated(done)
     return 0
+
+
+@app.command(group=_LOOK, sort_key=6)
+def check(
+    *,
+    at: Annotated[str | None, Parameter(help="Last Hour to judge, in UTC; default: the current one.")] = None,
+    from_: Annotated[str | None, Parameter(name="--from", help="First Hour to judge; default: what is new.")] = None,
+    no_notify: Annotated[bool, _FLAG, Parameter(help="Keep the incidents, but tell nobody.")] = False,
+    json: _Json = False,
+    options: Options = _OPTIONS,
+) -> int:
+    """Judge what is on record: rules, volumes, coverage, objectives; keep the incidents, and tell.
+
+    Exit code: 0 nothing is open, 1 something is, or nothing could be judged.
+    """
+    from viplake import assembly, console
+
+    settings = options.settings()
+    last, first = _hour_or_none(at), _hour_or_none(from_)
+    if last is not None and first is not None and last < first:
+        raise SettingsError(f"--at {last} lies before --from {first}")
+
+    async def work() -> Checked:
+        store = await assembly.lake_to_read(settings)
+        return await assembly.check(settings, store, at=last, first=first, tells=not no_notify)
+
+    checked = _finish(work())
+    if json:
+        _print_json(checked.to_json())
+    else:
+        console.print_checked(checked)
+    return 0 if checked.well else 1
 
 
 @app.command(group=_HISTORY, sort_key=12)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from viplake.extract.outcome import Outcome
     from viplake.lake.consolidate import Consolidated, CopiedHour
     from viplake.lake.proof import Verified
+    from viplake.observe.check import Checked
     from viplake.observe.daily import Daily
     from viplake.observe.history import Observed
     from viplake.simulator.server import Simulator
@@ -101,6 +102,32 @@ def print_observed(observed: Observed) -> None:
         _out(f"  {healed.hour}  {healed.dataset}: {', '.join(changed)}")
     for warning in observed.warnings:
         _err(f"viplake: {warning}")
+
+
+def print_checked(checked: Checked) -> None:
+    """What a check found: open incidents first, then objectives, then what could not be judged."""
+    if checked.reason:
+        _out(f"nothing could be judged: {checked.reason}")
+        return
+    _out(f"{checked.environment}, {checked.hours} Hours up to {checked.at}: {len(checked.open)} incidents are open")
+    for one in sorted(checked.incidents, key=lambda incident: not incident.open):
+        _out(f"  {one.state(checked.now):8}  {one.severity:6}  {one.rule}  {one.cause} ({one.owner})  {one.summary}")
+    for state in checked.objectives:
+        if state.sli is None:
+            _out(f"  objective {state.objective.name}: no data, {state.reason}")
+            continue
+        word = "met" if state.met else "MISSED"
+        budget = f"{state.left:.1f} of {state.budget:.1f} Hours of the error budget are left"
+        owners = ", ".join(f"{owner} {hours}" for owner, hours in state.spent)
+        spent = f" (spent by {owners})" if owners else ""
+        share = f"{state.sli:.2%} of {state.objective.target:.2%}"
+        _out(f"  objective {state.objective.name}: {share}, {word}; {budget}{spent}")
+    for rule, why in checked.no_data.items():
+        reason, hours = max(why.items(), key=lambda item: item[1])
+        _out(f"  no data for {rule} in {sum(why.values())} Hours, mostly: {reason} ({hours})")
+    for channel, failure in checked.told.items():
+        if failure is not None:
+            _err(f"viplake: {channel} was not told: {failure}")
 
 
 def print_daily(daily: Daily) -> None:

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from viplake.extract.landing import RunSettings
     from viplake.extract.vendor import VendorCredentials, VendorSettings
     from viplake.lake.store import StoreSettings
+    from viplake.observe.judgement import CheckSettings
+    from viplake.observe.notify import Notifier
 
 __all__ = [
     "FURTHER_VARIABLES",
@@ -52,11 +54,13 @@ __all__ = [
     "Setting",
     "Settings",
     "Surroundings",
+    "check_settings",
     "credentials",
     "environment",
     "get_secrets",
     "lake_url",
     "load",
+    "notifiers",
     "run_settings",
     "store_settings",
     "vendor_settings",
@@ -76,7 +80,7 @@ def get_secrets(settings: Settings | None = None) -> dict[str, str]:
         secrets = Secrets.of(settings)
     else:
         environ = environment()
-        given, _, _ = gather({}, None, None, environ, None)
+        given, _, _, _ = gather({}, None, None, environ, None)
         secrets = Secrets(value_of(BY_NAME["secrets"], given.get("secrets")), read_surroundings(environ))
     return {key: secret.reveal() for key, secret in secrets.read().items()}
 
@@ -193,6 +197,31 @@ def run_settings(settings: Settings) -> RunSettings:
         transfer_timeout=settings.transfer_timeout_seconds,
         out_of_scope=settings.out_of_scope,
     )
+
+
+def check_settings(settings: Settings) -> CheckSettings:
+    """What `[rules]`, `[[calendar]]`, `[objectives]` and `[notify]` of `viplake.toml` say.
+
+    Raises:
+        SettingsError: one of them is wrong, in one line that says where.
+    """
+    from viplake.observe.judgement import CheckSettings  # noqa: PLC0415 - only judging needs it
+
+    return CheckSettings.parse(settings.tables)
+
+
+def notifiers(settings: Settings, told: CheckSettings, secrets: Secrets) -> list[Notifier]:
+    """Whom to tell.
+
+    Raises:
+        SettingsError: an address is asked for that the secret does not have.
+        CredentialsError, NetworkError: as `Secrets.read`.
+    """
+    from viplake.observe.notify import channels  # noqa: PLC0415 - as in check_settings
+
+    known = secrets.read() if told.notify.needs_secret and not secrets.in_environment else {}
+    around = settings.surroundings
+    return channels(told.notify, known, ca_file=around.ca_file, proxy=around.proxy)
 
 
 def credentials(secrets: Secrets) -> Callable[..., Awaitable[VendorCredentials]]:

@@ -99,6 +99,7 @@ class Settings:
         surroundings: what the standard variables say.
         config_file: the `viplake.toml` that was read.
         profile: the one picked in it.
+        tables: of `viplake.toml` that other parts read (`TABLES`), as they stand there; the profile's go first.
     """
 
     environment: Environment
@@ -123,6 +124,7 @@ class Settings:
     surroundings: Surroundings = field(default_factory=Surroundings, compare=False)
     config_file: Path | None = None
     profile: str | None = None
+    tables: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def require_company(self) -> str:
         """The company code.

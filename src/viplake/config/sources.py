@@ -66,7 +66,7 @@ def load(
         SettingsError: a value or a name is wrong, in one line that says which and where.
     """
     environ = environment() if environ is None else environ
-    given, file, picked = gather(flags, config_file, profile, environ, cwd)
+    given, file, picked, tables = gather(flags, config_file, profile, environ, cwd)
     values = {setting.name: value_of(setting, given.get(setting.name)) for setting in SETTINGS}
     if values["environment"] is None:
         raise SettingsError("the environment is not given", hint="Set VIPLAKE_ENVIRONMENT to Prod or Test.")
@@ -80,6 +80,7 @@ def load(
         surroundings=read_surroundings(environ),
         config_file=file,
         profile=picked,
+        tables=tables,
     )
 
 
@@ -94,15 +95,22 @@ def gather(
     profile: str | None,
     environ: Mapping[str, str],
     cwd: Path | None,
-) -> tuple[dict[str, Given], Path | None, str | None]:
-    """What was given for each setting, by the strongest source; the file read; the profile picked."""
+) -> tuple[dict[str, Given], Path | None, str | None, Mapping[str, Any]]:
+    """What was given for each setting, by the strongest source; the file read; the profile picked; others' tables."""
     file, explicit = _find_file(config_file, environ, cwd or Path.cwd())
     document = _read_toml(file, explicit=explicit)
     picked, why = _pick_profile(profile, environ, document)
     given = dict(_from_file(document, file.name, picked, why))
     given.update(_from_environment(environ))
     given.update(_from_flags(flags))
-    return given, file if document is not None else None, picked
+    return given, file if document is not None else None, picked, _tables(document or {}, picked)
+
+
+def _tables(document: Mapping[str, Any], profile: str | None) -> Mapping[str, Any]:
+    """The tables that other parts read: the profile's, else those at the top of the file; each of them whole."""
+    top = {name: value for name, value in document.items() if name in TABLES}
+    own = document.get("profiles", {}).get(profile, {})
+    return MappingProxyType(top | {name: value for name, value in own.items() if name in TABLES})
 
 
 def _from_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, Given]]:

@@ -1,0 +1,139 @@
+"""`viplake check` in a process of its own: what it prints, what it exits with, whom it tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from commands import Commands, environ_for, simulated
+from viplake.lake.layout import Layout
+from viplake.lake.store import StoreSettings, open_store
+from viplake.model import PROD, Hour
+from viplake.simulator.history import Past, Spell, generate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A webhook, and what it got."""
+    got: list[dict[str, Any]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", got
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Commands:
+    (tmp_path / "lake").mkdir()
+    return Commands({"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": f"file://{tmp_path}/lake"}, tmp_path)
+
+
+def fill(tmp_path: Path, hours: int, past: Past) -> Hour:
+    """The last Hours before the current one; the last of them."""
+    last = Hour.of(datetime.now(UTC)).shift(-1)
+    store = open_store(StoreSettings(f"file://{tmp_path}/lake"))
+    wanted = last.shift(1 - hours).to(last)
+    asyncio.run(generate(store, Layout.below("IMOSDL/Hourly"), wanted, past, environment=PROD))
+    return last
+
+
+def test_an_empty_lake_is_not_well(commands: Commands) -> None:
+    done = commands.run("check", "--json")
+    assert done.code == 1
+    report = json.loads(done.out)
+    assert (report["schema_version"], report["incidents"]) == (1, [])
+    assert "viplake observe" in report["reason"]
+
+
+def test_a_missing_table_is_printed_told_once_and_exits_with_1(commands: Commands, tmp_path: Path) -> None:
+    now = Hour.of(datetime.now(UTC))
+    last = fill(tmp_path, 5, Past((Spell(now.shift(-2), now, "lacking", ("Voyage",)),), tables=5))
+    with listening() as (url, got):
+        (tmp_path / "viplake.toml").write_text(
+            f'[notify]\nwebhook = "{url}"\n[rules.never_started]\nenabled = false\n', encoding="utf-8"
+        )
+        assert commands.run("observe").code == 0
+        quiet = commands.run("check", "--json", "--no-notify")
+        first = commands.run("check", "--json")
+        again = commands.run("check")
+    reports = [json.loads(quiet.out), json.loads(first.out)]
+    [incident] = [one for one in reports[1]["incidents"] if one["rule"] == "missing_table"]
+    assert (quiet.code, first.code, again.code) == (1, 1, 1)
+    assert (incident["table"], incident["state"], incident["owner"]) == ("Voyage", "ongoing", "vendor")
+    assert incident["hour"] == str(last.shift(-1))
+    assert [state["name"] for state in reports[0]["objectives"]] == ["delivered", "complete", "on_time"]
+    assert [[notice["id"] for notice in message["notices"]] for message in got] == [[incident["id"]]]
+    assert "Voyage has no file" in again.out
+    assert "objective delivered" in again.out
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("[rules.missing_jobs]\n", "Did you mean missing_job"),
+        ("[rules.late_job]\nminutes = -3\n", "from 1 to 1440"),
+        ("[objectives.delivered]\ntarget = 99\n", "share of Hours"),
+        ('[notify]\nwebhook = "secret:HOOK"\n', "does not have"),
+        ('[[calendar]]\nfrom = "2022-05-10T13"\nto = "2022-05-11T10"\n' * 2, "overlap"),
+    ],
+)
+def test_what_the_file_says_wrongly_is_said_in_words(commands: Commands, tmp_path: Path, toml: str, words: str) -> None:
+    (tmp_path / "viplake.toml").write_text(toml, encoding="utf-8")
+    done = commands.run("check")
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+
+
+def test_a_profile_may_have_rules_of_its_own(commands: Commands, tmp_path: Path) -> None:
+    (tmp_path / "viplake.toml").write_text(
+        "[rules.late_job]\nminutes = 90\n[profiles.strict]\n[profiles.strict.rules.late_jobs]\n", encoding="utf-8"
+    )
+    assert commands.run("check", "--no-notify").code == 1
+    assert "late_jobs" in commands.run("check", "--profile", "strict").err
+
+
+def test_a_run_tells_its_delivery_to_programs(tmp_path: Path) -> None:
+    with simulated() as vendor, listening() as (url, got):
+        (tmp_path / "viplake.toml").write_text(f'[notify]\nwebhook = "{url}"\n', encoding="utf-8")
+        commands = Commands(environ_for(vendor, f"file://{tmp_path}/lake"), tmp_path)
+        done, again = commands.run("run", "--json"), commands.run("run", "--json")
+    outcome = json.loads(done.out)
+    assert (done.code, outcome["outcome"], again.code) == (0, "delivered", 0)
+    [delivered] = [message for message in got if message["kind"] == "delivered"]
+    assert (delivered["hour"], delivered["folder"]) == (outcome["hour"], outcome["folder"])
+    assert delivered["job_guid"] == outcome["job_guid"]
+
+
+@pytest.mark.parametrize("toml", ['[notify]\nwebhook = "http://127.0.0.1:9/"\n', "[rules.nonsense]\n"])
+def test_O1_a_deaf_webhook_or_a_wrong_rule_changes_no_delivery(tmp_path: Path, toml: str) -> None:
+    (tmp_path / "viplake.toml").write_text(toml, encoding="utf-8")
+    with simulated() as vendor:
+        done = Commands(environ_for(vendor, f"file://{tmp_path}/lake"), tmp_path).run("run", "--json")
+    assert (done.code, json.loads(done.out)["outcome"]) == (0, "delivered")
+    assert "not_told" in done.err or "not_checked" in done.err
