@@ -10,13 +10,14 @@ import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import obstore
 import pytest
 
 from canary import CANARIES
 from commands import Commands, environ_for, simulated
-from servers.sockets import authority, forward_proxy, http, playing
+from servers.sockets import authority, forward_proxy, http, playing, pump
 from viplake.errors import CAUSES
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings
 
@@ -361,6 +362,73 @@ def test_W16_a_disk_that_fills_up_keeps_what_has_landed_and_shows_nothing_partia
     assert "_Receipt.json" not in landed
     assert landed
     assert {name: int(size) for name, size in landed.items()} == {name: sizes[name] for name in landed}
+
+
+# -- the way to S3, which is another library's than the way to the vendor ----------------------------------------
+
+
+@asynccontextmanager
+async def behind_tls(seaweed: Seaweed, context: ssl.SSLContext) -> AsyncIterator[str]:
+    """SeaweedFS, spoken to in TLS; its endpoint."""
+    port = int(seaweed.endpoint.rpartition(":")[2])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", ssl=context)
+    async with server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("case", "cause"),
+    [
+        ("known", None),
+        ("no proxy needed", None),
+        ("no password", "proxy_auth"),
+        ("refused", "proxy"),
+        ("unknown authority", "tls"),
+    ],
+)
+async def test_N1_N3_N5_the_way_to_s3(
+    case: str, cause: str | None, certificates: Authority, seaweed: Seaweed, tmp_path: Path
+) -> None:
+    bucket = seaweed.bucket()
+    login = "" if case == "no password" else f"{CANARIES.proxy_user}:{quote(CANARIES.proxy_password, safe='')}@"
+    async with (
+        rig(tmp_path) as given,
+        behind_tls(seaweed, certificates.server) as endpoint,
+        forward_proxy(user=CANARIES.proxy_user, password=CANARIES.proxy_password) as proxy,
+    ):
+        given.more |= seaweed.environment() | {
+            "AWS_ENDPOINT_URL_S3": endpoint,
+            "VIPLAKE_LAKE": f"s3://{bucket}",
+            "HTTPS_PROXY": f"http://{login}{proxy.address}",
+        }
+        if case != "unknown authority":
+            given.more["SSL_CERT_FILE"] = str(certificates.file)
+        if case == "refused":
+            proxy.refusal = http(b"denied by policy", "403 Forbidden")
+        if case == "no proxy needed":
+            given.more["NO_PROXY"] = "127.0.0.1"
+        examined = await given.run("doctor", "--json")
+        checks = {check["name"]: check for check in json.loads(examined.out)["checks"]}
+        finished = await given.run()
+        assert bool(proxy.targets) == (case != "no proxy needed")
+    for secret in CANARIES.secret_values():
+        assert secret not in examined.out + examined.err + finished.out + finished.err
+    lake = checks["lake"]
+    if cause is None:
+        assert (examined.code, lake["status"]) == (0, "ok"), examined
+        assert (f"through the proxy http://{proxy.address}" in lake["detail"]) == (case == "known")
+        assert str(certificates.file) in lake["detail"]
+        assert json.loads(finished.out)["outcome"] == "delivered"
+        return
+    assert (lake["status"], lake["cause"], lake["owner"]) == ("failed", cause, "network"), examined
+    assert examined.code == 69
+    ended(finished, cause)
+    assert obstore.list(seaweed.store(bucket)).collect() == []
 
 
 # -- all of it, with the secret where it belongs --------------------------------------------------------------

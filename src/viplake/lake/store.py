@@ -487,7 +487,8 @@ _SIGNS: Final[tuple[tuple[Callable[[str], bool], str], ...]] = tuple(
         ),
         (r"AccessDenied|AllAccessDisabled|Forbidden|status: 403|MethodNotAllowed", "dest_denied"),
         (r"certificate|invalid peer|UnknownIssuer", "tls"),
-        (r"status: 407|Proxy Authentication", "proxy_auth"),
+        (r"status: 407|Proxy Authentication|ProxyAuthRequired", "proxy_auth"),
+        (r"TunnelUnsuccessful|TunnelUnexpectedEof", "proxy"),
     )
 )
 
