@@ -94,6 +94,8 @@ def test_ticks_land_an_hour_and_say_so_in_one_metric(function: Function, tmp_pat
     [line] = function.printed
     assert (line["Delivered"], line["Environment"], line["hour"]) == (1, "Prod", "2022-05-10T13")
     assert (tmp_path / "lake/IMOSDL/Hourly/20220510/13/_Receipt.json").exists()
+    history = (tmp_path / "lake/IMOSDL/Observability/historical_job_metrics.csv").read_text()
+    assert "20220510-13,1,1" in history
 
 
 def test_the_metric_has_the_form_that_cloudwatch_reads(function: Function) -> None:

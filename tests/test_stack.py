@@ -340,7 +340,13 @@ def test_the_handler_lands_an_hour_with_the_roles_rights(
     assert (second["outcome"], second["files"]) == ("delivered", 20), second
     assert [json.loads(line)["Delivered"] for line in lines] == [1]
     check_landed(lambda_stack, vendor, "IMOSDL/Hourly/20220510/13/")
+    check_observed(lambda_stack, "IMOSDL/Observability/historical_job_metrics.csv")
     check_the_bucket_keeps_its_receipts(lambda_stack, "IMOSDL/Hourly/20220510/13/_Receipt.json")
+
+
+def check_observed(stack: Stack, key: str) -> None:
+    history = stack.cloud.client("s3").get_object(Bucket=stack.out["BucketName"], Key=key)["Body"].read().decode()
+    assert "20220510-13,1,1" in history
 
 
 def check_the_bucket_keeps_its_receipts(stack: Stack, key: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol
 import structlog
 
 from viplake import config, log
-from viplake.assembly import extraction
+from viplake.assembly import after_settling, extraction
 from viplake.clock import Clock, SystemClock
 from viplake.errors import NotYet, SettingsError, ViplakeError
 from viplake.extract.outcome import SCHEMA_VERSION, Outcome, outcome_of
@@ -241,10 +241,12 @@ async def _advance(
     try:
         async with limit, extraction(settings, clock=clock) as ready:
             try:
-                return await (ready.tick() if verb == "tick" else ready.run())
+                outcome = await (ready.tick() if verb == "tick" else ready.run())
             finally:
                 for ended in _ended_here(ready, clock):
                     tell(ended)
+            await after_settling(settings, ready)
+            return outcome
     except TimeoutError:
         if not limit.expired():
             raise
