@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
 from viplake import config
 from viplake.clock import Clock, SystemClock
-from viplake.errors import ViplakeError
+from viplake.errors import SettingsError, ViplakeError
 from viplake.extract.extraction import Extraction
 from viplake.extract.ledger import Ledger
 from viplake.extract.vendor import HttpVendor
 from viplake.lake.proof import check_lake
 from viplake.lake.store import Store, StoreSettings, open_store
+from viplake.model import Hour
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from viplake.extract.outcome import Outcome
     from viplake.extract.transfer import Progress
-    from viplake.model import Hour, Promise
+    from viplake.lake.retention import Pruned
+    from viplake.model import Promise
     from viplake.observe.check import Checked, Lake
     from viplake.observe.history import Observed, ObserveSettings, Place, Scope
 
@@ -192,6 +198,60 @@ async def _harmless(event: str) -> AsyncIterator[None]:
         log.warning(event, cause="interrupted")
     except Exception as error:  # noqa: BLE001 - a defect in observation must not hide a delivery
         log.warning(event, cause="unexpected", detail=f"{type(error).__name__}: {error}")
+
+
+# -- room -----------------------------------------------------------------------------------------------------
+
+ROOM_FOR_HOURS: Final = 3
+"""A folder lake whose disk has room for fewer Hours like the last one is said to be nearly full."""
+
+
+def folder_of(settings: config.Settings) -> Path | None:
+    """Where a folder lake lies on disk; None for another lake."""
+    parts = urlsplit(url_of(settings))
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def warn_of_a_full_disk(
+    settings: config.Settings,
+    outcome: Outcome,
+    free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+) -> None:
+    """Say in the log that a folder lake will soon be full, while there is still time to make room."""
+    folder = folder_of(settings)
+    if folder is None or outcome.outcome != "delivered":
+        return
+    try:
+        free = free_bytes(folder)
+    except OSError:
+        return
+    if free < ROOM_FOR_HOURS * outcome.bytes:
+        log.warning("disk_nearly_full", folder=str(folder), free_bytes=free, last_hour_bytes=outcome.bytes)
+
+
+async def prune(
+    settings: config.Settings, older_than: str, *, keep: int, dry_run: bool, clock: Clock | None = None
+) -> Pruned:
+    """Remove the old Hours of a folder lake that nothing needs any more.
+
+    Raises:
+        SettingsError: the lake is no folder, or another environment's; or the age is too short.
+        LakeError: it cannot be read or written.
+    """
+    from viplake.lake.retention import expendable, held_hours, parse_age, remove  # noqa: PLC0415 - only `prune` needs it
+
+    before = Hour.of((clock or SystemClock()).now() - parse_age(older_than))
+    folder = folder_of(settings)
+    if folder is None:
+        raise SettingsError(
+            "only folder lakes are pruned",
+            hint="On S3 a lifecycle rule does it: the parameter RetentionDays of deploy/viplake.yaml.",
+        )
+    store = await lake_to_read(settings)
+    pruned = expendable(await held_hours(store, settings.layout), before=before, keep=keep)
+    if not dry_run:
+        await remove(store, settings.layout, pruned.removed, folder)
+    return pruned
 
 
 def other_lake(settings: config.Settings, url: str, *, profile: str | None = None) -> StoreSettings:

@@ -351,6 +351,29 @@ def check(
     return 0 if checked.well else 1
 
 
+@app.command(group=_HISTORY, sort_key=13)
+def prune(
+    *,
+    older_than: Annotated[str, Parameter(help="Age of what may go, as 90d or 12w; at least 8d.")],
+    keep: Annotated[int, Parameter(help="So many of the newest Hours stay in any case.")] = 24,
+    dry_run: Annotated[bool, _FLAG, Parameter(help="Say what would go; remove nothing.")] = False,
+    json: _Json = False,
+    options: Options = _OPTIONS,
+) -> int:
+    """Remove old hourly folders from a folder lake, never the newest proof of a table; ledger and datasets stay."""
+    from viplake import assembly, console
+
+    settings = options.settings()
+    if keep < 0:
+        raise SettingsError("--keep is less than 0")
+    pruned = _finish(assembly.prune(settings, older_than, keep=keep, dry_run=dry_run))
+    if json:
+        _print_json({"environment": settings.environment.name, "dry_run": dry_run} | pruned.to_json())
+    else:
+        console.print_pruned(pruned, dry_run=dry_run)
+    return 0
+
+
 @app.command(group=_HISTORY, sort_key=12)
 def report(*, out: Path = Path("viplake-report.html"), options: Options = _OPTIONS) -> int:
     """One HTML file: a verdict in words, then the figures, each with its table; opens without any network."""
@@ -610,13 +633,14 @@ async def _live(
     only_deliver: bool,
     display: Display | None,
 ) -> Outcome:
-    from viplake.assembly import after_settling, extraction
+    from viplake.assembly import after_settling, extraction, warn_of_a_full_disk
 
     watched = (display.clock, display.tell) if display else (None, None)
     async with extraction(settings, clock=watched[0], tell=watched[1]) as ready:
         outcome = await work(ready)
         if not only_deliver:
             await after_settling(settings, ready)
+        warn_of_a_full_disk(settings, outcome)
         return outcome
 
 

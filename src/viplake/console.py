@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from viplake.extract.outcome import Outcome
     from viplake.lake.consolidate import Consolidated, CopiedHour
     from viplake.lake.proof import Verified
+    from viplake.lake.retention import Pruned
     from viplake.observe.check import Checked
     from viplake.observe.daily import Daily
     from viplake.observe.history import Observed
@@ -167,6 +168,16 @@ def print_consolidated(done: Consolidated) -> None:
         _out(f"  {remark.hour}  {remark.kind}: {remark.detail}")
     for hole in done.holes:
         _out(f"  still missing: {hole} ({len(list(hole.first.to(hole.last)))} Hours)")
+
+
+def print_pruned(pruned: Pruned, *, dry_run: bool) -> None:
+    """What went, or would go, and what stays though it is old."""
+    for one in pruned.removed:
+        _out(f"{one.hour}  {one.files:,} files, {size(one.size)}")
+    for one, tables in pruned.kept:
+        _out(f"{one.hour}  stays: the newest proof of {', '.join(sorted(tables))}")
+    verb = "would be removed" if dry_run else "removed"
+    _out(f"{len(pruned.removed)} Hours {verb}, {size(sum(one.size for one in pruned.removed))}")
 
 
 def print_examination(found: Examination) -> None:

@@ -1,0 +1,166 @@
+"""I/O. Makes room in a folder lake: old hourly folders go, never the newest proof of a table.
+
+What may go is decided by `expendable` from facts alone. An Hour goes Receipt first: whoever dies in the middle leaves
+an Hour without a Receipt, which nobody reads, and the next call removes the rest. The ledger and the datasets stay.
+On S3 a lifecycle rule does this without us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake.errors import SettingsError
+from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME, is_delivered_file, schema_tables, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import Store
+    from viplake.model import Hour
+
+SHORTEST: Final = timedelta(days=8)
+"""What is younger is never removed: for a week observation still looks for Hours that came late."""
+
+_AGE: Final = re.compile(r"(?P<count>[1-9]\d{0,4})(?P<unit>[dw])")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldHour:
+    """What an hourly folder holds.
+
+    Attributes:
+        hour: which.
+        size: bytes of all its files.
+        files: how many they are.
+        proven: whether it has a Receipt.
+        tables: those of which it holds a file.
+    """
+
+    hour: Hour
+    size: int
+    files: int
+    proven: bool
+    tables: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What goes, and what stays though it is old.
+
+    Attributes:
+        removed: the Hours that go, oldest first.
+        kept: old Hours that stay, each with the tables that it holds the newest proof of.
+    """
+
+    removed: tuple[HeldHour, ...]
+    kept: tuple[tuple[HeldHour, frozenset[str]], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake prune --json` prints it."""
+        return {
+            "removed": [{"hour": str(one.hour), "files": one.files, "bytes": one.size} for one in self.removed],
+            "kept": [{"hour": str(one.hour), "tables": sorted(tables)} for one, tables in self.kept],
+            "bytes": sum(one.size for one in self.removed),
+        }
+
+
+def parse_age(text: str) -> timedelta:
+    """The age written as `90d` or `12w`.
+
+    Raises:
+        SettingsError: it is none, or less than `SHORTEST`.
+    """
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        raise SettingsError(f"not an age: {text!r}", hint="Write it as 90d or 12w.")
+    age = timedelta(days=int(match["count"]) * (7 if match["unit"] == "w" else 1))
+    if age < SHORTEST:
+        raise SettingsError(f"{text} is too short: at least {SHORTEST.days}d", hint="Observation still needs the week.")
+    return age
+
+
+def expendable(held: Iterable[HeldHour], *, before: Hour, keep: int) -> Pruned:
+    """Which Hours may go: those before `before`, but for the newest `keep` and for the newest proof of any table.
+
+    The newest proof of a table is the newest Hour with a Receipt that holds a file of it; where none of those does,
+    the newest Hour without one.
+    """
+    newest_first = sorted(held, key=lambda one: one.hour, reverse=True)
+    proof: dict[str, Hour] = {}
+    for one in sorted(newest_first, key=lambda one: not one.proven):
+        for table in one.tables:
+            proof.setdefault(table, one.hour)
+    needed: dict[Hour, set[str]] = {}
+    for table, hour in proof.items():
+        needed.setdefault(hour, set()).add(table)
+    old = [one for one in newest_first[keep:] if one.hour < before][::-1]
+    return Pruned(
+        tuple(one for one in old if one.hour not in needed),
+        tuple((one, frozenset(needed[one.hour])) for one in old if one.hour in needed),
+    )
+
+
+async def held_hours(store: Store, layout: Layout) -> list[HeldHour]:
+    """What each hourly folder of the lake holds, by its listing; the tables' names are those of all schemas in it.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    found: dict[Hour, dict[str, int]] = {}
+    for day in await store.folders(layout.prefix):
+        for file in await store.files(layout.day(day)):
+            if parsed := layout.parse_file(file.key):
+                found.setdefault(parsed[0], {})[parsed[1]] = file.size
+    known = await _known_tables(store, layout, [hour for hour, names in found.items() if SCHEMA_NAME in names])
+
+    @cache
+    def table(name: str) -> str | None:
+        return table_of(name, known)
+
+    return [
+        HeldHour(
+            hour,
+            sum(names.values()),
+            len(names),
+            RECEIPT_NAME in names,
+            frozenset(t for name in names if is_delivered_file(name) and (t := table(name)) is not None),
+        )
+        for hour, names in sorted(found.items())
+    ]
+
+
+async def remove(store: Store, layout: Layout, hours: Sequence[HeldHour], folder: Path | None) -> None:
+    """Remove these Hours, oldest first, the Receipt of each before anything else of it.
+
+    Args:
+        store: of the lake.
+        layout: of the lake.
+        hours: which.
+        folder: where the lake lies on disk, for its empty folders; None: they are left alone.
+
+    Raises:
+        LakeError: something cannot be removed; what came before it is gone.
+    """
+    for one in hours:
+        await store.delete(layout.receipt(one.hour))
+        for file in await store.files(layout.folder(one.hour)):
+            await store.delete(file.key)
+        if folder is not None:
+            with contextlib.suppress(OSError):  # somebody's own file in it, or gone already
+                (folder / layout.folder(one.hour)).rmdir()
+                (folder / layout.day(one.hour.day)).rmdir()
+
+
+async def _known_tables(store: Store, layout: Layout, hours: Iterable[Hour]) -> tuple[str, ...]:
+    known: set[str] = set()
+    for hour in hours:
+        data = await store.get(layout.file(hour, SCHEMA_NAME))
+        known.update(schema_tables(data or b"") or ())
+    return tuple(sorted(known))
