@@ -9,7 +9,7 @@ ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml $(ARGS)
 
-.PHONY: help demo test test-wheel check lock lambda glue wheels audit sbom clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo test test-wheel check lock lambda glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -17,6 +17,7 @@ help:
 	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
 	@echo "make check   lint, format, types, layers, locks"
 	@echo "make lock    resolve the dependencies anew            (make lock ARGS=--upgrade)"
+	@echo "make docs    write the pages that are made from the code anew"
 	@echo "make pictures draw the pictures in docs/img anew"
 	@echo "make lambda  the zip for AWS Lambda                   (make lambda ARGS='--python 3.12 --arch x86_64')"
 	@echo "make glue    the folder for AWS Glue"
@@ -82,6 +83,9 @@ sbom: dev
 
 test-wheel: dev
 	@tools/test-wheel $(ARGS)
+
+docs: dev
+	@$(BIN)/python tools/docs.py
 
 pictures: dev chromium
 	@$(BIN)/python tools/pictures.py

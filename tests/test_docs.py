@@ -1,0 +1,164 @@
+"""The documents cannot lie: made pages are current, links lead somewhere, commands and settings in them exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib import util
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from viplake.cli import app
+from viplake.config import FURTHER_VARIABLES, SETTINGS
+from viplake.errors import CAUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+ROOT: Final = Path(__file__).parents[1]
+PAGES: Final = sorted(
+    path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md"))
+)
+FENCE: Final = re.compile(r"^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+LINK: Final = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+
+
+@pytest.fixture(scope="module")
+def docs() -> ModuleType:
+    spec = util.spec_from_file_location("docs", ROOT / "tools" / "docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+# -- pages that are made --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["causes.md", "settings.md", "cli.md"])
+def test_a_page_made_from_the_code_is_current(docs: ModuleType, name: str) -> None:
+    made: str = docs.PAGES[name]()
+    assert (ROOT / "docs" / name).read_text() == made, "run: python tools/docs.py"
+
+
+def test_a_page_that_is_not_current_is_found(docs: ModuleType, tmp_path: Path) -> None:
+    assert docs.main(["--check"], tmp_path) == 1
+    assert docs.main([], tmp_path) == 0
+    assert docs.main(["--check"], tmp_path) == 0
+
+
+def test_no_cause_command_or_setting_is_missing(docs: ModuleType) -> None:
+    causes, cli, settings = (docs.PAGES[name]() for name in ("causes.md", "cli.md", "settings.md"))
+    assert set(re.findall(r"^### (\w+)$", causes, re.MULTILINE)) == set(CAUSES)
+    assert set(re.findall(r"^## viplake (\w+)$", cli, re.MULTILINE)) == set(docs.commands())
+    assert {setting.variable for setting in SETTINGS} <= set(re.findall(r"`(VIPLAKE_\w+)`", settings))
+
+
+def test_every_exit_code_of_a_cause_is_explained_for_schedulers() -> None:
+    text = (ROOT / "docs" / "schedulers.md").read_text()
+    explained = {
+        int(n) for row in re.findall(r"^\| ([*\d, ]+) \|", text, re.MULTILINE) for n in re.findall(r"\d+", row)
+    }
+    assert {cause.exit_code for cause in CAUSES.values()} | {0} == explained
+
+
+# -- links ----------------------------------------------------------------------------------------------------
+
+
+def slugs(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    found: dict[str, int] = {}
+    for heading in re.findall(r"^#+ +(.+?) *#*$", FENCE.sub("", text), re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "")
+        slug = re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
+        found[slug] = found.get(slug, -1) + 1
+    return {f"{slug}-{n}" if n else slug for slug, last in found.items() for n in range(last + 1)}
+
+
+def broken_links(page: Path, text: str) -> Iterator[str]:
+    for match in LINK.finditer(FENCE.sub("", text)):
+        target, _, anchor = match["target"].partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        there = (page.parent / target).resolve() if target else page
+        if not there.exists() or (anchor and anchor not in slugs(there.read_text())):
+            yield match["target"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    assert list(broken_links(page, page.read_text())) == []
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A heading, `code`\n\n## Twice\n\n## Twice\n")
+    text = "[a](#a-heading-code) [b](#twice-1) [c](#nowhere) [d](gone.md) [e](page.md#twice) [f](https://example.com/x)"
+    assert list(broken_links(page, text)) == ["#nowhere", "gone.md"]
+
+
+# -- commands and settings --------------------------------------------------------------------------------------
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """What is typed after `viplake` in the shell blocks of a page."""
+    for block in FENCE.finditer(text):
+        if block["language"] == "sh":
+            for line in block["text"].replace("\\\n", " ").splitlines():
+                typed = line.partition(" #")[0].strip()
+                if found := re.match(r"(?:docker run .* viplake |)viplake (?P<rest>.+)", typed):
+                    yield found["rest"].replace('"', "").split()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_command_line_in_a_shell_block_is_understood(page: Path) -> None:
+    for arguments in command_lines(page.read_text()):
+        if any(mark in " ".join(arguments) for mark in ("|", ">", "$", ";")) or arguments[0].startswith("-"):
+            continue
+        command, _, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        assert command.__name__ == arguments[0]
+
+
+def test_the_guides_show_commands_at_all() -> None:
+    shown = {a[0] for page in ("operations.md", "schedulers.md", "deploy.md") for a in command_lines(_read(page))}
+    assert {"collect", "consolidate", "doctor", "prune", "run", "status", "tick", "verify"} <= shown
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_setting_that_a_page_names_exists(page: Path) -> None:
+    named = set(re.findall(r"\bVIPLAKE_[A-Z_]*[A-Z]\b", page.read_text()))
+    assert named <= {setting.variable for setting in SETTINGS} | FURTHER_VARIABLES
+
+
+def test_every_parameter_of_the_template_that_the_guides_name_exists() -> None:
+    template = (ROOT / "deploy" / "viplake.yaml").read_text()
+    text = _read("operations.md") + _read("deploy.md")
+    typed = " ".join(re.findall(r"--parameter-overrides (.*)", text))
+    named = set(re.findall(r"\b(\w+)=", typed)) | set(re.findall(r"`([A-Z][a-z]+[A-Z]\w+)(?:=\w+)?`", text))
+    assert {"VipEnvironment", "Company", "ArtifactBucket", "RetentionDays", "ReserveConcurrency"} <= named
+    parameters = set(re.findall(r"^  (\w+):$", template.partition("Mappings:")[0], re.MULTILINE))
+    assert named - parameters == {"VipLake"}, "that one is the metric's namespace"
+
+
+def test_every_make_target_that_a_page_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE)}
+    assert named <= targets
+
+
+def test_the_check_runs_as_a_program() -> None:
+    done = subprocess.run([sys.executable, ROOT / "tools" / "docs.py", "--check"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _read(page: str) -> str:
+    return (ROOT / "docs" / page).read_text()

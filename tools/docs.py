@@ -1,0 +1,132 @@
+"""I/O. Writes the pages of docs/ that are made from the code: causes, exit codes, settings, commands.
+
+python tools/docs.py            writes the pages
+python tools/docs.py --check    says whether they are current
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from viplake import errors
+from viplake.cli import app
+from viplake.config import SETTINGS
+from viplake.errors import CAUSES
+
+DOCS: Final = Path(__file__).parents[1] / "docs"
+WIDTH: Final = 100
+MADE: Final = "This page is made from the code by `tools/docs.py`.\n"
+
+MEANINGS: Final = {
+    errors.OK: "done: delivered, or all checks passed",
+    errors.CHECKS_FAILED: "a check failed, or the delivery is incomplete",
+    errors.USAGE: "usage or settings; nothing was sent or written",
+    errors.UNAVAILABLE: "the vendor refused or failed, or it cannot be reached",
+    errors.UNEXPECTED: "unexpected: a defect",
+    errors.LAKE_FAILED: "the lake cannot be read or written",
+    errors.WAITING: "waiting, not due, or another viplake is at it: run it again later",
+    errors.CREDENTIALS: "credentials",
+}
+"""Exit code -> what it says. `causes_page` fails where a cause ends with another."""
+
+OWNERS: Final = {
+    "vendor": "open a ticket at Veson",
+    "aws": "whoever owns the AWS account",
+    "network": "whoever owns the network, the proxy and the firewall",
+    "us": "whoever runs viplake",
+    None: "nobody has to act",
+}
+
+
+def causes_page() -> str:
+    """Every cause: what it means and what to do."""
+    lines = ["# Causes: what each means, and what to do\n", MADE]
+    lines.append(
+        "Every failure ends with exactly one cause, in the command's last words, in its JSON (`cause`, `owner`), in the"
+        " ledger and in `historical_run_metrics.csv`. *Transient* ones pass by themselves; viplake tries again.\n"
+    )
+    lines += ["| exit code | meaning | causes |", "|---|---|---|"]
+    for code, meaning in MEANINGS.items():
+        words = ", ".join(f"[`{word}`](#{word})" for word, cause in CAUSES.items() if cause.exit_code == code)
+        lines.append(f"| {code} | {meaning} | {words or 'none'} |")
+    for owner, who in OWNERS.items():
+        lines.append(f"\n## {f'Owner: {owner}' if owner else 'No owner'}\n\nWho acts: {who}.")
+        for word, cause in CAUSES.items():
+            if cause.owner == owner:
+                code = f"Exit code {cause.exit_code}: {MEANINGS[cause.exit_code]}."
+                transient = " Transient." if cause.transient else ""
+                lines.append(f"\n### {word}\n\n{cause.meaning}{transient} {code}\n\nNext: {_code(cause.remedy)}")
+    return "\n".join(lines) + "\n"
+
+
+def settings_page() -> str:
+    """Every setting."""
+    lines = ["# Settings\n", MADE]
+    lines.append(
+        "A flag wins over the environment, that over the profile in `viplake.toml`, that over its top level, that"
+        " over the default. A name that viplake does not know is an error with a suggestion. In a Glue job each is a"
+        " job parameter, `--viplake-` and the name with dashes.\n"
+    )
+    lines += ["| environment | `viplake.toml` | default | meaning |", "|---|---|---|---|"]
+    for setting in SETTINGS:
+        default = "none" if setting.default is None else f"`{setting.default}`" if setting.default else "empty"
+        lines.append(f"| `{setting.variable}` | `{setting.name}` | {default} | {setting.meaning} |")
+    lines.append(
+        "\nBesides: `VIPLAKE_CLIENT_ID` and `VIPLAKE_CLIENT_SECRET` (the secret, where `VIPLAKE_SECRETS` is `env:`),"
+        " `VIPLAKE_CONFIG` (another file than `./viplake.toml`) and `VIPLAKE_PROFILE`. Standard names stay standard:"
+        " `AWS_*`, `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE`, `NO_COLOR`."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def cli_page() -> str:
+    """Every command's help."""
+    lines = ["# Commands\n", MADE, _help([])]
+    lines += [f"\n## viplake {name}\n\n{_help([name])}" for name in commands()]
+    return "\n".join(lines) + "\n"
+
+
+def commands() -> list[str]:
+    """The names of all commands, in alphabetical order."""
+    return sorted(name for name in app if not name.startswith("-"))
+
+
+def _help(tokens: list[str]) -> str:
+    out = io.StringIO()
+    app.help_print(tokens, console=Console(file=out, width=WIDTH, force_terminal=False, color_system=None))
+    text = "\n".join(line.rstrip() for line in out.getvalue().strip().splitlines())
+    return f"```\n{text}\n```"
+
+
+def _code(remedy: str) -> str:
+    """The remedy; a command after "Then:" as code."""
+    before, then, command = remedy.partition("viplake collect")
+    return f"{before}`{then}{command.rstrip('.')}`." if then and "`" not in remedy else remedy
+
+
+PAGES: Final = {"causes.md": causes_page, "settings.md": settings_page, "cli.md": cli_page}
+
+
+def main(arguments: list[str], folder: Path = DOCS) -> int:
+    """Write the pages, or check them."""
+    stale = [name for name, page in PAGES.items() if _read(folder / name) != page()]
+    if arguments == ["--check"]:
+        if stale:
+            print(f"not current: {', '.join(stale)}; run python tools/docs.py", file=sys.stderr)
+        return 1 if stale else 0
+    for name in stale:
+        (folder / name).write_text(PAGES[name](), encoding="utf-8")
+    return 0
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
