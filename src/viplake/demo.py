@@ -42,6 +42,10 @@ _MARK: Final = ".viplake-demo"
 _SPEED: Final = 60.0
 _REPLICATION: Final = 20 * 60.0
 _LANDED_BEFORE_THE_CRASH: Final = 25
+_CONFIG: Final = "viplake.toml"
+_PAST_DAYS: Final = 30
+"""Volumes are judged after three weeks; what is odd about them happens after those."""
+
 _PATIENCE: Final = 60.0
 """Seconds of the wall that the story waits for its own next scene before it gives up."""
 
@@ -259,17 +263,18 @@ async def _conclude(story: Story, first: Hour, folder: Path) -> None:
 
 
 async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
-    """Prod, in the same lake, with weeks of a made-up past: observed, and told in a report."""
+    """Prod, in the same lake, with weeks of a made-up past: observed, judged, and told in a report."""
     from viplake.observe.history import Scope  # noqa: PLC0415 - the story so far does without
     from viplake.report.page import compose  # noqa: PLC0415 - as above: templates and figures
 
+    begin, past = history.showcase(last, days=_PAST_DAYS)
+    (folder / _CONFIG).write_text(_calendar(past), encoding="utf-8")
     settings = config.load(environ={**story.environ, "VIPLAKE_ENVIRONMENT": "Prod"}, cwd=folder)
     store = _open(settings)
-    begin, past = history.showcase(last)
     hours = list(begin.to(last))
     _say(
-        f"\nThree weeks of Prod are made up beside it: outages, missing tables, odd volumes, another schema,\n"
-        f"a planned hole. {len(hours)} Hours are written ..."
+        f"\nA past of Prod is made up beside it: {len(hours)} Hours with outages, missing tables, odd\n"
+        f"volumes, another schema, and a hole that was planned: it stands in the calendar of {_CONFIG} ..."
     )
     company = story.vendor.settings.company
     await history.generate(store, settings.layout, hours, past, environment=settings.environment, company=company)
@@ -277,12 +282,27 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     observed = await assembly.observe(settings, store, Scope(last=last))
     seconds = time.monotonic() - begun
     asked = sum(observed.requests.values())
-    _say(f"Observed (viplake observe): {len(observed.added)} Hours in {seconds:.1f} s, with {asked} requests.")
-    place = assembly.place_of(settings, store)
-    page = await compose(place, title="VIP Data Lake: Prod (made up)", now=last.end + timedelta(minutes=1))
+    _say(f"Observed (viplake observe): {len(observed.added)} Hours in {seconds:.1f} s, with {asked} requests.\n")
+    story.clock.skip_to(last.end + timedelta(minutes=1))
+    checked = await assembly.check(settings, store, clock=story.clock)
+    _say("Judged (viplake check): each episode once, with its cause, its owner, and what it costs:\n")
+    console.print_checked(checked)
+    page = await compose(
+        assembly.place_of(settings, store), title="VIP Data Lake: Prod (made up)", now=story.clock.now()
+    )
     report = folder / "viplake-report.html"
     report.write_text(page, encoding="utf-8")
     return report
+
+
+def _calendar(past: history.Past) -> str:
+    """`viplake.toml` with what was planned."""
+    entries = [
+        f'[[calendar]]\nkind = "hole"\nfrom = "{spell.first}"\nto = "{spell.last}"\nreason = "agreed with the vendor"\n'
+        for spell in past.spells
+        if spell.kind == "planned"
+    ]
+    return "# What was known beforehand: no incident, and not counted in any objective.\n\n" + "\n".join(entries)
 
 
 def _open(settings: config.Settings) -> Store:
