@@ -232,6 +232,8 @@ def test_a_value_that_cannot_be_is_refused_by_name(variable: str, value: str) ->
 @pytest.mark.parametrize(
     ("variable", "value", "name", "expected"),
     [
+        ("SNS_TOPIC", "arn:aws:sns:eu-west-1:123456789012:vip", "sns_topic", "arn:aws:sns:eu-west-1:123456789012:vip"),
+        ("SNS_TOPIC", "", "sns_topic", ""),
         ("GRACE_MINUTES", "0", "grace_minutes", 0),
         ("GRACE_MINUTES", "59", "grace_minutes", 59),
         ("COMPANY", "ACME_1-x", "company", "ACME_1-x"),

@@ -383,6 +383,34 @@ def test_the_role_may_do_nothing_else(lambda_stack: Stack, glue_stack: Stack) ->
         assert caught.value.response["Error"]["Code"].startswith("AccessDenied"), name
 
 
+@pytest.mark.usefixtures("receipts_allowed")
+def test_an_hour_that_fails_is_told_to_the_topic(
+    lambda_stack: Stack, vendor: Simulator, clock: StoryClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = as_function(lambda_stack, vendor)
+    for name, value in environ.items():  # SNS is reached by boto3's own chain, as from Lambda
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(lambda_stack.cloud.ca_file))
+    sqs = lambda_stack.cloud.client("sqs")
+    queue = sqs.create_queue(QueueName="heard")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allow = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    lambda_stack.cloud.client("sns").subscribe(TopicArn=lambda_stack.out["TopicArn"], Protocol="sqs", Endpoint=arn)
+    clock.skip_to(datetime(2022, 5, 10, 15, 1, tzinfo=UTC))
+    aws.ticked(900, environ=environ, clock=clock, emit=lambda _line: None)
+    vendor.faults.add("status:word:value=Failed")
+    told = aws.ticked(900, environ=environ, clock=clock, emit=lambda _line: None)
+    assert told["cause"] == "vendor_job_failed"
+    [heard] = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+    message = json.loads(heard["Body"])["Message"]
+    assert json.loads(message)["kind"] == "incidents"
+    assert "2022-05-10T15 delivered no export" in message
+    assert CANARIES.client_secret not in message
+
+
 def test_the_role_may_publish_to_the_topic(lambda_stack: Stack) -> None:
     assert lambda_stack.with_role("sns").publish(TopicArn=lambda_stack.out["TopicArn"], Message="test")["MessageId"]
 

@@ -200,14 +200,17 @@ def run_settings(settings: Settings) -> RunSettings:
 
 
 def check_settings(settings: Settings) -> CheckSettings:
-    """What `[rules]`, `[[calendar]]`, `[objectives]` and `[notify]` of `viplake.toml` say.
+    """What `[rules]`, `[[calendar]]`, `[objectives]` and `[notify]` of `viplake.toml` say; VIPLAKE_SNS_TOPIC wins.
 
     Raises:
         SettingsError: one of them is wrong, in one line that says where.
     """
     from viplake.observe.judgement import CheckSettings  # noqa: PLC0415 - only judging needs it
 
-    return CheckSettings.parse(settings.tables)
+    tables, notify = settings.tables, settings.tables.get("notify", {})
+    if settings.sns_topic and isinstance(notify, dict):
+        tables = {**tables, "notify": notify | {"sns_topic": settings.sns_topic}}
+    return CheckSettings.parse(tables)
 
 
 def notifiers(settings: Settings, told: CheckSettings, secrets: Secrets) -> list[Notifier]:

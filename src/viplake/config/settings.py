@@ -92,6 +92,7 @@ class Settings:
         history: URL of the datasets; None: `layout.observability` in the lake.
         out_of_scope: tables that are never delivered.
         grace_minutes: minutes into an Hour from which on it counts, 0 to 59.
+        sns_topic: ARN of the topic that is told of incidents; empty: what `[notify]` says.
         allow_insecure_http: http to loopback is allowed.
         download_hosts: from which files may come besides S3, lower case.
         log_level, log_format: as their names; `auto`, `json` or `text`.
@@ -116,6 +117,7 @@ class Settings:
     history: str | None
     out_of_scope: frozenset[str]
     grace_minutes: int
+    sns_topic: str
     allow_insecure_http: bool
     download_hosts: frozenset[str]
     log_level: str
@@ -170,6 +172,12 @@ def _flag(text: str) -> bool:
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+
+def _topic(text: str) -> str:
+    if text and not re.fullmatch(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}", text):
+        raise ValueError("not the ARN of an SNS topic")
+    return text
 
 
 _HOST: Final = re.compile(
@@ -261,6 +269,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("out_of_scope", _names, "", "tables never delivered, comma separated"),
     Setting("grace_minutes", _minutes, "30", "minute from which on the current Hour counts, 0 to 59"),
+    Setting(
+        "sns_topic",
+        _topic,
+        "",
+        "ARN of an SNS topic that is told of incidents; `sns_topic` of `[notify]` by another way",
+    ),
     Setting("allow_insecure_http", _flag, "false", "`true`: http to loopback is allowed"),
     Setting("download_hosts", _hosts, "", "further hosts that files may come from, comma separated"),
     Setting(
