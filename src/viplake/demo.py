@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -277,7 +277,9 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
         f"volumes, another schema, and a hole that was planned: it stands in the calendar of {_CONFIG} ..."
     )
     company = story.vendor.settings.company
-    await history.generate(store, settings.layout, hours, past, environment=settings.environment, company=company)
+    await history.generate(
+        _open(settings, durable=False), settings.layout, hours, past, environment=settings.environment, company=company
+    )
     begun = time.monotonic()
     observed = await assembly.observe(settings, store, Scope(last=last))
     seconds = time.monotonic() - begun
@@ -305,9 +307,9 @@ def _calendar(past: history.Past) -> str:
     return "# What was known beforehand: no incident, and not counted in any objective.\n\n" + "\n".join(entries)
 
 
-def _open(settings: config.Settings) -> Store:
+def _open(settings: config.Settings, *, durable: bool = True) -> Store:
     """The lake, with nothing but the story's own settings."""
-    return open_store(config.store_settings(settings, config.Secrets.of(settings)))
+    return open_store(replace(config.store_settings(settings, config.Secrets.of(settings)), durable=durable))
 
 
 def _prepare(folder: Path, *, keep: bool) -> None:

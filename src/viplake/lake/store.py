@@ -121,6 +121,7 @@ class StoreSettings:
         proxy, no_proxy: for S3; None: the environment decides.
         ca_file: PEM bundle, trusted besides the system's.
         create: make a missing folder (never a bucket).
+        durable: in a folder, a write that returned survives a power cut; False only for what can be made again.
     """
 
     url: str
@@ -135,6 +136,7 @@ class StoreSettings:
     no_proxy: str | None = None
     ca_file: Path | None = None
     create: bool = field(default=False, compare=False)
+    durable: bool = field(default=True, compare=False)
 
 
 def open_store(settings: StoreSettings) -> Store:
@@ -187,7 +189,7 @@ def _open_folder(folder: Path, settings: StoreSettings) -> Store:
             folder.mkdir(parents=True, exist_ok=True)
         if not folder.is_dir():
             raise LakeError(f"the lake's folder does not exist: {folder}", cause="dest_missing")
-        return ObjectStore(LocalStore(folder), settings.url, folder=folder)
+        return ObjectStore(LocalStore(folder), settings.url, folder=folder, durable=settings.durable)
     except (OSError, BaseError) as error:
         raise _lake_error(error, f"open the folder {folder}", local=True) from None
 
@@ -256,12 +258,16 @@ class ObjectStore:
         store: one of obstore's stores.
         url: the lake's URL, for messages.
         folder: where a folder lake lies on disk; None for others.
+        durable: see `StoreSettings`.
     """
 
-    def __init__(self, store: S3Store | LocalStore | MemoryStore, url: str, *, folder: Path | None = None) -> None:
+    def __init__(
+        self, store: S3Store | LocalStore | MemoryStore, url: str, *, folder: Path | None = None, durable: bool = True
+    ) -> None:
         self._store = store
         self._url = url
         self._folder = folder
+        self._durable = durable
         self._settled: set[Path] = set()
 
     def __repr__(self) -> str:
@@ -397,7 +403,7 @@ class ObjectStore:
 
     async def _settle(self, key: str) -> None:
         """In a folder, force the file and its name to the disk: a power cut must not undo a proof."""
-        if self._folder is not None:
+        if self._folder is not None and self._durable:
             path = self._folder / key
             await asyncio.to_thread(_sync_to_disk, [path, path.parent])
             if path.parent not in self._settled:  # a new folder is a name in its parent, and so on upwards
