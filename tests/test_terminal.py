@@ -118,6 +118,7 @@ def test_a_run_that_fails_ends_with_cause_owner_and_next_step(tmp_path: Path) ->
         code, sent = command.at_a_terminal("run")
         again = command.run("tick", "--quiet")
     assert code == 69
+    assert "not_observed" not in sent  # the first Hour of a lake that fails leaves no folder, and is a row all the same
     seen = lines(sent)
     assert seen[-3].startswith("viplake: 2")
     assert not re.match(r"\d{4}-\d\d-\d\dT\d\d  failed", seen[-4])  # it would say the same twice

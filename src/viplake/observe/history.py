@@ -399,6 +399,8 @@ class _Pass:
         first = scope.first
         if first is None:
             self.days = await self.listing.days()
+            if not self.days and scope.hours:  # a lake whose first Hour has failed has no folder yet, but a ledger
+                return sorted(hour for hour in scope.hours if hour <= self.current)
             if not self.days:
                 raise LakeError(
                     f"there is no hourly folder below {self.layout.prefix}",
