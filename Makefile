@@ -16,6 +16,7 @@ help:
 	@echo "                                                      (on a local S3: make demo ARGS=--s3)"
 	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
 	@echo "make check   lint, format, types, layers, locks"
+	@echo "make bench   measure judgement: what it finds, what it costs"
 	@echo "make lock    resolve the dependencies anew            (make lock ARGS=--upgrade)"
 	@echo "make docs    write the pages that are made from the code anew"
 	@echo "make pictures draw the pictures in docs/img anew"
@@ -54,6 +55,11 @@ check: dev
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/cfn-lint deploy/viplake.yaml
 	@$(BIN)/python -m pytest -q tests/test_locks.py
+
+# What judgement finds and what it costs: docs/bench/judge.md.
+bench: dev
+	@$(BIN)/python bench/judge.py recall
+	@$(BIN)/python bench/judge.py check
 
 # The second is resolved within the first, so that what is tested is what users get.
 lock: dev

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +16,7 @@ from viplake.model import Hour
 from viplake.observe.anomaly import Judged, Silent
 from viplake.observe.coverage import gaps
 from viplake.observe.facts import HourFacts, PromisedTable, PromiseFacts, RunFacts, SchemaFacts, TableFacts
+from viplake.observe.judgement import CheckSettings
 from viplake.observe.planned import Planned
 from viplake.observe.record import Record, records
 from viplake.observe.rules import RULES, Breach, Case, NoData, Passed, RuleSettings, judge, span
@@ -333,3 +337,14 @@ def test_times_are_told_as_people_read_them(minutes: int, words: str) -> None:
 def test_a_clock_that_jumped_back_finds_no_fault_in_hours_to_come() -> None:
     back = case(NOTHING, now=datetime.fromisoformat("2022-05-10T02:00:00+00:00"))
     assert not [finding for finding in judge(back, RuleSettings()) if isinstance(finding, Breach)]
+
+
+def test_what_the_documents_show_is_what_the_file_may_say() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    told = CheckSettings.parse(tomllib.loads(example))
+    own = CheckSettings()
+    changed = {"unexpected_table", "schema_change"}
+    assert {name for name in RULES if told.rules.told[name] != own.rules.told[name]} == changed
+    assert told.objectives == own.objectives
+    assert all(f"`{name}`" in text for name in RULES)

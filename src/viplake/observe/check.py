@@ -28,7 +28,7 @@ from viplake.model import Hour
 from viplake.observe import incidents as episodes
 from viplake.observe.history import look_at, read_history
 from viplake.observe.incidents import Incident, Kept
-from viplake.observe.judgement import Evidence, Judgement, decide, hours_to_judge, reasons
+from viplake.observe.judgement import Evidence, Judgement, decide, first_of_volumes, hours_to_judge, reasons
 from viplake.observe.listing import LARGEST_SCHEMA
 from viplake.observe.notify import Message, delivered_only, tell
 from viplake.observe.record import records
@@ -245,7 +245,7 @@ async def _load(
     hours = hours_to_judge(known, kept.judged, last, first)
     if not hours:
         return Evidence(known, now), ()
-    base = hours[0].shift(-WEEKS_OF_VOLUMES * 168)
+    base = first_of_volumes(known, hours).shift(-WEEKS_OF_VOLUMES * 168)
     volumes = Volumes(lake.place.store, lake.place.published, lake.place.versions)
     series = await volumes.series(base, hours[-1])
     _add_looked_at(series, base, looked, hours[-1])

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 AGAIN: Final = 48
 """Hours that every check judges again: later ticks try for 6 hours, people repair the day after."""
 
-EVALUATIONS: Final = 20_000
+EVALUATIONS: Final = 15_000
 """Volumes of tables that one check judges: the newest Hours of all tables. At 40 us each that is below a second."""
 
 
@@ -104,6 +104,12 @@ def hours_to_judge(on_record: Iterable[Hour], judged: Hour | None, last: Hour, f
     if first is None:
         first = min(known) if judged is None else min(judged.shift(1), last.shift(1 - AGAIN))
     return tuple(max(first, min(known)).to(last))
+
+
+def first_of_volumes(records: Mapping[Hour, Record], hours: Sequence[Hour]) -> Hour:
+    """The first Hour whose tables' volumes are judged: as many of the newest Hours as `EVALUATIONS` allows."""
+    tables = max((known.expected or 0 for known in records.values()), default=0)
+    return max(hours[0], hours[-1].shift(1 - max(EVALUATIONS // max(tables, 1), AGAIN)))
 
 
 def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -> Judgement:
@@ -226,7 +232,7 @@ class _Volumes:
         told = settings.rules.told
         planned = settings.calendar.at
         tables = {table: values for table, values in evidence.volumes.items() if told["volume_table"].enabled}
-        self._first = hours[-1].shift(1 - max(EVALUATIONS // max(len(tables), 1), 1))
+        self._first = first_of_volumes(evidence.records, hours)
         first = min(evidence.records, default=hours[0])
         unfit = {
             hour

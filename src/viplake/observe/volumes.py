@@ -144,7 +144,7 @@ def _parse(content: bytes | None) -> dict[Hour, _Tables]:
 
 def _fill(content: bytes | None, place: Mapping[str, int], found: dict[str, array[int]]) -> None:
     """Sort the rows of a month into the series of their tables."""
-    reader = csv.reader(io.StringIO((content or b"").decode(), newline=""))
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content or b""), "utf-8", newline=""))
     next(reader, None)
     for label, table, _, size in reader:
         index = place.get(label)

@@ -1,0 +1,261 @@
+"""Measures judgement: what anomalies find and what they find wrongly, and what a check costs.
+
+    python bench/judge.py recall     weekly-seasonal volumes with injected faults, judged walk-forward
+    python bench/judge.py check      300 tables over four months: what one check costs, in a process of its own
+
+The thresholds (`viplake.observe.anomaly.AnomalySettings`) were frozen before the seeds below were first run; others
+were used while they were chosen. Figures and the machine: docs/bench/judge.md.
+"""
+
+# ruff: noqa: INP001, T201, S311, S603, PLR2004 - a script, which prints its figures; its chance is no secret
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from viplake.clock import SystemClock
+from viplake.lake.layout import Layout
+from viplake.lake.store import Store, StoreSettings, open_store
+from viplake.model import Hour
+from viplake.observe.anomaly import WEEK, Judged, Series
+from viplake.observe.check import Checked, Lake, check
+from viplake.observe.datasets import DATASETS, Frame, render, upsert
+from viplake.observe.facts import HourFacts, RunFacts, SchemaFacts, TableFacts
+from viplake.observe.history import ObserveSettings, Place, observe
+from viplake.observe.judgement import CheckSettings
+from viplake.observe.volumes import Volumes
+
+SEEDS = (2001, 2002, 2003)
+SERIES = 40
+WEEKS = 17
+QUIET = 3 * WEEK
+EPISODES = 6
+FACTORS = {"halved": 0.5, "doubled": 2.0, "missing": 0.0}
+LAYOUT = Layout("IMOSDL/Hourly/")
+LAST = Hour.parse("2022-05-31T08")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a series is like; each drawn anew for each of them.
+
+    Attributes:
+        smallest, largest: bytes of a typical Hour.
+        swing: of the working day, as a logarithm.
+        weekend: how much quieter, as a logarithm.
+        noise: the standard deviation, as a logarithm; its memory from one Hour to the next is up to 0.7.
+        growth: a day, as a logarithm, from and to.
+        undelivered: the share of Hours without a volume.
+        holidays: weekdays that are like a Sunday, in the whole time.
+    """
+
+    smallest: float = 10e3
+    largest: float = 30e6
+    swing: float = 0.5
+    weekend: float = 0.8
+    noise: tuple[float, float] = (0.01, 0.07)
+    growth: tuple[float, float] = (-0.002, 0.006)
+    undelivered: float = 0.01
+    holidays: int = 0
+
+
+def series(chance: random.Random, shape: Shape) -> list[int]:
+    """Volumes of 17 weeks; -1 where there is none."""
+    typical = math.exp(chance.uniform(math.log(shape.smallest), math.log(shape.largest)))
+    swing, weekend = chance.uniform(0, shape.swing), chance.uniform(0, shape.weekend)
+    noise, memory = chance.uniform(*shape.noise), chance.uniform(0, 0.7)
+    growth = chance.uniform(*shape.growth)
+    holidays = {chance.randrange(21, WEEKS * 7) for _ in range(shape.holidays)}
+    values, deviation = [], 0.0
+    for hour in range(WEEKS * WEEK):
+        day = hour // 24
+        deviation = memory * deviation + chance.gauss(0, noise) * math.sqrt(1 - memory**2)
+        quiet = weekend if day % 7 >= 5 or day in holidays else 0.0
+        level = swing * math.sin(math.tau * (hour % 24 - 6) / 24) - quiet + growth * day + deviation
+        values.append(-1 if chance.random() < shape.undelivered else max(round(typical * math.exp(level)), 1))
+    return values
+
+
+def kinds(values: list[int], places: range) -> list[str]:
+    """The verdicts at these places; `silent` where there is none."""
+    judged = Series(values)
+    verdicts = (judged.judge(place) for place in places)
+    return [verdict.kind if isinstance(verdict, Judged) else "silent" for verdict in verdicts]
+
+
+def spoilt(values: list[int], fault: str, first: int, hours: int) -> list[int]:
+    """The values with a fault in these Hours."""
+    wrong = list(values)
+    for place in range(first, first + hours):
+        if wrong[place] < 0:
+            continue
+        if fault == "stuck":
+            wrong[place] = max(values[first], 1)
+        elif fault == "drift":
+            wrong[place] = round(values[place] * 0.97 ** ((place - first) / 24))
+        else:
+            wrong[place] = round(values[place] * FACTORS[fault])
+    return wrong
+
+
+def one_seed(seed: int, shape: Shape, count: int) -> Counter[str]:
+    """Counts over the series of a seed."""
+    chance, found = random.Random(seed), Counter[str]()
+    lengths = {"stuck": (12,), "drift": (14 * 24,)}
+    for _ in range(count):
+        values = series(chance, shape)
+        clean = kinds(values, range(QUIET, len(values)))
+        alarms = [kind not in {"usual", "silent"} for kind in clean]
+        found["false Hours"] += sum(alarms)
+        found["false alarms"] += sum(now and not before for before, now in zip([False, *alarms], alarms, strict=False))
+        found["Hours"] += len(clean)
+        for fault in (*FACTORS, "stuck", "drift"):
+            for _ in range(EPISODES):
+                hours = chance.choice(lengths.get(fault, (1, 3, 6)))
+                first = chance.randrange(QUIET, len(values) - hours)
+                if all(value < 0 for value in values[first : first + hours]) or values[first] < 0:
+                    continue
+                verdicts = kinds(spoilt(values, fault, first, hours), range(first, first + hours))
+                hits = [kind not in {"usual", "silent"} for kind in verdicts]
+                found[f"{fault} of"] += 1
+                found[f"{fault} found"] += any(hits)
+                found[f"{fault} at once"] += hits[0]
+    return found
+
+
+def recall(count: int) -> None:
+    """Print the table of docs/bench/judge.md."""
+    shapes = {
+        "as described": Shape(),
+        "with 2 public holidays": Shape(holidays=2),
+        "noise 7 to 12 %": Shape(noise=(0.07, 0.12)),
+    }
+    for name, shape in shapes.items():
+        total: Counter[str] = Counter()
+        for seed in SEEDS:
+            total += one_seed(seed, shape, count)
+        weeks = total["Hours"] / WEEK
+        print(f"{name}: {len(SEEDS) * count} series, {total['Hours']:,} Hours judged")
+        print(f"  false alarms a week a series  {total['false alarms'] / weeks:.4f} ({total['false Hours']} Hours)")
+        for fault in (*FACTORS, "stuck", "drift"):
+            of = total[f"{fault} of"]
+            print(
+                f"  {fault:8} found {total[f'{fault} found'] / of:.3f}, in its first Hour"
+                f" {total[f'{fault} at once'] / of:.3f} of {of}"
+            )
+
+
+# -- what a check costs ---------------------------------------------------------------------------------------
+
+
+def facts(count: int, tables: int) -> list[HourFacts]:
+    """Hours of many tables, the last one included; now and then a table or a whole Hour is missing."""
+    chance = random.Random(7)
+    names = tuple(f"Table_{number:03d}" for number in range(tables))
+    shape = Shape(undelivered=0.0)
+    sizes = [series(chance, shape) for _ in names]
+    schema, made = SchemaFacts("0" * 64, names), []
+    for place, hour in enumerate(LAST.shift(1 - count).to(LAST)):
+        missed = chance.random() < 0.005
+        outcome: Literal["failed", "delivered"] = "failed" if missed else "delivered"
+        run = RunFacts(
+            outcome, "vendor_job_failed" if missed else None, hour.end, None, "g", 1, False, 30, 1200, 120, 1, 1
+        )
+        if missed:
+            made.append(HourFacts(hour, run=run))
+            continue
+        absent = {chance.choice(names)} if chance.random() < 0.02 else set()
+        known = tuple(
+            TableFacts(name, 1, sizes[number][place % len(sizes[number])])
+            for number, name in enumerate(names)
+            if name not in absent
+        )
+        total = sum(table.size for table in known)
+        made.append(
+            HourFacts(
+                hour, len(known) + 3, total, total, True, True, schema, names, tuple(sorted(absent)), known, 1, run
+            )
+        )
+    return made
+
+
+async def build(folder: Path, count: int, tables: int) -> None:
+    """A lake with its history; of the Hours only the last one lies there."""
+    store = open_store(StoreSettings(f"file://{folder}"))
+    place = Place.within(store, LAYOUT)
+    known = facts(count, tables)
+    imports = {d.file: render(d, upsert(d, Frame(), {one.hour: one for one in known})) for d in DATASETS}
+    await store.put(LAYOUT.file(LAST, "Table_000_1.json.gz"), b"x" * 99)
+    await observe(store, LAYOUT, place, _At(), ObserveSettings(), imports=imports)
+    volumes = Volumes(store, place.published, place.versions)
+    for start in range(0, len(known), 24):
+        await volumes.add(replace(one, promise=None) for one in known[start : start + 24])
+    await volumes.flush()
+
+
+class _At(SystemClock):
+    """A clock that stands still."""
+
+    def now(self) -> datetime:
+        """The last Hour's minute 50."""
+        return LAST.start + timedelta(minutes=50)
+
+
+async def one_check(store: Store) -> Checked:
+    """A check as the command runs it."""
+    lake = Lake(store, LAYOUT, Place.within(store, LAYOUT), "Prod")
+    return await check(lake, _At(), CheckSettings(), ObserveSettings())
+
+
+def timed(folder: str) -> None:
+    """In a process of its own: one check, its seconds, and the peak memory of the process."""
+    begun = time.perf_counter()
+    checked = asyncio.run(one_check(open_store(StoreSettings(f"file://{folder}"))))
+    seconds, busy = time.perf_counter() - begun, time.process_time()
+    # Not getrusage: its peak is inherited from the process that built the lake.
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    peak = int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+    cost = f"{seconds:.2f} s ({busy:.2f} s of CPU from the process's start), {peak:.0f} MB"
+    print(f"{cost}, {checked.hours} Hours judged, {len(checked.incidents)} incidents")
+
+
+def measure(count: int, tables: int) -> None:
+    """Build the history, then check it in processes of their own: the first check, and hourly ones."""
+    with tempfile.TemporaryDirectory(prefix="viplake-bench-") as folder:
+        asyncio.run(build(Path(folder), count, tables))
+        for name in ("the first check", "a check an hour later", "and again"):
+            print(f"{name}: ", end="", flush=True)
+            subprocess.run([sys.executable, __file__, "timed", folder], check=True)
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("recall", "check", "timed"))
+    parser.add_argument("folder", nargs="?", default="")
+    parser.add_argument("--series", type=int, default=SERIES, help="a seed (recall)")
+    parser.add_argument("--tables", type=int, default=300)
+    parser.add_argument("--days", type=int, default=120)
+    told = parser.parse_args()
+    if told.what == "recall":
+        recall(told.series)
+    elif told.what == "check":
+        measure(told.days * 24, told.tables)
+    else:
+        timed(told.folder)
+
+
+if __name__ == "__main__":
+    main()
