@@ -59,6 +59,15 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def nowhere_else(cloud: Ministack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SNS is reached by boto3's own chain, as from Lambda: let that, too, lead to this server and to no other."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials that it found first
+    here = cloud.environment() | {"AWS_CA_BUNDLE": str(cloud.ca_file), "AWS_EC2_METADATA_DISABLED": "true"}
+    for name, value in here.items():
+        monkeypatch.setenv(name, value)
+
+
 @dataclass(frozen=True)
 class Stack:
     """A stack that stands."""
@@ -388,10 +397,8 @@ def test_an_hour_that_fails_is_told_to_the_topic(
     lambda_stack: Stack, vendor: Simulator, clock: StoryClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environ = as_function(lambda_stack, vendor)
-    for name, value in environ.items():  # SNS is reached by boto3's own chain, as from Lambda
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(lambda_stack.cloud.ca_file))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, environ[name])
     sqs = lambda_stack.cloud.client("sqs")
     queue = sqs.create_queue(QueueName="heard")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
