@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import signal
@@ -12,7 +13,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from fakes import DictStore
 from viplake.clock import SystemClock
@@ -253,6 +256,29 @@ async def test_the_etag_of_a_put_is_the_one_that_listings_show(store: Store) -> 
     assert None not in listed.values()
     again = await store.put("a/small", b"2")
     assert again.etag != small.etag
+
+
+async def test_the_s3_holds_a_checksum_of_the_whole_object_however_it_came(seaweed: Seaweed) -> None:
+    bucket = seaweed.bucket()
+    settings = s3_settings(seaweed, bucket)
+    store, data = open_store(settings), mixed(MULTIPART)
+    await store.put("whole", data)
+    await store.put_stream("parts", chunked(data))
+    client = boto3.client(
+        "s3",
+        endpoint_url=seaweed.endpoint,
+        aws_access_key_id=seaweed.access_key,
+        aws_secret_access_key=seaweed.secret_key,
+        region_name=seaweed.region,
+        config=Config(proxies={}),
+    )
+    with contextlib.closing(client):
+        heads = [
+            client.head_object(Bucket=bucket, Key=f"below/a prefix/{name}", ChecksumMode="ENABLED")
+            for name in ("whole", "parts")
+        ]
+    whole, parts = (head["ChecksumCRC64NVME"] for head in heads)
+    assert whole == parts
 
 
 async def test_times_are_utc_and_about_now(store: Store) -> None:
