@@ -208,7 +208,8 @@ class _Arrival:
     def __init__(self) -> None:
         self.received = 0
         self.etag: str | None = None
-        self.digest = hashlib.md5(usedforsecurity=False)
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self._hashing: asyncio.Future[None] | None = None
         self._pending: list[bytes] = []
         self._pending_bytes = 0
 
@@ -222,21 +223,29 @@ class _Arrival:
         return self._pending_bytes >= BLOCK_BYTES
 
     async def hand_over(self, sink: Sink) -> None:
-        """Hash what is pending and pass it on, both at the same time where it is much."""
+        """Pass on what is pending; where it is much, it is hashed while the next block is on its way."""
         if not self._pending:
             return
         block = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
         self._pending.clear()
         self._pending_bytes = 0
+        await self._hashed()
         if len(block) < INLINE_BYTES:
-            self.digest.update(block)
-            await sink(block)
-            return
-        hashing = asyncio.ensure_future(asyncio.to_thread(self.digest.update, block))
-        try:
-            await sink(block)
-        finally:
-            await hashing
+            self._digest.update(block)
+        else:
+            self._hashing = asyncio.ensure_future(asyncio.to_thread(self._digest.update, block))
+        await sink(block)
+
+    async def md5(self) -> str:
+        """Of all that was handed over, 32 hex digits."""
+        await self._hashed()
+        return self._digest.hexdigest()
+
+    async def _hashed(self) -> None:
+        """Wait for the block before: blocks are hashed one after the other."""
+        if self._hashing is not None:
+            await asyncio.shield(self._hashing)  # who is cancelled here may come back, and must find it done
+            self._hashing = None
 
 
 class _Pace:
@@ -477,7 +486,7 @@ class _Transfer:
         self._arrived(errand, arrival.received)
         if arrival.received < size:
             raise _broken(f"{errand.file.name} ends after {arrival.received:,} of {size:,} bytes")
-        return _proof(errand, arrival.digest.hexdigest(), download.md5)
+        return _proof(errand, await arrival.md5(), download.md5)
 
     async def _pump(self, errand: _Errand, arrival: _Arrival, download: Download, sink: Sink) -> None:
         size, pace, chunks = errand.file.size, _Pace(self._clock, self._deadline), download.chunks()
