@@ -9,14 +9,15 @@ ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml $(ARGS)
 
-.PHONY: help demo test test-wheel check lock lambda glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo test test-wheel check bench bench-judge bench-observe peers lock lambda glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
 	@echo "                                                      (on a local S3: make demo ARGS=--s3)"
 	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
 	@echo "make check   lint, format, types, layers, locks"
-	@echo "make bench   measure judgement: what it finds, what it costs"
+	@echo "make bench   measure transfers beside other tools     (make bench ARGS='--only small --rounds 3')"
+	@echo "make bench-judge    what judgement finds, what it costs;  make bench-observe  what an observation costs"
 	@echo "make lock    resolve the dependencies anew            (make lock ARGS=--upgrade)"
 	@echo "make docs    write the pages that are made from the code anew"
 	@echo "make pictures draw the pictures in docs/img anew"
@@ -48,6 +49,13 @@ seaweedfs:
 test: dev chromium
 	@$(BIN)/python -m pytest $(ARGS)
 
+# What viplake is measured beside, and the S3 server; in the same environment.
+peers:
+	@tools/venv requirements-bench.lock
+
+bench: peers
+	@$(BIN)/python -m bench.transfer $(ARGS)
+
 check: dev
 	@$(BIN)/python -m ruff check
 	@$(BIN)/python -m ruff format --check
@@ -57,15 +65,19 @@ check: dev
 	@$(BIN)/python -m pytest -q tests/test_locks.py
 
 # What judgement finds and what it costs: docs/bench/judge.md.
-bench: dev
+bench-judge: dev
 	@$(BIN)/python bench/judge.py recall
 	@$(BIN)/python bench/judge.py check
 
-# The second is resolved within the first, so that what is tested is what users get.
+bench-observe: dev
+	@$(BIN)/python bench/observe.py $(ARGS)
+
+# The others are resolved within the first, so that what is tested and measured is what users get.
 lock: dev
 	@$(LOCK) --group build --output-file requirements.lock
 	@$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
-	@git --no-pager diff --stat -- requirements.lock requirements-dev.lock
+	@$(LOCK) --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	@git --no-pager diff --stat -- requirements.lock requirements-dev.lock requirements-bench.lock
 
 lambda: dev
 	@$(BIN)/python tools/artifacts.py lambda $(ARGS)

@@ -7,7 +7,7 @@ The thresholds (`viplake.observe.anomaly.AnomalySettings`) were frozen before th
 were used while they were chosen. Figures and the machine: docs/bench/judge.md.
 """
 
-# ruff: noqa: INP001, T201, S311, S603, PLR2004 - a script, which prints its figures; its chance is no secret
+# ruff: noqa: T201, S311, S603 - a script, which prints its figures; its chance is no secret
 
 from __future__ import annotations
 

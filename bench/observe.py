@@ -10,7 +10,7 @@ otherwise costs as little as it can; what is measured runs in a fresh process ea
 its own. The history goes to memory. Prints one JSON object a measurement.
 """
 
-# ruff: noqa: INP001, T201 - a script, which prints its figures
+# ruff: noqa: T201 - a script, which prints its figures
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def old_way(endpoint: str, lake: Lake) -> dict[str, Any]:
     """The first script's way for a sample of Hours: a listing for each question, ten threads."""
     import boto3  # noqa: PLC0415 - only here
 
-    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # noqa: TID251 - boto3 reads it
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     bucket = boto3.resource(
         "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="bench", aws_secret_access_key="bench"  # noqa: S106
     ).Bucket("lake")  # fmt: skip

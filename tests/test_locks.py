@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-LOCKS = {"requirements.lock": "build", "requirements-dev.lock": "dev"}
+LOCKS = {"requirements.lock": "build", "requirements-dev.lock": "dev", "requirements-bench.lock": "bench"}
 PIN = re.compile(r"^(?P<name>[a-z0-9-]+)==(?P<version>[^ ]+)(?: ; (?P<marker>[^\\]+))? \\$", re.MULTILINE)
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?")
 
@@ -62,8 +62,13 @@ def test_every_line_is_a_pin_or_its_hash_and_names_no_place(lock: str) -> None:
 
 
 def test_the_development_lock_holds_every_version_of_the_runtime_lock() -> None:
-    runtime, dev = (_pins((ROOT / lock).read_text()) for lock in LOCKS)
+    runtime, dev, _ = (_pins((ROOT / lock).read_text()) for lock in LOCKS)
     assert runtime.items() <= dev.items()
+
+
+def test_what_is_measured_is_what_users_get() -> None:
+    runtime, _, bench = (_pins((ROOT / lock).read_text()) for lock in LOCKS)
+    assert runtime.items() <= bench.items()
 
 
 def test_a_requirement_that_is_missing_or_out_of_bounds_is_found() -> None:

@@ -1,0 +1,1 @@
+"""Measures viplake beside other tools; `make bench` runs it. Nothing here is part of the package."""
