@@ -137,3 +137,16 @@ def test_O1_a_deaf_webhook_or_a_wrong_rule_changes_no_delivery(tmp_path: Path, t
         done = Commands(environ_for(vendor, f"file://{tmp_path}/lake"), tmp_path).run("run", "--json")
     assert (done.code, json.loads(done.out)["outcome"]) == (0, "delivered")
     assert "not_told" in done.err or "not_checked" in done.err
+
+
+def test_the_evidence_pack_is_a_page_and_a_csv(commands: Commands, tmp_path: Path) -> None:
+    now = Hour.of(datetime.now(UTC))
+    last = fill(tmp_path, 4, Past((Spell(now.shift(-2), now.shift(-2), "failed"),), tables=3))
+    assert commands.run("observe").code == 0
+    done = commands.run("evidence", "--from", str(last.shift(-3)), "--to", str(last), "--out", "pack", "--json")
+    told = json.loads(done.out)
+    assert (done.code, told["hours"]) == (0, 1)
+    assert str(now.shift(-2)) in (tmp_path / "pack.html").read_text(encoding="utf-8")
+    assert "vendor_job_failed" in (tmp_path / "pack.csv").read_text(encoding="utf-8")
+    wrong = commands.run("evidence", "--from", str(last), "--to", str(last.shift(-1)))
+    assert (wrong.code, "lies before" in wrong.err) == (2, True)

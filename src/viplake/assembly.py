@@ -25,6 +25,7 @@ from viplake.model import Hour
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
 
     from viplake.extract.outcome import Outcome
     from viplake.extract.transfer import Progress
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from viplake.model import Promise
     from viplake.observe.check import Checked, Lake
     from viplake.observe.history import Observed, ObserveSettings, Place, Scope
+    from viplake.report.evidence import Pack
 
 log = structlog.get_logger(__name__)
 
@@ -161,6 +163,28 @@ def _observing(settings: config.Settings) -> ObserveSettings:
     from viplake.observe.history import ObserveSettings  # noqa: PLC0415 - as above
 
     return ObserveSettings(settings.out_of_scope, timedelta(minutes=settings.grace_minutes))
+
+
+async def evidence(settings: config.Settings, store: Store, *, first: Hour, last: Hour, now: datetime) -> Pack:
+    """Collect the evidence pack of a range of Hours, both included.
+
+    Raises:
+        SettingsError, CredentialsError, LakeError: as `config.check_settings` and `report.evidence.gather`.
+    """
+    from viplake.report.evidence import gather  # noqa: PLC0415 - only this needs it
+
+    return await gather(
+        store,
+        settings.layout,
+        place_of(settings, store),
+        config.check_settings(settings),
+        _observing(settings),
+        first=first,
+        last=last,
+        now=now,
+        environment=settings.environment.name,
+        company=settings.company or "",
+    )
 
 
 async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tuple[Hour, ...]) -> None:

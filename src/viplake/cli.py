@@ -403,6 +403,49 @@ def report(*, out: Path = Path("viplake-report.html"), options: Options = _OPTIO
     return 0
 
 
+@app.command(group=_HISTORY, sort_key=13)
+def evidence(
+    *,
+    from_: Annotated[str, Parameter(name="--from", help="First Hour, in UTC, as 2022-05-10T13.")],
+    to: Annotated[str, Parameter(help="Last Hour, included.")],
+    out: Annotated[Path, Parameter(help="Where to write: OUT.html and OUT.csv.")] = Path("viplake-evidence"),
+    json: _Json = False,
+    options: Options = _OPTIONS,
+) -> int:
+    """For the vendor's support: every Hour below the agreement, with GUIDs, times and his own answers; no secrets."""
+    from viplake import assembly
+    from viplake.clock import SystemClock
+    from viplake.report.evidence import Pack, to_csv, to_html
+
+    settings = options.settings()
+    first, last = Hour.parse(from_), Hour.parse(to)
+    if last < first:
+        raise SettingsError(f"--to {last} lies before --from {first}")
+
+    async def work() -> Pack:
+        store = await assembly.lake_to_read(settings)
+        return await assembly.evidence(settings, store, first=first, last=last, now=SystemClock().now())
+
+    pack = _finish(work())
+    try:
+        files = {".html": to_html(pack), ".csv": to_csv(pack)}
+    except ImportError as error:
+        raise SettingsError(
+            f"the page needs a package that is not installed: {error.name}", hint="pip install 'viplake[report]'"
+        ) from None
+    written = [out.with_name(out.name + suffix).absolute() for suffix in files]
+    try:
+        for path, text in zip(written, files.values(), strict=True):
+            path.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise SettingsError(f"cannot write {out}: {error.strerror}", hint="Give another place with --out.") from None
+    if json:
+        _print_json({"hours": len(pack.exhibits), "files": [str(path) for path in written]})
+    else:
+        print(*written, sep="\n")  # noqa: T201 - the data
+    return 0
+
+
 def _hour_or_none(text: str | None) -> Hour | None:
     return None if text is None else Hour.parse(text)
 

@@ -1,0 +1,276 @@
+"""I/O. The evidence pack: every Hour below the agreement, for the vendor's support: one HTML file and one CSV.
+
+What the vendor can answer for stands in it, in his own terms: job GUIDs, times, tables that were not delivered, and
+what his interface answered, word by word from the ledger. Hours of which nobody knows the cause are named as such;
+those that were our own fault, the network's or the store's are only counted: they are no evidence. Everything
+passes through `redact`, and nothing that an answer says is ever markup or a formula.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake import strictjson
+from viplake.lake.layout import parse_utc
+from viplake.observe.history import look_at, read_history
+from viplake.observe.record import NOBODY, records
+from viplake.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import Store
+    from viplake.model import Hour
+    from viplake.observe.history import ObserveSettings, Place
+    from viplake.observe.judgement import CheckSettings
+    from viplake.observe.record import Record
+
+_AT_ONCE: Final = 16
+
+_TIMES: Final = (("claimed", "claimed_at"), ("triggered", "triggered_at"), ("replicated", "replicated_at"))
+"""Our name for a moment, and the ledger's."""
+
+COLUMNS: Final = (
+    "hour", "finding", "cause", "owner", "job_guid", "claimed", "triggered", "replicated", "ended", "minutes",
+    "missing_tables", "missing_files", "answers",
+)  # fmt: skip
+"""Of the CSV file; times are UTC, lists are parted by `; `."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the ledger says happened: when, what, and the words that came with it."""
+
+    at: datetime
+    event: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """An Hour below the agreement.
+
+    Attributes:
+        hour: which.
+        findings: what is below it, one clause each.
+        cause, owner: as on record; `unknown` where nobody left word.
+        job_guid: the vendor's; empty where none was given.
+        times: the moments on record, by name: `claimed`, `triggered`, `replicated`, `ended`.
+        minutes: from claim to proof; None where unknown.
+        missing_tables, missing_files: expected or promised, and not delivered.
+        answers: the ledger of the Hour, oldest first.
+    """
+
+    hour: Hour
+    findings: tuple[str, ...]
+    cause: str
+    owner: str
+    job_guid: str = ""
+    times: dict[str, datetime] | None = None
+    minutes: float | None = None
+    missing_tables: tuple[str, ...] = ()
+    missing_files: tuple[str, ...] = ()
+    answers: tuple[Answer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """All of it.
+
+    Attributes:
+        environment, company: whose; `company` may be empty.
+        first, last: Hours, both included.
+        written: when.
+        on_record: Hours of the range of which something is known.
+        exhibits: the Hours below the agreement, ascending.
+        ours: Hours below it that are no evidence, by owner.
+        planned: Hours of the range that stand in the calendar.
+    """
+
+    environment: str
+    company: str
+    first: Hour
+    last: Hour
+    written: datetime
+    on_record: int
+    exhibits: tuple[Exhibit, ...]
+    ours: tuple[tuple[str, int], ...] = ()
+    planned: int = 0
+
+
+async def gather(
+    store: Store,
+    layout: Layout,
+    place: Place,
+    settings: CheckSettings,
+    observing: ObserveSettings,
+    *,
+    first: Hour,
+    last: Hour,
+    now: datetime,
+    environment: str,
+    company: str = "",
+) -> Pack:
+    """Collect what speaks for itself in a range of Hours.
+
+    Raises:
+        LakeError: the lake or its history cannot be read.
+    """
+    known = records((await read_history(place)).frames)
+    inside = {hour: record for hour, record in known.items() if first <= hour <= last}
+    planned = {hour for hour in inside if settings.calendar.at(hour) is not None}
+    limit = settings.objectives.on_time.total_seconds()
+    below = {h: found for h, record in inside.items() if h not in planned and (found := _findings(record, limit))}
+    evidence = {hour: found for hour, found in below.items() if _owner(inside[hour]) in {"vendor", NOBODY}}
+    left_out: dict[str, int] = {}
+    for hour in below.keys() - evidence.keys():
+        left_out[_owner(inside[hour])] = left_out.get(_owner(inside[hour]), 0) + 1
+    looked = {facts.hour: facts for facts in await look_at(store, layout, evidence, observing)}
+    turn = asyncio.Semaphore(_AT_ONCE)
+    exhibits = await asyncio.gather(
+        *(_exhibit(store, layout, turn, inside[hour], found, looked[hour].promise) for hour, found in evidence.items())
+    )
+    return Pack(
+        environment,
+        company,
+        first,
+        last,
+        now,
+        len(inside),
+        tuple(exhibits),
+        tuple(sorted(left_out.items())),
+        len(planned),
+    )
+
+
+def _owner(record: Record) -> str:
+    """Who answers for it: what a whole run brought is as the vendor sent it."""
+    if record.cause is not None:
+        return record.owner or NOBODY
+    return "vendor" if record.ledger else NOBODY
+
+
+def _findings(record: Record, limit: float) -> tuple[str, ...]:
+    """What is below the agreement; empty where nothing is."""
+    if record.outcome == "waiting":
+        return ()
+    if not record.delivered:
+        return ("no export was delivered",)
+    found = []
+    if record.outcome == "failed":
+        found.append("the export was not delivered whole")
+    if record.missing:
+        found.append(f"{len(record.missing)} of {record.expected} tables are missing")
+    if record.took is not None and record.took > limit:
+        found.append(f"it took {record.took / 60:.0f} minutes; {limit / 60:.0f} are agreed")
+    return tuple(found)
+
+
+async def _exhibit(
+    store: Store, layout: Layout, turn: asyncio.Semaphore, record: Record, found: tuple[str, ...], promise: Any
+) -> Exhibit:
+    events = await _ledger(store, layout, turn, record.hour)
+    last = events[-1] if events else {}
+    guid = next((str(event["job_guid"]) for event in reversed(events) if event.get("job_guid")), "")
+    times = {name: moment for name, key in _TIMES if (moment := _moment(last.get(key))) is not None}
+    if (ended := _moment(last.get("at"))) is not None:
+        times["ended"] = ended
+    return Exhibit(
+        record.hour,
+        found,
+        record.cause or ("as_sent" if record.ledger else NOBODY),
+        _owner(record),
+        redact(guid),
+        times,
+        None if record.took is None else record.took / 60,
+        record.missing or (),
+        () if promise is None else (*promise.absent, *promise.other_size),
+        tuple(_answers(events)),
+    )
+
+
+async def _ledger(store: Store, layout: Layout, turn: asyncio.Semaphore, hour: Hour) -> list[dict[str, Any]]:
+    """The Hour's events as they stand there, oldest first; what cannot be read is left out."""
+    async with turn:
+        keys = sorted(file.key for file in await store.files(layout.ledger(hour)) if layout.parse_event(file.key))
+        found = [await store.get(key) for key in keys]
+    events = []
+    for data in found:
+        try:
+            record = strictjson.loads(data or b"")
+        except ValueError:
+            continue
+        if isinstance(record, dict) and "event" in record:
+            events.append(record)
+    return events
+
+
+def _answers(events: Iterable[dict[str, Any]]) -> Iterable[Answer]:
+    """What happened, in words; signs of life of our own worker say nothing to the vendor."""
+    for event in events:
+        moment = _moment(event.get("at"))
+        if moment is not None and event["event"] != "working":
+            said = [str(event[key]) for key in ("cause", "detail") if event.get(key)]
+            yield Answer(moment, str(event["event"]), redact(": ".join(said)))
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        return parse_utc(str(text))
+    except ValueError:
+        return None
+
+
+# -- the two files --------------------------------------------------------------------------------------------
+
+
+def to_csv(pack: Pack) -> str:
+    """One row an Hour, for a spreadsheet: nothing in it is taken for a formula."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in pack.exhibits:
+        writer.writerow([_harmless(cell) for cell in _cells(one)])
+    return out.getvalue()
+
+
+def _cells(one: Exhibit) -> Sequence[str]:
+    times = one.times or {}
+    return (
+        str(one.hour),
+        "; ".join(one.findings),
+        one.cause,
+        one.owner,
+        one.job_guid,
+        *(_time(times.get(name)) for name in ("claimed", "triggered", "replicated", "ended")),
+        "" if one.minutes is None else f"{one.minutes:.1f}",
+        "; ".join(one.missing_tables),
+        "; ".join(one.missing_files),
+        "; ".join(f"{_time(answer.at)} {answer.event} {answer.words}".strip() for answer in one.answers),
+    )
+
+
+def _time(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _harmless(cell: str) -> str:
+    """A cell that no spreadsheet computes (OWASP, "CSV Injection")."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def to_html(pack: Pack) -> str:
+    """The page: opens from a folder, fetches nothing, runs nothing."""
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - of the extra `report`
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["time"] = _time
+    page = resources.files("viplake.report").joinpath("templates", "evidence.html").read_text(encoding="utf-8")
+    return environment.from_string(page).render(pack=pack, rows=[(one, one.times or {}) for one in pack.exhibits])
