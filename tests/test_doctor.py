@@ -12,6 +12,7 @@ import obstore
 import pytest
 
 from canary import CANARIES
+from commands import environ_for
 from fakes import DictStore, FakeClock
 from servers.sockets import authority, forward_proxy, http, playing
 from viplake import cli, config, doctor
@@ -51,21 +52,6 @@ async def vendor(tls: ssl.SSLContext | None = None) -> AsyncIterator[Simulator]:
         yield simulator
 
 
-def environ(vendor: Simulator, lake: str, **more: str) -> dict[str, str]:
-    return {
-        "VIPLAKE_ENVIRONMENT": "Prod",
-        "VIPLAKE_LAKE": lake,
-        "VIPLAKE_COMPANY": "ACME",
-        "VIPLAKE_CLIENT_ID": CANARIES.client_id,
-        "VIPLAKE_CLIENT_SECRET": CANARIES.client_secret,
-        "VIPLAKE_TOKEN_URL": vendor.token_url,
-        "VIPLAKE_EXPORT_URL": vendor.export_url,
-        "VIPLAKE_FILES_URL": vendor.files_url,
-        "VIPLAKE_ALLOW_INSECURE_HTTP": "true",
-        **more,
-    }
-
-
 async def examined(given: dict[str, str], cwd: Path, **more: Any) -> doctor.Examination:
     """What the doctor finds; it never says a secret."""
     more = {"free_bytes": lambda _: PLENTY, **more}
@@ -93,7 +79,7 @@ def names(found: doctor.Examination, status: str) -> set[str]:
 async def test_all_is_well_on_s3_and_nothing_stays_behind(seaweed: Seaweed, tmp_path: Path) -> None:
     bucket = seaweed.bucket()
     async with vendor() as simulator:
-        found = await examined(environ(simulator, f"s3://{bucket}/below", **seaweed.environment()), tmp_path)
+        found = await examined(environ_for(simulator, f"s3://{bucket}/below", **seaweed.environment()), tmp_path)
         assert simulator.requests.count("trigger") == 0
     assert found.exit_code == 0
     assert failures(found) == {}
@@ -106,7 +92,7 @@ async def test_all_is_well_in_a_folder_and_nothing_stays_behind(tmp_path: Path) 
     lake = tmp_path / "lake"
     lake.mkdir()
     async with vendor() as simulator:
-        found = await examined(environ(simulator, f"file://{lake}"), tmp_path)
+        found = await examined(environ_for(simulator, f"file://{lake}"), tmp_path)
     assert found.exit_code == 0
     assert names(found, "skipped") == {"route downloads"}
     assert [path for path in lake.rglob("*") if path.is_file()] == []
@@ -115,8 +101,8 @@ async def test_all_is_well_in_a_folder_and_nothing_stays_behind(tmp_path: Path) 
 async def test_the_checks_are_always_the_same_whatever_fails(tmp_path: Path) -> None:
     (tmp_path / "lake").mkdir()
     async with vendor() as simulator:
-        good = await examined(environ(simulator, f"file://{tmp_path / 'lake'}"), tmp_path)
-        bad = await examined(environ(simulator, "file:///nonexistent/lake", VIPLAKE_SECRETS="file:/no"), tmp_path)
+        good = await examined(environ_for(simulator, f"file://{tmp_path / 'lake'}"), tmp_path)
+        bad = await examined(environ_for(simulator, "file:///nonexistent/lake", VIPLAKE_SECRETS="file:/no"), tmp_path)
     everything = [check.name for check in good.checks]
     assert len(everything) == len(set(everything))
     assert {check.name for check in bad.checks} == set(everything)
@@ -128,7 +114,7 @@ async def test_each_setting_is_shown_with_where_it_came_from(tmp_path: Path) -> 
     (tmp_path / "viplake.toml").write_text("default_profile = 'mine'\n[profiles.mine]\ngrace_minutes = 7\n")
     (tmp_path / "lake").mkdir()
     async with vendor() as simulator:
-        found = await examined(environ(simulator, f"file://{tmp_path / 'lake'}"), tmp_path)
+        found = await examined(environ_for(simulator, f"file://{tmp_path / 'lake'}"), tmp_path)
     shown = {setting.name: (setting.value, setting.origin) for setting in found.settings}
     assert set(shown) == {setting.name for setting in config.SETTINGS}
     assert shown["company"] == ("ACME", "environment")
@@ -139,7 +125,7 @@ async def test_each_setting_is_shown_with_where_it_came_from(tmp_path: Path) -> 
 
 async def test_a_folder_that_a_run_will_make_is_a_warning(tmp_path: Path) -> None:
     async with vendor() as simulator:
-        found = await examined(environ(simulator, f"file://{tmp_path}/not/yet"), tmp_path)
+        found = await examined(environ_for(simulator, f"file://{tmp_path}/not/yet"), tmp_path)
     assert names(found, "warning") == {"lake"}
     assert found.exit_code == 0
     assert not (tmp_path / "not").exists()
@@ -173,7 +159,7 @@ async def test_through_a_proxy_with_a_known_authority_all_is_well(
             "HTTPS_PROXY": f"http://{CANARIES.proxy_user}:p-4711-xyz@{proxy.address}",
             "SSL_CERT_FILE": str(certificates.file),
         }
-        found = await examined(environ(simulator, lake, **through), tmp_path)
+        found = await examined(environ_for(simulator, lake, **through), tmp_path)
     assert failures(found) == {}
     details = {check.name: check.detail for check in found.checks}
     for route in ROUTES:
@@ -184,7 +170,7 @@ async def test_through_a_proxy_with_a_known_authority_all_is_well(
 async def test_N1_a_proxy_that_asks_for_a_password(certificates: Authority, lake: str, tmp_path: Path) -> None:
     async with vendor(certificates.server) as simulator, forward_proxy(user="u", password="p") as proxy:
         through = {"HTTPS_PROXY": f"http://{proxy.address}", "SSL_CERT_FILE": str(certificates.file)}
-        found = await examined(environ(simulator, lake, **through), tmp_path)
+        found = await examined(environ_for(simulator, lake, **through), tmp_path)
     assert failures(found) == dict.fromkeys(ROUTES, ("proxy_auth", "network"))
     assert {"token"} <= names(found, "skipped")
     assert found.exit_code == 69
@@ -194,27 +180,27 @@ async def test_N2_a_proxy_that_refuses(certificates: Authority, lake: str, tmp_p
     refusal = http(b"denied by policy", "403 Forbidden")
     async with vendor(certificates.server) as simulator, forward_proxy(refusal=refusal) as proxy:
         through = {"HTTPS_PROXY": f"http://{proxy.address}", "SSL_CERT_FILE": str(certificates.file)}
-        found = await examined(environ(simulator, lake, **through), tmp_path)
+        found = await examined(environ_for(simulator, lake, **through), tmp_path)
     assert failures(found) == dict.fromkeys(ROUTES, ("proxy", "network"))
 
 
 async def test_N6_a_block_page_in_place_of_the_vendor(lake: str, tmp_path: Path) -> None:
     page = http(b"<html>This site is blocked</html>", "200 OK", "Content-Type: text/html")
     async with vendor() as simulator, playing(page) as blocked:
-        found = await examined(environ(simulator, lake, VIPLAKE_EXPORT_URL=f"{blocked.url}/api"), tmp_path)
+        found = await examined(environ_for(simulator, lake, VIPLAKE_EXPORT_URL=f"{blocked.url}/api"), tmp_path)
     assert failures(found) == {"route export": ("vendor_contract", "vendor")}
 
 
 async def test_N3_an_authority_that_is_not_known(certificates: Authority, lake: str, tmp_path: Path) -> None:
     async with vendor(certificates.server) as simulator:
-        found = await examined(environ(simulator, lake), tmp_path)
+        found = await examined(environ_for(simulator, lake), tmp_path)
     assert failures(found) == dict.fromkeys(ROUTES, ("tls", "network"))
     assert "SSL_CERT_FILE" in (found.checks[2].fix or "")
 
 
 async def test_nobody_listens_there(lake: str, tmp_path: Path) -> None:
     async with vendor() as simulator:
-        gone = environ(simulator, lake)
+        gone = environ_for(simulator, lake)
     found = await examined(gone, tmp_path)
     assert failures(found) == dict.fromkeys(ROUTES, ("network", "network"))
 
@@ -238,7 +224,7 @@ async def test_S4_a_secret_that_is_missing_or_malformed(
         file.write_text(content)
         file.chmod(0o600)
     async with vendor() as simulator:
-        found = await examined(environ(simulator, lake, VIPLAKE_SECRETS=f"file:{file}"), tmp_path)
+        found = await examined(environ_for(simulator, lake, VIPLAKE_SECRETS=f"file:{file}"), tmp_path)
     assert failures(found) == {"secret": (cause, "us")}
     assert told in found.checks[1].detail
     assert found.exit_code == 77
@@ -247,14 +233,14 @@ async def test_S4_a_secret_that_is_missing_or_malformed(
 async def test_S6_a_secret_that_was_rotated(lake: str, tmp_path: Path) -> None:
     async with vendor() as simulator:
         simulator.rotate_secret("the-new-secret-0815")
-        found = await examined(environ(simulator, lake), tmp_path)
+        found = await examined(environ_for(simulator, lake), tmp_path)
     assert failures(found) == {"token": ("auth_rejected", "us")}
     assert found.exit_code == 77
 
 
 async def test_without_a_company_the_settings_fail_and_the_rest_is_looked_at(lake: str, tmp_path: Path) -> None:
     async with vendor() as simulator:
-        given = environ(simulator, lake)
+        given = environ_for(simulator, lake)
         del given["VIPLAKE_COMPANY"]
         found = await examined(given, tmp_path)
     assert failures(found) == {"settings": ("config", "us")}
@@ -267,7 +253,7 @@ async def test_without_a_company_the_settings_fail_and_the_rest_is_looked_at(lak
 
 async def test_W5_a_bucket_that_does_not_exist(seaweed: Seaweed, tmp_path: Path) -> None:
     async with vendor() as simulator:
-        found = await examined(environ(simulator, "s3://nobody-made-this", **seaweed.environment()), tmp_path)
+        found = await examined(environ_for(simulator, "s3://nobody-made-this", **seaweed.environment()), tmp_path)
     assert failures(found) == {"lake": ("dest_missing", "aws")}
     assert found.exit_code == 73
 
@@ -277,7 +263,7 @@ async def test_W5_a_bucket_in_another_region(tmp_path: Path) -> None:
     body = b"<Error><Code>PermanentRedirect</Code><Message>use the specified endpoint</Message></Error>"
     aws = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "not-a-secret", "AWS_REGION": "eu-west-1"}
     async with vendor() as simulator, playing(http(body, "301 Moved Permanently")) as s3:
-        found = await examined(environ(simulator, "s3://bucket", AWS_ENDPOINT_URL_S3=s3.url, **aws), tmp_path)
+        found = await examined(environ_for(simulator, "s3://bucket", AWS_ENDPOINT_URL_S3=s3.url, **aws), tmp_path)
     assert failures(found) == {"lake": ("dest_region", "aws")}
     assert "AWS_REGION" in next(check.fix or "" for check in found.checks if check.name == "lake")
 
@@ -286,7 +272,7 @@ async def test_W3_a_user_who_may_not_write(seaweed: Seaweed, tmp_path: Path) -> 
     given = seaweed.environment(seaweed.reader)
     bucket = seaweed.bucket()
     async with vendor() as simulator:
-        found = await examined(environ(simulator, f"s3://{bucket}/below", **given), tmp_path)
+        found = await examined(environ_for(simulator, f"s3://{bucket}/below", **given), tmp_path)
     assert failures(found) == {"lake create": ("dest_denied", "aws")}
     [fix] = [check.fix for check in found.checks if check.name == "lake create"]
     assert fix is not None
@@ -298,7 +284,7 @@ async def test_W3_a_user_who_may_not_write(seaweed: Seaweed, tmp_path: Path) -> 
 async def test_S7_a_key_that_is_not_good(seaweed: Seaweed, tmp_path: Path) -> None:
     wrong = {**seaweed.environment(), "AWS_SECRET_ACCESS_KEY": "canary-not-the-secret"}
     async with vendor() as simulator:
-        found = await examined(environ(simulator, f"s3://{seaweed.bucket()}", **wrong), tmp_path)
+        found = await examined(environ_for(simulator, f"s3://{seaweed.bucket()}", **wrong), tmp_path)
     assert failures(found) == {"lake": ("dest_auth", "aws")}
 
 
@@ -307,7 +293,7 @@ async def test_K7_a_lake_of_the_test_environment_used_as_prod(seaweed: Seaweed, 
     given = seaweed.environment()
     obstore.put(seaweed.store(bucket), "IMOSDL/_viplake/lake.json", identity_bytes("Test", "ACME"))
     async with vendor() as simulator:
-        found = await examined(environ(simulator, f"s3://{bucket}", **given), tmp_path)
+        found = await examined(environ_for(simulator, f"s3://{bucket}", **given), tmp_path)
     assert failures(found) == {"lake owner": ("lake_mismatch", "us")}
     assert found.exit_code == 2
     assert [meta["path"] for meta in obstore.list(seaweed.store(bucket)).collect()] == ["IMOSDL/_viplake/lake.json"]
@@ -316,14 +302,14 @@ async def test_K7_a_lake_of_the_test_environment_used_as_prod(seaweed: Seaweed, 
 async def test_W17_a_folder_that_nobody_can_write(tmp_path: Path) -> None:
     """/proc: not even root makes a file there."""
     async with vendor() as simulator:
-        found = await examined(environ(simulator, "file:///proc"), tmp_path)
+        found = await examined(environ_for(simulator, "file:///proc"), tmp_path)
     assert failures(found) == {"lake create": ("dest_io", "us")}
 
 
 async def test_W16_a_disk_that_is_full(lake: str, tmp_path: Path) -> None:
     async with vendor() as simulator:
-        full = await examined(environ(simulator, lake), tmp_path, free_bytes=lambda _: 1_000_000)
-        low = await examined(environ(simulator, lake), tmp_path, free_bytes=lambda _: 1_000_000_000)
+        full = await examined(environ_for(simulator, lake), tmp_path, free_bytes=lambda _: 1_000_000)
+        low = await examined(environ_for(simulator, lake), tmp_path, free_bytes=lambda _: 1_000_000_000)
     assert failures(full) == {"disk": ("disk_full", "us")}
     assert full.exit_code == 73
     assert names(low, "warning") == {"disk"}
@@ -333,7 +319,7 @@ async def test_W16_a_disk_that_is_full(lake: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("ahead", "status"), [(20 * 60, "failed"), (-20 * 60, "failed"), (120, "warning"), (5, "ok")])
 async def test_C4_a_clock_that_is_off(ahead: float, status: str, lake: str, tmp_path: Path) -> None:
     async with vendor() as simulator:
-        found = await examined(environ(simulator, lake), tmp_path, clock=Skewed(ahead))
+        found = await examined(environ_for(simulator, lake), tmp_path, clock=Skewed(ahead))
     [clock] = [check for check in found.checks if check.name == "clock"]
     assert clock.status == status
     assert status == "ok" or clock.cause == "clock"

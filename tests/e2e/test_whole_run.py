@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import obstore
 import pytest
 
+import commands
 from canary import CANARIES
 from e2e.command import Command
-from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
+from viplake.simulator import ExportShape, Simulator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,32 +38,11 @@ def enough_of_the_hour() -> None:
 
 
 def environ_for(vendor: Simulator, lake: str, **more: str) -> dict[str, str]:
-    return {
-        "VIPLAKE_ENVIRONMENT": "Prod",
-        "VIPLAKE_LAKE": lake,
-        "VIPLAKE_COMPANY": vendor.settings.company,
-        "VIPLAKE_CLIENT_ID": CANARIES.client_id,
-        "VIPLAKE_CLIENT_SECRET": CANARIES.client_secret,
-        "VIPLAKE_TOKEN_URL": vendor.token_url,
-        "VIPLAKE_EXPORT_URL": vendor.export_url,
-        "VIPLAKE_FILES_URL": vendor.files_url,
-        "VIPLAKE_ALLOW_INSECURE_HTTP": "true",
-        "VIPLAKE_POLL_SECONDS": "1",
-        "VIPLAKE_LOG_LEVEL": "DEBUG",
-        **more,
-    }
+    return commands.environ_for(vendor, lake, VIPLAKE_LOG_LEVEL="DEBUG", **more)
 
 
 def simulated(**settings: Any) -> Any:
-    return running(
-        SimulatorSettings(
-            company="ACME",
-            client_id=CANARIES.client_id,
-            client_secret=CANARIES.client_secret,
-            replication_seconds=2,
-            **settings,
-        )
-    )
+    return commands.simulated(replication_seconds=2, **settings)
 
 
 class Bucket:
