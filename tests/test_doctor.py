@@ -119,7 +119,8 @@ async def test_each_setting_is_shown_with_where_it_came_from(tmp_path: Path) -> 
     assert set(shown) == {setting.name for setting in config.SETTINGS}
     assert shown["company"] == ("ACME", "environment")
     assert shown["grace_minutes"] == ("7", "viplake.toml [profile mine]")
-    assert shown["poll_seconds"] == ("60", "default")
+    assert shown["poll_seconds"] == ("1", "environment")
+    assert shown["transfer_timeout_seconds"] == ("1800", "default")
     assert shown["prefix"] == ("IMOSDL/Hourly/", "default")
 
 
