@@ -150,3 +150,15 @@ def test_the_evidence_pack_is_a_page_and_a_csv(commands: Commands, tmp_path: Pat
     assert "vendor_job_failed" in (tmp_path / "pack.csv").read_text(encoding="utf-8")
     wrong = commands.run("evidence", "--from", str(last), "--to", str(last.shift(-1)))
     assert (wrong.code, "lies before" in wrong.err) == (2, True)
+
+
+def test_the_doctor_sends_a_test_message_only_when_asked(commands: Commands, tmp_path: Path) -> None:
+    with listening() as (url, got):
+        (tmp_path / "viplake.toml").write_text(f'[notify]\nwebhook = "{url}"\n', encoding="utf-8")
+        commands.run("doctor", "--json")
+        assert got == []
+        told = json.loads(commands.run("doctor", "--json", "--notify").out)
+    assert [message["kind"] for message in got] == ["test"]
+    assert [check["status"] for check in told["checks"] if check["name"] == "notify webhook"] == ["ok"]
+    deaf = json.loads(commands.run("doctor", "--json", "--notify").out)
+    assert [check["status"] for check in deaf["checks"] if check["name"] == "notify webhook"] == ["failed"]

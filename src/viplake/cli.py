@@ -490,7 +490,12 @@ def init(*, file: Path = Path("viplake.toml")) -> int:
 
 
 @app.command(group=_SET_UP, sort_key=11)
-def doctor(*, json: _Json = False, options: Options = _OPTIONS) -> int:
+def doctor(
+    *,
+    notify: Annotated[bool, _FLAG, Parameter(help="Also send a test message to every channel of [notify].")] = False,
+    json: _Json = False,
+    options: Options = _OPTIONS,
+) -> int:
     """Look at every leg of the way: settings, secret, proxy, certificates, token, lake, clock. It triggers nothing.
 
     Exit code: 0 all well or nothing worse than a warning; else that of the failed check to mend first.
@@ -503,6 +508,8 @@ def doctor(*, json: _Json = False, options: Options = _OPTIONS) -> int:
         found = examiner.unreadable(error)
     else:
         found = _finish(examiner.examine(settings))
+        if notify:
+            found = replace(found, checks=(*found.checks, *_finish(examiner.try_channels(settings))))
     if json:
         _print_json(found.to_json())
     else:

@@ -107,6 +107,26 @@ class Check:
         }
 
 
+async def try_channels(settings: config.Settings) -> tuple[Check, ...]:
+    """Send a test message to every channel of `[notify]`; one check each."""
+    from viplake.observe.notify import tell, trial_message  # noqa: PLC0415 - only asked for
+
+    try:
+        told = config.check_settings(settings)
+        listening = await asyncio.to_thread(config.notifiers, settings, told, config.Secrets.of(settings))
+    except ViplakeError as error:
+        return (Check("notify", "failed", error.message, error.cause.word, error.hint),)
+    if not listening:
+        return (Check("notify", "skipped", "viplake.toml names no channel in [notify]"),)
+    answers = await tell(listening, trial_message(settings.environment.name), SystemClock())
+    return tuple(
+        Check(f"notify {name}", "ok", "took a test message")
+        if why is None
+        else Check(f"notify {name}", "failed", why, "config", "Correct [notify] of viplake.toml, or the rights.")
+        for name, why in answers.items()
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """A setting as it is, and where it came from: `flag`, `environment`, a place in `viplake.toml`, or `default`."""
