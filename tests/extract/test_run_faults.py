@@ -288,7 +288,7 @@ async def test_P2_a_failed_export_ends_the_hour_with_one_cause() -> None:
 async def test_P4_an_export_that_takes_too_long_is_overdue_and_then_late() -> None:
     world = few(replication=2 * 3600)
     outcome = await world.worker().run()
-    assert (outcome.outcome, outcome.cause, outcome.late) == ("failed", "vendor_timeout", True)
+    assert (outcome.outcome, outcome.cause, outcome.late) == ("failed", "vendor_timeout", False)
     assert at("13:50") <= world.clock.now() <= at("13:52")
     outcome = await world.ticks()
     assert (outcome.outcome, outcome.cause, outcome.late) == ("delivered", None, True)
@@ -352,6 +352,18 @@ async def test_U1_an_empty_list_is_asked_for_ten_minutes_and_is_never_a_success(
     assert world.folder() == {}
     world.vendor.files.update(FEW)
     assert (await world.ticks()).late
+
+
+async def test_D4_a_file_missing_at_the_source_is_no_late_delivery_until_it_is_one() -> None:
+    """A command that ends with a cause has delivered nothing, so there is nothing that could be late."""
+    world = few()
+    name = min(FEW)
+    world.vendor.fault("missing", name, times=None)
+    outcome = await world.worker().run()
+    assert (outcome.outcome, outcome.cause, outcome.late) == ("failed", "source_missing", False)
+    world.vendor.faults.clear()
+    outcome = await world.ticks()
+    assert (outcome.outcome, outcome.late) == ("delivered", True)
 
 
 async def test_U12_new_files_join_the_promise_before_the_receipt() -> None:

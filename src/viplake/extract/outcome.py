@@ -134,7 +134,7 @@ def outcome_of(
         files=int(end.get("files", 0)),
         bytes=int(end.get("bytes", 0)),
         missing_tables=None if missing is None else tuple(missing),
-        late=job.late,
+        late=job.late and word == "delivered",
         seconds=end.get("seconds") or seconds_of(job, job.ended_at or now),
         until=until,
     )
