@@ -261,6 +261,21 @@ def test_http_needs_loopback_and_a_word(url: str) -> None:
     assert "not https" in error.message
 
 
+@pytest.mark.parametrize(
+    ("lake", "written"),
+    [("file:///srv/my lake", "' ' is written as %20"), ("file:///srv/josé", "'é' is written as %C3%A9")],
+)
+def test_a_folder_as_people_see_it_is_told_how_it_is_written(lake: str, written: str) -> None:
+    assert written in refused(VIPLAKE_LAKE=lake).message
+
+
+@pytest.mark.parametrize(
+    "lake", ["file:///srv/a\nb", "file:///srv/\x1b[31m", "file:///srv\\lake", "file:///srv/\udce9"]
+)
+def test_what_nobody_sees_in_a_name_is_no_advice(lake: str) -> None:
+    assert refused(VIPLAKE_LAKE=lake).message.startswith("VIPLAKE_LAKE is not a URL: 'file")
+
+
 def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
     error = refused(VIPLAKE_TOKEN_URL="https://user:hunter2hunter2@host/")
     assert "hunter2" not in error.message + error.hint

@@ -9,7 +9,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from viplake.errors import SettingsError
 from viplake.lake.layout import Layout
@@ -208,8 +208,11 @@ def _secret_place(text: str) -> str:
 
 def _split(text: str) -> SplitResult:
     """The parts of a URL that holds nothing but scheme, host, port and path."""
-    if re.search(r"[\s\x00-\x20\x7f\\]", text) or not text.isascii():
-        raise ValueError("not a URL")
+    if odd := re.search(r"[^\x21-\x7e]|\\", text):
+        # People copy the name of a folder as they see it: "My Lake", "josé".
+        sign = odd[0]
+        seen = sign != "\\" and sign.isprintable()
+        raise ValueError(f"not a URL: {sign!r} is written as {quote(sign)} there" if seen else "not a URL")
     try:
         parts = urlsplit(text)
         _ = parts.port
