@@ -179,7 +179,7 @@ def test_a_defect_is_told_without_its_traceback(function: Function) -> None:
 
 
 def test_glues_own_parameters_are_ignored_and_ours_become_settings() -> None:
-    verb, flags = aws.glue_arguments(
+    verb, region, flags = aws.glue_arguments(
         [
             "--JOB_NAME",
             "viplake",
@@ -191,12 +191,12 @@ def test_glues_own_parameters_are_ignored_and_ours_become_settings() -> None:
         ]
     )
     given = {name: value for name, value in flags.items() if value is not None}
-    assert (verb, given) == ("tick", {"environment": "Test", "lake": "s3://b/p"})
+    assert (verb, region, given) == ("tick", None, {"environment": "Test", "lake": "s3://b/p"})
 
 
 def test_every_setting_is_a_parameter_of_the_job() -> None:
     arguments = [word for s in SETTINGS for word in (f"--viplake-{s.name.replace('_', '-')}", f"value of {s.name}")]
-    _, flags = aws.glue_arguments(arguments)
+    _, _, flags = aws.glue_arguments(arguments)
     assert flags == {setting.name: f"value of {setting.name}" for setting in SETTINGS}
 
 

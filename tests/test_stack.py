@@ -13,6 +13,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from servers.sockets import authority
 from viplake import aws, config, doctor
 from viplake.clock import SystemClock
 from viplake.demo import StoryClock
+from viplake.extract.outcome import Outcome
 from viplake.lake.layout import Layout
 from viplake.model import PROD, TEST, Hour
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
@@ -234,6 +236,27 @@ def test_O7_the_dead_man_alarm_rings_when_nothing_is_heard(lambda_stack: Stack) 
         "Subscriptions"
     ]
     assert (email["Protocol"], email["Endpoint"]) == ("email", "ops@example.com")
+
+
+def test_the_metric_that_a_glue_job_stores_is_the_one_that_the_alarm_reads(cloud: Ministack) -> None:
+    """0 rings, 1 calls off. (ministack does not judge missing data; that the alarm asks for it is read back above.)"""
+    stack = create(cloud, "vip-alarm", VipEnvironment="Test", AlarmAfterHours="1")
+    client = cloud.client("cloudwatch")
+
+    def state_becomes(wanted: str) -> bool:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            [alarm] = client.describe_alarms(AlarmNames=[stack.out["AlarmName"]])["MetricAlarms"]
+            if alarm["StateValue"] == wanted:
+                return True
+            time.sleep(0.2)
+        return False
+
+    hour = Hour.parse("2022-05-10T13")
+    aws._put_metric(Outcome("Test", hour, "failed", "vendor_job_failed"), ministacks.REGION)
+    assert state_becomes("ALARM")
+    aws._put_metric(Outcome("Test", hour.shift(1), "delivered", None), ministacks.REGION)
+    assert state_becomes("OK")
 
 
 # -- it is used -----------------------------------------------------------------------------------------------
@@ -440,6 +463,7 @@ def test_a_glue_job_lands_an_hour_with_the_parameters_of_the_stack(
     assert (job["GlueVersion"], job["MaxRetries"]) == ("5.1", 0)
     assert job["Command"]["ScriptLocation"].endswith("/glue_job.py")
     environ = around(glue_stack, vendor)
+    del environ["AWS_REGION"]
     where = {name: environ.pop(name) for name in list(environ) if name.startswith("VIPLAKE_")}
     parameters = job["DefaultArguments"] | {f"--{name.lower().replace('_', '-')}": v for name, v in where.items()}
     argv = ["glue_job.py", "--JOB_NAME", job["Name"], *(word for pair in parameters.items() for word in pair)]

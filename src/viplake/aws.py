@@ -140,10 +140,13 @@ def glue_main(
     """
 
     async def work() -> Outcome:
-        verb, flags = glue_arguments(argv[1:])
-        return await _advance(
-            _settings(flags, environ=environ), verb, None, clock or SystemClock(), put_metric or _put_metric
-        )
+        verb, region, flags = glue_arguments(argv[1:])
+        around = dict(config.environment() if environ is None else environ)
+        if region:  # Glue does not promise to say where it runs
+            around["AWS_REGION"] = region
+        settings = _settings(flags, environ=around)
+        store = put_metric or (lambda ended: _put_metric(ended, settings.surroundings.region))
+        return await _advance(settings, verb, None, clock or SystemClock(), store)
 
     told = _told(work)
     print(json.dumps(told))  # noqa: T201 - the job's output
@@ -161,14 +164,15 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"the job's parameters are wrong: {message}", hint="Correct them in the job's details.")
 
 
-def glue_arguments(arguments: Sequence[str]) -> tuple[Verb, dict[str, object]]:
-    """The command and the settings among the parameters of a Glue job, which has many of its own.
+def glue_arguments(arguments: Sequence[str]) -> tuple[Verb, str | None, dict[str, object]]:
+    """The command, the AWS region and the settings among the parameters of a Glue job, which has many of its own.
 
     Raises:
         SettingsError: a parameter of ours is unknown or lacks its value.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--viplake-command", choices=("tick", "run"), default="tick")
+    parser.add_argument("--viplake-aws-region")
     for setting in config.SETTINGS:
         dashed = setting.name.replace("_", "-")
         parser.add_argument(f"--viplake-{dashed}", dest=setting.name)
@@ -182,7 +186,7 @@ def glue_arguments(arguments: Sequence[str]) -> tuple[Verb, dict[str, object]]:
         )
     flags = vars(known)
     verb: Verb = flags.pop("viplake_command")
-    return verb, flags
+    return verb, flags.pop("viplake_aws_region"), flags
 
 
 def _dashed(argument: str) -> str:
@@ -190,7 +194,7 @@ def _dashed(argument: str) -> str:
     return name.replace("_", "-") + equals + value if name.lower().startswith("--viplake") else argument
 
 
-def _put_metric(outcome: Outcome) -> None:
+def _put_metric(outcome: Outcome, region: str | None) -> None:
     """Glue's log is not read for embedded metrics, so it is put; a failure is logged and never fails the Hour."""
     import boto3  # noqa: PLC0415 - heavy, and only Glue needs it here
     from botocore.config import Config  # noqa: PLC0415 - as above
@@ -198,7 +202,9 @@ def _put_metric(outcome: Outcome) -> None:
 
     try:
         client = boto3.client(
-            "cloudwatch", config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3})
+            "cloudwatch",
+            region_name=region,
+            config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3}),
         )
         client.put_metric_data(
             Namespace=NAMESPACE,
