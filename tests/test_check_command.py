@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,14 +14,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from commands import Commands, environ_for, simulated
+from fakes import FakeClock
+from viplake import assembly, config
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
-from viplake.simulator.history import Past, Spell, generate
+from viplake.observe.history import Scope
+from viplake.simulator.history import Past, Spell, generate, showcase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from viplake.observe.incidents import Incident
 
 
 @contextmanager
@@ -162,3 +168,47 @@ def test_the_doctor_sends_a_test_message_only_when_asked(commands: Commands, tmp
     assert [check["status"] for check in told["checks"] if check["name"] == "notify webhook"] == ["ok"]
     deaf = json.loads(commands.run("doctor", "--json", "--notify").out)
     assert [check["status"] for check in deaf["checks"] if check["name"] == "notify webhook"] == ["failed"]
+
+
+async def test_the_showcase_tells_its_story_each_planted_fault_once(tmp_path: Path) -> None:
+    """What the demo's past holds is found with its cause, owner and Hours; the planned hole is no incident."""
+    last = Hour.parse("2022-05-31T08")
+    first, past = showcase(last, days=30)
+    planned = next(spell for spell in past.spells if spell.kind == "planned")
+    episodes: dict[str, Incident] = {}
+    with listening() as (url, got):
+        (tmp_path / "viplake.toml").write_text(
+            f'[notify]\nwebhook = "{url}"\n'
+            f'[[calendar]]\nkind = "hole"\nfrom = "{planned.first}"\nto = "{planned.last}"\n',
+            encoding="utf-8",
+        )
+        lake = {"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": f"file://{tmp_path}/lake"}
+        settings = config.load(environ=lake, cwd=tmp_path)
+        store = open_store(StoreSettings(lake["VIPLAKE_LAKE"], create=True, durable=False))
+        await generate(store, settings.layout, first.to(last), past, environment=PROD)
+        await assembly.observe(settings, store, Scope(last=last))
+        for hours in range(24 * 30 - 24, -1, -24):
+            clock = FakeClock(last.shift(-hours).end)
+            checked = await assembly.check(settings, store, clock=clock, at=last.shift(-hours))
+            episodes |= {one.key: one for one in checked.incidents}
+    found = {(str(one.rule), one.cause, one.owner, one.spans[0][0], one.spans[-1][1]) for one in episodes.values()}
+    for rule, cause, owner, begun, ended in (
+        ("missing_job", "vendor_job_failed", "vendor", last.shift(-550), last.shift(-546)),
+        ("missing_job", "missed", "us", last.shift(-250), last.shift(-244)),
+        ("missing_job", "trigger_ack_lost", "vendor", last.shift(-200), last.shift(-200)),
+        ("missing_job", "vendor_timeout", "vendor", last.shift(-100), last.shift(-100)),
+        ("late_job", "slow_phase", "vendor", last.shift(-150), last.shift(-149)),
+        ("missing_table", "not_promised", "vendor", last.shift(-130), last.shift(-123)),
+        # A table a twentieth its size on a quiet night: the alarm comes with the second Hour that is odd.
+        ("volume_table", "as_sent", "vendor", last.shift(-76), last.shift(-72)),
+        ("schema_change", "as_sent", "vendor", last.shift(-60), last.shift(-60)),
+        # One table six times its size is most of an export.
+        ("volume_job", "as_sent", "vendor", last.shift(-40), last.shift(-38)),
+        ("volume_job", "as_sent", "vendor", last.shift(-30), last.shift(-29)),
+        ("missing_table", "not_promised", "vendor", last.shift(-2), last),
+    ):
+        assert (rule, cause, owner, begun, ended) in found, sorted(map(str, found))
+    assert not [one for one in episodes.values() if planned.first <= one.hour <= planned.last]
+    opened = Counter(notice["id"] for message in got for notice in message["notices"] if notice["kind"] == "opened")
+    assert set(opened.values()) == {1}
+    assert set(opened) == set(episodes)

@@ -411,6 +411,24 @@ async def test_M5_a_schema_that_cannot_be_read_does_not_hold_up_what_is_proven()
     await world.check_rest()
 
 
+async def test_T4_a_run_outlasts_a_blink_before_its_claim() -> None:
+    world = few()
+    wire = Tripwire(at=1, verbs=["authorize"], error=lambda: NetworkError("refused", sent=False), times=1)
+    outcome = await world.worker(wire).run()
+    assert outcome.outcome == "delivered"
+    assert len(world.vendor.triggers) == 1
+
+
+async def test_T4_a_run_ends_clearly_when_the_vendor_stays_away() -> None:
+    world = few()
+    wire = Tripwire(at=1, verbs=["authorize"], error=lambda: NetworkError("refused", sent=False), times=None)
+    begun = world.clock.monotonic()
+    outcome = await world.worker(wire).run()
+    assert (outcome.outcome, outcome.cause, outcome.exit_code) == ("failed", "network", 69)
+    assert world.clock.monotonic() - begun < 150
+    assert not world.vendor.triggers
+
+
 # -- receipt and state --------------------------------------------------------------------------------------
 
 

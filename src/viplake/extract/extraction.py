@@ -150,12 +150,17 @@ class Extraction:
             await self._pause(outcome)
 
     def _goes_on(self, outcome: Outcome) -> bool:
-        """Whether waiting helps; it does where a trigger may be under way and what hinders us passes."""
+        """Whether waiting helps, where what hinders us passes: as long as a trigger may be under way.
+
+        Before that, one more try a poll later outlasts a blink; a host that stays away ends the run soon and clearly.
+        """
         if outcome.outcome == "waiting":
             return outcome.cause != "hour_taken"
-        job = self.ledger.jobs.get(outcome.hour)
-        in_flight = job is not None and job.state in {State.CLAIMED, State.UNCERTAIN}
-        return in_flight and outcome.cause is not None and CAUSES[outcome.cause].transient
+        if outcome.cause is None or not CAUSES[outcome.cause].transient:
+            return False
+        state = self._job(outcome.hour).state
+        blink = self._begun is not None and self.clock.monotonic() - self._begun[1] < self.settings.poll_seconds
+        return state in {State.CLAIMED, State.UNCERTAIN} or (state in {State.IDLE, State.DEFERRED} and blink)
 
     def _begin(self) -> Hour:
         """The Hour that is current as we begin; from here on time is measured, not read."""

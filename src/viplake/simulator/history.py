@@ -138,7 +138,7 @@ def showcase(last: Hour, *, days: int = 21, tables: int = 24) -> tuple[Hour, Pas
     )
     change = SchemaChange(ago(60), added=("CarbonIntensity",), removed=(names[-1],))
     known = {table.name: table for table in TABLES} | {"CarbonIntensity": TABLES[0]}
-    return ago(days * 24 - 1), Past(spells, (change,), tables=tables, known=known)
+    return ago(days * 24 - 1), Past(spells, (change,), tables=tables, scale=0.3, known=known)
 
 
 async def generate(
@@ -215,7 +215,7 @@ def export(hour: Hour, past: Past, dice: Dice) -> dict[str, bytes]:
     for name in names:
         if name in absent:
             continue
-        rows = past.known[name].rows * busy(hour.start) * (0.8 + 0.4 * dice.random())
+        rows = past.known[name].rows * busy(hour.start) * (0.95 + 0.1 * dice.random())
         volume = past.spell(hour, "volume")
         if volume and (not volume.tables or name in volume.tables):
             rows *= volume.factor
