@@ -51,6 +51,7 @@ class Run:
         cpu: seconds of CPU, of the process and its threads.
         peak_mb: resident memory at its peak, in 10^6 bytes.
         probe: seconds that the fixed piece of work took right before.
+        server: seconds of CPU that the S3 server took meanwhile, where that is known.
     """
 
     seconds: float
@@ -58,6 +59,7 @@ class Run:
     cpu: float
     peak_mb: float
     probe: float
+    server: float | None = None
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], cwd: Path, *, ok: int = 0) -> Run:
@@ -171,6 +173,20 @@ def stub(kind: str, **told: Any) -> Iterator[str]:
     finally:
         process.kill()
         process.communicate()
+
+
+def cpu_of(folder: Path) -> float | None:
+    """Seconds of CPU that the process whose command line names a folder has taken so far; None without a /proc."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+            if str(folder).encode() not in command or command.startswith(b"/bin/sh"):
+                continue
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return None
 
 
 def fetch(url: str, method: str = "GET") -> bytes:

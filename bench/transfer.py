@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from itertools import count
@@ -36,6 +36,7 @@ from bench.measuring import (
     CommandFailed,
     Contender,
     Run,
+    cpu_of,
     fetch,
     interleave,
     machine,
@@ -94,6 +95,7 @@ class Stage:
         new_bucket: makes one, empty.
         sizes: bytes of the files that the vendor lists.
         after: clears a bucket away.
+        server: CPU seconds that the S3 has taken so far, where that is of interest.
     """
 
     vendor: str
@@ -102,6 +104,7 @@ class Stage:
     new_bucket: Callable[[], str]
     sizes: list[int]
     after: Callable[[str], None] = field(default=lambda _bucket: None)
+    server: Callable[[], float | None] = field(default=lambda: None)
 
     # -- the contenders --------------------------------------------------------------------------------
 
@@ -148,7 +151,10 @@ class Stage:
 
     def _check(self, command: Callable[[str], list[str]]) -> Run:
         bucket = self.new_bucket()
+        before = self.server()
         found = run(command(bucket), self._environment(bucket), self.home)
+        if before is not None and (after := self.server()) is not None:
+            found = replace(found, server=after - before)
         landed = self._landed(bucket)
         if sorted(landed) != sorted(self.sizes):
             raise CommandFailed(f"{len(landed)} files landed, and not those that were listed")
@@ -303,7 +309,15 @@ def _seaweed_stage(vendor: str, server: Seaweed, home: Path, sizes: list[int]) -
         "region": server.region,
         "allow_http": True,
     }
-    return Stage(vendor, lake, home, lambda: _warm_bucket(server), sizes, lambda bucket: _empty(server, bucket))
+    return Stage(
+        vendor,
+        lake,
+        home,
+        lambda: _warm_bucket(server),
+        sizes,
+        lambda bucket: _empty(server, bucket),
+        lambda: cpu_of(home / "seaweed"),
+    )
 
 
 def measure_large(rounds: int) -> dict[str, Any]:
