@@ -50,7 +50,7 @@ async def told() -> str:
 
 
 def photograph(page: Page) -> None:
-    """The figures as the seed numbers them, then ours."""
+    """The figures as the original notebooks number them, then ours."""
     for number, chart in enumerate(CHARTS, start=1):
         page.locator(f"#plot-{number}").screenshot(path=PICTURES / f"figure-{number:02d}-{chart.name}.png")
 

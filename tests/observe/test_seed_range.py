@@ -1,4 +1,4 @@
-"""The whole range of the seed on a real S3 server: consolidated, built, updated; the oracle says the same."""
+"""The first months on record, all of them, on a real S3 server: consolidated, built, updated; the oracle says the same."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = ObserveSettings()
 
 
 def past() -> Past:
-    """Five tables an Hour, as the old script left them, with the seed's hole and what else goes wrong."""
+    """Five tables an Hour, as the old script left them, with the known hole and what else goes wrong."""
     spells = (
         DIVERTED,
         Spell(Hour.parse("2022-03-01T00"), Hour.parse("2022-03-01T06"), "missed"),

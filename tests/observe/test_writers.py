@@ -1,4 +1,4 @@
-"""FAULTS 1.9 and 3 with real processes on a folder: no row lost, none torn, whoever dies."""
+"""Real processes that write the history of a folder lake: no row lost, none torn, whoever dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures hold the numbers of the datasets, under the seed's titles, with gaps where nothing is known."""
+"""The figures hold the numbers of the datasets, under the original titles, with gaps where nothing is known."""
 
 from __future__ import annotations
 

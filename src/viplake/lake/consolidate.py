@@ -346,7 +346,7 @@ class _Work:
             raise LakeError(
                 f"{source.url} has no hourly folder below {source.layout.prefix}",
                 cause="dest_missing",
-                hint="Check the URL and --source-prefix (the seed's first months lie below IMOS/Hourly/).",
+                hint="Check the URL and --source-prefix (early lakes lie below IMOS/Hourly/).",
             )
 
         def wanted(hour: Hour) -> bool:

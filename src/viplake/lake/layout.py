@@ -2,7 +2,7 @@
 
 ::
 
-    <root>/Hourly/YYYYMMDD/HH/<file>                  one folder an Hour, as the seed's script made them
+    <root>/Hourly/YYYYMMDD/HH/<file>                  one folder an Hour, as the original script made them
     <root>/Hourly/YYYYMMDD/HH/_PresignedUrls.json     the Promise, without signatures
     <root>/Hourly/YYYYMMDD/HH/_Receipt.json           the proof; whoever reads downstream waits for it
     <root>/_viplake/lake.json                         whose lake this is

@@ -267,7 +267,7 @@ _OUTCOME: Final = RUNS.columns.index("outcome")
 _ATTEMPTS: Final = RUNS.columns.index("attempts")
 
 DATASETS: Final = (JOBS, TABLES, SIZES, RUNS)
-"""All datasets with one row an Hour; the first three are the seed's."""
+"""All datasets with one row an Hour; the first three are the original scripts'."""
 
 
 # -- upsert -------------------------------------------------------------------------------------------------

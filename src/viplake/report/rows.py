@@ -1,6 +1,6 @@
 """PURE. The datasets as typed rows: what every figure and table of the report is made from.
 
-They come from the history that observation keeps, or from the CSV files of whoever holds some, ours or the seed's;
+They come from the history that observation keeps, or from the CSV files of whoever holds some, ours or the original scripts';
 both are read by the same rules.
 """
 
@@ -75,7 +75,7 @@ class Datasets:
     """The history, each part in order of time; a part that is not known is empty.
 
     Attributes:
-        jobs, tables, sizes: the three datasets of the seed.
+        jobs, tables, sizes: the three datasets of the original scripts.
         runs: from the ledgers.
         volumes: what each table delivered in each Hour, by Hour and table.
     """
