@@ -1,4 +1,4 @@
-"""The three datasets of the original scripts, recomputed from a raw listing in the plainest way. Shares no code with viplake."""
+"""The three original datasets, recomputed from a raw listing in the plainest way. Shares no code with viplake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first months on record, all of them, on a real S3 server: consolidated, built, updated; the oracle says the same."""
+"""The first months on record, all of them, on a real S3 server: consolidated, built, updated, as the oracle says."""
 
 from __future__ import annotations
 

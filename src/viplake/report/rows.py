@@ -1,6 +1,6 @@
 """PURE. The datasets as typed rows: what every figure and table of the report is made from.
 
-They come from the history that observation keeps, or from the CSV files of whoever holds some, ours or the original scripts';
+They come from the history that observation keeps, or from the CSV files of whoever holds some, ours or old ones;
 both are read by the same rules.
 """
 
