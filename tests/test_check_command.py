@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import subprocess
+import sys
 import threading
 from collections import Counter
 from contextlib import contextmanager
@@ -143,6 +146,29 @@ def test_O1_a_deaf_webhook_or_a_wrong_rule_changes_no_delivery(tmp_path: Path, t
         done = Commands(environ_for(vendor, f"file://{tmp_path}/lake"), tmp_path).run("run", "--json")
     assert (done.code, json.loads(done.out)["outcome"]) == (0, "delivered")
     assert "not_told" in done.err or "not_checked" in done.err
+
+
+def test_X8_a_process_killed_while_it_tells_has_delivered(tmp_path: Path) -> None:
+    """A webhook that takes the connection and never answers, and a SIGKILL while it is waited for."""
+    with simulated() as vendor, socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        (tmp_path / "viplake.toml").write_text(f'[notify]\nwebhook = "{url}"\n', encoding="utf-8")
+        commands = Commands(environ_for(vendor, f"file://{tmp_path}/lake"), tmp_path)
+        with subprocess.Popen(
+            [sys.executable, "-m", "viplake", "run", "--quiet"],
+            env=commands.around({}),
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            silent.settimeout(60)
+            connection, _ = silent.accept()
+            process.kill()
+            connection.close()
+        again = commands.run("tick", "--json")
+        assert (again.code, json.loads(again.out)["outcome"]) == (0, "delivered")
+        assert commands.run("verify").code == 0
+        assert vendor.requests.count("trigger") == 1
 
 
 def test_the_evidence_pack_is_a_page_and_a_csv(commands: Commands, tmp_path: Path) -> None:

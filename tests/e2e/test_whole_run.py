@@ -153,7 +153,7 @@ def test_an_hour_of_600_files_and_1_gb_lands_whole_in_flat_memory(
         check_no_canary(lake, command)
 
 
-def test_X1_twenty_kills_at_random_moments_cost_nothing(
+def test_X1_X4_twenty_kills_at_random_moments_cost_nothing(
     lake: Bucket | Folder, aws: dict[str, str], tmp_path: Path
 ) -> None:
     """Only a kill between the POST and the stored GUID may cost one re-POST, and then perhaps the Hour."""

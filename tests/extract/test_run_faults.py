@@ -285,6 +285,18 @@ async def test_P2_a_failed_export_ends_the_hour_with_one_cause() -> None:
     await world.check_rest()
 
 
+async def test_X7_a_failure_whose_record_fails_too_is_met_again() -> None:
+    world = few()
+    await world.worker().tick()
+    world.vendor.failed_jobs.add(await guid_of(world))
+    wire = Tripwire(at=1, verbs=["put_if_absent"], error=lake_down, times=None)
+    outcome = await world.worker(wire).tick()
+    assert (outcome.outcome, outcome.exit_code) == ("waiting", 75)
+    assert world.kinds() == ["claimed", "triggered"]
+    assert (await world.ticks()).cause == "vendor_job_failed"
+    await world.check_rest()
+
+
 async def test_P4_an_export_that_takes_too_long_is_overdue_and_then_late() -> None:
     world = few(replication=2 * 3600)
     outcome = await world.worker().run()
