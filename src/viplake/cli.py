@@ -377,7 +377,7 @@ def prune(
 @app.command(group=_HISTORY, sort_key=12)
 def report(*, out: Path = Path("viplake-report.html"), options: Options = _OPTIONS) -> int:
     """One HTML file: a verdict in words, then the figures, each with its table; opens without any network."""
-    from viplake import assembly
+    from viplake import assembly, config
     from viplake.clock import SystemClock
 
     settings = options.settings()
@@ -387,7 +387,8 @@ def report(*, out: Path = Path("viplake-report.html"), options: Options = _OPTIO
 
         store = await assembly.lake_to_read(settings)
         title = f"VIP Data Lake, {settings.environment.name}"
-        return await compose(assembly.place_of(settings, store), title=title, now=SystemClock().now())
+        now, told = SystemClock().now(), config.check_settings(settings)
+        return await compose(assembly.place_of(settings, store), title=title, now=now, settings=told)
 
     try:
         page = _finish(work())

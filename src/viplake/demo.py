@@ -290,7 +290,10 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     _say("Judged (viplake check): each episode once, with its cause, its owner, and what it costs:\n")
     console.print_checked(checked)
     page = await compose(
-        assembly.place_of(settings, store), title="VIP Data Lake: Prod (made up)", now=story.clock.now()
+        assembly.place_of(settings, store),
+        title="VIP Data Lake: Prod (made up)",
+        now=story.clock.now(),
+        settings=config.check_settings(settings),
     )
     report = folder / "viplake-report.html"
     report.write_text(page, encoding="utf-8")

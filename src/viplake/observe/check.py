@@ -225,8 +225,17 @@ async def read_incidents(place: Place) -> Incidents:
     Raises:
         LakeError: they cannot be read.
     """
+    return dict((await read_kept(place)).incidents)
+
+
+async def read_kept(place: Place) -> Kept:
+    """The incidents as they stand, and up to which Hour was judged; nothing is written.
+
+    Raises:
+        LakeError: they cannot be read.
+    """
     newest = await Versions(place.store, incidents_prefix(place)).newest()
-    return dict(episodes.unpack(newest.content).incidents)
+    return episodes.unpack(newest.content)
 
 
 # -- load -----------------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
     if not hours:
         return Judgement(())
     records, planned = evidence.records, settings.calendar.at
-    counted = {hour: known for hour, known in records.items() if hour <= hours[-1] and _counts(known, evidence.now)}
+    counted = settled(records, hours[-1], evidence.now)
     found = _gaps(counted, hours[-1], evidence.now, settings)
     grades = {objective: graded(counted, objective, settings) for objective in slo.INDICATORS}
     volumes = _Volumes(evidence, hours, settings)
@@ -158,6 +158,11 @@ def reasons(findings: Iterable[Finding]) -> dict[str, dict[str, int]]:
             of_rule = found.setdefault(finding.rule, {})
             of_rule[finding.reason] = of_rule.get(finding.reason, 0) + 1
     return found
+
+
+def settled(records: Mapping[Hour, Record], last: Hour, now: datetime) -> dict[Hour, Record]:
+    """The records up to an Hour of which nothing is still to be expected in time: those that objectives count."""
+    return {hour: known for hour, known in records.items() if hour <= last and _counts(known, now)}
 
 
 def _counts(known: Record, now: datetime) -> bool:

@@ -40,7 +40,10 @@ SLOW: Final = 1.5
 
 MOST_NAMED: Final = 5
 
-_WORST: Final[tuple[Level, ...]] = ("trouble", "unknown", "attention", "well")
+GRACE: Final = timedelta(minutes=30)
+"""How much of the current Hour must have passed for it to count."""
+
+WORST: Final[tuple[Level, ...]] = ("trouble", "unknown", "attention", "well")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +80,16 @@ class Assessment:
     points: tuple[Point, ...]
 
 
-def assess(datasets: Datasets, *, now: datetime, grace: timedelta = timedelta(minutes=30)) -> Assessment:
+def assess(datasets: Datasets, *, now: datetime, grace: timedelta = GRACE) -> Assessment:
     """What the history says at `now` (aware); the current Hour counts once `grace` has passed of it."""
     if not datasets.jobs:
         nothing = Point("unknown", "No Hour is on record.", "Run `viplake observe` to build the history.")
         return Assessment("unknown", "There is no history yet, so nothing can be said.", (nothing,))
-    stale = list(_stale(datasets, Hour.of(now - grace)))
+    behind = list(stale(datasets, Hour.of(now - grace)))
     settled = _settled(datasets)
     rules = (_undelivered, _tables, _volume, _slow) if settled.jobs else ()
-    points = [*stale, *(point for rule in rules for point in rule(settled))]
-    points.sort(key=lambda point: _WORST.index(point.level))
+    points = [*behind, *(point for rule in rules for point in rule(settled))]
+    points.sort(key=lambda point: WORST.index(point.level))
     level = points[0].level if points else "well" if settled.jobs else "unknown"
     return Assessment(level, _headline(settled, points, level), tuple(points))
 
@@ -122,7 +125,7 @@ def _headline(datasets: Datasets, points: Sequence[Point], level: Level) -> str:
 # -- the rules ------------------------------------------------------------------------------------------------
 
 
-def _stale(datasets: Datasets, countable: Hour) -> Iterator[Point]:
+def stale(datasets: Datasets, countable: Hour) -> Iterator[Point]:
     """Hours that have passed and are not on record."""
     last = datasets.jobs[-1].hour
     behind = (countable.start - last.start) // timedelta(hours=1)

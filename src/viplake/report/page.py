@@ -18,11 +18,16 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.model import Hour
+from viplake.observe.check import read_kept
 from viplake.observe.history import read_history, read_volumes
+from viplake.observe.judgement import CheckSettings
+from viplake.observe.record import records
 from viplake.report.assessment import assess
 from viplake.report.figures import CHARTS, DARK, INK, Chart, largest_table
+from viplake.report.judged import judge
 from viplake.report.packing import dumps, pack_figure, pack_table
 from viplake.report.rows import Datasets
+from viplake.report.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,16 +122,30 @@ async def compose(
     *,
     title: str,
     now: datetime,
-    assessment: Assessment | None = None,
+    settings: CheckSettings | None = None,
     more: Sequence[Group] = (),
     days: int | None = DAYS,
 ) -> str:
     """The page of the history that lives there (`Place.within(store, layout)`), as HTML; otherwise as `render`.
 
+    Its first words are what `viplake check` found: they come from the incidents that are kept, or say that nothing
+    was judged. Nothing is written, and nobody is told.
+
+    Args:
+        place: where the history lives, and the incidents with it.
+        title: as `render`.
+        now: as `render`.
+        settings: the objectives and the calendar that hold; None: those by default.
+        more: as `render`.
+        days: as `render`.
+
     Raises:
-        LakeError: the history cannot be read.
+        LakeError: the history or the incidents cannot be read.
     """
-    datasets = Datasets.of((await read_history(place)).frames)
+    frames = (await read_history(place)).frames
+    datasets = Datasets.of(frames)
+    judged = judge(records(frames), await read_kept(place), settings or CheckSettings(), now=now, days=days)
+    assessment = verdict(judged, datasets)
     hours = list(datasets.hours())
     if hours:
         first = min(hours) if days is None else max(min(hours), max(hours).shift(1 - 24 * days))

@@ -1,0 +1,123 @@
+"""PURE. What the report tells of judgement: the incidents that a check has kept, and the objectives as they stand.
+
+Incidents are only read: the report opens and ends none, so that it and `viplake check` cannot disagree. Objectives
+and coverage are computed for the moment of the report by the functions that the check uses.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from viplake.model import Hour
+from viplake.observe import objectives as slo
+from viplake.observe.judgement import CheckSettings, Evidence, decide, graded, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from viplake.observe.coverage import Gap
+    from viplake.observe.incidents import Incident, Kept
+    from viplake.observe.objectives import Graded, Indicator, ObjectiveState
+    from viplake.observe.planned import Planned
+    from viplake.observe.record import Record
+
+MOST_DAYS: Final = 400
+"""The most days of error budget: each costs a pass over the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetDay:
+    """The error budgets at the end of a day.
+
+    Attributes:
+        last: the day's last Hour that counts.
+        states: where each objective stood then.
+        spent: Hours of the day that were bad by any objective, by owner.
+        planned: Hours of the day that the calendar takes out.
+    """
+
+    last: Hour
+    states: tuple[ObjectiveState, ...]
+    spent: Mapping[str, int]
+    planned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is known at a moment.
+
+    Attributes:
+        now: the moment.
+        last: the last Hour that a check has judged; None: no check has run.
+        incidents: that are kept, the oldest first.
+        objectives: where each stands now.
+        gaps: of look-back coverage, in all that is on record.
+        days: the error budgets over time, the oldest first.
+        calendar: what was planned.
+        look_back: what an export carries.
+    """
+
+    now: datetime
+    last: Hour | None
+    incidents: tuple[Incident, ...] = ()
+    objectives: tuple[ObjectiveState, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    days: tuple[BudgetDay, ...] = ()
+    calendar: tuple[Planned, ...] = ()
+    look_back: timedelta = timedelta(hours=24)
+
+    @property
+    def open(self) -> tuple[Incident, ...]:
+        """The incidents that last."""
+        return tuple(one for one in self.incidents if one.open)
+
+
+def judge(
+    records: Mapping[Hour, Record], kept: Kept, settings: CheckSettings, *, now: datetime, days: int | None = None
+) -> Judged:
+    """Put together what is known.
+
+    Args:
+        records: the history (`observe.record.records`).
+        kept: what checks have left (`observe.check.read_kept`).
+        settings: objectives, calendar and look-back.
+        now: when, aware.
+        days: of how many days back the error budgets are wanted; None, or more than `MOST_DAYS`: of so many.
+    """
+    last = Hour.of(now)
+    decided = decide(Evidence(records, now), (last,), settings)
+    return Judged(
+        now,
+        kept.judged,
+        tuple(sorted(kept.incidents.values(), key=lambda one: (one.hour, one.key))),
+        decided.objectives if records else (),
+        decided.gaps,
+        tuple(_days(settled(records, last, now), settings, now, min(days or MOST_DAYS, MOST_DAYS))),
+        settings.calendar.entries,
+        settings.rules.look_back,
+    )
+
+
+def _days(counted: Mapping[Hour, Record], settings: CheckSettings, now: datetime, days: int) -> list[BudgetDay]:
+    hours: dict[str, list[Hour]] = {}
+    for hour in sorted(counted):
+        hours.setdefault(hour.day, []).append(hour)
+    grades = {one.name: graded(counted, one.name, settings) for one in settings.objectives.objectives}
+    return [_day(hours[day], grades, settings, now) for day in sorted(hours)[-days:]]
+
+
+def _day(
+    hours: list[Hour], grades: Mapping[Indicator, Mapping[Hour, Graded]], settings: CheckSettings, now: datetime
+) -> BudgetDay:
+    states = tuple(
+        slo.standing(one, grades[one.name], last=hours[-1], now=now) for one in settings.objectives.objectives
+    )
+    spent: Counter[str] = Counter()
+    for hour in hours:
+        bad = [of[hour].owner for of in grades.values() if of[hour].good is False and not of[hour].planned]
+        spent.update(bad[:1])  # the first objective that it fails says whose it is
+    return BudgetDay(hours[-1], states, dict(spent), sum(settings.calendar.at(hour) is not None for hour in hours))

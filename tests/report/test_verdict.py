@@ -1,0 +1,146 @@
+"""The first words where Hours were judged: what is open, what is lost when, the objectives; never well unseen."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from observe.lakes import LAYOUT, At, memory
+from viplake.model import PROD, Hour
+from viplake.observe.check import Lake, check, read_kept
+from viplake.observe.history import ObserveSettings, Place, observe, read_history
+from viplake.observe.incidents import Kept
+from viplake.observe.judgement import CheckSettings
+from viplake.observe.planned import Calendar, Planned
+from viplake.observe.record import records
+from viplake.report.judged import Judged, judge
+from viplake.report.page import compose
+from viplake.report.rows import Datasets
+from viplake.report.verdict import verdict
+from viplake.simulator.history import Past, Spell, generate
+
+if TYPE_CHECKING:
+    from viplake.lake.store import Store
+    from viplake.report.assessment import Assessment
+
+FIRST = Hour.parse("2022-05-09T00")
+OBSERVING = ObserveSettings()
+HOLE = Spell(FIRST.shift(5), FIRST.shift(8), "planned")
+PLANNED = CheckSettings(calendar=Calendar((Planned("hole", HOLE.first, HOLE.last, "agreed"),)))
+
+
+async def lake_of(hours: int, *spells: Spell) -> tuple[Store, At, Lake]:
+    """So many Hours, observed in the last minutes of the last one."""
+    store = memory()
+    past = Past((HOLE, *spells), tables=4)
+    await generate(store, LAYOUT, FIRST.to(FIRST.shift(hours - 1)), past, environment=PROD)
+    clock = At(FIRST.shift(hours - 1).start + timedelta(minutes=50))
+    lake = Lake(store, LAYOUT, Place.within(store, LAYOUT), "Prod", "memory://")
+    await observe(store, LAYOUT, lake.place, clock, OBSERVING)
+    return store, clock, lake
+
+
+async def judged_in(lake: Lake, clock: At) -> tuple[Judged, Datasets]:
+    frames = (await read_history(lake.place)).frames
+    return judge(records(frames), await read_kept(lake.place), PLANNED, now=clock.now()), Datasets.of(frames)
+
+
+async def told_in(lake: Lake, clock: At) -> Assessment:
+    return verdict(*await judged_in(lake, clock))
+
+
+async def test_what_was_judged_well_is_called_so_and_the_planned_hole_costs_nothing() -> None:
+    _, clock, lake = await lake_of(30)
+    await check(lake, clock, PLANNED, OBSERVING)
+    told = await told_in(lake, clock)
+    assert told.level == "well"
+    assert told.headline == "No incident is open now; 3 of 3 objectives are met."
+    assert told.points[0].what == (
+        "Objective delivered: met, 100.00% of 99.00%; 0.3 of 0.3 Hours of the error budget are left."
+    )
+
+
+async def test_without_a_check_nothing_is_well() -> None:
+    _, clock, lake = await lake_of(30)
+    told = await told_in(lake, clock)
+    assert told.level == "unknown"
+    assert told.headline.startswith("Nothing was judged yet.")
+    assert "well" not in told.headline
+    assert "Nothing was judged yet: no check has run on this history." in [point.what for point in told.points]
+    page = await compose(lake.place, title="Prod", now=clock.now(), settings=PLANNED)
+    assert "All is well" not in page
+    assert "no check has run" in page
+
+
+async def test_hours_since_the_last_check_are_not_well() -> None:
+    store, clock, lake = await lake_of(30)
+    await check(lake, clock, PLANNED, OBSERVING)
+    await generate(store, LAYOUT, FIRST.shift(30).to(FIRST.shift(32)), Past(tables=4), environment=PROD)
+    clock.moment += timedelta(hours=3)
+    await observe(store, LAYOUT, lake.place, clock, OBSERVING)
+    told = await told_in(lake, clock)
+    assert told.level == "unknown"
+    assert told.headline.startswith("No incident was open when 2022-05-10 05:00 was judged; nothing is known since")
+    assert told.points[0].what == "The last check judged up to 2022-05-10 05:00: the 3 Hours since are not."
+    assert told.points[0].since == FIRST.shift(30)
+
+
+@pytest.mark.parametrize(
+    ("hours", "level", "words"), [(3, "trouble", "20 h 10 min left"), (23, "trouble", ". 10 min left")]
+)
+async def test_an_outage_that_lasts_comes_first_with_its_countdown(hours: int, level: str, words: str) -> None:
+    _, clock, lake = await lake_of(30 + hours, Spell(FIRST.shift(30), FIRST.shift(90), "failed"))
+    checked = await check(lake, clock, PLANNED, OBSERVING)
+    told = await told_in(lake, clock)
+    first = told.points[0]
+    assert (told.level, first.level, first.since) == (level, level, FIRST.shift(30))
+    assert "Page, " in first.what
+    assert "owner: vendor" in first.what
+    assert f"{words} until records are lost for good" in first.what
+    assert first.advice
+    assert "MISSED" in next(point.what for point in told.points if "Objective delivered" in point.what)
+    assert told.headline.startswith("1 incident is open" if hours == 3 else "2 incidents are open")
+    assert sum(point.figure == "incidents" for point in told.points) == len(checked.open)
+
+
+async def test_graver_incidents_come_first_and_those_that_ended_do_not_come() -> None:
+    tables = ("Voyage",)
+    _, clock, lake = await lake_of(
+        34,
+        Spell(FIRST.shift(12), FIRST.shift(12), "failed"),
+        Spell(FIRST.shift(20), FIRST.shift(28), "lacking", tables),
+        Spell(FIRST.shift(29), FIRST.shift(90), "failed"),
+    )
+    checked = await check(lake, clock, PLANNED, OBSERVING)
+    told = await told_in(lake, clock)
+    shown = [point.since for point in told.points if point.figure == "incidents"]
+    assert FIRST.shift(12) not in shown
+    assert len(shown) == len(checked.open)
+    assert [point.level for point in told.points][: len(shown)] == sorted(
+        (point.level for point in told.points[: len(shown)]), key=["trouble", "attention"].index
+    )
+
+
+async def test_it_has_the_numbers_of_the_check_and_writes_nothing() -> None:
+    store, clock, lake = await lake_of(40, Spell(FIRST.shift(30), FIRST.shift(32), "failed"))
+    checked = await check(lake, clock, PLANNED, OBSERVING)
+    before = await store.files(lake.place.versions.removesuffix("history/"))
+    judged, _ = await judged_in(lake, clock)
+    assert judged.objectives == checked.objectives
+    assert [one.to_json(clock.now()) for one in judged.incidents] == checked.to_json()["incidents"]
+    assert judged.gaps == checked.gaps
+    assert await store.files(lake.place.versions.removesuffix("history/")) == before
+    assert [(day.last, day.planned, dict(day.spent)) for day in judged.days] == [
+        (FIRST.shift(23), 4, {}),
+        (FIRST.shift(39), 0, {"vendor": 3}),
+    ]
+    assert judged.days[-1].states == checked.objectives
+
+
+async def test_an_empty_history_says_so() -> None:
+    _, clock, _ = await lake_of(1)
+    nothing = judge({}, Kept(), CheckSettings(), now=clock.now())
+    assert (nothing.objectives, nothing.days, nothing.incidents) == ((), (), ())
+    assert verdict(nothing, Datasets()).headline == "There is no history yet, so nothing can be said."
