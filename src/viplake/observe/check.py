@@ -28,11 +28,19 @@ from viplake.model import Hour
 from viplake.observe import incidents as episodes
 from viplake.observe.history import look_at, read_history
 from viplake.observe.incidents import Incident, Kept
-from viplake.observe.judgement import Evidence, Judgement, decide, first_of_volumes, hours_to_judge, reasons
+from viplake.observe.judgement import (
+    Evidence,
+    Judgement,
+    decide,
+    first_of_volumes,
+    gap_words,
+    hours_to_judge,
+    reasons,
+)
 from viplake.observe.listing import LARGEST_SCHEMA
 from viplake.observe.notify import Message, delivered_only, tell
 from viplake.observe.record import records
-from viplake.observe.rules import SEVERITIES, span
+from viplake.observe.rules import SEVERITIES
 from viplake.observe.schemas import changes, columns_of
 from viplake.observe.versions import Version, Versions
 from viplake.observe.volumes import Volumes
@@ -135,24 +143,6 @@ class Checked:
             "lost": None if gap.lost is None else [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in gap.lost],
             "summary": gap_words(gap, self.now, self.look_back),
         }
-
-
-def gap_words(gap: Gap, now: datetime, look_back: timedelta) -> str:
-    """What a gap came to, in one clause."""
-    if gap.lost is not None:
-        return f"lost: records from about {gap.lost[0]:%Y-%m-%d %H:%M} to {gap.lost[1]:%Y-%m-%d %H:%M}"
-    if gap.unknown:
-        return f"not known: {gap.unknown} Hours are not on record"
-    if gap.after is None:
-        return "not known: nothing was delivered before"
-    left = gap.left(now, look_back)
-    if left is not None:
-        return (
-            f"it lasts: {span(left)} left until something is lost" if left > timedelta(0) else "it lasts: lost already"
-        )
-    if gap.margin is None:
-        return "not known"
-    return f"nothing lost, margin about {span(gap.margin)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from viplake.observe.notify_settings import NotifySettings
 from viplake.observe.objectives import Graded, Indicator, ObjectiveSettings, ObjectiveState
 from viplake.observe.planned import Calendar
 from viplake.observe.record import NOBODY, PHASES
-from viplake.observe.rules import OWNERS_OF_PHASES, Case, NoData, RuleSettings, judge
+from viplake.observe.rules import OWNERS_OF_PHASES, Case, NoData, RuleSettings, judge, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -158,6 +158,24 @@ def reasons(findings: Iterable[Finding]) -> dict[str, dict[str, int]]:
             of_rule = found.setdefault(finding.rule, {})
             of_rule[finding.reason] = of_rule.get(finding.reason, 0) + 1
     return found
+
+
+def gap_words(gap: Gap, now: datetime, look_back: timedelta) -> str:
+    """What a gap came to, in one clause."""
+    if gap.lost is not None:
+        return f"lost: records from about {gap.lost[0]:%Y-%m-%d %H:%M} to {gap.lost[1]:%Y-%m-%d %H:%M}"
+    if gap.unknown:
+        return f"not known: {gap.unknown} Hours are not on record"
+    if gap.after is None:
+        return "not known: nothing was delivered before"
+    left = gap.left(now, look_back)
+    if left is not None:
+        return (
+            f"it lasts: {span(left)} left until something is lost" if left > timedelta(0) else "it lasts: lost already"
+        )
+    if gap.margin is None:
+        return "not known"
+    return f"nothing lost, margin about {span(gap.margin)}"
 
 
 def settled(records: Mapping[Hour, Record], last: Hour, now: datetime) -> dict[Hour, Record]:

@@ -82,6 +82,7 @@ class Chart:
         about: how to read it, one or two sentences.
         draw: makes the figure.
         tabulate: makes the table that it is drawn from.
+        row: what a row of the table is, in the plural; empty where it is an Hour or a day.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Chart:
     about: str
     draw: Callable[[Datasets], go.Figure]
     tabulate: Callable[[Datasets], Table]
+    row: str = ""
 
 
 # -- volumetry ------------------------------------------------------------------------------------------------
@@ -200,7 +202,7 @@ def table_heat_map(datasets: Datasets) -> go.Figure:
     codes = {state: code for code, state in enumerate(tables.TABLE_STATES)}
     heat = dict(
         type="heatmap",
-        x=_moments(table),
+        x=moments_of(table),
         y=[_inert(column.name) for column in shown],
         z=[[codes.get(str(value)) for value in column.values] for column in shown],
         hovertemplate="%{y}<br>%{x|%Y-%m-%d %H:%M} UTC<extra></extra>",
@@ -208,7 +210,7 @@ def table_heat_map(datasets: Datasets) -> go.Figure:
             [(state, colour) for state, colour in zip(tables.TABLE_STATES, (FINE, MISSED, NOTHING), strict=True)]
         ),
     )
-    figure = _figure([heat], _titled("table-heat-map"), height=190 + 15 * max(len(shown), 3))
+    figure = figure_of([heat], _titled("table-heat-map"), height=190 + 15 * max(len(shown), 3))
     # A cell narrower than a pixel may not be painted at all, and it is the lonely Hours that must not be overlooked.
     marks = [(row, at) for row, column in enumerate(shown) for at in _short_stretches(column.values, "missing")]
     x, y = heat["x"], heat["y"]
@@ -239,7 +241,7 @@ def table_heat_map(datasets: Datasets) -> go.Figure:
 def phases(datasets: Datasets) -> go.Figure:
     """Minutes of init, replication and transfer of each Hour, from runs, over bands of the typical cycle."""
     table = tables.phases(datasets)
-    figure = _figure([], _titled("phases"), height=560)
+    figure = figure_of([], _titled("phases"), height=560)
     dots = zip(TYPICAL_MINUTES.items(), (PURPLE, BLUE, ORANGE), ("circle", "diamond", "square"), strict=True)
     for number, ((phase, (low, high)), colour, symbol) in enumerate(dots):
         axis = f"y{number + 1}"
@@ -247,7 +249,7 @@ def phases(datasets: Datasets) -> go.Figure:
         figure.add_trace(
             {
                 "type": "scatter",
-                "x": _moments(table),
+                "x": moments_of(table),
                 "y": table.column(phase),
                 "yaxis": axis,
                 "name": phase,
@@ -259,7 +261,7 @@ def phases(datasets: Datasets) -> go.Figure:
         top = 1 - number * 0.35
         words = f"{phase}, typical {f'{low:g}-{high:g}' if low else f'< {high:g}'} min"
         figure.update_layout(
-            {f"yaxis{number + 1}": _axis(domain=[top - 0.26, top], anchor="x", title=None, rangemode="tozero")}
+            {f"yaxis{number + 1}": axis_of(domain=[top - 0.26, top], anchor="x", title=None, rangemode="tozero")}
         )
         figure.add_shape(
             type="rect",
@@ -314,7 +316,7 @@ def outcomes_calendar(datasets: Datasets) -> go.Figure:
 
     def told(row: int | None) -> str:
         parts = [of(name, row) for name in ("outcome", "cause", "owner", "missingTablesList")]
-        return "<br>".join(_wrapped(part) for part in parts if part)
+        return "<br>".join(wrapped(part) for part in parts if part)
 
     heat = dict(
         type="heatmap",
@@ -330,7 +332,7 @@ def outcomes_calendar(datasets: Datasets) -> go.Figure:
         hovertemplate="%{x|%Y-%m-%d} %{y} UTC<br>%{customdata}<extra></extra>",
         **_palette(list(zip(tables.OUTCOMES, (FINE, YELLOW, SKY, ORANGE, MISSED), strict=True))),
     )
-    figure = _figure([heat], _titled("outcomes-calendar"), height=560)
+    figure = figure_of([heat], _titled("outcomes-calendar"), height=560)
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=3)
     return figure.update_xaxes(showgrid=False)
 
@@ -459,14 +461,15 @@ def dark(figure: go.Figure) -> go.Figure:
     return type(figure)(_recoloured(figure.to_plotly_json(), DARK))
 
 
-# -- how they are drawn -----------------------------------------------------------------------------------------
+# -- how they are drawn, for the figures of judgement too -------------------------------------------------------
 
 
 def _titled(name: str) -> str:
     return next(chart.title for chart in CHARTS if chart.name == name)
 
 
-def _figure(traces: Sequence[dict[str, Any]], title: str, *, height: int = 380) -> go.Figure:
+def figure_of(traces: Sequence[dict[str, Any]], title: str, *, height: int = 380) -> go.Figure:
+    """A figure of these traces over time; `height` in pixels."""
     import plotly.graph_objects as go  # noqa: PLC0415 - heavy, and an extra: only for those who draw
 
     return go.Figure(
@@ -482,13 +485,14 @@ def _figure(traces: Sequence[dict[str, Any]], title: str, *, height: int = 380) 
             "hovermode": "x unified",
             "hoverlabel": {"bgcolor": PAPER, "font": {"color": INK}},
             "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
-            "xaxis": _axis(type="date", title={"text": "UTC", "standoff": 4}, hoverformat="%Y-%m-%d %H:%M UTC"),
-            "yaxis": _axis(rangemode="tozero"),
+            "xaxis": axis_of(type="date", title={"text": "UTC", "standoff": 4}, hoverformat="%Y-%m-%d %H:%M UTC"),
+            "yaxis": axis_of(rangemode="tozero"),
         },
     )
 
 
-def _axis(**more: Any) -> dict[str, Any]:
+def axis_of(**more: Any) -> dict[str, Any]:
+    """An axis in the report's colours."""
     return {"gridcolor": GRID, "linecolor": FAINT, "zeroline": False, "automargin": True, **more}
 
 
@@ -496,10 +500,10 @@ def _lines(table: Table, title: str, unit: str, colours: Mapping[str, str], *, n
     """A figure of lines, one a column of `colours`; points without neighbours, which no line shows, as dots."""
     times = table.times
     step = _DAY if table.columns[0].kind == "day" else _HOUR
-    figure = _figure([], title)
+    figure = figure_of([], title)
     for name, colour in colours.items() if times else ():
         values = table.column(name)
-        texts = [f"<br>{_wrapped(str(note))}" if note else "" for note in table.column(notes)] if notes else None
+        texts = [f"<br>{wrapped(str(note))}" if note else "" for note in table.column(notes)] if notes else None
         x, y, text, lonely = _broken(times, values, texts, step)
         hover = "%{y:,.10~g}" + ("%{text}" if notes else "")
         dash = "dash" if name == "expected" else "solid"
@@ -546,12 +550,12 @@ def _broken(
     text: list[str] = []
     before: datetime | None = None
     for number, (label, value) in enumerate(zip(labels, values, strict=True)):
-        moment = _moment(label)
+        moment = moment_of(label)
         if before is not None and moment > before + step:
-            x.append(_written(before + step))
+            x.append(written_as(before + step))
             y.append(None)
             text.append("")
-        x.append(_written(moment))
+        x.append(written_as(moment))
         y.append(value)
         text.append(texts[number] if texts else "")
         before = moment
@@ -633,17 +637,19 @@ def _inert(name: str) -> str:
     return html.escape(name, quote=False)
 
 
-def _wrapped(words: str) -> str:
+def wrapped(words: str) -> str:
     """The words in lines that fit a hover box, cut where they are many: the table has them all."""
     lines = textwrap.wrap(words, 60, max_lines=8, placeholder=" ...")
     return "<br>".join(_inert(line) for line in lines)
 
 
-def _moment(label: str) -> datetime:
+def moment_of(label: str) -> datetime:
+    """The start of an Hour or a day, by its label; naive, UTC."""
     return datetime.strptime(label, "%Y%m%d-%H" if "-" in label else "%Y%m%d")  # noqa: DTZ007 - all are UTC, unsaid
 
 
-def _written(moment: datetime) -> str:
+def written_as(moment: datetime) -> str:
+    """A moment as Plotly reads it."""
     return f"{moment:%Y-%m-%d %H:%M}"
 
 
@@ -651,14 +657,15 @@ def _date(day: str) -> str:
     return f"{day[:4]}-{day[4:6]}-{day[6:]}"
 
 
-def _moments(table: Table) -> list[str]:
-    return [_written(_moment(label)) for label in table.times]
+def moments_of(table: Table) -> list[str]:
+    """The times of a table's rows as Plotly reads them."""
+    return [written_as(moment_of(label)) for label in table.times]
 
 
 def _every_day(days: Sequence[str]) -> list[str]:
     """Every day from the first to the last, `tables.MATRIX_HOURS` of them at most."""
     if not days:
         return []
-    last = _moment(max(days))
-    first = max(_moment(min(days)), last - timedelta(hours=tables.MATRIX_HOURS))
+    last = moment_of(max(days))
+    first = max(moment_of(min(days)), last - timedelta(hours=tables.MATRIX_HOURS))
     return [f"{first + number * _DAY:%Y%m%d}" for number in range((last - first).days + 1)]

@@ -25,6 +25,7 @@ from viplake.observe.record import records
 from viplake.report.assessment import assess
 from viplake.report.figures import CHARTS, DARK, INK, Chart, largest_table
 from viplake.report.judged import judge
+from viplake.report.judged_figures import charts
 from viplake.report.packing import dumps, pack_figure, pack_table
 from viplake.report.rows import Datasets
 from viplake.report.verdict import verdict
@@ -146,6 +147,8 @@ async def compose(
     datasets = Datasets.of(frames)
     judged = judge(records(frames), await read_kept(place), settings or CheckSettings(), now=now, days=days)
     assessment = verdict(judged, datasets)
+    if judged.last is not None:
+        more = (Group("Judgement", charts(judged)), *more)
     hours = list(datasets.hours())
     if hours:
         first = min(hours) if days is None else max(min(hours), max(hours).shift(1 - 24 * days))
@@ -194,14 +197,14 @@ class _Drawn:
             "name": self.chart.name,
             "title": self.chart.title,
             "about": self.chart.about,
-            "summary": _summary(self.table),
+            "summary": _summary(self.table, self.chart.row),
             "height": self.figure["layout"]["height"],
             "choices": [column.name for column in self.table.columns[1:]] if self.chosen is not None else [],
             "chosen": self.chosen,
         }
 
 
-def _summary(table: Table) -> str:
+def _summary(table: Table, row: str = "") -> str:
     """What the figure shows, for those who cannot see it: newest, lowest and highest, or how often each word."""
     values = table.columns[1:]
     rows = sum(any(value is not None for value in row) for row in zip(*(c.values for c in values), strict=True))
@@ -209,6 +212,10 @@ def _summary(table: Table) -> str:
         return "No data."
     unit = "Hours" if table.columns[0].kind == "hour" else "days"
     lead = f"{rows:,} {unit}"
+    if row:
+        extents = [_extent(column) for column in values[:3] if column.kind == "number"]
+        counts = Counter(str(value) for value in values[0].values if value is not None and not extents)
+        return f"{rows:,} {row}; {'; '.join(extents) or ', '.join(f'{w}: {n:,}' for w, n in counts.most_common())}."
     if len(values) > MOST_TABLES_TOLD:
         lead += f", {len(values)} tables"
     if all(column.kind == "number" for column in values[:1]):

@@ -71,8 +71,8 @@ def _headline(judged: Judged, lasting: Sequence[Incident], unseen: Sequence[Poin
     if lasting:
         first = lasting[0]
         many = "1 incident is" if len(lasting) == 1 else f"{len(lasting)} incidents are"
-        which = "It" if len(lasting) == 1 else "The gravest"
-        return f"{many} open{'' if upto == 'now' else f', known {upto}'}. {which}: {first.summary.rstrip('.')}."
+        which = ": " if len(lasting) == 1 else "; the gravest: "
+        return f"{many} open{'' if upto == 'now' else f', known {upto}'}{which}{first.summary.rstrip('.')}."
     lead = f"No incident is open {upto}" if upto == "now" else f"No incident was open {upto}; nothing is known since"
     met = sum(one.met is True for one in judged.objectives)
     if not judged.objectives:

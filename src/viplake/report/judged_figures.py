@@ -1,0 +1,257 @@
+"""PURE. The figures of judgement: incidents on a timeline, error budgets, look-back coverage; each from its table.
+
+Each owner has a colour of Okabe and Ito's in all figures, and its name in every hover text. What stands in the
+calendar is a grey band.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake.observe.rules import RULES
+from viplake.report import judged_tables as tables
+from viplake.report.figures import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    Chart,
+    axis_of,
+    figure_of,
+    moment_of,
+    moments_of,
+    wrapped,
+    written_as,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import plotly.graph_objects as go
+
+    from viplake.model import Hour
+    from viplake.report.judged import Judged
+    from viplake.report.rows import Datasets
+    from viplake.report.tables import Table
+
+OWNERS: Final = dict(zip(tables.OWNERS, (ORANGE, PURPLE, SKY, VERMILLION, FAINT), strict=True))
+"""The colour of each owner."""
+
+BAND: Final = "rgba(128,136,146,0.22)"
+"""The ground of what was planned, light or dark."""
+
+_LINES: Final = ((BLUE, "solid"), (GREEN, "dash"), (INK, "dot"))
+_MARKS: Final = {
+    tables.HEALED: (BLUE, "circle"),
+    tables.LASTS: (ORANGE, "diamond"),
+    tables.LOST: (VERMILLION, "x"),
+}
+_HOUR: Final = timedelta(hours=1)
+_INCIDENTS: Final = "Incidents"
+_BUDGET: Final = "Error Budgets and What Spent Them, Daily"
+_COVERAGE: Final = "Look-back Coverage: the Margin of Each Hole"
+
+
+def charts(judged: Judged) -> tuple[Chart, ...]:
+    """The figures of what was judged, for a group of the page."""
+
+    def planned(datasets: Datasets) -> Table:
+        return tables.incidents(judged, _first(datasets))
+
+    def budget(datasets: Datasets) -> Table:
+        return tables.error_budget(judged, _first(datasets))
+
+    def covered(datasets: Datasets) -> Table:
+        return tables.coverage(judged, _first(datasets))
+
+    return (
+        Chart(
+            "incidents",
+            _INCIDENTS,
+            "One bar an episode, from its first Hour in breach to its last, in its owner's colour. Bands were planned.",
+            lambda datasets: incidents(planned(datasets)),
+            planned,
+            row="episodes",
+        ),
+        Chart(
+            "error-budget",
+            _BUDGET,
+            "Above, the Hours that may still be bad: below zero the objective is missed. While the record is shorter "
+            "than the window, the budget grows with it. Below, the bad Hours of each day by owner.",
+            lambda datasets: error_budget(budget(datasets), planned(datasets)),
+            budget,
+            row="days",
+        ),
+        Chart(
+            "coverage",
+            _COVERAGE,
+            "How many hours before the look-back's end the next delivery came, or is left while a hole lasts: below "
+            "zero, records are lost for good. Large marks are holes of the whole export, small ones of a table.",
+            lambda datasets: coverage(covered(datasets), planned(datasets)),
+            covered,
+            row="holes",
+        ),
+    )
+
+
+def incidents(table: Table) -> go.Figure:
+    """Incidents on a timeline, a row a rule (`judged_tables.incidents`)."""
+    column = {name: table.column(name) for name in ("rule", "owner", "state", "until", "summary", "cause")}
+    shown = [row for row, state in enumerate(column["state"]) if state != tables.PLANNED]
+    found = {str(column["rule"][row]) for row in shown}
+    rules = [*(name for name in RULES if name in found), *sorted(found - set(RULES))]
+    figure = figure_of([], _INCIDENTS, height=170 + 34 * max(len(rules), 3))
+    starts = moments_of(table)
+    for owner, colour in OWNERS.items():
+        rows = [
+            row for row in shown if (column["owner"][row] if column["owner"][row] in OWNERS else "unknown") == owner
+        ]
+        if rows:
+            figure.add_trace(
+                {
+                    "type": "bar",
+                    "orientation": "h",
+                    "name": owner,
+                    "base": [starts[row] for row in rows],
+                    "x": [_lasts(table.times[row], str(column["until"][row])) for row in rows],
+                    "y": [column["rule"][row] for row in rows],
+                    "customdata": [_told({name: str(of[row]) for name, of in column.items()}) for row in rows],
+                    "hovertemplate": "%{base|%Y-%m-%d %H:%M} UTC, %{y}<br>%{customdata}<extra></extra>",
+                    # The edge keeps an Hour visible where it is narrower than a pixel.
+                    "marker": {"color": colour, "line": {"color": colour, "width": 3}},
+                    "width": 0.55,
+                }
+            )
+    for row in shown:
+        if column["state"][row] == tables.OPEN:  # the word stands before its bar, which ends where the figure does
+            figure.add_annotation(
+                text=tables.OPEN,
+                x=starts[row],
+                y=column["rule"][row],
+                xanchor="right",
+                xshift=-4,
+                showarrow=False,
+                font={"color": INK},
+            )
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=rules[::-1], showgrid=True, dtick=1)
+    figure.update_layout(barmode="overlay", hovermode="closest", showlegend=True)
+    return _with_bands(figure, table)
+
+
+def _lasts(first: str, last: str) -> int:
+    """Milliseconds from the start of the first Hour to the end of the last: a bar's length on an axis of time."""
+    return (moment_of(last) - moment_of(first) + _HOUR) // timedelta(milliseconds=1)
+
+
+def _told(row: dict[str, str]) -> str:
+    until = written_as(moment_of(row["until"]))
+    return wrapped(f"{row['state']}, last Hour {until}; cause {row['cause']}, owner {row['owner']}. {row['summary']}")
+
+
+def error_budget(table: Table, planned: Table) -> go.Figure:
+    """Hours left of each error budget, over the bad Hours of each day by owner (`judged_tables.error_budget`)."""
+    figure = figure_of([], _BUDGET, height=520)
+    names = [column.name for column in table.columns[1:] if column.name.endswith(tables.LEFT)]
+    days = moments_of(table)
+    for number, name in enumerate(names):
+        colour, dash = _LINES[number % len(_LINES)]
+        figure.add_trace(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "x": days,
+                "y": table.column(name),
+                "name": name.removesuffix(tables.LEFT),
+                "line": {"color": colour, "dash": dash, "width": 2},
+                "marker": {"color": colour, "size": 4},
+                "hovertemplate": "%{y:.1f} Hours left",
+            }
+        )
+    for owner, colour in OWNERS.items():
+        if any(table.column(owner)):
+            figure.add_trace(
+                {
+                    "type": "bar",
+                    "x": days,
+                    "y": table.column(owner),
+                    "yaxis": "y2",
+                    "name": owner,
+                    "marker": {"color": colour},
+                    "hovertemplate": "%{y} bad Hours",
+                }
+            )
+    figure.update_layout(
+        yaxis=axis_of(domain=[0.42, 1], title={"text": "Hours left"}, zeroline=True, zerolinecolor=VERMILLION),
+        yaxis2=axis_of(domain=[0, 0.3], anchor="x", title={"text": "bad Hours a day"}, rangemode="tozero"),
+        xaxis_anchor="y2",
+        xaxis_hoverformat="%Y-%m-%d (UTC)",
+        barmode="stack",
+        showlegend=True,
+    )
+    return _with_bands(figure, planned)
+
+
+def coverage(table: Table, planned: Table) -> go.Figure:
+    """The margin of each hole at its first Hour (`judged_tables.coverage`); those not known are in the table only."""
+    figure = figure_of([], _COVERAGE)
+    starts, margins = moments_of(table), table.column("margin")
+    states, what, of = table.column("state"), table.column("what"), table.column("table")
+    for state, (colour, symbol) in _MARKS.items():
+        rows = [row for row, known in enumerate(states) if known == state and margins[row] is not None]
+        if rows:
+            figure.add_trace(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": state,
+                    "x": [starts[row] for row in rows],
+                    "y": [margins[row] for row in rows],
+                    "customdata": [wrapped(f"{of[row]}: {what[row]}") for row in rows],
+                    "hovertemplate": "%{x|%Y-%m-%d %H:%M} UTC<br>%{customdata}<extra></extra>",
+                    "marker": {
+                        "color": colour,
+                        "opacity": 1,
+                        "symbol": symbol,
+                        "size": [12 if of[row] == tables.EXPORT else 7 for row in rows],
+                        "line": {"color": INK, "width": 0.5},
+                    },
+                }
+            )
+    figure.update_yaxes(title={"text": "hours of margin"}, zeroline=True, zerolinecolor=VERMILLION, rangemode="tozero")
+    figure.update_layout(hovermode="closest", showlegend=True)
+    return _with_bands(figure, planned)
+
+
+def _with_bands(figure: go.Figure, planned: Table) -> go.Figure:
+    """The calendar's entries as bands behind, with their names."""
+    columns: Sequence[Sequence[Any]] = [planned.column(name) for name in ("state", "until", "rule")]
+    for start, state, until, rule in zip(planned.times, *columns, strict=True):
+        if state == tables.PLANNED:
+            figure.add_shape(
+                type="rect",
+                x0=written_as(moment_of(start)),
+                x1=written_as(moment_of(str(until)) + _HOUR),
+                yref="paper",
+                y0=0,
+                y1=1,
+                fillcolor=BAND,
+                line={"width": 0},
+                layer="below",
+                label={
+                    "text": rule,
+                    "textposition": "top left",
+                    "textangle": 0,
+                    "font": {"size": 10, "color": FAINT},
+                },
+            )
+    return figure
+
+
+def _first(datasets: Datasets) -> Hour | None:
+    """The first Hour that the page shows."""
+    return min(datasets.hours(), default=None)
