@@ -69,8 +69,9 @@ bench-judge: dev
 	@$(BIN)/python bench/judge.py recall
 	@$(BIN)/python bench/judge.py check
 
-bench-observe: dev
-	@$(BIN)/python bench/observe.py $(ARGS)
+# Observation beside s5cmd, rclone and boto3: docs/bench/observe.md.
+bench-observe: peers
+	@$(BIN)/python bench/observe.py --peers --old-way $(ARGS)
 
 # The others are resolved within the first, so that what is tested and measured is what users get.
 lock: dev

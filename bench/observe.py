@@ -3,6 +3,7 @@
     python bench/observe.py                      2,700 Hours of 400 files, 50 ms a listing page: 1.08 million keys
     python bench/observe.py --files 4000         ten times the keys
     python bench/observe.py --hours 27000        ten times the Hours
+    python bench/observe.py --peers              also `s5cmd ls` and `rclone lsf`, which only list (make peers)
     python bench/observe.py --old-way            also boto3's resource, ten threads, one listing a question (sampled)
 
 The store is a stub of S3's ListObjectsV2 in a process of its own, which answers each page after the latency and
@@ -27,6 +28,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 from xml.sax.saxutils import escape
@@ -105,16 +107,32 @@ class Stub:
         if "list-type" not in query and "prefix" not in query:
             return self.schema if "Schema" in target else b"[]"
         prefix = query.get("prefix", "")
-        if "delimiter" in query:
-            days = self.lake.days() if prefix == PREFIX else []
-            return _answer("".join(f"<CommonPrefixes><Prefix>{PREFIX}{day}/</Prefix></CommonPrefixes>" for day in days))
         inside = prefix.removeprefix(PREFIX).strip("/").split("/")
         day = inside[0]
+        if "delimiter" in query and (prefix == PREFIX or len(inside) == 1):
+            folders = self.lake.days() if prefix == PREFIX else [f"{hour:02d}" for hour in range(24)]
+            return _answer(
+                "".join(f"<CommonPrefixes><Prefix>{prefix}{one}/</Prefix></CommonPrefixes>" for one in folders)
+            )
+        if prefix == PREFIX:
+            return self._everything(query.get("continuation-token", "0:0"))
         if not prefix.startswith(PREFIX) or day not in self.lake.days():
             return _answer("")
         pages = self.hour_pages if len(inside) > 1 else self.day_pages
         page = pages[int(query.get("continuation-token", "0"))]
         return page.replace(b"@PREFIX@", prefix.encode()).replace(b"HOUR", day.encode())
+
+    def _everything(self, token: str) -> bytes:
+        """A page of the whole lake, one day after the other, as who does not know its layout asks for it."""
+        days = self.lake.days()
+        day, number = (int(part) for part in token.split(":"))
+        after = f"{day}:{number + 1}" if number + 1 < len(self.day_pages) else f"{day + 1}:0"
+        page = self.day_pages[number].replace(b"@PREFIX@", f"{PREFIX}{days[day]}/".encode())
+        head, _, rest = page.replace(b"HOUR", days[day].encode()).partition(b"<IsTruncated>")
+        contents = rest[rest.index(b"<Contents>") :]
+        more = not after.startswith(f"{len(days)}:")
+        marks = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{after}</NextContinuationToken>"
+        return head + (marks if more else "<IsTruncated>false</IsTruncated>").encode() + contents
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of a connection."""
@@ -122,6 +140,9 @@ class Stub:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 await asyncio.sleep(self.lake.latency)
+                if head.startswith(b"HEAD"):  # rclone asks whether its folder is a file
+                    writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                    continue
                 body = self.answer(head.split(b" ", 2)[1].decode())
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nLast-Modified: ")
                 writer.write(b'Tue, 10 May 2022 13:25:01 GMT\r\nETag: "0123456789abcdef0123456789abcdef"\r\n')
@@ -214,6 +235,39 @@ def old_way(endpoint: str, lake: Lake) -> dict[str, Any]:
     }
 
 
+def peers(endpoint: str, lake: Lake) -> None:
+    """The listing alone, by tools made for it; they print every key, to nowhere."""
+    scripts = Path(sys.executable).parent
+    remote = {"TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": endpoint, "LIST_VERSION": "2"}
+    remote |= {"ACCESS_KEY_ID": "b", "SECRET_ACCESS_KEY": "b"}
+    environment = {
+        "PATH": os.defpath,
+        "AWS_ACCESS_KEY_ID": "b",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_REGION": "us-east-1",
+        "RCLONE_CONFIG": os.devnull,
+        **{f"RCLONE_CONFIG_LAKE_{name}": value for name, value in remote.items()},
+    }
+    commands = {
+        "s5cmd ls": [scripts / "s5cmd", "--endpoint-url", endpoint, "ls", f"s3://lake/{PREFIX}*"],
+        "rclone lsf": [scripts / "rclone", "lsf", "-R", "--files-only", f"LAKE:lake/{PREFIX}"],
+        "rclone lsf, 64 checkers": [
+            scripts / "rclone", "lsf", "-R", "--files-only", "--checkers", "64", f"LAKE:lake/{PREFIX}"
+        ],
+    }  # fmt: skip
+    for name, command in commands.items():
+        begin = time.perf_counter()
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)  # noqa: S603 - a peer
+        assert process.stdout is not None
+        keys = sum(block.count(b"\n") for block in iter(lambda out=process.stdout: out.read(1 << 20), b""))
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = round(time.perf_counter() - begin, 2)
+        figures = {"seconds": seconds, "cpu_seconds": round(used.ru_utime + used.ru_stime, 2)}
+        figures |= {"peak_rss_mb": used.ru_maxrss // 1024, "exit": process.returncode}
+        print(json.dumps({"measured": name, "listed": keys, "latency": lake.latency} | figures))
+
+
 def measure(name: str, endpoint: str, lake: Lake) -> None:
     """Run one measurement in this process, and print it with what the process took."""
     figures = old_way(endpoint, lake) if name == "old_way" else asyncio.run(observe(endpoint, lake))
@@ -232,6 +286,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.05, help="seconds a request")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--old-way", action="store_true")
+    parser.add_argument("--peers", action="store_true", help="also s5cmd and rclone, once each")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--endpoint", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -246,6 +301,8 @@ def main() -> None:
     for name in ["observe"] * options.repeat + ["old_way"] * options.old_way:
         command = [sys.executable, __file__, *arguments, "--measure", name, "--endpoint", endpoint]
         subprocess.run(command, check=True)  # noqa: S603 - this very file
+    if options.peers:
+        peers(endpoint, lake)
     server.terminate()
     server.join()
 
