@@ -248,7 +248,7 @@ def peers(endpoint: str, lake: Lake) -> None:
         "RCLONE_CONFIG": os.devnull,
         **{f"RCLONE_CONFIG_LAKE_{name}": value for name, value in remote.items()},
     }
-    commands = {
+    commands: dict[str, list[str | Path]] = {
         "s5cmd ls": [scripts / "s5cmd", "--endpoint-url", endpoint, "ls", f"s3://lake/{PREFIX}*"],
         "rclone lsf": [scripts / "rclone", "lsf", "-R", "--files-only", f"LAKE:lake/{PREFIX}"],
         "rclone lsf, 64 checkers": [
@@ -259,7 +259,9 @@ def peers(endpoint: str, lake: Lake) -> None:
         begin = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)  # noqa: S603 - a peer
         assert process.stdout is not None
-        keys = sum(block.count(b"\n") for block in iter(lambda out=process.stdout: out.read(1 << 20), b""))
+        keys = 0
+        while block := process.stdout.read(1 << 20):
+            keys += block.count(b"\n")
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = round(time.perf_counter() - begin, 2)
