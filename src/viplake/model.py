@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 from viplake.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _ONE_HOUR: Final = timedelta(hours=1)
 _HOUR_FORMS: Final = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})[T /-]?(\d{2})(?::?00)?Z?")
@@ -96,6 +96,18 @@ class Hour:
         while hour <= last:
             yield hour
             hour = hour.shift(1)
+
+
+def stretches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
+    """Ascending Hours, each run of adjacent ones in a list."""
+    stretch: list[Hour] = []
+    for hour in hours:
+        if stretch and hour != stretch[-1].shift(1):
+            yield stretch
+            stretch = []
+        stretch.append(hour)
+    if stretch:
+        yield stretch
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from viplake.model import stretches
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
     from viplake.model import Hour
@@ -79,11 +81,11 @@ def gaps(
     ends = (min(delivered), max(delivered))
     without = [hour for hour in ends[0].to(ends[1]) if not delivered.get(hour)]
     record = _Record(delivered, ends, look_back, planned)
-    found = [record.gap(None, stretch) for stretch in _stretches(without)]
+    found = [record.gap(None, stretch) for stretch in stretches(without)]
     for table in sorted(lacking):
         bad = sorted({*without, *(hour for hour in lacking[table] if ends[0] <= hour <= ends[1])})
         own = frozenset(lacking[table])
-        found += [record.gap(table, stretch) for stretch in _stretches(bad) if not own.isdisjoint(stretch)]
+        found += [record.gap(table, stretch) for stretch in stretches(bad) if not own.isdisjoint(stretch)]
     return found
 
 
@@ -107,15 +109,3 @@ class _Record:
             lost = (after.start, before.start - self.look_back)
         planned = all(self.planned(hour) for hour in stretch)
         return Gap(table, first, last, after, before, planned, unknown, margin, lost)
-
-
-def _stretches(hours: list[Hour]) -> Iterator[list[Hour]]:
-    """Hours one after the other, each run of them in a list."""
-    stretch: list[Hour] = []
-    for hour in hours:
-        if stretch and hour != stretch[-1].shift(1):
-            yield stretch
-            stretch = []
-        stretch.append(hour)
-    if stretch:
-        yield stretch

@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final, Literal
 
 from viplake.errors import CAUSES
-from viplake.model import Hour
+from viplake.model import Hour, stretches
 from viplake.report.figures import TYPICAL_MINUTES
 from viplake.report.tables import WAITING
 
@@ -148,7 +148,7 @@ def _undelivered(datasets: Datasets) -> Iterator[Point]:
     """The outage that still lasts, then those of the last days, the newest first."""
     runs = {row.hour: row for row in datasets.runs}
     end = datasets.jobs[-1].hour
-    episodes = list(_episodes([row.hour for row in datasets.jobs if not row.delivered]))
+    episodes = list(stretches([row.hour for row in datasets.jobs if not row.delivered]))
     recent = [episode for episode in episodes if episode[-1] > end.shift(-RECENT)]
     if recent and recent[-1][-1] == end:
         lasting = recent.pop()
@@ -249,18 +249,6 @@ def _lacking_since(rows: Sequence[TableRow]) -> Hour:
             break
         first = row.hour
     return first
-
-
-def _episodes(hours: Sequence[Hour]) -> Iterator[list[Hour]]:
-    """The stretches of Hours one after the other."""
-    stretch: list[Hour] = []
-    for hour in hours:
-        if stretch and hour != stretch[-1].shift(1):
-            yield stretch
-            stretch = []
-        stretch.append(hour)
-    if stretch:
-        yield stretch
 
 
 def _explained(episode: Sequence[Hour], runs: dict[Hour, RunRow]) -> tuple[str, str]:
