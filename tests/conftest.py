@@ -7,24 +7,61 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+import proof as proofs
 from canary import CANARIES, Canaries
 from servers import ministack as ministacks
 from servers.seaweed import Seaweed, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # Examples are counted, not timed: a slow machine is no counterexample.
 settings.register_profile("counted", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("counted")
 
 _printed: list[tuple[str, str]] = []
+_counted: list[proofs.Figure] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The counts of a session that is a proof are kept."""
+    parser.addoption("--proof", metavar="NAME", help="write what the tests counted to docs/proof/NAME.json")
+    parser.addoption("--proof-command", metavar="COMMAND", help="the command that the page names for them")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Keep what each test printed and logged, for the search at the end."""
+    """Keep what each test printed and logged, for the search at the end, and what it counted."""
     for _, text in report.sections:
         _printed.append((report.nodeid, text))
+    if report.when == "call" and report.passed:
+        _counted.extend(proofs.Figure(*value) for name, value in report.user_properties if name == "proof")  # type: ignore[misc] # ours
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Where every test passed, their counts are the proof's; those of a part of them would be no proof."""
+    name = session.config.getoption("--proof")
+    if name and exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput"):
+        command = session.config.getoption("--proof-command") or f"python -m pytest --proof {name}"
+        proofs.write(name, command, _counted)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was counted, said once."""
+    for one in proofs.added(_counted):
+        terminalreporter.write_line(f"counted {one.what}: {one.figure:g}")
+
+
+@pytest.fixture
+def proof(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Say what this test counted: `proof("crash points", 120, least=100)`. What has one name is added up.
+
+    It travels as a property of the test's report, so that it also comes back from the workers of `pytest -n`.
+    """
+
+    def count(what: str, figure: float, *, least: float | None = None, most: float | None = None) -> None:
+        record_property("proof", (what, figure, least, most))
+
+    return count
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

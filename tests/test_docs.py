@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from proof import Figure, read, write
 from viplake.cli import app
 from viplake.config import FURTHER_VARIABLES, SETTINGS
 from viplake.errors import CAUSES
@@ -44,7 +45,7 @@ def _name(path: Path) -> str:
 # -- pages that are made --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["causes.md", "settings.md", "cli.md"])
+@pytest.mark.parametrize("name", ["causes.md", "settings.md", "cli.md", "proof.md"])
 def test_a_page_made_from_the_code_is_current(docs: ModuleType, name: str) -> None:
     made: str = docs.PAGES[name]()
     assert (ROOT / "docs" / name).read_text() == made, "run: python tools/docs.py"
@@ -69,6 +70,30 @@ def test_every_exit_code_of_a_cause_is_explained_for_schedulers() -> None:
         int(n) for row in re.findall(r"^\| ([*\d, ]+) \|", text, re.MULTILINE) for n in re.findall(r"\d+", row)
     }
     assert {cause.exit_code for cause in CAUSES.values()} | {0} == explained
+
+
+# -- what was proven ------------------------------------------------------------------------------------------
+
+
+def test_no_figure_of_the_proof_misses_its_aim() -> None:
+    figures = {f"{name}: {one.what}": one for name, figures in read().items() for one in figures}
+    assert [what for what, one in figures.items() if not one.reached] == []
+
+
+def test_the_page_of_proof_shows_every_figure_and_its_command(docs: ModuleType, tmp_path: Path) -> None:
+    write(
+        "soak", "make soak", [Figure("Hours", 999), Figure("Hours", 1, least=1000), Figure("leaks", 0, 0, 0)], tmp_path
+    )
+    write("others", "make others", [Figure("files", 3.5, most=4)], tmp_path)
+    page = docs.proof_page(tmp_path)
+    assert "| Hours | 1,000 | at least 1,000 |\n| leaks | 0 | 0 |" in page
+    assert "`make others`" in page
+    assert page.index("## Soak") < page.index("## others")
+    assert [one.reached for one in (Figure("x", 3, least=4), Figure("x", 3, most=2), Figure("x", 3, 3, 3))] == [
+        False,
+        False,
+        True,
+    ]
 
 
 # -- links ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""I/O. Writes the pages of docs/ that are made from the code: causes, exit codes, settings, commands.
+"""I/O. Writes the pages of docs/ that are made: causes, exit codes, settings, commands; and what was proven.
 
 python tools/docs.py            writes the pages
 python tools/docs.py --check    says whether they are current
@@ -7,9 +7,10 @@ python tools/docs.py --check    says whether they are current
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -19,6 +20,7 @@ from viplake.config import SETTINGS
 from viplake.errors import CAUSES
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
+PROOF: Final = DOCS / "proof"
 WIDTH: Final = 100
 MADE: Final = "This page is made from the code by `tools/docs.py`.\n"
 
@@ -91,6 +93,45 @@ def cli_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+PROVEN: Final = {
+    "faults": "Faults: each one of the catalogue has a test",
+    "crashes": "Crashes: the process dies at every call that it makes",
+    "kills": "Kills: real processes, SIGKILL at random moments",
+    "together": "Together: real processes at one lake, and states in any order",
+    "fuzz": "Fuzzing: whatever comes from outside",
+    "mutants": "Mutation: would the tests notice?",
+    "soak": "Soak: a thousand Hours in a row",
+}
+"""File in docs/proof -> heading, in the order of the page."""
+
+
+def proof_page(folder: Path = PROOF) -> str:
+    """Every count of docs/proof, with the command that gives it again."""
+    lines = ["# Proof: what was tried, and how often\n"]
+    lines.append(
+        "Each figure was counted by the command above its table, which counts it again and writes `docs/proof/*.json`;"
+        " `tools/docs.py` makes this page of them. A count of a session of tests is written only where every one of them passed.\n"
+    )
+    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
+    for name in sorted(records, key=lambda name: ([*PROVEN, name].index(name), name)):
+        lines += _proven(PROVEN.get(name, name), records[name])
+    return "\n".join(lines) + "\n"
+
+
+def _proven(title: str, record: dict[str, Any]) -> list[str]:
+    rows = [f"| {one['what']} | {one['figure']:,} | {_aim(one)} |" for one in record["figures"]]
+    when = f"`{record['command']}`, {record['measured']}; {record['machine']}."
+    return [f"## {title}\n", f"{when}\n", "| counted | figure | aim |", "|---|---|---|", *rows, ""]
+
+
+def _aim(one: dict[str, Any]) -> str:
+    least, most = one.get("least"), one.get("most")
+    if least is not None and least == most:
+        return f"{least:,}"
+    words = [f"at {side} {limit:,}" for side, limit in (("least", least), ("most", most)) if limit is not None]
+    return ", ".join(words)
+
+
 def commands() -> list[str]:
     """The names of all commands, in alphabetical order."""
     return sorted(name for name in app if not name.startswith("-"))
@@ -109,7 +150,7 @@ def _code(remedy: str) -> str:
     return f"{before}`{then}{command.rstrip('.')}`." if then and "`" not in remedy else remedy
 
 
-PAGES: Final = {"causes.md": causes_page, "settings.md": settings_page, "cli.md": cli_page}
+PAGES: Final = {"causes.md": causes_page, "settings.md": settings_page, "cli.md": cli_page, "proof.md": proof_page}
 
 
 def main(arguments: list[str], folder: Path = DOCS) -> int:
