@@ -110,7 +110,8 @@ def proof_page(folder: Path = PROOF) -> str:
     lines = ["# Proof: what was tried, and how often\n"]
     lines.append(
         "Each figure was counted by the command above its table, which counts it again and writes `docs/proof/*.json`;"
-        " `tools/docs.py` makes this page of them. A count of a session of tests is written only where every one of them passed.\n"
+        " `tools/docs.py` makes this page of them. A count of a session of tests is written only where every"
+        " one of them passed.\n"
     )
     records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
     for name in sorted(records, key=lambda name: ([*PROVEN, name].index(name), name)):
