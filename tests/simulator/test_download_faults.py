@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,14 @@ CASES = (
         lambda s: [at for at in range(SIZE) if s.body[at] != s.source[at]] == [SIZE // 2] and len(s.body) == SIZE,
     ),
     Case("download:bit_flip:value=0", lambda s: s.body[0] ^ s.source[0] == 1 and s.body[1:] == s.source[1:]),
+    Case(
+        "download:kms",
+        lambda s: (
+            _whole(s)
+            and s.headers["x-amz-server-side-encryption"] == "aws:kms"
+            and s.headers["ETag"] != f'"{hashlib.md5(s.source).hexdigest()}"'
+        ),
+    ),
     Case("download:bit_flip:value=7", lambda s: s.body[2] ^ s.source[7] == 1, "bytes=5-"),
 )
 

@@ -143,6 +143,7 @@ _KINDS: tuple[Kind, ...] = (
     Kind(_DOWNLOAD, "xml", "answers 200 with an XML error", "", "D15"),
     Kind(_DOWNLOAD, "gzip_encoding", "says Content-Encoding: gzip", "", "D16"),
     Kind(_DOWNLOAD, "bit_flip", "flips a bit of this byte of the file", "offset (mid)", "D22", takes="place"),
+    Kind(_DOWNLOAD, "kms", "is encrypted with a key of KMS, so that its ETag is no MD5", "", "D22"),
 )  # fmt: skip
 
 KINDS: Mapping[tuple[Call, str], Kind] = MappingProxyType(

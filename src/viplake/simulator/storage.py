@@ -127,6 +127,8 @@ def _bend(plan: _Plan, fault: Fault) -> None:
             plan.rate = fault.number(1)
         case "gzip_encoding":
             plan.headers["Content-Encoding"] = "gzip"
+        case "kms":
+            plan.headers["x-amz-server-side-encryption"] = "aws:kms"
         case "bit_flip":
             plan.flip = fault.offset(plan.file.size)
         case "bad_range" if plan.status == 206:  # noqa: PLR2004
@@ -137,6 +139,8 @@ def _plan(request: web.Request, file: SimulatedFile, faults: Sequence[Fault]) ->
     """What a healthy storage sends, bent by the faults."""
     kinds = {fault.kind: fault for fault in faults}
     etag = kinds["etag_change"].text("0" * 32) if "etag_change" in kinds else file.etag
+    if "kms" in kinds:
+        etag = etag[::-1]  # 32 hex digits all the same
     wanted = request.headers.get("If-Match")
     if wanted not in {None, "*", f'"{etag}"', etag}:
         return Refusal(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
