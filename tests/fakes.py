@@ -206,7 +206,8 @@ Behaviour = Literal[
     "drip",  # from byte `value` on, one byte a second
     "short",  # a clean end at byte `value`
     "longer",  # goes on for ever after the last byte
-    "flip",  # one bit is wrong, the length is right
+    "flip",  # one bit of byte `value` (0: in the middle) is wrong, the length is right
+    "flip_cut",  # one bit is wrong, then the connection breaks at byte `value`
     "other_size",  # the source declares a size of `value` bytes
     "no_size",  # the source declares none
     "no_range",  # Range is ignored: the whole file again
@@ -297,6 +298,7 @@ class FakeVendor:
         marks: the ETag that each of them had to match.
         failed_jobs: GUIDs whose export fails.
         tells_guid: a refusal carries the GUID of the export that stands in the way.
+        encrypts: the storage holds its files under a key of KMS, so that its ETags are no MD5s.
         concurrent: downloads whose body is open now; `most_concurrent`: at their peak.
     """
 
@@ -330,6 +332,7 @@ class FakeVendor:
         self.marks: list[str | None] = []
         self.rejects_secret = False
         self.tells_guid = False
+        self.encrypts = False
         self.chunk = 1 << 16
         self.concurrent = 0
         self.most_concurrent = 0
@@ -477,18 +480,21 @@ class FakeVendor:
         elif etag is not None and etag != current:
             raise SourceChanged("the file at the source changed")
         size = int(value) if kind == "other_size" else None if kind in {"no_size", "longer", "short"} else len(data)
-        return _Body(start, size, current, md5 if current else None, self._send(data, start, fault))
+        return _Body(
+            start, size, current, None if self.encrypts or not current else md5, self._send(data, start, fault)
+        )
 
     async def _send(self, data: bytes, start: int, fault: DownloadFault | None) -> AsyncIterator[bytes]:
         kind = fault.kind if fault else None
         byte = int(fault.value) if fault else 0
-        if kind == "flip":
-            data = data[:-1] + bytes([data[-1] ^ 1])
-        end = max(start, byte) if kind in {"cut", "stall", "drip", "short"} else len(data)
+        if kind in {"flip", "flip_cut"}:
+            at = byte // 2 if kind == "flip_cut" else byte or len(data) // 2
+            data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        end = max(start, byte) if kind in {"cut", "flip_cut", "stall", "drip", "short"} else len(data)
         for offset in range(start, end, self.chunk):
             await asyncio.sleep(0)
             yield data[offset : min(offset + self.chunk, end)]
-        if kind == "cut":
+        if kind in {"cut", "flip_cut"}:
             raise NetworkError("the connection broke")
         if kind == "stall":
             await self.clock.sleep(30)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from fakes import FakeClock, FakeVendor
 from faults import Counting, Crash, Flaky, Tripwire, lake_down
@@ -290,6 +292,61 @@ async def test_two_downloads_that_agree_outvote_an_etag(scene: Scene, name: str)
     scene.vendor.fault("wrong_md5", name, times=None)
     await scene.check_all_landed(await scene.land())
     assert [start for key, start in scene.vendor.requests if key.endswith(name)] == [0, 0]
+
+
+def packed(size: int, seed: int = 1, members: int = 3) -> bytes:
+    """Gzip of several members, about so many bytes."""
+    return b"".join(gzip.compress(noise(size // members, seed + number), mtime=0) for number in range(members))
+
+
+@pytest.fixture
+def encrypted() -> Scene:
+    """A source that gives no MD5, and files of which two are gzip."""
+    scene = Scene({"e/a.json": noise(900), "e/b(é).gz": packed(70_000, 2), "e/large.gz": packed(900_000, 3)})
+    scene.vendor.encrypts = True
+    return scene
+
+
+@BOTH
+async def test_D22_without_an_md5_of_the_source_a_flipped_bit_shows_in_the_crc_of_gzip(
+    encrypted: Scene, name: str
+) -> None:
+    encrypted.vendor.fault("flip", name)
+    await encrypted.check_all_landed(await encrypted.land())
+    assert [start for key, start in encrypted.vendor.requests if key.endswith(name)] == [0, 0]
+
+
+@BOTH
+async def test_D22_a_bit_that_flips_before_a_cut_shows_after_it(encrypted: Scene, name: str) -> None:
+    half = len(encrypted.files[f"e/{name}"]) // 2
+    encrypted.vendor.fault("flip_cut", name, value=half)
+    await encrypted.check_all_landed(await encrypted.land())
+    assert [start for key, start in encrypted.vendor.requests if key.endswith(name)] == [0, half, 0]
+
+
+@BOTH
+async def test_D22_gzip_that_the_source_itself_holds_broken_is_stored_as_it_is_sent(
+    encrypted: Scene, name: str
+) -> None:
+    key = f"e/{name}"
+    encrypted.files[key] = encrypted.vendor.files[key] = encrypted.files[key][:-1] + b"!"
+    with structlog.testing.capture_logs() as logs:
+        await encrypted.check_all_landed(await encrypted.land())
+    assert [start for asked, start in encrypted.vendor.requests if asked == key] == [0, 0]
+    assert [(line["log_level"], line["file"]) for line in logs] == [("warning", name)]
+
+
+async def test_D22_bits_that_flip_elsewhere_each_time_fail_the_file(encrypted: Scene) -> None:
+    for at in (100, 20_000, 50_000):
+        encrypted.vendor.fault("flip", "b(", value=at)
+    await encrypted.check_only_failed(await encrypted.land(), "b(é).gz", "integrity")
+
+
+async def test_without_an_md5_what_is_not_gzip_costs_one_request(encrypted: Scene) -> None:
+    encrypted.files |= {"e/plain.gz": b"no gzip at all", "e/tiny.gz": b"\x1f"}
+    encrypted.vendor.files = encrypted.files
+    await encrypted.check_all_landed(await encrypted.land())
+    assert len(encrypted.vendor.requests) == len(encrypted.files)
 
 
 async def test_D1_forty_files_that_find_their_links_expired_ask_for_one_list() -> None:

@@ -52,42 +52,49 @@ async def contents(store: Store) -> dict[str, bytes]:
     return {file.name: await store.get(file.key) or b"" for file in await store.files("")}
 
 
+CUT = "download:cut:times=1,each=true"
+
+
 @pytest.mark.parametrize(
     "faults",
     [
-        ["download:expired:times=1,each=true"],
-        ["download:expired_token:times=1,each=true"],
-        ["download:signature:times=1,each=true"],
-        ["download:denied:times=1,each=true"],
-        ["download:missing:times=1,each=true"],
-        ["download:slow_down:times=2,each=true"],
-        ["download:status:times=2,each=true,value=500"],
-        ["download:retry_after:times=1,each=true,value=30"],
-        ["download:cut:times=1,each=true,value=0"],
-        ["download:cut:times=1,each=true,value=1"],
-        ["download:cut:times=2,each=true,value=mid"],
-        ["download:cut:times=1,each=true,value=-1"],
-        ["download:cut:times=1,each=true", "download:ignore_range:after=1,times=1,each=true"],
-        ["download:cut:times=1,each=true", "download:range_error:after=1,times=1,each=true"],
-        ["download:cut:times=1,each=true", "download:bad_range:after=1,times=1,each=true"],
-        ["download:cut:times=1,each=true", "download:etag_change:after=1,times=1,each=true"],
-        ["download:cut:times=1,each=true", "download:expired:after=1,times=1,each=true"],
-        ["download:stall:times=1,each=true"],
-        ["download:short:times=1,each=true"],
-        ["download:long:times=1,each=true"],
-        ["download:endless:times=1,each=true"],
-        ["download:content_length:times=1,each=true"],
-        ["download:xml:times=1,each=true"],
-        ["download:html:times=1,each=true"],
-        ["download:bit_flip:times=1,each=true"],
-        ["download:reset:times=1,each=true"],
-        ["download:chunked"],
-        ["download:gzip_encoding"],
-        ["files:stale_urls:times=1"],
+        pytest.param(["download:expired:times=1,each=true"], id="D1 expired"),
+        pytest.param([CUT, "download:expired:after=1,times=1,each=true"], id="D1 expired after a cut"),
+        pytest.param(["download:expired_token:times=1,each=true"], id="D2 expired token"),
+        pytest.param([CUT, "download:expired_token:after=1,times=1,each=true"], id="D2 expired token after a cut"),
+        pytest.param(["download:signature:times=1,each=true"], id="D3 signature"),
+        pytest.param(["download:denied:times=1,each=true"], id="D3 denied"),
+        pytest.param(["download:missing:times=1,each=true"], id="D4 missing"),
+        pytest.param(["download:slow_down:times=2,each=true"], id="D5 slow down"),
+        pytest.param(["download:status:times=2,each=true,value=500"], id="D5 500"),
+        pytest.param(["download:retry_after:times=1,each=true,value=30"], id="D5 retry after"),
+        pytest.param(["download:cut:times=1,each=true,value=0"], id="D6 cut at 0"),
+        pytest.param(["download:cut:times=1,each=true,value=1"], id="D6 cut at 1"),
+        pytest.param(["download:cut:times=2,each=true,value=mid"], id="D6 cut in the middle"),
+        pytest.param(["download:cut:times=1,each=true,value=-1"], id="D6 cut before the last byte"),
+        pytest.param([CUT, "download:bad_range:after=1,times=1,each=true"], id="D6 another part"),
+        pytest.param(["download:reset:times=1,each=true"], id="D6 reset"),
+        pytest.param([CUT, "download:ignore_range:after=1,times=1,each=true"], id="D7 Range ignored"),
+        pytest.param([CUT, "download:range_error:after=1,times=1,each=true"], id="D8 416"),
+        pytest.param([CUT, "download:etag_change:after=1,times=1,each=true"], id="D9 ETag changed"),
+        pytest.param(["download:stall:times=1,each=true"], id="D10 stall"),
+        pytest.param(["download:short:times=1,each=true"], id="D12 short"),
+        pytest.param(["download:long:times=1,each=true"], id="D13 long"),
+        pytest.param(["download:endless:times=1,each=true"], id="D13 endless"),
+        pytest.param(["download:content_length:times=1,each=true"], id="D14 another length"),
+        pytest.param(["download:chunked"], id="D14 no length"),
+        pytest.param(["download:xml:times=1,each=true"], id="D15 XML"),
+        pytest.param(["download:html:times=1,each=true"], id="D15 HTML"),
+        pytest.param(["download:gzip_encoding"], id="D16 Content-Encoding"),
+        pytest.param(["download:bit_flip:times=1,each=true"], id="D22 bit flip, MD5 known"),
+        pytest.param(
+            ["download:kms", "download:bit_flip:times=1,each=true,file=*.gz,value=-5"],
+            id="D22 bit flip, MD5 unknown, gzip",
+        ),
+        pytest.param(["files:stale_urls:times=1"], id="U14 stale"),
     ],
-    ids=" ".join,
 )
-async def test_D1_to_D22_what_heals_lands_byte_for_byte(faults: list[str]) -> None:
+async def test_what_heals_lands_byte_for_byte(faults: list[str]) -> None:
     store = open_store(StoreSettings("memory://"))
     async with rig(*faults, deadlines=HASTY) as scene:
         landed, truth = await land_all(scene, store)
@@ -99,18 +106,18 @@ async def test_D1_to_D22_what_heals_lands_byte_for_byte(faults: list[str]) -> No
 @pytest.mark.parametrize(
     ("fault", "cause"),
     [
-        ("denied", "source_denied"),
-        ("signature", "source_denied"),
-        ("missing", "source_missing"),
-        ("short", "integrity"),
-        ("long", "integrity"),
-        ("endless", "integrity"),
-        ("redirect", "vendor_contract"),
-        ("xml", "integrity"),
-        ("html", "integrity"),
+        pytest.param("denied", "source_denied", id="D3 denied"),
+        pytest.param("signature", "source_denied", id="D3 signature"),
+        pytest.param("missing", "source_missing", id="D4 missing"),
+        pytest.param("short", "integrity", id="D12 short"),
+        pytest.param("long", "integrity", id="D13 long"),
+        pytest.param("endless", "integrity", id="D13 endless"),
+        pytest.param("xml", "integrity", id="D15 XML"),
+        pytest.param("html", "integrity", id="D15 HTML"),
+        pytest.param("redirect", "vendor_contract", id="D18 redirect"),
     ],
 )
-async def test_D3_to_D18_what_does_not_heal_fails_alone_and_is_never_stored(fault: str, cause: str) -> None:
+async def test_what_does_not_heal_fails_alone_and_is_never_stored(fault: str, cause: str) -> None:
     store = open_store(StoreSettings("memory://"))
     async with rig(f"download:{fault}:file={LARGEST}", deadlines=HASTY) as scene:
         landed, truth = await land_all(scene, store)
