@@ -31,7 +31,7 @@ from viplake.extract.job import TRANSITIONS, Claim, Close, Done, ExportJob, Kind
 from viplake.extract.landing import EMPTY_LIST_PATIENCE, Landing, RunSettings
 from viplake.extract.ledger import Ledger, summary_of
 from viplake.extract.outcome import Outcome, Word, outcome_of, seconds_of
-from viplake.extract.vendor import AnswerUnreadable, TooEarly, Triggered
+from viplake.extract.vendor import AnswerUnreadable, Doubted, TooEarly, Triggered
 from viplake.lake.proof import own_lake, read_receipt, stored_files
 from viplake.model import Hour
 
@@ -415,7 +415,8 @@ class Extraction:
             if error.cause.word in {"vendor_job_failed", "job_gone"}:
                 await self._append(job.hour, Kind.FAILED, cause=error.cause.word, detail=error.message)
                 return True
-            await self._hindered(job, error, last=last)
+            # At the deadline an odd answer is believed; overdue, not failed: it may still turn out to be a passing one.
+            await self._hindered(job, error.said if last and isinstance(error, Doubted) else error, last=last)
             return False
         if complete:
             await self._append(job.hour, Kind.REPLICATED)

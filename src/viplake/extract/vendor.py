@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnswerUnreadable",
+    "Doubted",
     "Download",
     "HttpVendor",
     "LinkExpired",
@@ -82,6 +83,23 @@ _GONE_SECONDS: Final = 120.0
 """A GUID that is seconds old may not be known everywhere yet: three refusals, two minutes from first to last."""
 
 log = structlog.get_logger(__name__)
+
+
+class Doubted(VendorError):
+    """An answer to a poll that is too odd to believe yet; for now it counts as none (`vendor_unavailable`).
+
+    How often it came is counted in this process alone. Ticks in separate processes hear it once each, and nothing is
+    written for a poll; so whoever has no time left for another answer believes this one.
+
+    Args:
+        said: what it means where it is believed: `job_gone` or `vendor_contract`.
+    """
+
+    default_cause = "vendor_unavailable"
+
+    def __init__(self, said: VendorError) -> None:
+        super().__init__(said.message, retry_after=said.retry_after)
+        self.said = said
 
 
 class Download(Protocol):
@@ -135,7 +153,8 @@ class Vendor(Protocol):
         """Whether the ExportJob is complete; False while it runs.
 
         Raises:
-            VendorError: `vendor_job_failed`, `job_gone`, `vendor_contract`; `vendor_unavailable`: poll again.
+            VendorError: `vendor_job_failed`, `job_gone`, `vendor_contract`; `vendor_unavailable`: poll again (it is
+                `Doubted` where the vendor did answer).
             CredentialsError, NetworkError: why there is no answer.
         """
         ...
@@ -388,7 +407,7 @@ class HttpVendor:
         check_link(url, self._origins)
 
     def _borne(self, error: VendorError, job_guid: str) -> VendorError:
-        """The error of a poll, as `vendor_unavailable` while it is too early to believe it."""
+        """The error of a poll; doubted while it is too early to believe it."""
         if error.cause.word == "job_gone":
             times = self._gone.setdefault(job_guid, [])
             times.append(self._clock.monotonic())
@@ -398,6 +417,4 @@ class HttpVendor:
             believed = self._odd[job_guid] >= _CONTRACT_TRIES
         else:
             return error
-        if believed:
-            return error
-        return VendorError(error.message, cause="vendor_unavailable", retry_after=error.retry_after)
+        return error if believed else Doubted(error)
