@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from viplake.observe.history import Observed
     from viplake.simulator.server import Simulator
 
-_STYLES = {"delivered": "green", "failed": "bold red", "waiting": "yellow"}
+_STYLES = {"delivered": "green", "failed": "bold red", "waiting": "yellow", "none": "dim"}
 _SHOWN_FINDINGS = 20
 
 
@@ -66,7 +66,7 @@ def print_status(outcomes: Sequence[Outcome], *, color: bool = True) -> None:
         (
             str(one.hour),
             f"[{_STYLES[one.outcome]}]{one.outcome}[/]" + (" late" if one.late else ""),
-            "" if one.cause in {None, "waiting"} else f"{one.cause}" + (f" ({one.owner})" if one.owner else ""),
+            _why(one),
             f"{one.files:,}" if one.files else "",
             size(one.bytes) if one.bytes else "",
             *(span(one.seconds.get(phase)) for phase in ("init", "replication", "transfer")),
@@ -76,6 +76,15 @@ def print_status(outcomes: Sequence[Outcome], *, color: bool = True) -> None:
     ]
     headings = ("Hour (UTC)", "outcome", "cause", "files", "size", "init", "replication", "transfer", "tables missing")
     _table(headings, rows, right=(3, 4, 5, 6, 7, 8), color=color)
+
+
+def _why(outcome: Outcome) -> str:
+    """The cause and its owner, where there is something to say."""
+    if outcome.outcome == "none":
+        return outcome.detail or ""
+    if outcome.cause in {None, "waiting"}:
+        return ""
+    return f"{outcome.cause}" + (f" ({outcome.owner})" if outcome.owner else "")
 
 
 def print_verified(verified: Iterable[Verified]) -> None:

@@ -740,6 +740,23 @@ async def test_C6_hours_of_an_outage_are_missed_and_nothing_is_triggered_for_the
     assert [one.exit_code for one in shown] == [75, *[1] * 5, 0]
 
 
+async def test_C6_hours_before_the_lakes_first_record_are_nobodys_miss() -> None:
+    world = few()
+    now = Hour.of(world.clock.now())
+
+    async def words() -> list[tuple[str, str | None]]:
+        shown = await status(world.worker().ledger, world.environment, world.clock, last=now, hours=4)
+        return [(one.outcome, one.owner or one.detail) for one in shown]
+
+    before = ("none", "before the lake's first record")
+    await world.store.put(world.layout.file(now.shift(-2), "Voyage_1.json.gz"), b"of another program")
+    assert await words() == [("waiting", None), before, before, before]
+    await world.worker().tick()
+    world.clock.advance(2 * 3600)
+    now = now.shift(2)
+    assert await words() == [("waiting", None), ("failed", "us"), ("waiting", None), before]
+
+
 @pytest.mark.parametrize("start", ["2021-12-31T23:50:00+00:00", "2024-02-28T23:50:00+00:00"])
 async def test_C7_year_s_end_and_leap_days(start: str) -> None:
     clock = FakeClock(at("13:00").fromisoformat(start))
@@ -819,7 +836,7 @@ async def test_status_asks_nothing_of_the_vendor_and_writes_nothing() -> None:
     calls, objects = len(world.vendor.calls), dict(world.store.objects)
     shown = await status(world.worker().ledger, world.environment, world.clock, last=HOUR, hours=48)
     assert len(shown) == 48
-    assert [one.outcome for one in shown] == ["delivered", *["failed"] * 47]
+    assert [one.outcome for one in shown] == ["delivered", *["none"] * 47]
     assert (len(world.vendor.calls), world.store.objects) == (calls, objects)
 
 

@@ -135,6 +135,14 @@ class Ledger:
         self.jobs[hour] = self._replay(hour, events)
         return self.jobs[hour]
 
+    async def first_hour(self) -> Hour | None:
+        """The oldest Hour with an event, None where there is none: two listings."""
+        for day in await self.store.folders(self.layout.ledgers):
+            events = [self.layout.parse_event(file.key) for file in await self.store.files(self.layout.ledger_day(day))]
+            if hours := [event[0] for event in events if event is not None]:
+                return min(hours)
+        return None
+
     async def events(self, hour: Hour) -> list[Event]:
         """All events of one Hour, oldest first."""
         listing = await self.store.files(self.layout.ledger(hour))

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 """Of the JSON that the commands print."""
 
-Word = Literal["delivered", "failed", "waiting"]
+Word = Literal["delivered", "failed", "waiting", "none"]
+"""`none`: nothing came of the Hour, and nothing was asked of us: it lies before the lake's first record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Outcome:
     Attributes:
         environment: `Prod` or `Test`.
         hour: which.
-        outcome: `delivered`, `failed` or `waiting`.
+        outcome: `delivered`, `failed` or `waiting`; of an Hour before the lake's first record `none`.
         cause: a word of `errors.CAUSES`; None when delivered.
         detail: one line more, where there is one.
         hint: the next step, where it is more exact than the cause's.

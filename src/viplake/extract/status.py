@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from viplake.extract.job import ExportJob
 from viplake.extract.outcome import Outcome, outcome_of, verdict_on
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from viplake.lake.store import Store
     from viplake.model import Environment
 
+BEFORE_FIRST: Final = "before the lake's first record"
+"""What is said of an Hour that is older than the oldest in the ledger."""
+
 
 async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last: Hour, hours: int) -> list[Outcome]:
     """The last `hours` Hours up to `last`, newest first. Nothing is asked of the vendor.
 
     An Hour that nobody claimed is `missed` once it is over, or `hour_taken` where its folder holds files all the same:
-    another program put them there. One that was begun before yesterday and never ended is `abandoned`: no tick looks
-    that far back.
+    another program put them there. Before the lake's first record it is neither: nobody had asked viplake for it. One
+    that was begun before yesterday and never ended is `abandoned`: no tick looks that far back.
 
     Raises:
         LakeError: the lake cannot be read.
@@ -33,20 +36,22 @@ async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last
     unclaimed = {hour for hour in first.to(last) if hour not in jobs and hour not in ledger.damaged}
     yesterday = Hour.of(clock.now()).shift(-24).day
     taken = await _with_files(ledger.store, ledger.layout, unclaimed)
+    begun = await ledger.first_hour() if unclaimed else first
     found = []
     for hour in first.to(last):
         job = jobs.get(hour) or ExportJob(hour)
         verdict: tuple[Word, str | None] = verdict_on(job)
-        if hour in unclaimed:
-            over = clock.now() >= hour.end
-            verdict = ("failed", "missed") if over else ("waiting", "waiting")
-            if hour in taken:
-                verdict = ("waiting", "hour_taken")
-        elif hour in ledger.damaged:
+        detail = ledger.damaged.get(hour)
+        if hour in ledger.damaged:
             verdict = ("failed", "ledger_damaged")
+        elif hour in unclaimed and clock.now() >= hour.end and (begun is None or hour < begun):
+            verdict, detail = ("none", None), BEFORE_FIRST
+        elif hour in taken:
+            verdict = ("waiting", "hour_taken")
+        elif hour in unclaimed:
+            verdict = ("failed", "missed") if clock.now() >= hour.end else ("waiting", "waiting")
         elif verdict[0] == "waiting" and hour.day < yesterday:
             verdict = ("failed", "abandoned")
-        detail = ledger.damaged.get(hour)
         found.append(outcome_of(job, environment, ledger.layout, clock.now(), verdict, detail=detail))
     return found[::-1]
 

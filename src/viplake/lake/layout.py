@@ -104,13 +104,18 @@ class Layout:
         """The key of the Hour's Receipt."""
         return self.file(hour, RECEIPT_NAME)
 
+    @property
+    def ledgers(self) -> str:
+        """The prefix of all events."""
+        return f"{self.root}_viplake/ledger/"
+
     def ledger_day(self, day: str) -> str:
         """The prefix of all events of a day."""
-        return f"{self.root}_viplake/ledger/{day}/"
+        return f"{self.ledgers}{day}/"
 
     def ledger(self, hour: Hour) -> str:
         """The prefix of the Hour's events."""
-        return f"{self.root}_viplake/ledger/{hour.folder}/"
+        return f"{self.ledgers}{hour.folder}/"
 
     def event(self, hour: Hour, number: int) -> str:
         """The key of the Hour's event of this number, from 1 on."""
@@ -118,7 +123,7 @@ class Layout:
 
     def parse_event(self, key: str) -> tuple[Hour, int] | None:
         """The Hour and number of an event's key; None for any other key."""
-        inside = key.removeprefix(f"{self.root}_viplake/ledger/")
+        inside = key.removeprefix(self.ledgers)
         match = _RELATIVE.fullmatch(inside)
         if not match or not (number := match["name"].removesuffix(".json")).isdecimal():
             return None
