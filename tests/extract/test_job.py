@@ -68,7 +68,7 @@ triggered   -         -        -          -          replicated  -         -    
 replicated  -         -        -          -          -           promised  replicated  overdue  delivered  failed  triggered
 promised    -         -        -          -          -           promised  promised    overdue  delivered  failed  triggered
 overdue     -         -        -          -          overdue     overdue   overdue     overdue  delivered  failed  triggered
-delivered   -         -        -          -          -           -         -           -        -          -       -
+delivered   -         -        -          -          -           -         -           -        -          -       triggered
 failed      -         -        -          -          -           -         -           -        -          -       triggered
 """  # noqa: E501 - a table
 _HEAD, *_ROWS = [line.split() for line in EXPECTED.strip().splitlines()]

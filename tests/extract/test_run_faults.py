@@ -6,7 +6,7 @@ The vendor's own manners (statuses, bodies, tokens) are the client's tests; the 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +23,6 @@ from world import HOUR, World, at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
 
 FEW = small_files(6, tables=2)
@@ -855,6 +854,72 @@ async def test_collect_of_a_delivered_hour_changes_nothing() -> None:
     await world.worker().run()
     before = dict(world.store.objects)
     assert (await world.worker().collect(HOUR)).outcome == "delivered"
+    assert world.store.objects == before
+
+
+async def lost_receipt() -> World:
+    """A delivered Hour whose Receipt somebody deleted two hours later."""
+    world = few()
+    await world.worker().run()
+    world.clock.advance(2 * 3600)
+    await world.store.delete(world.layout.receipt(HOUR))
+    return world
+
+
+async def test_R8_a_lost_receipt_is_written_again_from_what_lies_in_the_folder() -> None:
+    world = few()
+    await world.worker().run()
+    before, asked = dict(world.store.objects), len(world.vendor.calls)
+    await world.store.delete(world.layout.receipt(HOUR))
+    world.clock.advance(30 * 86400)
+    assert (await world.worker().collect(HOUR)).outcome == "delivered"
+    receipts = [parse_receipt(objects[world.layout.receipt(HOUR)]) for objects in (before, world.store.objects)]
+    assert receipts[0].files == receipts[1].files
+    assert receipts[0].job_guid == receipts[1].job_guid
+    last = datetime.fromisoformat(world.events()[-1]["at"])
+    assert receipts[1].delivered_at == last, "it was delivered then, not now"
+    rest = [{k: v for k, v in one.items() if not k.endswith(RECEIPT_NAME)} for one in (before, world.store.objects)]
+    assert rest[0] == rest[1]
+    assert len(world.vendor.calls) == asked
+    assert (await verify(world.store, world.layout, HOUR, etags_prove=False)).verdict.proven
+
+
+@pytest.mark.parametrize("harm", ["deleted", "shortened", "replaced", "no promise"])
+async def test_R8_what_a_folder_no_longer_proves_is_fetched_anew(harm: str) -> None:
+    world = await lost_receipt()
+    name = next(iter(world.by_name))
+    key = world.layout.file(HOUR, name)
+    match harm:
+        case "deleted":
+            await world.store.delete(key)
+        case "shortened":
+            await world.store.put(key, world.by_name[name][:-1])
+        case "replaced":  # by other bytes of the same length
+            await world.store.put(key, bytes(len(world.by_name[name])))
+        case _:
+            await world.store.delete(world.layout.promise(HOUR))
+    assert (await world.worker().collect(HOUR)).outcome == "delivered"
+    assert world.landed() == world.by_name
+    assert world.kinds()[-5:] == ["delivered", "reopened", "replicated", "promised", "delivered"]
+    assert world.triggers_in(HOUR) == 1
+    assert (await verify(world.store, world.layout, HOUR, etags_prove=False)).verdict.proven
+
+
+async def test_R8_where_neither_folder_nor_vendor_prove_it_an_hour_is_delivered_no_more() -> None:
+    world = await lost_receipt()
+    await world.store.delete(world.layout.file(HOUR, next(iter(world.by_name))))
+    outcome = await world.worker(breaks("is_complete", lambda: VendorError("404", cause="job_gone"))).collect(HOUR)
+    assert (outcome.outcome, outcome.cause) == ("failed", "job_gone")
+    assert RECEIPT_NAME not in world.folder()
+
+
+async def test_R8_a_receipt_that_cannot_be_read_is_not_written_over() -> None:
+    world = few()
+    await world.worker().run()
+    await world.store.put(world.layout.receipt(HOUR), b"{")
+    before = dict(world.store.objects)
+    outcome = await world.worker().collect(HOUR)
+    assert (outcome.outcome, outcome.cause) == ("failed", "ledger_damaged")
     assert world.store.objects == before
 
 

@@ -125,6 +125,8 @@ class Extraction:
     async def collect(self, hour: Hour, job_guid: str | None = None) -> Outcome:
         """Reopen an Hour and bring it to its end, from a GUID of the vendor where ours was lost.
 
+        A delivered Hour stays as it is, unless its Receipt is gone: then it is proven again.
+
         Raises:
             SettingsError: the lake is another environment's, or no GUID is known.
         """
@@ -431,9 +433,8 @@ class Extraction:
             job = await self._append(hour, Kind.WORKING)
         spent = 0.0 if last or job.replicated_at is None else (self._steady_now() - job.replicated_at).total_seconds()
         seconds = max(self.settings.transfer_timeout - max(spent, 0.0), 0.0) or self.settings.transfer_timeout
-        landing = Landing(self.settings, self.vendor, self.store, self.ledger, self.clock, self.tell)
         try:
-            await self._while_alive(hour, landing.land(job, seconds=seconds))
+            await self._while_alive(hour, self._landing().land(job, seconds=seconds))
         except NotYet:
             raise
         except ViplakeError as error:
@@ -485,7 +486,8 @@ class Extraction:
     async def _reopen(self, hour: Hour, job_guid: str | None) -> None:
         job = await self.ledger.read(hour)
         guid = job_guid or job.job_guid
-        if job.state is State.DELIVERED:
+        receipt = await read_receipt(self.store, self.settings.layout, hour)
+        if job.state is State.DELIVERED and (receipt is not None or await self._prove_again(job, job_guid)):
             return
         if guid is None:
             raise SettingsError(
@@ -496,7 +498,6 @@ class Extraction:
             raise SettingsError(f"{hour} lies in the future")
         if job.number == 0:
             await self._refuse_taken_folder(hour)
-        receipt = await read_receipt(self.store, self.settings.layout, hour)
         if receipt is not None and receipt.job_guid != guid:
             raise LakeError(
                 f"the Receipt of {hour} proves export {receipt.job_guid}, so export {guid} cannot land there",
@@ -504,6 +505,14 @@ class Extraction:
                 hint=f"It is delivered; to put that on record: viplake collect {hour} --job-guid {receipt.job_guid}",
             )
         await self._append(hour, Kind.REOPENED, job_guid=guid)
+
+    async def _prove_again(self, job: ExportJob, job_guid: str | None) -> bool:
+        if job_guid not in {None, job.job_guid}:
+            return False
+        return await self._landing().prove_again(job)
+
+    def _landing(self) -> Landing:
+        return Landing(self.settings, self.vendor, self.store, self.ledger, self.clock, self.tell)
 
     # -- what came of it -----------------------------------------------------------------------------------
 

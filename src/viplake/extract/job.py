@@ -114,8 +114,7 @@ def _transitions() -> dict[tuple[State, Kind], State]:
     for state in s:
         if state not in {s.IDLE, s.DELIVERED, s.FAILED}:
             table[state, k.FAILED] = s.FAILED
-        if state is not s.DELIVERED:
-            table[state, k.REOPENED] = s.TRIGGERED
+        table[state, k.REOPENED] = s.TRIGGERED  # a delivered Hour only where its proof is lost
     return table
 
 
@@ -262,8 +261,10 @@ _CHANGES: Final[Mapping[Kind, Callable[[ExportJob, Event], dict[str, Any]]]] = {
     Kind.OVERDUE: lambda _job, _event: {"late": True},
     Kind.DELIVERED: lambda _, event: {"ended_at": event.at} | _NO_CAUSE,
     Kind.FAILED: lambda _, event: {"ended_at": event.at},
-    Kind.REOPENED: lambda _, event: (
+    Kind.REOPENED: lambda job, event: (
         {
+            # A delivered Hour is reopened because its folder proves nothing any more: then all of it is fetched anew.
+            "promised_guid": None if job.state is State.DELIVERED else job.promised_guid,
             "triggered_at": event.at,
             "opened_at": event.at,
             "replicated_at": None,

@@ -25,7 +25,6 @@ from viplake.model import Promise, ProvenFile, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
 
     from viplake.clock import Clock
     from viplake.extract.job import ExportJob
@@ -113,6 +112,28 @@ class Landing:
             raise LakeError(message, cause="receipt_conflict")
         return await self._deliver(hour, receipt)
 
+    async def prove_again(self, job: ExportJob) -> bool:
+        """Write the lost Receipt of a delivered Hour anew, from what lies in its folder, without asking the vendor.
+
+        The ledger says that all that was promised had landed. What still has the promised size and was not written
+        since is that; it is read once more for its MD5, as after a crash.
+
+        Returns:
+            False where the folder does not prove the Hour: nothing was written then.
+
+        Raises:
+            LakeError: it cannot be read or written.
+        """
+        promise = await read_promise(self.store, self.settings.layout, job.hour)
+        if promise is None:
+            return False
+        proven = await self._kept(job, promise)
+        if proven.keys() != set(promise.names):
+            return False
+        await self._prove(job.hour, _guid(job), promise, proven)
+        log.info("proven again", hour=str(job.hour), files=len(proven))
+        return True
+
     async def _transfer(self, job: ExportJob, guid: str, deadline: float) -> Receipt:
         hour = job.hour
         listed = await self.vendor.list_files(guid)
@@ -161,7 +182,7 @@ class Landing:
         stored = {
             name: file
             for name, file in (await stored_files(self.store, layout, hour)).items()
-            if not self._is_older(file, job.promised_at)
+            if self._is_of(job, file)
         }
         there = {f.name: f for f in promise.files if f.name in stored and stored[f.name].size == f.size}
         md5s = await md5_of_many(self.store, layout, hour, there)
@@ -173,10 +194,13 @@ class Landing:
             if md5s[name]
         }
 
-    def _is_older(self, file: StoredFile, moment: datetime | None) -> bool:
-        if moment is None or file.modified is None:
-            return False
-        return self.clock.from_store(file.modified) < moment
+    def _is_of(self, job: ExportJob, file: StoredFile) -> bool:
+        """Whether it was written under this job's Promise, and not after its end."""
+        if file.modified is None:
+            return True
+        written = self.clock.from_store(file.modified)
+        since, until = job.promised_at or written, job.ended_at or written
+        return since <= written <= until
 
     async def _fetch(
         self,
@@ -241,7 +265,7 @@ class Landing:
             hour=hour,
             job_guid=guid,
             files=tuple(replace(proven[name], etag=marks[name]) for name in sorted(promise.names)),
-            delivered_at=self.clock.now(),
+            delivered_at=self.ledger.jobs[hour].ended_at or self.clock.now(),
             late=self.ledger.jobs[hour].late,
         )
         verdict = judge(promise, stored, receipt, again)
