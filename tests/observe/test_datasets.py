@@ -12,7 +12,20 @@ from hypothesis import given, strategies as st
 from observe.lakes import LAYOUT, at, contents, export, fill, memory
 from viplake.errors import SettingsError
 from viplake.model import Hour
-from viplake.observe.datasets import DATASETS, JOBS, RUNS, SIZES, TABLES, Frame, names_json, parse, render, take_in
+from viplake.observe.datasets import (
+    DATASETS,
+    JOBS,
+    RUNS,
+    SCHEMAS,
+    SIZES,
+    TABLES,
+    Frame,
+    names_json,
+    parse,
+    render,
+    take_in,
+)
+from viplake.observe.facts import HourFacts, SchemaFacts
 from viplake.observe.history import ObserveSettings, Place, Scope, observe, read_history, read_imports
 
 if TYPE_CHECKING:
@@ -28,7 +41,18 @@ def test_the_columns_are_the_contract() -> None:
         "date,tablesDelivered,tablesExpected,missingTables,missingTablesList,completenessRatio",
         "date,size,files",
         "date,outcome,cause,owner,initSeconds,replicationSeconds,transferSeconds,attempts,files,bytes,requests",
+        "date,schema,tables",
     ]
+
+
+def test_the_schema_of_an_hour_is_a_hash_and_a_count_or_no_row() -> None:
+    held = SCHEMAS.of(HourFacts(H13, schema=SchemaFacts("a" * 64, ("Vessel", "Voyage"))))
+    unreadable = SCHEMAS.of(HourFacts(H13, schema=SchemaFacts("b" * 64, None, "no list")))
+    assert (held, unreadable) == (("20220510-13", "a" * 64, "2"), ("20220510-13", "b" * 64, ""))
+    assert SCHEMAS.of(HourFacts(H13)) is None
+    assert SCHEMAS.of(HourFacts(H13, schema=SchemaFacts(None, None, "it vanished while it was read"))) is None
+    parsed = parse(SCHEMAS, f"date,schema,tables\n20220510-13,{'A' * 64},2.0\n20220510-14,{'x' * 64},2\n".encode())
+    assert (list(parsed.frame.rows.values()), len(parsed.unreadable)) == ([("20220510-13", "a" * 64, "2")], 1)
 
 
 def test_M2_bom_crlf_reordered_and_further_columns_are_read_and_kept() -> None:

@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 Row = tuple[str, ...]
 """The cells of a row: those of the contract, then those of the frame's extra columns."""
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 csv.field_size_limit(1 << 24)  # the list of a thousand missing tables is longer than the default 128 KiB
 
@@ -142,6 +145,12 @@ def _text(text: str) -> str:
     return text
 
 
+def _digest(text: str) -> str:
+    if not _SHA256.fullmatch(text.casefold()):
+        raise ValueError(text)
+    return text.casefold()
+
+
 def _is_gap(text: str) -> bool:
     return text.strip().casefold() in {"", "nan", "none", "null"}
 
@@ -198,6 +207,13 @@ def _run_cells(facts: HourFacts, outcome: str, cause: str, owner: str, figures: 
     return (
         facts.hour.label, outcome, cause, owner, init, replication, transfer, attempts, str(files), str(size), requests,
     )  # fmt: skip
+
+
+def _schema_row(facts: HourFacts) -> Row | None:
+    schema = facts.schema
+    if schema is None or schema.sha256 is None:
+        return None
+    return facts.hour.label, schema.sha256, "" if schema.tables is None else str(len(schema.tables))
 
 
 def attribute_missed(frame: Frame) -> Frame:
@@ -263,10 +279,16 @@ RUNS: Final = Dataset(
     _run_row,
     _run_weight,
 )
+SCHEMAS: Final = Dataset(
+    "historical_schema_versions",
+    {"date": _hour, "schema": _digest, "tables": _count_or_none},
+    _schema_row,
+    lambda _: 1.0,
+)
 _OUTCOME: Final = RUNS.columns.index("outcome")
 _ATTEMPTS: Final = RUNS.columns.index("attempts")
 
-DATASETS: Final = (JOBS, TABLES, SIZES, RUNS)
+DATASETS: Final = (JOBS, TABLES, SIZES, RUNS, SCHEMAS)
 """All datasets with one row an Hour; the first three are the original scripts'."""
 
 

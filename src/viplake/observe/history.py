@@ -8,6 +8,7 @@ race, so two writers lose nothing, and a rebuild and any sequence of increments 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -19,6 +20,7 @@ from viplake import strictjson
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.layout import FORMAT
 from viplake.model import Hour
+from viplake.observe.copies import Copies
 from viplake.observe.datasets import (
     DATASETS,
     JOBS,
@@ -64,7 +66,10 @@ _WIDE: Final = 100
 _PUBLISH_ATTEMPTS: Final = 3
 
 _SCHEMAS: Final = "schemas.json"
-"""Beside the versions: what the newest Hours' schemas say, by ETag, so that an update need not read them again."""
+"""Beside the versions: what the newest Hours' schemas say, by ETag, so that an update need not read them again.
+
+Of each of these a copy is kept; a file that does not say so was left by a viplake that kept none.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,12 +336,9 @@ class _Pass:
         self.newest = await _versions(self.place).newest()
         self.stands = _unpack(self.newest.content)
         texts = _record(self.newest.content)["datasets"]
-        self.schemas = await self.place.store.get(self.place.versions + _SCHEMAS)
-        self.listing = Listing(
-            self.store, self.layout, out_of_scope=self.settings.out_of_scope, known=_parse_schemas(self.schemas)
-        )
-        for dataset in DATASETS:
-            there = await self.place.store.get(self.place.published + dataset.file)
+        keys = [self.place.versions + _SCHEMAS, *(self.place.published + dataset.file for dataset in DATASETS)]
+        self.schemas, *found = await asyncio.gather(*map(self.place.store.get, keys))
+        for dataset, there in zip(DATASETS, found, strict=True):
             self.published[dataset.name] = there
             if there is None or there == texts.get(dataset.name, "").encode():
                 continue
@@ -382,6 +384,13 @@ class _Pass:
 
     async def plan(self, scope: Scope) -> list[Hour]:
         """The Hours to look at, ascending."""
+        self.listing = Listing(
+            self.store,
+            self.layout,
+            out_of_scope=self.settings.out_of_scope,
+            known={} if scope.rebuild else _parse_schemas(self.schemas),
+            keep=Copies(self.place.store, self.place.published).keep,
+        )
         history = self._merged_history(self.stands)
         if scope.first is None and scope.last is None and history.built and not scope.rebuild:
             hours = self._update(history.rows(JOBS), scope.hours)
@@ -566,12 +575,14 @@ def _schemas_bytes(schemas: Mapping[tuple[str, int], SchemaFacts]) -> bytes:
     readable = {mark: facts for mark, facts in schemas.items() if facts.tables is not None}
     tables = {facts.sha256: facts.tables for facts in readable.values()}
     seen = sorted((etag, size, facts.sha256) for (etag, size), facts in readable.items())
-    return strictjson.dumps({"format": FORMAT, "tables": dict(sorted(tables.items())), "seen": seen})
+    return strictjson.dumps({"format": FORMAT, "kept": True, "tables": dict(sorted(tables.items())), "seen": seen})
 
 
 def _parse_schemas(data: bytes | None) -> dict[tuple[str, int], SchemaFacts]:
     try:
         record = strictjson.loads(data or b"")
+        if record["kept"] is not True:
+            return {}
         facts = {digest: SchemaFacts(str(digest), tuple(tables)) for digest, tables in record["tables"].items()}
         return {(str(etag), int(size)): facts[digest] for etag, size, digest in record["seen"]}
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -79,6 +79,7 @@ class Listing:
     Args:
         store, layout: the lake.
         out_of_scope: tables that are never delivered: not expected.
+        keep: given the hash and the bytes of each readable schema that is met for the first time, before its facts.
 
     Attributes:
         known: schemas by ETag and size, those that were given and those that were read: they are not read again.
@@ -96,10 +97,12 @@ class Listing:
         out_of_scope: Iterable[str] = (),
         promises: bool = False,
         known: Mapping[tuple[str, int], SchemaFacts] | None = None,
+        keep: Callable[[str, bytes], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._layout = layout
         self._out_of_scope = frozenset(out_of_scope)
+        self._keep = keep
         self.promises = promises
         self._reading: dict[tuple[str, int], asyncio.Task[Schema]] = {}
         self._by_hash: dict[str, Schema] = {}
@@ -219,8 +222,9 @@ class Listing:
         if digest in self._by_hash:
             return self._by_hash[digest]
         tables = await asyncio.to_thread(schema_tables, data)
-        readable = tables is not None
-        return self._schema_of(SchemaFacts(digest, tables, None if readable else _NO_SCHEMA))
+        if tables is not None and self._keep is not None:
+            await self._keep(digest, data)
+        return self._schema_of(SchemaFacts(digest, tables, None if tables is not None else _NO_SCHEMA))
 
     def _schema_of(self, facts: SchemaFacts) -> Schema:
         """The schema with its index, made once for each content."""

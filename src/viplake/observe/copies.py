@@ -1,0 +1,89 @@
+"""I/O. Copies of the schemas that Hours had, one object a content, so that differences outlive hourly folders.
+
+They lie under the hash of their bytes, so that a copy proves itself, writing one again only mends it, and two
+writers cannot disagree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from viplake.observe.drift import compared, lost, to_compare, unreadable
+from viplake.observe.listing import LARGEST_SCHEMA
+from viplake.observe.schemas import columns_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from viplake.lake.store import Store
+    from viplake.observe.drift import SchemaVersion, Tables
+
+FOLDER: Final = "schemas/"
+"""Below the published files: `schemas/SHA256.json`."""
+
+_AT_ONCE: Final = 8
+"""Copies read side by side: a large one and what it says are in memory meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """The copies of a history.
+
+    Args:
+        store: where the history lives.
+        published: prefix of the files that people read.
+    """
+
+    store: Store
+    published: str
+
+    def key(self, sha256: str) -> str:
+        """Of the copy of the schema with this hash."""
+        return f"{self.published}{FOLDER}{sha256}.json"
+
+    async def keep(self, sha256: str, data: bytes) -> None:
+        """Leave a copy, in place of one that was damaged too.
+
+        Raises:
+            LakeError: it cannot be written.
+        """
+        await self.store.put(self.key(sha256), data)
+
+    async def read(self, sha256: str) -> bytes | None:
+        """The schema with this hash; None where no copy was kept, or where it has become another.
+
+        Raises:
+            LakeError: it cannot be read.
+        """
+        data = await self.store.get(self.key(sha256), limit=LARGEST_SCHEMA)
+        return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None
+
+    async def tables(self, wanted: Iterable[str]) -> dict[str, Tables | str]:
+        """What the schemas with these hashes say, or why that is not known.
+
+        Raises:
+            LakeError: one cannot be read.
+        """
+        turn = asyncio.Semaphore(_AT_ONCE)
+
+        async def told(sha256: str) -> Tables | str:
+            async with turn:
+                data = await self.read(sha256)
+                if data is None:
+                    return lost(sha256)
+                found = await asyncio.to_thread(columns_of, data)
+                return unreadable(sha256) if found is None else found
+
+        hashes = sorted(set(wanted))
+        return dict(zip(hashes, await asyncio.gather(*map(told, hashes)), strict=True))
+
+    async def compared(self, found: Sequence[SchemaVersion]) -> tuple[SchemaVersion, ...]:
+        """The versions (`drift.versions`) with what each differs in from the one before.
+
+        Raises:
+            LakeError: a copy cannot be read.
+        """
+        return compared(found, await self.tables(to_compare(found)))

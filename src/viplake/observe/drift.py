@@ -1,0 +1,196 @@
+"""PURE. Schema drift: which schema held from when to when, and what each differs in from the one before, in words.
+
+Two schemas are the same when their bytes are. A schema that comes back is a version anew, because what lies between
+matters to whoever reads the data; Hours without any schema interrupt nothing. What cannot be told is told as that,
+with the reason: a version without a difference is never taken for one without a change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake.observe.schemas import Change, Columns, changes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from viplake.model import Hour
+    from viplake.observe.datasets import Row
+
+Tables = dict[str, Columns | None]
+"""The columns of each table of a schema; None for a table whose columns it does not tell."""
+
+MOST_COMPARED: Final = 200
+"""The newest versions that are compared, each at a request: should schemas ever hold a date, each Hour has its own."""
+
+FIRST: Final = "it is the first on record"
+OLDER: Final = f"only the newest {MOST_COMPARED} are compared"
+UNREAD: Final = "its copy was not read"
+NO_COLUMNS: Final = "the schema lists none for it"
+SAME: Final = "other bytes, but the same tables, with the same columns as far as they are told"
+
+_NAMED: Final = 12
+"""Hex digits by which people know a schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaVersion:
+    """A stretch of Hours whose schemas have the same bytes.
+
+    Attributes:
+        sha256: of these bytes.
+        first, last: the Hours in which it was seen first and last.
+        hours: that had it.
+        tables: how many it names; None where it cannot be read.
+        changes: what it differs in from the last one before that can be read; or why that is not known.
+    """
+
+    sha256: str
+    first: Hour
+    last: Hour
+    hours: int
+    tables: int | None
+    changes: tuple[Change, ...] | str = UNREAD
+
+    @property
+    def name(self) -> str:
+        """Enough of the hash for people."""
+        return named(self.sha256)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake schema --json` prints it."""
+        return {
+            "schema": self.sha256,
+            "first": str(self.first),
+            "last": str(self.last),
+            "hours": self.hours,
+            "tables": self.tables,
+            **_told(self.changes),
+        }
+
+
+def named(sha256: str) -> str:
+    """Enough of a hash for people."""
+    return sha256[:_NAMED]
+
+
+def versions(rows: Mapping[Hour, Row]) -> tuple[SchemaVersion, ...]:
+    """The versions in the rows of `historical_schema_versions`, the oldest first; not compared yet."""
+    found = []
+    for sha256, group in groupby(sorted(rows.items()), key=lambda item: item[1][1]):
+        stretch = list(group)
+        tables = stretch[-1][1][2]
+        known = int(tables) if tables else None
+        found.append(SchemaVersion(sha256, stretch[0][0], stretch[-1][0], len(stretch), known))
+    return tuple(found)
+
+
+def to_compare(found: Sequence[SchemaVersion]) -> frozenset[str]:
+    """The hashes of the schemas that `compared` needs."""
+    return frozenset(version.sha256 for version in found[-MOST_COMPARED - 1 :] if version.tables is not None)
+
+
+def compared(found: Sequence[SchemaVersion], known: Mapping[str, Tables | str]) -> tuple[SchemaVersion, ...]:
+    """The versions with their differences.
+
+    Args:
+        found: as `versions` gives them.
+        known: by hash, what the schemas of `to_compare` say, or why that is not known.
+    """
+    told = []
+    before: SchemaVersion | None = None
+    for number, version in enumerate(found):
+        why: tuple[Change, ...] | str
+        if version.tables is None:
+            why = unreadable(version.sha256)
+        elif before is None:
+            why = FIRST
+        elif number < len(found) - MOST_COMPARED:
+            why = OLDER
+        else:
+            why = difference(before.sha256, version.sha256, known)
+        told.append(replace(version, changes=why))
+        if version.tables is not None:
+            before = version
+    return tuple(told)
+
+
+def difference(before: str, after: str, known: Mapping[str, Tables | str]) -> tuple[Change, ...] | str:
+    """What one schema differs in from another, by their hashes; or why that is not known."""
+    if before == after:
+        return ()
+    old, new = known.get(before, UNREAD), known.get(after, UNREAD)
+    if isinstance(old, str):
+        return old
+    return new if isinstance(new, str) else tuple(changes(old, new))
+
+
+def unreadable(sha256: str) -> str:
+    """Said of a schema that is none."""
+    return f"schema {named(sha256)} cannot be read: it is no list of tables"
+
+
+def lost(sha256: str) -> str:
+    """Said of a schema of which there is no copy."""
+    return f"no copy of schema {named(sha256)} is left; if its folder is, viplake observe --rebuild makes one"
+
+
+def holding(found: Iterable[SchemaVersion], at: Hour) -> SchemaVersion | None:
+    """The version that held at an Hour: the newest that had begun; None before the first."""
+    return max((version for version in found if version.first <= at), key=lambda version: version.first, default=None)
+
+
+def words(told: Sequence[Change] | str) -> list[str]:
+    """Differences for people, one line a table; or why they are not known."""
+    if isinstance(told, str):
+        return [told]
+    lines = [
+        f"{table}: {'; '.join(change.what for change in of)}" for table, of in groupby(told, key=lambda one: one.table)
+    ]
+    return lines or [SAME]
+
+
+def none_at(found: Sequence[SchemaVersion], at: Hour | None) -> str:
+    """Why no version holds."""
+    if not found:
+        return "no Hour on record has a schema; viplake observe brings the record up to date"
+    return f"no schema is on record at or before {at}: the first is of {found[0].first}"
+
+
+def versions_json(found: Iterable[SchemaVersion]) -> dict[str, Any]:
+    """As `viplake schema --json` prints it."""
+    return {"versions": [version.to_json() for version in found]}
+
+
+def schema_json(version: SchemaVersion, tables: Tables | str) -> dict[str, Any]:
+    """As `viplake schema --at HOUR --json` prints it."""
+    told = None if isinstance(tables, str) else [_table_json(table, of) for table, of in sorted(tables.items())]
+    return {
+        "schema": version.sha256,
+        "first": str(version.first),
+        "last": str(version.last),
+        "hours": version.hours,
+        "tables": told,
+        "reason": tables if isinstance(tables, str) else None,
+    }
+
+
+def difference_json(
+    before: SchemaVersion, after: SchemaVersion, told: Sequence[Change] | str, *, hours: tuple[Hour, Hour]
+) -> dict[str, Any]:
+    """As `viplake schema --diff HOUR --json` prints it."""
+    ends = zip(("from", "to"), (before, after), hours, strict=True)
+    return {end: {"hour": str(hour), "schema": version.sha256} for end, version, hour in ends} | _told(told)
+
+
+def _table_json(table: str, columns: Columns | None) -> dict[str, Any]:
+    told = None if columns is None else [{"column": name, "type": kind or None} for name, kind in columns.items()]
+    return {"table": table, "columns": told, "reason": NO_COLUMNS if columns is None else None}
+
+
+def _told(told: Sequence[Change] | str) -> dict[str, Any]:
+    if isinstance(told, str):
+        return {"changes": None, "reason": told}
+    return {"changes": [{"table": one.table, "change": one.what} for one in told], "reason": None}
