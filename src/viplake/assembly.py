@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from viplake.lake.retention import Pruned
     from viplake.model import Promise
     from viplake.observe.check import Checked, Lake
+    from viplake.observe.drift import Differing, Held, Listed
     from viplake.observe.history import Observed, ObserveSettings, Place, Scope
     from viplake.report.evidence import Pack
 
@@ -163,6 +164,27 @@ def _observing(settings: config.Settings) -> ObserveSettings:
     from viplake.observe.history import ObserveSettings  # noqa: PLC0415 - as above
 
     return ObserveSettings(settings.out_of_scope, timedelta(minutes=settings.grace_minutes))
+
+
+async def schema(
+    settings: config.Settings, store: Store, *, at: Hour | None = None, since: Hour | None = None
+) -> Listed | Held | Differing:
+    """The versions of the schema; the one that held `at` an Hour; or what differs there, or now, `since` another.
+
+    Raises:
+        SettingsError, CredentialsError, LakeError: as `place_of`, and where the history cannot be read.
+    """
+    from viplake.observe.copies import Copies  # noqa: PLC0415 - as above
+    from viplake.observe.datasets import SCHEMAS  # noqa: PLC0415 - as above
+    from viplake.observe.drift import Listed, versions  # noqa: PLC0415 - as above
+    from viplake.observe.history import read_history  # noqa: PLC0415 - as above
+
+    place = place_of(settings, store)
+    found = versions((await read_history(place)).rows(SCHEMAS))
+    copies = Copies(place.store, place.published)
+    if since is not None:
+        return await copies.differing(found, since, at)
+    return Listed(await copies.compared(found)) if at is None else await copies.held(found, at)
 
 
 async def evidence(settings: config.Settings, store: Store, *, first: Hour, last: Hour, now: datetime) -> Pack:

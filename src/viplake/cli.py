@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from viplake.lake.consolidate import Span
     from viplake.observe.check import Checked
     from viplake.observe.daily import Daily
+    from viplake.observe.drift import Differing, Held, Listed
     from viplake.observe.history import Observed
     from viplake.progress import Display
 
@@ -349,6 +350,34 @@ def check(
     else:
         console.print_checked(checked)
     return 0 if checked.well else 1
+
+
+@app.command(group=_LOOK, sort_key=7)
+def schema(
+    *,
+    at: Annotated[str | None, Parameter(help="The schema that held at this Hour, with its tables and columns.")] = None,
+    diff: Annotated[
+        str | None, Parameter(help="What the schema of --at, or the newest, differs in from the one of this Hour.")
+    ] = None,
+    json: _Json = False,
+    options: Options = _OPTIONS,
+) -> int:
+    """Which schema held from when to when, and what each differs in from the one before, in words."""
+    from viplake import assembly, console
+
+    settings = options.settings()
+    wanted, since = _hour_or_none(at), _hour_or_none(diff)
+
+    async def work() -> Listed | Held | Differing:
+        store = await assembly.lake_to_read(settings)
+        return await assembly.schema(settings, store, at=wanted, since=since)
+
+    told = _finish(work())
+    if json:
+        _print_json({"environment": settings.environment.name} | told.to_json())
+    else:
+        console.print_lines(told.lines())
+    return 0
 
 
 @app.command(group=_HISTORY, sort_key=13)

@@ -140,6 +140,12 @@ def print_checked(checked: Checked) -> None:
             _err(f"viplake: {channel} was not told: {failure}")
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """What is told in lines already."""
+    for line in lines:
+        _out(line)
+
+
 def print_daily(daily: Daily) -> None:
     """The daily views, one row a day."""
     tables = {row.day: row for row in daily.tables}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,14 @@ from viplake.observe.drift import (
     OLDER,
     SAME,
     UNREAD,
+    Differing,
+    Held,
+    Listed,
     compared,
     difference,
-    difference_json,
     holding,
     lost,
     none_at,
-    schema_json,
     to_compare,
     unreadable,
     versions,
@@ -138,8 +140,10 @@ def test_the_keys_for_programs_are_stable() -> None:
         "changes": None, "reason": FIRST,
     }  # fmt: skip
     assert after.to_json()["changes"] == [{"table": "P", "change": "table added"}]
-    assert schema_json(after, {"V": {"Id": "", "No": "int"}, "P": None}) == {
-        "schema": B, "first": "2022-05-10T01", "last": "2022-05-10T01", "hours": 1, "reason": None,
+    assert Listed((before,)).to_json() == {"versions": [before.to_json()], "reason": None}
+    assert Listed(()).to_json() == {"versions": [], "reason": none_at((), None)}
+    assert Held(H0.shift(5), after, {"V": {"Id": "", "No": "int"}, "P": None}).to_json() == {
+        "at": "2022-05-10T05", "schema": B, "first": "2022-05-10T01", "last": "2022-05-10T01", "hours": 1,
         "tables": [
             {"table": "P", "columns": None, "reason": NO_COLUMNS},
             {
@@ -148,13 +152,31 @@ def test_the_keys_for_programs_are_stable() -> None:
                 "reason": None,
             },
         ],
+        "reason": None,
     }  # fmt: skip
-    assert schema_json(after, lost(B))["tables"] is None
-    assert schema_json(after, lost(B))["reason"] == lost(B)
-    assert difference_json(before, after, (), hours=(H0, H0.shift(5))) == {
+    assert Held(H0.shift(-1), None, "why").to_json() == {
+        "at": "2022-05-09T23", "schema": None, "first": None, "last": None, "hours": None,
+        "tables": None, "reason": "why",
+    }  # fmt: skip
+    assert Differing((H0, H0.shift(5)), (before, after), ()).to_json() == {
         "from": {"hour": "2022-05-10T00", "schema": A}, "to": {"hour": "2022-05-10T05", "schema": B},
         "changes": [], "reason": None,
     }  # fmt: skip
+    assert Differing((H0, None), (None, None), "why").to_json() == {
+        "from": {"hour": "2022-05-10T00", "schema": None}, "to": {"hour": None, "schema": None},
+        "changes": None, "reason": "why",
+    }  # fmt: skip
+
+
+def test_people_are_shown_the_newest_versions_and_told_of_the_others() -> None:
+    many = compared(versions(rows({n: (f"{n:064x}", "1") for n in range(25)})), {})
+    lines = list(Listed(many).lines())
+    assert lines[0] == "5 older versions are told by --json"
+    assert sum(line.startswith("2022-") for line in lines) == 20
+    wide = tuple(Change(f"T{n:02}", "table added") for n in range(30))
+    lines = list(Listed((replace(many[1], changes=wide),)).lines())
+    assert lines[-1] == "  10 tables more differ: viplake schema --diff 2022-05-10T00"
+    assert len(list(Differing((H0, H0), (many[0], many[1]), wide).lines())) == 32
 
 
 # -- kept by the history --------------------------------------------------------------------------------------
@@ -335,3 +357,27 @@ async def test_two_writers_keep_one_copy_and_every_row() -> None:
     await asyncio.gather(*(build(store, at("2022-05-10T08:45"), Scope(first=hour, last=hour)) for hour in hours))
     assert sum(version.hours for version in await told(store)) == 8
     assert len(await copies(store)) == 2
+
+
+# -- asked ----------------------------------------------------------------------------------------------------
+
+
+async def test_what_held_and_what_differs_is_told_from_the_copies_alone() -> None:
+    store = memory()
+    await drifting(store, turns=(SMALL, SMALL, LARGE))
+    await store.put(LAYOUT.file(H0.shift(1), "_MasterTableSchema.json"), b"no schema")
+    await build(store, at("2022-05-10T02:45"))
+    history = await read_history(Place.within(store, LAYOUT))
+    found, kept = versions(history.rows(SCHEMAS)), Copies(store, LAYOUT.observability)
+    for file in await store.files("IMOSDL/Hourly/"):
+        await store.delete(file.key)
+    assert (await kept.held(found, H0)).tables == {"Voyage": None, "Vessel": None}
+    assert (await kept.held(found, H0.shift(1))).tables == unreadable(found[1].sha256)
+    assert (await kept.held(found, H0.shift(-1))).tables == none_at(found, H0.shift(-1))
+    newest = await kept.differing(found, H0, None)
+    assert (newest.hours, newest.changes) == ((H0, H0.shift(2)), (Change("Port", "table added"),))
+    assert (await kept.differing(found, H0, H0.shift(1))).changes == unreadable(found[1].sha256)
+    assert list((await kept.differing(found, H0, H0)).lines())[-1] == "it is the same schema"
+    assert (await kept.differing(found, H0.shift(-1), None)).changes == none_at(found, H0.shift(-1))
+    assert (await kept.differing(found, H0, H0.shift(-1))).changes == none_at(found, H0.shift(-1))
+    assert (await kept.differing((), H0, None)).hours == (H0, None)

@@ -11,7 +11,17 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from viplake.observe.drift import compared, lost, to_compare, unreadable
+from viplake.observe.drift import (
+    Differing,
+    Held,
+    compared,
+    difference,
+    holding,
+    lost,
+    none_at,
+    to_compare,
+    unreadable,
+)
 from viplake.observe.listing import LARGEST_SCHEMA
 from viplake.observe.schemas import columns_of
 
@@ -19,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from viplake.lake.store import Store
+    from viplake.model import Hour
     from viplake.observe.drift import SchemaVersion, Tables
 
 FOLDER: Final = "schemas/"
@@ -87,3 +98,32 @@ class Copies:
             LakeError: a copy cannot be read.
         """
         return compared(found, await self.tables(to_compare(found)))
+
+    async def held(self, found: Sequence[SchemaVersion], at: Hour) -> Held:
+        """The schema that held at an Hour.
+
+        Raises:
+            LakeError: its copy cannot be read.
+        """
+        version = holding(found, at)
+        if version is None:
+            return Held(at, None, none_at(found, at))
+        return Held(at, version, (await self._of(version))[version.sha256])
+
+    async def differing(self, found: Sequence[SchemaVersion], first: Hour, at: Hour | None) -> Differing:
+        """What the schema that held at an Hour `at` (None: the newest) differs in from that at the `first` one.
+
+        Raises:
+            LakeError: a copy cannot be read.
+        """
+        at = at or max((version.last for version in found), default=None)
+        before, after = holding(found, first), None if at is None else holding(found, at)
+        if before is None or after is None:
+            return Differing((first, at), (before, after), none_at(found, first if before is None else at))
+        known = await self._of(before, after)
+        return Differing((first, at), (before, after), difference(before.sha256, after.sha256, known))
+
+    async def _of(self, *wanted: SchemaVersion) -> dict[str, Tables | str]:
+        """What these say; of one that cannot be read no copy was ever kept."""
+        known = await self.tables(version.sha256 for version in wanted if version.tables is not None)
+        return known | {version.sha256: unreadable(version.sha256) for version in wanted if version.tables is None}

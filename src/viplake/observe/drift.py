@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from viplake.observe.schemas import Change, Columns, changes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from viplake.model import Hour
     from viplake.observe.datasets import Row
@@ -33,6 +33,9 @@ SAME: Final = "other bytes, but the same tables, with the same columns as far as
 
 _NAMED: Final = 12
 """Hex digits by which people know a schema."""
+
+_SHOWN: Final = 20
+"""Versions, and tables of each, that people are shown at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,13 @@ class SchemaVersion:
         """Enough of the hash for people."""
         return named(self.sha256)
 
+    @property
+    def count(self) -> str:
+        """Of its tables."""
+        return "tables unknown" if self.tables is None else f"{self.tables:,} table{'' if self.tables == 1 else 's'}"
+
     def to_json(self) -> dict[str, Any]:
-        """As `viplake schema --json` prints it."""
+        """As `Listed.to_json` has it."""
         return {
             "schema": self.sha256,
             "first": str(self.first),
@@ -159,30 +167,110 @@ def none_at(found: Sequence[SchemaVersion], at: Hour | None) -> str:
     return f"no schema is on record at or before {at}: the first is of {found[0].first}"
 
 
-def versions_json(found: Iterable[SchemaVersion]) -> dict[str, Any]:
-    """As `viplake schema --json` prints it."""
-    return {"versions": [version.to_json() for version in found]}
+# -- what is told ---------------------------------------------------------------------------------------------
 
 
-def schema_json(version: SchemaVersion, tables: Tables | str) -> dict[str, Any]:
-    """As `viplake schema --at HOUR --json` prints it."""
-    told = None if isinstance(tables, str) else [_table_json(table, of) for table, of in sorted(tables.items())]
-    return {
-        "schema": version.sha256,
-        "first": str(version.first),
-        "last": str(version.last),
-        "hours": version.hours,
-        "tables": told,
-        "reason": tables if isinstance(tables, str) else None,
-    }
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All versions, the oldest first."""
+
+    versions: tuple[SchemaVersion, ...]
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is none."""
+        return None if self.versions else none_at((), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake schema --json` prints it."""
+        return {"versions": [version.to_json() for version in self.versions], "reason": self.reason}
+
+    def lines(self) -> Iterator[str]:
+        """For people: the newest versions, a line each, and the lines of what they differ in."""
+        if self.reason is not None:
+            yield self.reason
+        if len(self.versions) > _SHOWN:
+            yield f"{len(self.versions) - _SHOWN} older versions are told by --json"
+        for version in self.versions[-_SHOWN:]:
+            yield f"{version.first} to {version.last}  {version.hours:>6,} Hours  {version.count}  {version.name}"
+            told = words(version.changes)
+            yield from (f"  {line}" for line in told[:_SHOWN])
+            if len(told) > _SHOWN:
+                yield f"  {len(told) - _SHOWN} tables more differ: viplake schema --diff {version.first.shift(-1)}"
 
 
-def difference_json(
-    before: SchemaVersion, after: SchemaVersion, told: Sequence[Change] | str, *, hours: tuple[Hour, Hour]
-) -> dict[str, Any]:
-    """As `viplake schema --diff HOUR --json` prints it."""
-    ends = zip(("from", "to"), (before, after), hours, strict=True)
-    return {end: {"hour": str(hour), "schema": version.sha256} for end, version, hour in ends} | _told(told)
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The schema that held at an Hour.
+
+    Attributes:
+        at: the Hour.
+        version: whose schema; None where none held.
+        tables: what it says, or why that is not known.
+    """
+
+    at: Hour
+    version: SchemaVersion | None
+    tables: Tables | str
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake schema --at HOUR --json` prints it."""
+        version = self.version
+        reason = self.tables if isinstance(self.tables, str) else None
+        tables = None if isinstance(self.tables, str) else [_table_json(*one) for one in sorted(self.tables.items())]
+        return {
+            "at": str(self.at),
+            "schema": version and version.sha256,
+            "first": version and str(version.first),
+            "last": version and str(version.last),
+            "hours": version and version.hours,
+            "tables": tables,
+            "reason": reason,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """For people: a line a table, then one a column."""
+        if self.version is not None:
+            yield f"{self.at}: schema {self.version.sha256}, {self.version.count}"
+            yield f"  seen from {self.version.first} to {self.version.last} in {self.version.hours:,} Hours"
+        if isinstance(self.tables, str):
+            yield self.tables
+            return
+        for table, columns in sorted(self.tables.items()):
+            yield table if columns is not None else f"{table}  columns unknown: {NO_COLUMNS}"
+            width = max(map(len, columns or ()), default=0)
+            yield from (f"  {name:{width}}  {kind}".rstrip() for name, kind in (columns or {}).items())
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """What differs between the schemas that held at two Hours.
+
+    Attributes:
+        hours: from which to which; the second is None where the newest was meant and there is none.
+        ends: whose schemas; None where none held.
+        changes: the differences, or why they are not known.
+    """
+
+    hours: tuple[Hour, Hour | None]
+    ends: tuple[SchemaVersion | None, SchemaVersion | None]
+    changes: tuple[Change, ...] | str
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake schema --diff HOUR --json` prints it."""
+        ends = zip(("from", "to"), self.hours, self.ends, strict=True)
+        return {
+            name: {"hour": None if hour is None else str(hour), "schema": version and version.sha256}
+            for name, hour, version in ends
+        } | _told(self.changes)
+
+    def lines(self) -> Iterator[str]:
+        """For people: the two ends, and what they differ in, a line a table."""
+        for name, hour, version in zip(("from", "to"), self.hours, self.ends, strict=True):
+            if version is not None:
+                yield f"{name:4}  {hour}: schema {version.name}, {version.count}, since {version.first}"
+        one = len({version and version.sha256 for version in self.ends}) == 1
+        yield from ["it is the same schema"] if one and not self.changes else words(self.changes)
 
 
 def _table_json(table: str, columns: Columns | None) -> dict[str, Any]:
