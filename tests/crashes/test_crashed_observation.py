@@ -1,0 +1,177 @@
+"""X1, M10: observation dies at every call of the store, and the next pass ends in the bytes of an undisturbed one."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from fakes import DictStore
+from faults import Crash, Flaky, Tripwire
+from observe.lakes import LAYOUT, At, at
+from viplake.model import PROD, Hour
+from viplake.observe.datasets import DATASETS, JOBS, parse
+from viplake.observe.history import ObserveSettings, Place, observe, read_history
+from viplake.observe.volumes import Volumes
+from viplake.simulator.history import Past, Spell, hour_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from faults import When
+
+PLAIN: Final = ObserveSettings()
+FIRST: Final = Hour.parse("2022-04-30T20")
+LATE: Final = FIRST.shift(1)
+BEFORE: Final = Past((Spell(LATE, LATE, "missed"), Spell(FIRST.shift(2), FIRST.shift(2), "lacking")), tables=5)
+AFTER: Final = Past(tables=5)
+MONTHS: Final = ("2022-04", "2022-05")
+
+
+@dataclass
+class Observed:
+    """A lake that grows by a step at a time, each followed by a pass of observation."""
+
+    clock: At = field(default_factory=lambda: at("2022-04-30T23:50"))
+    objects: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.store = DictStore(self.clock)
+        self.store.objects.update(self.objects)
+        self.store.stamps.update(dict.fromkeys(self.objects, self.clock.now()))
+
+    def land(self, hours: range, past: Past = BEFORE) -> None:
+        for number in hours:
+            for key, data in hour_objects(LAYOUT, FIRST.shift(number), past, environment=PROD).items():
+                self.store._write(key, data)
+
+    async def observe(self, *wires: Tripwire) -> None:
+        mine = Flaky(self.store, *wires)
+        await observe(mine, LAYOUT, Place.within(mine, LAYOUT), self.clock, PLAIN)
+
+    async def dies(self, *wires: Tripwire) -> bool:
+        try:
+            await self.observe(*wires)
+        except Crash:
+            return True
+        return False
+
+    def published(self) -> dict[str, bytes]:
+        return {key: data for key, data in self.store.objects.items() if key.startswith(LAYOUT.observability)}
+
+    async def everything(self) -> dict[str, Any]:
+        """All that the history says, whatever the numbers of its versions are."""
+        place = Place.within(self.store, LAYOUT)
+        volumes = Volumes(place.store, place.published, place.versions)
+        known = {month: (await volumes._versions(month).newest()).content for month in MONTHS}
+        return self.published() | {"rows": (await read_history(place)).frames, "volumes": known}
+
+
+def first_pass(lake: Observed) -> None:
+    """The first four Hours of the lake, the last of a month; one is not there."""
+    lake.clock.moment = at("2022-04-30T23:50").moment
+    lake.land(range(4))
+
+
+def next_month(lake: Observed) -> None:
+    """Two Hours of another month, and with them another day."""
+    lake.clock.moment = at("2022-05-01T01:50").moment
+    lake.land(range(4, 6))
+
+
+def late_and_edited(lake: Observed) -> None:
+    """The missing Hour came late; somebody wrote a column and an old row into a published file."""
+    lake.clock.moment = at("2022-05-01T02:50").moment
+    lake.land(range(6, 7))
+    lake.land(range(1, 2), AFTER)
+    key = LAYOUT.observability + JOBS.file
+    head, *rows = lake.store.objects[key].decode().splitlines()
+    old = rows[0].replace(FIRST.label, "20220429-10")
+    text = "\n".join([f"{head},note", f"{old},by hand", *(f"{row},seen" for row in rows)]) + "\n"
+    lake.store.objects[key] = text.encode()
+
+
+STEPS: Final[tuple[Callable[[Observed], None], ...]] = (first_pass, next_month, late_and_edited)
+
+
+@dataclass
+class Undisturbed:
+    """What each step begins with, makes and calls where nobody dies."""
+
+    times: dict[str, At] = field(default_factory=dict)
+    begins: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
+    ends: dict[str, dict[str, Any]] = field(default_factory=dict)
+    calls: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    async def of(cls) -> Undisturbed:
+        known, lake = cls(), Observed()
+        for step in STEPS:
+            step(lake)
+            known.times[step.__name__] = At(lake.clock.moment)
+            known.begins[step.__name__] = dict(lake.store.objects)
+            wire = Tripwire()
+            await lake.observe(wire)
+            known.calls[step.__name__] = wire.calls
+            known.ends[step.__name__] = await lake.everything()
+        return known
+
+    def lake(self, step: Callable[[Observed], None]) -> Observed:
+        """The lake as it is right before the pass of this step."""
+        return Observed(At(self.times[step.__name__].moment), dict(self.begins[step.__name__]))
+
+
+def nothing_is_torn(lake: Observed, before: Mapping[str, bytes], after: Mapping[str, Any]) -> None:
+    """Whoever reads while nobody writes any more sees files of the last pass or of this one, whole."""
+    for key, data in lake.published().items():
+        assert data in {before.get(key), after.get(key)}, key
+        for dataset in DATASETS:
+            if key.endswith(f"/{dataset.file}"):
+                assert parse(dataset, data).unreadable == ()
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+async def test_X1_M10_after_a_crash_at_every_call_the_next_pass_ends_in_the_same_bytes(
+    step: Callable[[Observed], None], proof: Callable[..., None]
+) -> None:
+    known = await Undisturbed.of()
+    calls, begin, end = (part[step.__name__] for part in (known.calls, known.begins, known.ends))
+    moments: tuple[When, ...] = ("before", "after")
+    for number in range(1, len(calls) + 1):
+        for when in moments:
+            lake = known.lake(step)
+            assert await lake.dies(Tripwire(at=number, when=when, times=None)), calls[number - 1]
+            nothing_is_torn(lake, begin, end)
+            await lake.observe()
+            assert await lake.everything() == end, (when, calls[number - 1])
+    proof("crash points of an observation", 2 * len(calls), least=100)
+
+
+async def test_X1_M10_after_two_crashes_too(proof: Callable[..., None]) -> None:
+    known = await Undisturbed.of()
+    dice = random.Random(20220510)
+    pairs = 0
+    for _ in range(60):
+        step = dice.choice(STEPS)
+        calls, begin, end = (part[step.__name__] for part in (known.calls, known.begins, known.ends))
+        lake = known.lake(step)
+        first, second = dice.randint(1, len(calls)), dice.randint(1, len(calls))
+        moments: list[When] = [dice.choice(["before", "after"]), dice.choice(["before", "after"])]
+        assert await lake.dies(Tripwire(at=first, when=moments[0], times=None))
+        nothing_is_torn(lake, begin, end)
+        pairs += await lake.dies(Tripwire(at=second, when=moments[1], times=None))
+        nothing_is_torn(lake, begin, end)
+        await lake.observe()
+        assert await lake.everything() == end, (step.__name__, first, second, moments)
+    proof("pairs of crashes of an observation", pairs, least=20)
+
+
+async def test_the_undisturbed_story_is_what_the_others_compare_with() -> None:
+    known = await Undisturbed.of()
+    rows = [len(known.ends[step.__name__]["rows"][JOBS.name].rows) for step in STEPS]
+    assert rows == [4, 6, 8]
+    edited = known.ends["late_and_edited"][LAYOUT.observability + JOBS.file].decode()
+    assert "20220429-10" in edited
+    assert edited.count(",seen") == 6
