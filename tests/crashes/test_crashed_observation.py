@@ -19,6 +19,7 @@ from viplake.simulator.history import Past, Spell, hour_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from faults import When
 
@@ -98,29 +99,27 @@ STEPS: Final[tuple[Callable[[Observed], None], ...]] = (first_pass, next_month, 
 
 @dataclass
 class Undisturbed:
-    """What each step begins with, makes and calls where nobody dies."""
+    """What a step begins with, calls and ends in where nobody dies."""
 
-    times: dict[str, At] = field(default_factory=dict)
-    begins: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
-    ends: dict[str, dict[str, Any]] = field(default_factory=dict)
-    calls: dict[str, list[str]] = field(default_factory=dict)
+    now: datetime
+    begin: dict[str, bytes]
+    calls: list[str]
+    end: dict[str, Any]
 
-    @classmethod
-    async def of(cls) -> Undisturbed:
-        known, lake = cls(), Observed()
-        for step in STEPS:
-            step(lake)
-            known.times[step.__name__] = At(lake.clock.moment)
-            known.begins[step.__name__] = dict(lake.store.objects)
-            wire = Tripwire()
-            await lake.observe(wire)
-            known.calls[step.__name__] = wire.calls
-            known.ends[step.__name__] = await lake.everything()
-        return known
-
-    def lake(self, step: Callable[[Observed], None]) -> Observed:
+    def lake(self) -> Observed:
         """The lake as it is right before the pass of this step."""
-        return Observed(At(self.times[step.__name__].moment), dict(self.begins[step.__name__]))
+        return Observed(At(self.now), dict(self.begin))
+
+
+async def undisturbed() -> dict[str, Undisturbed]:
+    """Each step by its name."""
+    lake, known = Observed(), {}
+    for step in STEPS:
+        step(lake)
+        begin, wire = dict(lake.store.objects), Tripwire()
+        await lake.observe(wire)
+        known[step.__name__] = Undisturbed(lake.clock.moment, begin, wire.calls, await lake.everything())
+    return known
 
 
 def nothing_is_torn(lake: Observed, before: Mapping[str, bytes], after: Mapping[str, Any]) -> None:
@@ -132,46 +131,43 @@ def nothing_is_torn(lake: Observed, before: Mapping[str, bytes], after: Mapping[
                 assert parse(dataset, data).unreadable == ()
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+@pytest.mark.parametrize("step", [step.__name__ for step in STEPS])
 async def test_X1_M10_after_a_crash_at_every_call_the_next_pass_ends_in_the_same_bytes(
-    step: Callable[[Observed], None], proof: Callable[..., None]
+    step: str, proof: Callable[..., None]
 ) -> None:
-    known = await Undisturbed.of()
-    calls, begin, end = (part[step.__name__] for part in (known.calls, known.begins, known.ends))
+    known = (await undisturbed())[step]
     moments: tuple[When, ...] = ("before", "after")
-    for number in range(1, len(calls) + 1):
+    for number, call in enumerate(known.calls, 1):
         for when in moments:
-            lake = known.lake(step)
-            assert await lake.dies(Tripwire(at=number, when=when, times=None)), calls[number - 1]
-            nothing_is_torn(lake, begin, end)
+            lake = known.lake()
+            assert await lake.dies(Tripwire(at=number, when=when, times=None)), call
+            nothing_is_torn(lake, known.begin, known.end)
             await lake.observe()
-            assert await lake.everything() == end, (when, calls[number - 1])
-    proof("crash points of an observation", 2 * len(calls), least=100)
+            assert await lake.everything() == known.end, (when, call)
+    proof("crash points of an observation", 2 * len(known.calls), least=100)
 
 
 async def test_X1_M10_after_two_crashes_too(proof: Callable[..., None]) -> None:
-    known = await Undisturbed.of()
+    steps = await undisturbed()
     dice = random.Random(20220510)
     pairs = 0
     for _ in range(60):
-        step = dice.choice(STEPS)
-        calls, begin, end = (part[step.__name__] for part in (known.calls, known.begins, known.ends))
-        lake = known.lake(step)
-        first, second = dice.randint(1, len(calls)), dice.randint(1, len(calls))
-        moments: list[When] = [dice.choice(["before", "after"]), dice.choice(["before", "after"])]
-        assert await lake.dies(Tripwire(at=first, when=moments[0], times=None))
-        nothing_is_torn(lake, begin, end)
-        pairs += await lake.dies(Tripwire(at=second, when=moments[1], times=None))
-        nothing_is_torn(lake, begin, end)
+        known = steps[dice.choice(sorted(steps))]
+        lake = known.lake()
+        places = [dice.randint(1, len(known.calls)) for _ in range(2)]
+        moments: list[When] = [dice.choice(["before", "after"]) for _ in range(2)]
+        assert await lake.dies(Tripwire(at=places[0], when=moments[0], times=None))
+        nothing_is_torn(lake, known.begin, known.end)
+        pairs += await lake.dies(Tripwire(at=places[1], when=moments[1], times=None))
+        nothing_is_torn(lake, known.begin, known.end)
         await lake.observe()
-        assert await lake.everything() == end, (step.__name__, first, second, moments)
+        assert await lake.everything() == known.end, (places, moments)
     proof("pairs of crashes of an observation", pairs, least=20)
 
 
 async def test_the_undisturbed_story_is_what_the_others_compare_with() -> None:
-    known = await Undisturbed.of()
-    rows = [len(known.ends[step.__name__]["rows"][JOBS.name].rows) for step in STEPS]
-    assert rows == [4, 6, 8]
-    edited = known.ends["late_and_edited"][LAYOUT.observability + JOBS.file].decode()
+    known = await undisturbed()
+    assert [len(step.end["rows"][JOBS.name].rows) for step in known.values()] == [4, 6, 8]
+    edited = known["late_and_edited"].end[LAYOUT.observability + JOBS.file].decode()
     assert "20220429-10" in edited
     assert edited.count(",seen") == 6
