@@ -308,8 +308,8 @@ def consolidate(
             dry_run=dry_run,
             progress=None if json else console.print_copied,
         )
-        if done.span is not None and not dry_run:
-            await assembly.observe(settings, store, Scope(first=done.span.first))
+        if done.first is not None and not dry_run:
+            await assembly.observe(settings, store, Scope(first=done.first))
         return done
 
     done = _finish(work())

@@ -94,9 +94,9 @@ async def test_a_lake_is_consolidated_from_two_buckets_and_then_observed(seaweed
     result = await consolidate(sources, lake, LAYOUT, environment="Prod", url="s3://mine")
     assert (len(result.copied), result.holes, result.remarks) == (len(list(first.to(last))), (), ())
     assert sum(copied.source == "s3://diverted" for copied in result.copied) == 22
-    assert result.span is not None
+    assert result.first is not None
     clock = at("2022-05-12T03:45")
-    scope = Scope(first=result.span.first)
+    scope = Scope(first=result.first)
     await observe(lake, LAYOUT, Place.within(lake, LAYOUT), clock, SETTINGS, scope=scope)
     objects = await contents(lake, LAYOUT.prefix)
     expected = the_three_csvs(objects, LAYOUT.prefix, first.start, last.start)

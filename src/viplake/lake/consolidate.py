@@ -120,6 +120,8 @@ class Consolidated:
         dry_run: nothing was written.
         copied: the Hours, ascending.
         present: Hours that the lake had already, the same.
+        first: the earliest Hour of them and of those that were copied: from there on it is to be observed, because
+            an earlier call may have died after it copied them; None where the sources gave none.
         remarks: `differs`, `open`, `incomplete_source`, `unreadable_promise`, `wrong_checksum`.
         holes: what the lake still lacks between its first and its last Hour.
     """
@@ -128,6 +130,7 @@ class Consolidated:
     dry_run: bool
     copied: tuple[CopiedHour, ...] = ()
     present: int = 0
+    first: Hour | None = None
     remarks: tuple[Remark, ...] = ()
     holes: tuple[Span, ...] = ()
 
@@ -140,11 +143,6 @@ class Consolidated:
     def size(self) -> int:
         """Bytes copied."""
         return sum(hour.size for hour in self.copied)
-
-    @property
-    def span(self) -> Span | None:
-        """From the first Hour that was copied to the last: what is to be observed; None where nothing was."""
-        return Span(self.copied[0].hour, self.copied[-1].hour) if self.copied else None
 
     def to_json(self) -> dict[str, Any]:
         """As `viplake consolidate --json` prints it."""
@@ -485,6 +483,7 @@ class _Work:
             dry_run=self.dry_run,
             copied=tuple(self.copied[hour] for hour in sorted(self.copied)),
             present=len(self.present),
+            first=min(self.present | self.copied.keys(), default=None),
             remarks=tuple(sorted(self.remarks, key=lambda remark: remark.hour)),
             holes=_holes(there | self.copied.keys()),
         )
