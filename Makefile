@@ -9,12 +9,13 @@ ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml $(ARGS)
 
-.PHONY: help demo test test-wheel check bench bench-judge bench-observe peers lock lambda glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo test crashes test-wheel check bench bench-judge bench-observe peers lock lambda glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
 	@echo "                                                      (on a local S3: make demo ARGS=--s3)"
 	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
+	@echo "make crashes die at every call, in the tests: counts for docs/proof.md"
 	@echo "make check   lint, format, types, layers, locks"
 	@echo "make bench   measure transfers beside other tools     (make bench ARGS='--only small --rounds 3')"
 	@echo "make bench-judge    what judgement finds, what it costs;  make bench-observe  what an observation costs"
@@ -48,6 +49,12 @@ seaweedfs:
 
 test: dev chromium
 	@$(BIN)/python -m pytest $(ARGS)
+
+# What docs/proof.md counts: each target leaves its figures in docs/proof, and makes the page of them.
+crashes: dev
+	@$(BIN)/python -m pytest -q tests/extract/test_run_crashes.py tests/crashes \
+		--proof crashes --proof-command "make crashes" $(ARGS)
+	@$(BIN)/python tools/docs.py
 
 # What viplake is measured beside, and the S3 server; in the same environment.
 peers:

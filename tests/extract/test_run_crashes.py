@@ -59,7 +59,7 @@ async def test_a_run_is_the_same_each_time() -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_X1_a_crash_at_every_call_and_a_schedule_that_goes_on(when: When) -> None:
+async def test_X1_a_crash_at_every_call_and_a_schedule_that_goes_on(when: When, proof: Callable[..., None]) -> None:
     calls = await count_calls(World())
     lost = []
     for number in range(1, len(calls) + 1):
@@ -78,6 +78,7 @@ async def test_X1_a_crash_at_every_call_and_a_schedule_that_goes_on(when: When) 
     # Only where the vendor had accepted and the GUID died with us.
     triggered = f"put_if_absent {World().layout.event(HOUR, 2)}"
     assert lost == ([("before", triggered)] if when == "before" else [("after", "trigger ")])
+    proof("crash points of a run", len(calls), least=500)
 
 
 async def test_X1_G7_a_crash_between_the_post_and_its_record_delivers_where_the_vendor_tells_the_guid() -> None:
@@ -91,24 +92,25 @@ async def test_X1_G7_a_crash_between_the_post_and_its_record_delivers_where_the_
     await world.check_rest()
 
 
-async def test_X1_two_crashes() -> None:
+async def test_X1_two_crashes(proof: Callable[..., None]) -> None:
     calls = await count_calls(World())
-    dice = random.Random(20220510)
+    dice, pairs = random.Random(20220510), 0
     for _ in range(100):
         world = World()
         first, second = dice.randint(1, len(calls)), dice.randint(1, len(calls) // 2)
         when: list[When] = [dice.choice(["before", "after"]), dice.choice(["before", "after"])]
         assert await crashed(world, Tripwire(at=first, when=when[0], times=None))
-        await crashed(world, Tripwire(at=second, when=when[1], times=None))
+        pairs += await crashed(world, Tripwire(at=second, when=when[1], times=None))
         world.check()
         outcome = await world.ticks()
         await world.check_rest()
         assert world.vendor.count("trigger") <= 2
         assert outcome.outcome == "delivered" or outcome.cause == "trigger_ack_lost", (first, second, when)
+    proof("pairs of crashes of a run", pairs, least=50)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_R3_every_call_of_the_store_may_lose_its_answer(when: When) -> None:
+async def test_R3_every_call_of_the_store_may_lose_its_answer(when: When, proof: Callable[..., None]) -> None:
     """The same run goes on; where it gives up, the schedule does."""
     verbs = ["get", "read", "put", "put_if_absent", "put_stream", "files", "sweep"]
     calls = [call for call in await count_calls(World(SOME)) if call.split(" ")[0] in verbs]
@@ -127,6 +129,7 @@ async def test_R3_every_call_of_the_store_may_lose_its_answer(when: When) -> Non
     # Before the claim nothing is at stake: a failing store is said at once. Later the run outlasts it.
     claim = calls.index(f"put_if_absent {World(SOME).layout.event(HOUR, 1)}")
     assert set(gave_up) <= set(calls[:claim])
+    proof("answers of the store lost in a run", len(calls), least=100)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -162,7 +165,7 @@ class Stop(Tripwire):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_X2_told_to_stop_at_any_call_nothing_is_lost(when: When) -> None:
+async def test_X2_told_to_stop_at_any_call_nothing_is_lost(when: When, proof: Callable[..., None]) -> None:
     """Not even the answer to a trigger that is on its way: it is seen through first."""
     calls = await count_calls(World(SOME))
     for number in range(1, len(calls) + 1):
@@ -177,3 +180,4 @@ async def test_X2_told_to_stop_at_any_call_nothing_is_lost(when: When) -> None:
         assert (await world.ticks()).outcome == "delivered", calls[number - 1]
         await world.check_rest()
         assert world.vendor.count("trigger") == 1, calls[number - 1]
+    proof("points at which a run was told to stop", len(calls), least=100)
