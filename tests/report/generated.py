@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from viplake.model import Hour
+from viplake.observe.drift import compared, versions
 from viplake.observe.volumes import Volume
 from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
+
+if TYPE_CHECKING:
+    from viplake.observe.drift import SchemaVersion, Tables
 
 FIRST: Final = Hour.parse("2022-02-08T08")
 NAMES: Final = [
@@ -95,4 +99,23 @@ def history(days: int = 90, tables: int = 45, *, renamed: dict[str, str] | None 
         slow = 28 if number in range(1300, 1330) else 0
         replication = (chance.uniform(15, 25) + slow) * 60
         runs.append(RunRow(hour, "delivered", "", "", chance.uniform(30, 110), replication, chance.uniform(110, 190)))
-    return Datasets(tuple(jobs), tuple(table_rows), tuple(sizes), tuple(runs), tuple(volumes))
+    return Datasets(tuple(jobs), tuple(table_rows), tuple(sizes), tuple(runs), tuple(volumes), schemas(jobs, names))
+
+
+def schemas(jobs: list[JobRow], names: list[str]) -> tuple[SchemaVersion, ...]:
+    """A column comes for ten Hours of the second day, two tables for good later on, and once nothing can be read."""
+    columns: Tables = {name: {"Id": "Integer"} for name in names}
+    wider = columns | {names[0]: {"Id": "Integer", "Flag": "String"}}
+    texts = {"a": {name: columns[name] for name in names[:-2]}, "c": columns, "b": {n: wider[n] for n in names[:-2]}}
+    known: dict[str, Tables | str] = {letter * 64: tables for letter, tables in texts.items()}
+
+    def of(number: int) -> str:
+        return "d" if number == 60 else "b" if number in range(30, 40) else "c" if number > 500 else "a"
+
+    rows = {}
+    for number, job in enumerate(jobs):
+        letter = of(number)
+        count = str(len(texts[letter])) if letter in texts else ""
+        if job.delivered:
+            rows[job.hour] = (job.hour.label, letter * 64, count)
+    return compared(versions(rows), known)

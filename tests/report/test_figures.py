@@ -8,6 +8,8 @@ import pytest
 
 from report.generated import history
 from viplake.model import Hour
+from viplake.observe.drift import SchemaVersion, versions
+from viplake.observe.schemas import Change
 from viplake.observe.volumes import Volume
 from viplake.report import figures, tables
 from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
@@ -198,6 +200,32 @@ def test_the_calendar_tells_what_each_hour_came_to() -> None:
     assert "vendor_timeout" in heat.customdata[11][0]
 
 
+def test_figure_15_holds_a_bar_a_version_and_says_what_changed() -> None:
+    datasets = history(days=4, tables=6)
+    well, broken = figures.schema_versions(datasets).data
+    assert [(name[0], base[8:]) for name, base in zip(well.y, well.base, strict=True)] == [
+        ("a", "08 08:00"),
+        ("b", "09 14:00"),
+        ("a", "10 00:00"),
+        ("a", "10 21:00"),
+    ]
+    hour = 3_600_000
+    assert [length // hour for length in well.x] == [30, 10, 20, 35]
+    assert "column Flag added (String)" in well.customdata[1].replace("<br>", " ")
+    assert (broken.name, list(broken.y), list(broken.x)) == ("cannot be read", ["d" * 12], [hour])
+    assert tables.schema_versions(datasets).column("what changed")[2] == "Voyage: column Flag removed (String)"
+
+
+def test_of_very_many_schemas_those_that_came_last_are_drawn_and_all_are_in_the_table() -> None:
+    rows = {at("2022-05-10T00").shift(n): ("", f"{n:064x}"[::-1], "1") for n in range(figures.MOST_SCHEMAS + 5)}
+    many = Datasets(schemas=versions(rows))
+    figure = figures.schema_versions(many)
+    assert len(figure.data[0].y) == figures.MOST_SCHEMAS
+    assert list(figure.layout.yaxis.categoryarray)[-1] == many.schemas[-1].name
+    assert "the table below has all" in figure.layout.annotations[0].text
+    assert len(tables.schema_versions(many)) == figures.MOST_SCHEMAS + 5
+
+
 @pytest.mark.parametrize("chart", figures.CHARTS, ids=lambda chart: chart.name)
 def test_every_figure_can_be_drawn_of_nothing_of_one_hour_and_of_much(chart: figures.Chart) -> None:
     for datasets in (Datasets(), Datasets(jobs=SMALL.jobs[:1]), SMALL, history(days=3)):
@@ -225,6 +253,8 @@ def test_A8_a_hostile_name_is_shown_to_the_letter() -> None:
     )
     assert figures.table_heat_map(hostile).data[0].y == ("&lt;b onclick=alert(1)&gt;&amp;",)
     assert figures.table_failure_hourly(hostile).data[0].text == ("<br>&lt;b onclick=alert(1)&gt;&amp;",)
+    version = SchemaVersion("a" * 64, hour, hour, 1, 1, (Change(name, "table added"),))
+    assert "&lt;b onclick" in figures.schema_versions(Datasets(schemas=(version,))).data[0].customdata[0]
     assert "&lt;b onclick" in figures.table_volume(hostile).layout.yaxis.title.text
     assert "&lt;b onclick" in figures.outcomes_calendar(hostile).data[0].customdata[10][0]
 

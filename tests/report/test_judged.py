@@ -13,12 +13,13 @@ from observe.lakes import LAYOUT, At, memory
 from report.test_page import DRAWN, browser, opened, read_table
 from viplake.model import PROD, Hour
 from viplake.observe.check import Lake, check, read_kept
+from viplake.observe.drift import FIRST
 from viplake.observe.history import ObserveSettings, Place, observe, read_history
 from viplake.observe.judgement import CheckSettings
 from viplake.observe.planned import Calendar, Planned
 from viplake.observe.record import records
 from viplake.report import judged_figures, judged_tables
-from viplake.report.figures import dark
+from viplake.report.figures import CHARTS, dark
 from viplake.report.judged import Judged, judge
 from viplake.report.page import compose
 from viplake.simulator.history import Spell, generate, showcase
@@ -173,12 +174,15 @@ async def test_a_judged_past_opens_with_its_open_incident_and_draws_it(
         assert "until records are lost for good" in words
         assert all(f"Objective {name}:" in words for name in ("delivered", "complete", "on_time"))
         titles = await report.page.locator("article h3").all_inner_texts()
-        assert [title.split()[0] for title in titles[:4]] == ["15", "16", "17", "1"]
-        for number in (15, 16, 17):
-            shapes, _, down = await report.page.evaluate(
-                DRAWN.replace("'.scatter", "'.barlayer path, .scatter"), number
-            )
+        judged = [len(CHARTS) + place for place in (1, 2, 3)]
+        assert [title.split()[0] for title in titles[:4]] == [*map(str, judged), "1"]
+        for number in judged:
+            shapes, _, down = await report.page.evaluate(DRAWN, number)
             assert shapes
             assert down >= 200
-        _, rows = await read_table(report, 15)
+        _, rows = await read_table(report, judged[0])
         assert len(rows) == len(past.checked.incidents) + 1
+        _, rows = await read_table(report, len(CHARTS))
+        assert [row[-1] for row in rows] == [FIRST, "CarbonIntensity: table added. VesselFleet: table removed"]
+        tiles = await report.page.locator("#verdict .tiles").inner_text()
+        assert f"The same schema since\n{rows[1][0]}" in tiles

@@ -31,7 +31,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DAYS: Final = 4
 SMALL: Final = history(days=DAYS, tables=6)
-NUMBERS: Final = range(1, len(CHARTS) + 1)
+LAST: Final = len(CHARTS)
+NUMBERS: Final = range(1, LAST + 1)
 
 
 def rendered(datasets: Datasets, **more: Any) -> str:
@@ -103,7 +104,7 @@ async def opened(browser: Browser, path: Path, anchor: str = "", **options: Any)
 
 DRAWN = """number => {
   const plot = document.getElementById(`plot-${number}`);
-  const shapes = plot.querySelectorAll('.scatterlayer .trace path, .heatmaplayer image');
+  const shapes = plot.querySelectorAll('.scatterlayer .trace path, .heatmaplayer image, .barlayer path');
   const box = plot.querySelector('svg.main-svg').getBoundingClientRect();
   return [shapes.length, Math.round(box.width), Math.round(box.height)];
 }"""
@@ -133,10 +134,10 @@ async def test_it_follows_the_theme_and_back(browser: Browser, written: Path) ->
         assert (await report.plotted(1))["layout"]["paper_bgcolor"] == PAPER
         await report.page.emulate_media(color_scheme="dark")
         dark = DARK[PAPER]
-        await report.until(f"document.getElementById('plot-14').layout.paper_bgcolor === '{dark}'")
+        await report.until(f"document.getElementById('plot-{LAST}').layout.paper_bgcolor === '{dark}'")
         assert await report.page.evaluate(ground) != light
         await report.page.emulate_media(color_scheme="light")
-        await report.until(f"document.getElementById('plot-14').layout.paper_bgcolor === '{PAPER}'")
+        await report.until(f"document.getElementById('plot-{LAST}').layout.paper_bgcolor === '{PAPER}'")
         assert await report.page.evaluate(ground) == light
 
 
@@ -189,7 +190,7 @@ async def test_the_tables_hold_the_numbers_of_the_figures(browser: Browser, writ
 
 
 # Chromium holds back the eleventh download in a row.
-@pytest.mark.parametrize("numbers", [range(1, 8), range(8, 15)], ids=["first", "last"])
+@pytest.mark.parametrize("numbers", [range(1, 8), range(8, LAST + 1)], ids=["first", "last"])
 async def test_the_csv_files_hold_the_numbers_of_the_figures(browser: Browser, written: Path, numbers: range) -> None:
     def plain(cell: str, value: Any) -> Any:
         return float(cell) if isinstance(value, int | float) else cell or None
@@ -294,7 +295,7 @@ async def test_the_keyboard_reaches_every_control(browser: Browser, written: Pat
         for _ in range(150):
             await report.page.keyboard.press("Tab")
             reached.append(await report.page.evaluate(told))
-            if reached[-1] == "Download figure 14 as PNG":
+            if reached[-1] == f"Download figure {LAST} as PNG":
                 break
         assert reached[0] == "Skip to the verdict"
         wanted = ["All", "30 days", "7 days", "2 days", "hour", "Show"]
@@ -336,7 +337,7 @@ async def test_a_screen_reader_finds_headings_landmarks_and_words_for_every_figu
 async def test_it_prints_in_light_colours_without_controls(browser: Browser, written: Path) -> None:
     async with opened(browser, written, color_scheme="dark") as report:
         await report.page.evaluate("dispatchEvent(new Event('beforeprint'))")
-        await report.until(f"document.getElementById('plot-14').layout.paper_bgcolor === '{PAPER}'")
+        await report.until(f"document.getElementById('plot-{LAST}').layout.paper_bgcolor === '{PAPER}'")
         await report.page.emulate_media(media="print", color_scheme="dark")
         ink = await report.page.evaluate("getComputedStyle(document.querySelector('h1')).color")
         assert ink == "rgb(28, 32, 36)"
@@ -424,5 +425,5 @@ async def test_further_charts_stand_before_the_seeds_and_count_after_them(browse
     path.write_text(rendered(SMALL, more=(Group("Objectives", (mine,)),)), encoding="utf-8")
     async with opened(browser, path) as report:
         titles = await report.page.locator("article h3").all_inner_texts()
-        assert titles[:2] == ["15 Budget", f"1 {CHARTS[0].title}"]
-        assert (await report.page.evaluate(DRAWN, 15))[0]
+        assert titles[:2] == [f"{LAST + 1} Budget", f"1 {CHARTS[0].title}"]
+        assert (await report.page.evaluate(DRAWN, LAST + 1))[0]

@@ -6,6 +6,7 @@ import pytest
 
 from viplake.errors import SettingsError
 from viplake.model import Hour
+from viplake.observe.drift import SchemaVersion
 from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
 
 JOBS = "date,jobDelivered,JobExpected\n20220510-14,1,1\n20220510-13,0,1\n"
@@ -20,16 +21,18 @@ RUNS = (
     "date,outcome,cause,owner,initSeconds,replicationSeconds,transferSeconds,attempts,files,bytes,requests\n"
     "20220510-13,failed,vendor_timeout,vendor,61.5,3000,,1,0,0,55\n"
 )
+SCHEMAS = f"date,schema,tables\n20220510-13,{'a' * 64},4\n20220510-14,{'a' * 64},4\n20220510-15,{'b' * 64},\n"
 AT = Hour.parse("2022-05-10T13")
 
 
-def test_all_four_files_become_rows_in_order_of_time() -> None:
+def test_all_files_become_rows_in_order_of_time() -> None:
     found = Datasets.read(
         {
             "historical_job_metrics.csv": JOBS.encode(),
             "historical_table_metrics.csv": TABLES.encode(),
             "historical_job_size.csv": SIZES.encode(),
             "historical_run_metrics.csv": RUNS.encode(),
+            "historical_schema_versions.csv": SCHEMAS.encode(),
         }
     )
     assert found.jobs == (JobRow(AT, 0, 1), JobRow(AT.shift(1), 1, 1))
@@ -38,7 +41,13 @@ def test_all_four_files_become_rows_in_order_of_time() -> None:
     assert found.tables[2].ratio is None
     assert found.sizes == (SizeRow(AT, 12345, 400),)
     assert found.runs == (RunRow(AT, "failed", "vendor_timeout", "vendor", 61.5, 3000.0, None),)
-    assert found.since(AT.shift(1)) == Datasets(jobs=found.jobs[1:], tables=found.tables[1:])
+    assert found.schemas == (
+        SchemaVersion("a" * 64, AT, AT.shift(1), 2, 4),
+        SchemaVersion("b" * 64, AT.shift(2), AT.shift(2), 1, None),
+    )
+    later = found.since(AT.shift(1))
+    assert later == Datasets(jobs=found.jobs[1:], tables=found.tables[1:], schemas=found.schemas)
+    assert later.since(AT.shift(2)).schemas == found.schemas[1:]
 
 
 def test_a_byte_order_mark_crlf_and_further_columns_are_no_harm() -> None:

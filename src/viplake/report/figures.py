@@ -1,4 +1,4 @@
-"""PURE. The figures: datasets in, Plotly figures out. First the ten of the seed, by its titles, then four of ours.
+"""PURE. The figures: datasets in, Plotly figures out. First the ten of the seed, by its titles, then five of ours.
 
 One function a figure, for notebooks and dashboards of one's own; `CHARTS` lists them all with their tables, for the
 page. Colours are Okabe and Ito's, which the colour-blind can tell apart ("Color Universal Design", 2008), and never
@@ -67,6 +67,9 @@ SHORT_STRETCH: Final = 12
 
 MOST_TABLES: Final = 60
 """Rows of the heat map: more are a wall; those most often missing come first."""
+
+MOST_SCHEMAS: Final = 30
+"""Rows of the figure of schemas: those that were seen last."""
 
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
@@ -337,6 +340,45 @@ def outcomes_calendar(datasets: Datasets) -> go.Figure:
     return figure.update_xaxes(showgrid=False)
 
 
+def schema_versions(datasets: Datasets) -> go.Figure:
+    """Which schema held from when to when, from schemas: a row a schema, the one that came last on top."""
+    table = tables.schema_versions(datasets)
+    column = {name: table.column(name) for name in ("schema", "tables", "until", "what changed")}
+    names = list(dict.fromkeys(str(name) for name in reversed(column["schema"])))[:MOST_SCHEMAS]
+    figure = figure_of([], _titled("schema-versions"), height=170 + 34 * max(len(names), 3))
+    for what, colour, readable in (("can be read", BLUE, True), ("cannot be read", VERMILLION, False)):
+        rows = [
+            row
+            for row, count in enumerate(column["tables"])
+            if (count is not None) is readable and column["schema"][row] in names
+        ]
+        if rows:
+            figure.add_trace(
+                {
+                    "type": "bar",
+                    "orientation": "h",
+                    "name": what,
+                    "base": [written_as(moment_of(table.times[row])) for row in rows],
+                    "x": [length_of(table.times[row], str(column["until"][row])) for row in rows],
+                    "y": [column["schema"][row] for row in rows],
+                    "customdata": [_version_words({name: of[row] for name, of in column.items()}) for row in rows],
+                    "hovertemplate": "%{base|%Y-%m-%d %H:%M} UTC, schema %{y}<br>%{customdata}<extra></extra>",
+                    # The edge parts a schema from the same one that comes back after an Hour of another.
+                    "marker": {"color": colour, "line": {"color": PAPER, "width": 1}},
+                    "width": 0.55,
+                }
+            )
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=names[::-1], showgrid=True, dtick=1)
+    if len(set(column["schema"])) > len(names):
+        _remark(figure, f"The {len(names)} schemas that came last; the table below has all.")
+    return figure.update_layout(barmode="overlay", hovermode="closest", showlegend=len(figure.data) > 1)
+
+
+def _version_words(row: dict[str, str | float | None]) -> str:
+    count = "" if row["tables"] is None else f", {row['tables']:,} tables"
+    return wrapped(f"until {written_as(moment_of(str(row['until'])))}{count}. {row['what changed']}")
+
+
 # -- all of them ------------------------------------------------------------------------------------------------
 
 
@@ -438,6 +480,14 @@ CHARTS: Final = (
         "What every Hour came to; t: tables missing, w: on its way, F: failed, M: nothing is there.",
         outcomes_calendar,
         tables.outcomes,
+    ),
+    Chart(
+        "schema-versions",
+        "Schema Versions Over Time",
+        "One row a schema, named by the hash of its bytes, the newest on top; its hover text says what it changed.",
+        schema_versions,
+        tables.schema_versions,
+        row="versions",
     ),
 )
 """All figures in their order: the seed's ten, then ours."""
@@ -651,6 +701,11 @@ def moment_of(label: str) -> datetime:
 def written_as(moment: datetime) -> str:
     """A moment as Plotly reads it."""
     return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def length_of(first: str, last: str) -> int:
+    """Milliseconds from the start of the first Hour to the end of the last: a bar's length on an axis of time."""
+    return (moment_of(last) - moment_of(first) + _HOUR) // timedelta(milliseconds=1)
 
 
 def _date(day: str) -> str:

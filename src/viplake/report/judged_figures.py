@@ -23,6 +23,7 @@ from viplake.report.figures import (
     Chart,
     axis_of,
     figure_of,
+    length_of,
     moment_of,
     moments_of,
     wrapped,
@@ -118,7 +119,7 @@ def incidents(table: Table) -> go.Figure:
                     "orientation": "h",
                     "name": owner,
                     "base": [starts[row] for row in rows],
-                    "x": [_lasts(table.times[row], str(column["until"][row])) for row in rows],
+                    "x": [length_of(table.times[row], str(column["until"][row])) for row in rows],
                     "y": [column["rule"][row] for row in rows],
                     "customdata": [_told({name: str(of[row]) for name, of in column.items()}) for row in rows],
                     "hovertemplate": "%{base|%Y-%m-%d %H:%M} UTC, %{y}<br>%{customdata}<extra></extra>",
@@ -141,11 +142,6 @@ def incidents(table: Table) -> go.Figure:
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=rules[::-1], showgrid=True, dtick=1)
     figure.update_layout(barmode="overlay", hovermode="closest", showlegend=True)
     return _with_bands(figure, table)
-
-
-def _lasts(first: str, last: str) -> int:
-    """Milliseconds from the start of the first Hour to the end of the last: a bar's length on an axis of time."""
-    return (moment_of(last) - moment_of(first) + _HOUR) // timedelta(milliseconds=1)
 
 
 def _told(row: dict[str, str]) -> str:

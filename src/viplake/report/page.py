@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from viplake.model import Hour
 from viplake.observe.check import read_kept
+from viplake.observe.copies import Copies
 from viplake.observe.history import read_history, read_volumes
 from viplake.observe.judgement import CheckSettings
 from viplake.observe.record import records
@@ -145,6 +146,8 @@ async def compose(
     """
     frames = (await read_history(place)).frames
     datasets = Datasets.of(frames)
+    schemas = await Copies(place.store, place.published).compared(datasets.schemas)
+    datasets = replace(datasets, schemas=schemas)
     judged = judge(records(frames), await read_kept(place), settings or CheckSettings(), now=now, days=days)
     assessment = verdict(judged, datasets)
     if judged.last is not None:
@@ -283,6 +286,9 @@ def _tiles(datasets: Datasets) -> list[dict[str, str]]:
     if sizes:
         value = f"{sizes[-1].files:,} files, {_volume(sizes[-1].kilobytes)}"
         tiles.append({"name": "Newest volume", "value": value})
+    if datasets.schemas:
+        since = f"{datasets.schemas[-1].first.start:%Y-%m-%d %H:%M}"
+        tiles.append({"name": "The same schema since", "value": since})
     return tiles
 
 

@@ -10,12 +10,14 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from viplake.observe.datasets import DATASETS, JOBS, RUNS, SIZES, TABLES, Dataset, Frame, parse
+from viplake.observe.datasets import DATASETS, JOBS, RUNS, SCHEMAS, SIZES, TABLES, Dataset, Frame, parse
+from viplake.observe.drift import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from viplake.model import Hour
+    from viplake.observe.drift import SchemaVersion
     from viplake.observe.volumes import Volume
 
 
@@ -78,6 +80,7 @@ class Datasets:
         jobs, tables, sizes: the three datasets of the original scripts.
         runs: from the ledgers.
         volumes: what each table delivered in each Hour, by Hour and table.
+        schemas: the versions of the schema; what they differ in is known after `observe.copies.Copies.compared`.
     """
 
     jobs: tuple[JobRow, ...] = ()
@@ -85,6 +88,7 @@ class Datasets:
     sizes: tuple[SizeRow, ...] = ()
     runs: tuple[RunRow, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    schemas: tuple[SchemaVersion, ...] = ()
 
     @classmethod
     def of(cls, frames: Mapping[str, Frame], volumes: Iterable[Volume] = ()) -> Datasets:
@@ -95,6 +99,7 @@ class Datasets:
             sizes=_rows(frames, SIZES, _size),
             runs=_rows(frames, RUNS, _run),
             volumes=tuple(sorted(volumes, key=lambda row: (row.hour, row.table))),
+            schemas=versions(frames.get(SCHEMAS.name, _NO_ROWS).rows),
         )
 
     @classmethod
@@ -110,12 +115,12 @@ class Datasets:
         return cls.of(frames, volumes)
 
     def hours(self) -> Iterator[Hour]:
-        """The Hour of every row, in no order, repeated as often as it is there."""
+        """The Hour of every row, in no order, repeated as often as it is there; schemas came in these Hours too."""
         for part in (self.jobs, self.tables, self.sizes, self.runs, self.volumes):
             yield from (row.hour for row in part)
 
     def since(self, first: Hour) -> Datasets:
-        """The part from this Hour on."""
+        """The part from this Hour on; a schema that still held then is there with all that is known of it."""
         return replace(
             self,
             jobs=tuple(row for row in self.jobs if row.hour >= first),
@@ -123,6 +128,7 @@ class Datasets:
             sizes=tuple(row for row in self.sizes if row.hour >= first),
             runs=tuple(row for row in self.runs if row.hour >= first),
             volumes=tuple(row for row in self.volumes if row.hour >= first),
+            schemas=tuple(version for version in self.schemas if version.last >= first),
         )
 
 

@@ -11,6 +11,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from viplake.observe.drift import words
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -222,6 +224,21 @@ def outcomes(datasets: Datasets) -> Table:
             Column("cause", "text", [(runs[hour].cause or None) if hour in runs else None for hour in hours]),
             Column("owner", "text", [(runs[hour].owner or None) if hour in runs else None for hour in hours]),
             Column("missingTablesList", "text", [_names(short.get(hour)) for hour in hours]),
+        )
+    )
+
+
+def schema_versions(datasets: Datasets) -> Table:
+    """One row a version of the schema, at the Hour in which it was seen first: how long it held, and what changed."""
+    found = datasets.schemas
+    return Table(
+        (
+            Column("date", "hour", [version.first.label for version in found]),
+            Column("tables", "number", [version.tables for version in found]),
+            Column("Hours", "number", [version.hours for version in found]),
+            Column("until", "text", [version.last.label for version in found]),
+            Column("schema", "text", [version.name for version in found]),
+            Column("what changed", "text", [". ".join(words(version.changes)) for version in found]),
         )
     )
 
