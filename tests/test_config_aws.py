@@ -133,13 +133,16 @@ def impatient() -> Iterator[None]:
         yield
 
 
+# Each answer ends its connection, as the server does, and says so: else the next request may meet a closed door.
+CLOSES: Final = "Connection: close"
+
+
 def says(code: str, message: str = "", status: str = "400 Bad Request") -> bytes:
-    return http(
-        json.dumps({"__type": code, "message": message}).encode(), status, "Content-Type: application/x-amz-json-1.1"
-    )
+    body = json.dumps({"__type": code, "message": message}).encode()
+    return http(body, status, "Content-Type: application/x-amz-json-1.1", CLOSES)
 
 
-FOUND: Final = http(json.dumps({"Name": "vip/prod", "SecretString": json.dumps(CLIENT)}).encode())
+FOUND: Final = http(json.dumps({"Name": "vip/prod", "SecretString": json.dumps(CLIENT)}).encode(), "200 OK", CLOSES)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +178,7 @@ async def test_S1_S5_a_refusal_is_told_apart_and_not_repeated(code: str, message
     [
         says("ThrottlingException", "Rate exceeded"),
         says("InternalServiceError", status="500 Internal Server Error"),
-        http(b"<html>", "503 Service Unavailable"),
+        http(b"<html>", "503 Service Unavailable", CLOSES),
     ],
 )
 async def test_S3_throttling_and_server_errors_are_borne(busy: bytes) -> None:
@@ -186,6 +189,17 @@ async def test_S3_throttling_and_server_errors_are_borne(busy: bytes) -> None:
         error = await refused(AWS_ENDPOINT_URL=server.url, **KEYS)
     assert error.cause.word == "secrets_unavailable"
     assert server.connections == 3
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_N7_a_server_that_hangs_up_is_asked_again() -> None:
+    hangs_up = b""
+    async with playing(hangs_up, FOUND) as server:
+        assert await read("vip/prod", AWS_ENDPOINT_URL=server.url, **KEYS) == CLIENT
+    assert server.connections == 2
+    async with playing(hangs_up) as server:
+        error = await refused(AWS_ENDPOINT_URL=server.url, **KEYS)
+    assert error.cause.word == "secrets_unavailable"
 
 
 async def test_S8_a_host_that_is_not_there_is_told_at_once() -> None:

@@ -184,13 +184,13 @@ _ANSWERS: Final = (
 
 
 class _Busy(CredentialsError):
-    """Secrets Manager answers that it cannot answer now."""
+    """Secrets Manager is there, but cannot answer now."""
 
     default_cause = "secrets_unavailable"
 
 
 def _read_secrets_manager(name: str, surroundings: Surroundings) -> bytes:
-    """The current version of a secret: patient with throttling, not with a host that is not there."""
+    """The current version of a secret: patient with throttling and hanging up, not with a host that is not there."""
     import stamina  # noqa: PLC0415 - only Secrets Manager needs it
 
     client = _client(name, surroundings)
@@ -249,12 +249,14 @@ def _check_endpoint(url: str | None) -> None:
 
 
 def _get_value(client: Any, name: str) -> bytes:
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as in _client
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError  # noqa: PLC0415 - as in _client
 
     try:
         answer = client.get_secret_value(SecretId=name)
     except ClientError as error:
         raise _refused(error.response, name) from None
+    except ConnectionClosedError as error:  # on a connection that was kept open too long, for example
+        raise _Busy(f"Secrets Manager hung up: {redact(str(error))[:200]}") from None
     except BotoCoreError as error:
         raise _unreachable(error) from None
     if not isinstance(text := answer.get("SecretString"), str):
