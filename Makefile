@@ -9,6 +9,9 @@ ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml $(ARGS)
 
+# A file's tests stay together, since they share its servers; the longest come first in the alphabet.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 .PHONY: help demo test crashes test-wheel check bench bench-judge bench-observe peers lock lambda glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
@@ -47,8 +50,9 @@ demo: runtime $(if $(filter --s3,$(ARGS)),seaweedfs)
 seaweedfs:
 	@tools/seaweedfs
 
+# As many at once as there are cores, four at most: each brings servers of its own. One at a time: make test ARGS=-n0
 test: dev chromium
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 # What docs/proof.md counts: each target leaves its figures in docs/proof, and makes the page of them.
 crashes: dev
@@ -107,8 +111,8 @@ sbom: dev
 		--output-reproducible --output-file dist/viplake.cdx.json $(ARGS)
 	@echo dist/viplake.cdx.json
 
-test-wheel: dev
-	@tools/test-wheel $(ARGS)
+test-wheel: dev chromium
+	@tools/test-wheel $(SIDE_BY_SIDE) $(ARGS)
 
 docs: dev
 	@$(BIN)/python tools/docs.py

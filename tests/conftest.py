@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,13 +13,16 @@ from servers import ministack as ministacks
 from servers.seaweed import Seaweed, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 # Examples are counted, not timed: a slow machine is no counterexample.
 settings.register_profile("counted", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("counted")
 
+SEARCH: Final = "test_zz_canaries"
+
 _printed: list[tuple[str, str]] = []
+_left_to_the_controller: list[str] = []
 _counted: list[proofs.Figure] = []
 
 
@@ -30,7 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Keep what each test printed and logged, for the search at the end, and what it counted."""
+    """Keep what each test printed and logged, for the search at the end, and what it counted.
+
+    Where there are workers, their controller hears it of all of them.
+    """
     for _, text in report.sections:
         _printed.append((report.nodeid, text))
     if report.when == "call" and report.passed:
@@ -64,9 +70,36 @@ def proof(record_property: Callable[[str, object], None]) -> Callable[..., None]
     return count
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The search for secrets comes last, when everything is written."""
-    items.sort(key=lambda item: "test_zz_canaries" in item.nodeid)
+@pytest.hookimpl(trylast=True)  # what -k and -m took out is gone by then
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The search for secrets comes last, when everything is written: by all workers, where there are several.
+
+    So a worker leaves it to the controller, which has heard and can read what all of them wrote.
+    """
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[SEARCH] = [item.nodeid for item in items if SEARCH in item.nodeid]
+        items[:] = [item for item in items if SEARCH not in item.nodeid]
+    else:
+        items.sort(key=lambda item: SEARCH in item.nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Of a worker that ended: what it left."""
+    _left_to_the_controller[:] = getattr(node, "workeroutput", {}).get(SEARCH, []) or _left_to_the_controller
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """When all workers have ended, the controller runs what they left, as tests like any other."""
+    done = yield
+    if _left_to_the_controller:
+        collected = session.testscollected
+        items = session.perform_collect(_left_to_the_controller)
+        session.testscollected += collected
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+    return done
 
 
 @pytest.fixture

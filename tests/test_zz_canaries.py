@@ -22,17 +22,25 @@ if TYPE_CHECKING:
 INPUTS = ("secret", "s3.json", "credentials", "refused")
 INPUT_FOLDERS = ("seaweed", "ministack")
 
+BEGINNING = b"canary-"
+
 
 def _forms() -> tuple[bytes, ...]:
     values = [value for value in CANARIES.secret_values() if not value.startswith("CANARYAKID")]
     return tuple({form.encode() for value in values for form in (value, quote(value, safe=""))})
 
 
+def _place(path: Path) -> str:
+    """The folder that a test or a fixture asked for; that of a worker lies in one of the worker's own."""
+    return path.parts[1 if path.parts[0].startswith("popen-") else 0]
+
+
 def _holds(path: Path, forms: tuple[bytes, ...]) -> bool:
+    """Whether one of them stands in the file; gigabytes are read once, for what all of them begin with."""
     if path.stat().st_size == 0:
         return False
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return any(content.find(form) >= 0 for form in forms)
+        return content.find(BEGINNING) >= 0 and any(content.find(form) >= 0 for form in forms)
 
 
 def test_no_canary_is_in_anything_that_the_suite_wrote(
@@ -45,10 +53,12 @@ def test_no_canary_is_in_anything_that_the_suite_wrote(
         if path.is_file()
         and not path.is_symlink()
         and not any(word in path.name for word in INPUTS)
-        and not path.relative_to(root).parts[0].startswith(INPUT_FOLDERS)
+        and not _place(path.relative_to(root)).startswith(INPUT_FOLDERS)
     ]
-    assert [str(path.relative_to(root)) for path in written if _holds(path, forms)] == []
-    assert [test for test, text in printed if any(form in text.encode() for form in forms)] == []
+    assert all(form.startswith(BEGINNING) for form in forms)
+    files = [str(path.relative_to(root)) for path in written if _holds(path, forms)]
+    tests = [test for test, text in printed if any(form in text.encode() for form in forms)]
+    assert (files, tests) == ([], [])
 
 
 def test_the_search_finds_a_canary(tmp_path: Path) -> None:
