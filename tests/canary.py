@@ -19,6 +19,8 @@ class Canaries:
     aws_secret_access_key: str = "canary-aws-secret/Wd3+Sg8=Rc"
     reader_access_key_id: str = "CANARYAKIDREADERONLY"
     reader_secret_access_key: str = "canary-reader-secret/Lv5+Xe9=Bn"
+    rotated_access_key_id: str = "CANARYAKIDROTATEDKEY"
+    rotated_secret_access_key: str = "canary-rotated-secret/Uf3+Qy6=Ds"
     proxy_user: str = "canary-proxy-user-Fb6Tn"
     proxy_password: str = "canary-proxy-password@Yk2:Mj7"
 

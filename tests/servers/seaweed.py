@@ -71,6 +71,9 @@ ADMIN: Final = Identity(
     CANARIES.aws_secret_access_key,
     ("Admin", "Read", "List", "Tagging", "Write"),
 )
+ROTATED: Final = Identity(
+    "rotated", CANARIES.rotated_access_key_id, CANARIES.rotated_secret_access_key, ("Read", "List", "Write")
+)
 READER: Final = Identity("reader", CANARIES.reader_access_key_id, CANARIES.reader_secret_access_key, ("Read", "List"))
 
 
@@ -85,6 +88,7 @@ class Seaweed:
         secret_key: of the same.
         region: any will do for the server, but requests are signed for one.
         reader: an identity that may list and read, but not write.
+        rotated: another that may write, for a run whose credentials change.
     """
 
     endpoint: str
@@ -93,6 +97,7 @@ class Seaweed:
     secret_key: str = field(default=ADMIN.secret_key, repr=False)
     region: str = REGION
     reader: Identity = READER
+    rotated: Identity = ROTATED
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     def bucket(self) -> str:
@@ -161,7 +166,7 @@ def _start(home: Path, ports: list[int]) -> tuple[subprocess.Popen[bytes], Seawe
     data = home / "data"
     data.mkdir(parents=True)
     config = data / "s3.json"
-    config.write_text(json.dumps({"identities": [_as_config(ADMIN), _as_config(READER)]}))
+    config.write_text(json.dumps({"identities": [_as_config(identity) for identity in (ADMIN, READER, ROTATED)]}))
     log = home / "seaweed.log"
     with log.open("wb") as out:
         process = subprocess.Popen(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from viplake.errors import CredentialsError, LakeError, VendorError, ViplakeError
 from viplake.extract.links import LinkExpired, SourceChanged
+from viplake.lake.store import DamagedUpload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +52,7 @@ STEPS: Final[Mapping[str, tuple[Step, ...]]] = MappingProxyType(
         "passing": (Step.LATER,),
         "final": (Step.GIVE_UP,),
         "lake_passing": (Step.LATER,),
+        "damaged_upload": (Step.LATER, Step.LATER, Step.GIVE_UP),
         "lake_final": (Step.STOP,),
         "credentials": (Step.STOP,),
     }
@@ -61,6 +63,7 @@ _KINDS: Final[tuple[tuple[type[ViplakeError], str], ...]] = (
     (SourceChanged, "source_changed"),
     (OtherSize, "other_size"),
     (CredentialsError, "credentials"),
+    (DamagedUpload, "damaged_upload"),
 )
 
 

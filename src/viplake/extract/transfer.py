@@ -23,7 +23,7 @@ from viplake.errors import LakeError, NetworkError, VendorError, ViplakeError
 from viplake.extract.flow import ByteBudget, Lanes, Pipe, ReaderGone, RetryTokens
 from viplake.extract.gzipped import GzipMembers
 from viplake.extract.recovery import OtherSize, Step, kind_of, next_step
-from viplake.lake.store import PART_BYTES, PARTS_AT_ONCE
+from viplake.lake.store import PART_BYTES, PARTS_AT_ONCE, DamagedUpload
 from viplake.model import ProvenFile, StoredFile
 from viplake.redact import redact
 
@@ -554,7 +554,7 @@ class _Transfer:
         if step is Step.STOP:
             raise _Stop(error)
         if step is Step.GIVE_UP:
-            raise _GiveUp(error)
+            raise _GiveUp(LakeError(error.message, cause="integrity") if isinstance(error, DamagedUpload) else error)
         if error.transient:
             self._lanes.narrow(self._clock.monotonic())
         if step is not Step.RELIST:
@@ -568,7 +568,7 @@ class _Transfer:
 
     async def _back_off(self, errand: _Errand, error: ViplakeError) -> None:
         # A download that went well says nothing of the store: its own errors count on.
-        power = errand.met["lake_passing"] if isinstance(error, LakeError) else errand.stumbles
+        power = errand.met[kind_of(error)] if isinstance(error, LakeError) else errand.stumbles
         errand.stumbles += 1
         now = self._clock.monotonic()
         jitter = self._rng.uniform(0, min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(power, 10)))

@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
@@ -26,7 +28,7 @@ from viplake.model import StoredFile
 from viplake.redact import Secret, redact
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 PART_BYTES: Final = 8 << 20
 """A part of a multipart upload: S3 allows 10,000 parts of 5 MiB to 5 GiB, so files may reach 80 GiB."""
@@ -150,7 +152,10 @@ def open_store(settings: StoreSettings) -> Store:
     if parts.query or parts.fragment or parts.username or parts.password:
         raise SettingsError("VIPLAKE_LAKE has parts that a lake's URL does not have")
     if parts.scheme == "s3" and parts.netloc:
-        return ObjectStore(_s3(settings, parts.netloc, parts.path.strip("/")), settings.url)
+        bucket, prefix = parts.netloc, parts.path.strip("/")
+        static = settings.access_key_id and settings.secret_access_key
+        renew = None if static else partial(_s3, settings, bucket, prefix)
+        return ObjectStore(_s3(settings, bucket, prefix), settings.url, renew=renew)
     if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
         return _open_folder(Path(unquote(parts.path)), settings)
     if settings.url == "memory://":
@@ -253,6 +258,19 @@ def _boto3_credentials(settings: StoreSettings) -> Any:
         raise LakeError(f"no AWS credentials: {redact(str(error))}", cause="dest_auth") from None
 
 
+@dataclass(slots=True)
+class _Line:
+    """One of obstore's stores, with the credentials that it was opened with.
+
+    Attributes:
+        store: to speak to.
+        worked: it has been heard with them.
+    """
+
+    store: S3Store | LocalStore | MemoryStore
+    worked: bool = False
+
+
 class ObjectStore:
     """`Store` over obstore.
 
@@ -261,15 +279,23 @@ class ObjectStore:
         url: the lake's URL, for messages.
         folder: where a folder lake lies on disk; None for others.
         durable: see `StoreSettings`.
+        renew: opens the store with credentials that are read anew; None where there are no others.
     """
 
     def __init__(
-        self, store: S3Store | LocalStore | MemoryStore, url: str, *, folder: Path | None = None, durable: bool = True
+        self,
+        store: S3Store | LocalStore | MemoryStore,
+        url: str,
+        *,
+        folder: Path | None = None,
+        durable: bool = True,
+        renew: Callable[[], S3Store] | None = None,
     ) -> None:
-        self._store = store
+        self._line = _Line(store)
         self._url = url
         self._folder = folder
         self._durable = durable
+        self._renew = renew
         self._settled: set[Path] = set()
 
     def __repr__(self) -> str:
@@ -278,78 +304,69 @@ class ObjectStore:
 
     async def get(self, key: str, *, limit: int = LARGEST_RECORD) -> bytes | None:
         """See `Store`."""
-        self._refuse_missing_folder()
         try:
-            result = await obstore.get_async(self._store, key)
-            if result.meta["size"] > limit:
-                raise LakeError(f"{key} is larger than the {limit:,} bytes that it may have", cause="ledger_damaged")
-            return bytes(await result.bytes_async())
+            with self._speaking(f"read {key}", FileNotFoundError) as store:
+                result = await obstore.get_async(store, key)
+                if result.meta["size"] > limit:
+                    raise LakeError(
+                        f"{key} is larger than the {limit:,} bytes that it may have", cause="ledger_damaged"
+                    )
+                return bytes(await result.bytes_async())
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, key)
             return None
-        except (BaseError, OSError) as error:
-            raise self._error(error, f"read {key}") from None
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         """See `Store`."""
-        self._refuse_missing_folder()
         try:
-            result = await obstore.get_async(self._store, key)
-            async for chunk in result.stream(min_chunk_size=_READ_CHUNK):
-                yield bytes(chunk)
+            with self._speaking(f"read {key}", FileNotFoundError) as store:
+                result = await obstore.get_async(store, key)
+                async for chunk in result.stream(min_chunk_size=_READ_CHUNK):
+                    yield bytes(chunk)
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, key)
             raise
-        except (BaseError, OSError) as error:
-            raise self._error(error, f"read {key}") from None
 
     async def put(self, key: str, data: bytes) -> StoredFile:
         """See `Store`."""
-        self._refuse_missing_folder()
-        try:
-            result = await obstore.put_async(self._store, key, data, use_multipart=False)
+        with self._speaking(f"write {key}") as store:
+            result = await obstore.put_async(store, key, data, use_multipart=False)
             await self._settle(key)
-        except (BaseError, OSError) as error:
-            raise self._error(error, f"write {key}") from None
         return StoredFile(key, len(data), _plain(result["e_tag"]))
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """See `Store`."""
-        self._refuse_missing_folder()
         try:
-            await obstore.put_async(self._store, key, data, mode="create")
-            await self._settle(key)
+            with self._speaking(f"create {key}", AlreadyExistsError) as store:
+                await obstore.put_async(store, key, data, mode="create")
+                await self._settle(key)
         except AlreadyExistsError:
             return False
-        except (BaseError, OSError) as error:
-            raise self._error(error, f"create {key}") from None
         return True
 
     async def put_stream(self, key: str, chunks: AsyncIterator[bytes]) -> StoredFile:
         """See `Store`."""
-        self._refuse_missing_folder()
         counted = _Counted(chunks)
         try:
-            result = await obstore.put_async(
-                self._store, key, counted, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
-            )
-            await self._settle(key)
-        except (BaseError, OSError) as error:
+            with self._speaking(f"write {key}") as store:
+                result = await obstore.put_async(
+                    store, key, counted, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
+                )
+                await self._settle(key)
+        except LakeError:
             if counted.failure is not None:
                 raise counted.failure from None
-            raise self._error(error, f"write {key}") from None
+            raise
         return StoredFile(key, counted.size, _plain(result["e_tag"]))
 
     async def files(self, prefix: str) -> list[StoredFile]:
         """See `Store`."""
-        self._refuse_missing_folder()
         try:
-            pages = [page async for page in obstore.list(self._store, prefix)]
+            with self._speaking(f"list {prefix}", FileNotFoundError) as store:
+                pages = [page async for page in obstore.list(store, prefix)]
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, prefix)
             return []
-        except (BaseError, OSError) as error:
-            raise self._error(error, f"list {prefix}") from None
         found = [
             StoredFile(meta["path"], meta["size"], _plain(meta["e_tag"]), meta["last_modified"])
             for page in pages
@@ -360,39 +377,34 @@ class ObjectStore:
     async def pages(self, prefix: str) -> AsyncIterator[Page]:
         """See `Store`."""
         try:
-            async for batch in obstore.list(self._store, prefix, chunk_size=_PAGE, return_arrow=True):
-                etags = batch["e_tag"]
-                yield Page(
-                    batch["path"].to_pylist(),
-                    batch["size"].to_pylist(),
-                    lambda index, etags=etags: _plain(etags[index].as_py()),  # type: ignore[misc]
-                )
+            with self._speaking(f"list {prefix}", FileNotFoundError) as store:
+                async for batch in obstore.list(store, prefix, chunk_size=_PAGE, return_arrow=True):
+                    etags = batch["e_tag"]
+                    yield Page(
+                        batch["path"].to_pylist(),
+                        batch["size"].to_pylist(),
+                        lambda index, etags=etags: _plain(etags[index].as_py()),  # type: ignore[misc]
+                    )
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, prefix)
-        except (BaseError, OSError) as error:
-            raise self._error(error, f"list {prefix}") from None
 
     async def folders(self, prefix: str) -> list[str]:
         """See `Store`."""
-        self._refuse_missing_folder()
         try:
-            result = await obstore.list_with_delimiter_async(self._store, prefix)
+            with self._speaking(f"list {prefix}", FileNotFoundError) as store:
+                result = await obstore.list_with_delimiter_async(store, prefix)
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, prefix)
             return []
-        except (BaseError, OSError) as error:
-            raise self._error(error, f"list {prefix}") from None
         return sorted(str(path).rstrip("/").rpartition("/")[2] for path in result["common_prefixes"])
 
     async def delete(self, key: str) -> None:
         """See `Store`."""
-        self._refuse_missing_folder()
         try:
-            await obstore.delete_async(self._store, key)
+            with self._speaking(f"delete {key}", FileNotFoundError) as store:
+                await obstore.delete_async(store, key)
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, key)
-        except (BaseError, OSError) as error:
-            raise self._error(error, f"delete {key}") from None
 
     async def sweep(self, prefix: str) -> list[str]:
         """See `Store`. Only a folder has such leftovers: `name#1`, which obstore writes before it renames.
@@ -412,8 +424,31 @@ class ObjectStore:
                 await asyncio.to_thread(_sync_to_disk, _between(path.parent, self._folder))
                 self._settled.add(path.parent)
 
-    def _error(self, error: Exception, what: str) -> LakeError:
-        return _lake_error(error, f"{what} in {self._url}", local=self._folder is not None)
+    @contextmanager
+    def _speaking(self, what: str, *answers: type[Exception]) -> Iterator[S3Store | LocalStore | MemoryStore]:
+        """The store to speak to. Its errors come out as `LakeError`, but for those that are `answers`."""
+        self._refuse_missing_folder()
+        line = self._line
+        try:
+            yield line.store
+        except answers:
+            line.worked = True
+            raise
+        except (BaseError, OSError) as error:
+            raise self._error(error, what, line) from None
+        line.worked = True
+
+    def _error(self, error: Exception, what: str, line: _Line) -> LakeError:
+        failure = _lake_error(error, f"{what} in {self._url}", local=self._folder is not None)
+        if self._renew is None or not _EXPIRED.search(str(error)):
+            return failure
+        # Those who spoke with the old credentials at the same moment find them renewed. Ones that never worked are
+        # not renewed: what gave them has no better ones.
+        if line is self._line:
+            if not line.worked:
+                return failure
+            self._line = _Line(self._renew())
+        return LakeError(failure.message, hint=failure.hint)
 
     def _refuse_missing_folder(self) -> None:
         """A folder that went away (an unmounted disk) must not be made again in the place where it was."""
@@ -481,6 +516,7 @@ _SIGNS: Final[tuple[tuple[Callable[[str], bool], str], ...]] = tuple(
     (re.compile(pattern, re.IGNORECASE).search, cause)  # type: ignore[misc] # a match is as good as a bool
     for pattern, cause in (
         (r"No space left|Disk quota|os error 28\b|os error 122\b", "disk_full"),
+        (r"Too many open files|os error 2[34]\b|Throttl|SlowDown|KMS\.?Internal", "dest_unavailable"),
         (r"NoSuchBucket", "dest_missing"),
         (r"RequestTimeTooSkewed", "clock"),
         (r"kms", "dest_kms"),
@@ -501,14 +537,26 @@ _SIGNS: Final[tuple[tuple[Callable[[str], bool], str], ...]] = tuple(
 )
 
 
+_EXPIRED: Final = re.compile(r"ExpiredToken|TokenRefreshRequired|RequestExpired")
+"""S3's codes for credentials that were good once (as above)."""
+
+_DAMAGED: Final = re.compile(r"<Code>(?:BadDigest|InvalidDigest|IncompleteBody|XAmzContent\w+Mismatch)</Code>")
+"""S3 got other bytes than were sent (as above)."""
+
+
+class DamagedUpload(LakeError):
+    """What arrived at the store has not the checksum that was sent with it. The same bytes again may well arrive."""
+
+
 def _lake_error(error: Exception, what: str, *, local: bool) -> LakeError:
-    text = str(error)
+    text = re.sub(r"https?://\S+", "", str(error))  # a file's name is no sign
     cause = next((cause for sign, cause in _SIGNS if sign(text)), None)
     if cause is None and isinstance(error, UnauthenticatedError):
         cause = "dest_auth"
     if cause is None and isinstance(error, PermissionDeniedError | PermissionError):
         cause = "dest_denied"
-    if local and cause != "disk_full":
+    if local and cause not in {"disk_full", "dest_unavailable"}:
         cause = "dest_io"
-    first_line = redact(text.partition("\n")[0])[:300]
-    return LakeError(f"cannot {what}: {first_line}", cause=cause or "dest_unavailable")
+    first_line = redact(str(error).partition("\n")[0])[:300]
+    kind = DamagedUpload if _DAMAGED.search(text) else LakeError
+    return kind(f"cannot {what}: {first_line}", cause=cause or "dest_unavailable")
