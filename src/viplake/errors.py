@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 Owner = Literal["vendor", "aws", "network", "us"]
 
@@ -528,9 +528,17 @@ class NetworkError(ViplakeError):
 
 
 class DeliveryError(ViplakeError):
-    """Not every promised file has landed; those that have are kept."""
+    """Not every promised file has landed; those that have are kept.
+
+    Args:
+        unproven: names of files that were stored, but not with the bytes that were sent.
+    """
 
     default_cause = "transfer_timeout"
+
+    def __init__(self, message: str, *, cause: str | None = None, unproven: Collection[str] = ()) -> None:
+        super().__init__(message, cause=cause)
+        self.unproven = frozenset(unproven)
 
 
 class LakeError(ViplakeError):

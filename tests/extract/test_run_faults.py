@@ -24,6 +24,8 @@ from world import HOUR, World, at
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from viplake.model import StoredFile
+
 
 FEW = small_files(6, tables=2)
 NEXT = HOUR.shift(1)
@@ -525,6 +527,72 @@ async def test_R8_an_object_deleted_later_is_found_by_verify() -> None:
     verdict = (await verify(world.store, world.layout, HOUR, etags_prove=True)).verdict
     assert (verdict.complete, verdict.valid) == (False, False)
     assert [(finding.kind, finding.file) for finding in verdict.findings] == [("missing_file", name)]
+
+
+def spoils_writes(world: World, about: str, *, times: int) -> None:
+    """The store keeps other bytes than it was sent, of the same length, and says that all is well."""
+    real, left = world.store.put, times
+
+    async def put(key: str, data: bytes) -> StoredFile:
+        nonlocal left
+        stored = await real(key, data)
+        if about in key and left:
+            left -= 1
+            await real(key, bytes(len(data)))
+        return stored
+
+    world.store.put = put  # type: ignore[method-assign] # a store that errs
+
+
+async def test_W13_what_is_stored_otherwise_than_it_was_sent_is_sent_again() -> None:
+    world = few()
+    spoils_writes(world, "Table00", times=2)
+    assert (await world.worker().run()).outcome == "delivered"
+    assert world.landed() == world.by_name
+    world.check()
+
+
+async def test_W13_after_two_more_attempts_it_is_integrity_and_never_kept() -> None:
+    world = few()
+    victims = [name for name in world.by_name if "Table00" in name]
+    spoils_writes(world, "Table00", times=3 * len(victims))
+    outcome = await world.worker().run()
+    assert (outcome.outcome, outcome.cause, outcome.exit_code) == ("failed", "integrity", 1)
+    assert RECEIPT_NAME not in world.folder()
+    assert world.events()[-1]["unproven"] == sorted(victims)
+    before = world.vendor.count("download")
+    outcome = await world.ticks()
+    assert (outcome.outcome, outcome.late) == ("delivered", True)
+    assert world.vendor.count("download") == before + len(victims), "the others are kept"
+    assert world.landed() == world.by_name
+    world.check()
+
+
+@pytest.mark.parametrize(("there", "fetched"), [("equal", False), ("other size", True), ("older", True)], ids=str)
+async def test_W14_what_is_there_is_kept_written_over_or_left_alone(there: str, fetched: bool) -> None:
+    """Without a Receipt: equal is kept, anything else written over. With one, nothing ever is."""
+    world = few()
+    victim = min(world.by_name)
+    key = world.layout.file(HOUR, victim)
+    stop = Tripwire(at=1, verbs=["put_if_absent"], about="_Receipt", times=None)
+    with pytest.raises(Crash):
+        await world.worker(stop).run()
+    world.alive.clear()
+    match there:
+        case "other size":
+            await world.store.put(key, b"cut")
+        case "older":  # left by somebody before this export was promised
+            await world.store.put(key, bytes(len(world.by_name[victim])))
+            world.store.stamps[key] = at("13:00")
+    before = world.vendor.count("download")
+    assert (await world.worker().tick()).outcome == "delivered"
+    assert world.vendor.count("download") == before + fetched
+    assert world.landed() == world.by_name
+    await world.store.put(key, b"somebody changed it")
+    changed = dict(world.store.objects)
+    assert (await world.worker().tick()).outcome == "delivered"
+    assert (await world.worker().collect(HOUR)).outcome == "delivered"
+    assert world.store.objects == changed
 
 
 async def test_R_another_export_s_leftovers_are_not_taken_for_this_one_s() -> None:

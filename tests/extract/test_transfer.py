@@ -524,6 +524,33 @@ async def test_W1_W8_a_lake_that_is_out_for_a_moment_gets_the_same_bytes_again(s
     assert sum(key != "e/large.gz" for key, _ in scene.vendor.requests) == 2, "bytes at hand are not fetched again"
 
 
+async def test_W18_concurrency_falls_while_the_lake_is_throttled() -> None:
+    """Each of the first 40 writes is refused once; after that, half as many are under way at a time."""
+    scene = Scene({f"e/{number}": noise(30, number) for number in range(120)})
+    scene.settings = TransferSettings(files_at_once=40)
+    busy = most = 0
+    refused: set[str] = set()
+
+    class Throttled(Counting):
+        async def put(self, key: str, data: bytes) -> StoredFile:
+            nonlocal busy, most
+            if len(refused) < 40 and key not in refused:
+                refused.add(key)
+                raise lake_down()
+            busy += 1
+            most = max(most, busy)
+            await scene.clock.sleep(1)
+            try:
+                return await super().put(key, data)
+            finally:
+                busy -= 1
+
+    scene.store = Throttled(scene.lake)
+    await scene.check_all_landed(await scene.land())
+    assert len(refused) == 40
+    assert most <= 20
+
+
 async def test_W11_a_stream_that_breaks_in_the_store_is_sent_anew(scene: Scene) -> None:
     scene.settings = TransferSettings(whole_below=100_000)
     scene.files["e/large.gz"] = scene.vendor.files["e/large.gz"] = noise(20 << 20)

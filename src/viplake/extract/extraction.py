@@ -19,6 +19,7 @@ import structlog
 from viplake.errors import (
     CAUSES,
     CredentialsError,
+    DeliveryError,
     LakeError,
     NetworkError,
     NotYet,
@@ -474,12 +475,14 @@ class Extraction:
         if (error.transient or empty) and not last and job.state is not State.OVERDUE:
             log.warning("hindered", hour=str(hour), cause=error.cause.word, detail=error.message)
             return
-        await self._overdue(job, error.cause.word, error.message)
+        unproven = error.unproven if isinstance(error, DeliveryError) else frozenset()
+        await self._overdue(job, error.cause.word, error.message, unproven)
 
-    async def _overdue(self, job: ExportJob, cause: str, detail: str) -> None:
-        is_news = job.state is not State.OVERDUE or job.cause != cause
+    async def _overdue(self, job: ExportJob, cause: str, detail: str, unproven: frozenset[str] = frozenset()) -> None:
+        is_news = job.state is not State.OVERDUE or job.cause != cause or not unproven <= job.unproven
         if is_news and (job.state, Kind.OVERDUE) in TRANSITIONS:  # else another has ended it meanwhile
-            await self._append(job.hour, Kind.OVERDUE, cause=cause, detail=detail)
+            more = {"unproven": sorted(unproven)} if unproven else {}
+            await self._append(job.hour, Kind.OVERDUE, cause=cause, detail=detail, **more)
 
     # -- collect -------------------------------------------------------------------------------------------
 

@@ -181,6 +181,7 @@ class ExportJob:
         not_before: no trigger before this moment.
         promised_guid: of the ExportJob whose Promise lies in the folder.
         promised_at: when that ExportJob's first Promise was on record: what is older in the folder is not its.
+        unproven: names of files whose stored bytes are not those that were sent, so that none of them is kept.
         cause, detail: why it waits, is overdue or failed.
         late: it was overdue once.
         last: its last event.
@@ -201,6 +202,7 @@ class ExportJob:
     not_before: datetime | None = None
     promised_guid: str | None = None
     promised_at: datetime | None = None
+    unproven: frozenset[str] = frozenset()
     cause: str | None = None
     detail: str | None = None
     late: bool = False
@@ -258,7 +260,7 @@ _CHANGES: Final[Mapping[Kind, Callable[[ExportJob, Event], dict[str, Any]]]] = {
         "promised_at": job.promised_at if job.promised_guid == job.job_guid else event.at,
     },
     Kind.WORKING: lambda _job, _event: {},
-    Kind.OVERDUE: lambda _job, _event: {"late": True},
+    Kind.OVERDUE: lambda job, event: {"late": True, "unproven": job.unproven | set(event.data.get("unproven", ()))},
     Kind.DELIVERED: lambda _, event: {"ended_at": event.at} | _NO_CAUSE,
     Kind.FAILED: lambda _, event: {"ended_at": event.at},
     Kind.REOPENED: lambda job, event: (

@@ -42,7 +42,10 @@ SETTLE_SECONDS: Final = 60.0
 EMPTY_LIST_PATIENCE: Final = timedelta(minutes=10)
 """How long a complete export may list no file before it counts as a failure."""
 
-_MOST_LISTS: Final = 5
+LOOKS: Final = 3
+"""How often what is stored is looked at before it is given up: what differs is sent once more in between."""
+
+_MOST_LISTS: Final = 5 + LOOKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,10 @@ class Landing:
         proven = await self._kept(job, promise)
         if proven.keys() != set(promise.names):
             return False
-        await self._prove(job.hour, _guid(job), promise, proven)
+        receipt, wrong = await self._look(job.hour, _guid(job), promise, proven)
+        if wrong:
+            return False
+        await write_receipt(self.store, self.settings.layout, receipt)
         log.info("proven again", hour=str(job.hour), files=len(proven))
         return True
 
@@ -142,13 +148,21 @@ class Landing:
             log.info("swept", hour=str(hour), files=swept)
         promise = await self._promise(job, listed)
         proven = await self._kept(job, promise)
+        looks = 0
         for _ in range(_MOST_LISTS):
             proven |= await self._fetch(hour, guid, promise, proven, listed, deadline)
             await self._settle(job, deadline)
             listed = await self.vendor.list_files(guid)
             grown = await self._promise(self.ledger.jobs[hour], listed)
             if grown == promise:
-                return await self._prove(hour, guid, promise, proven)
+                looks += 1
+                receipt, wrong = await self._look(hour, guid, promise, proven)
+                if not wrong:
+                    return await write_receipt(self.store, self.settings.layout, receipt)
+                if looks == LOOKS:
+                    raise _stored_otherwise(hour, wrong)
+                log.warning("stored otherwise", hour=str(hour), files=list(wrong))
+                proven = {name: file for name, file in proven.items() if name not in wrong}
             promise = grown
         raise VendorError("the vendor's list keeps growing", cause="list_changed")
 
@@ -182,7 +196,7 @@ class Landing:
         stored = {
             name: file
             for name, file in (await stored_files(self.store, layout, hour)).items()
-            if self._is_of(job, file)
+            if self._is_of(job, file) and name not in job.unproven
         }
         there = {f.name: f for f in promise.files if f.name in stored and stored[f.name].size == f.size}
         md5s = await md5_of_many(self.store, layout, hour, there)
@@ -248,8 +262,10 @@ class Landing:
         left = longest - (self.clock.now() - job.replicated_at).total_seconds()
         await self.clock.sleep(min(left, longest, deadline - self.clock.monotonic()))  # the clock may have jumped back
 
-    async def _prove(self, hour: Hour, guid: str, promise: Promise, proven: Mapping[str, ProvenFile]) -> Receipt:
-        """Look at what is stored, and write the Receipt if it is what was promised.
+    async def _look(
+        self, hour: Hour, guid: str, promise: Promise, proven: Mapping[str, ProvenFile]
+    ) -> tuple[Receipt, Mapping[str, str]]:
+        """Look at what is stored: the Receipt over it, and what speaks against writing it, by file.
 
         A file whose mark is not the one that it was stored with is read again: a worker that was thought dead may have
         stored the same bytes once more.
@@ -268,14 +284,9 @@ class Landing:
             delivered_at=self.ledger.jobs[hour].ended_at or self.clock.now(),
             late=self.ledger.jobs[hour].late,
         )
-        verdict = judge(promise, stored, receipt, again)
-        if not verdict.proven:
-            finding = verdict.findings[0]
-            raise DeliveryError(
-                f"what is stored for {hour} is not what was sent: {finding.file} {finding.kind}, {finding.detail}",
-                cause="integrity",
-            )
-        return await write_receipt(self.store, layout, receipt)
+        findings = judge(promise, stored, receipt, again).findings
+        harmful = (finding for finding in findings if finding.kind != "unexpected_file")
+        return receipt, {str(finding.file): f"{finding.kind}, {finding.detail}" for finding in harmful}
 
     async def _deliver(self, hour: Hour, receipt: Receipt) -> ExportJob:
         """The last event, with the figures of the run."""
@@ -311,6 +322,14 @@ def _guid(job: ExportJob) -> str:
     if job.job_guid is None:
         raise ViplakeError(f"{job.hour} is {job.state} without a job GUID")
     return job.job_guid
+
+
+def _stored_otherwise(hour: Hour, wrong: Mapping[str, str]) -> DeliveryError:
+    """The store holds other bytes than it was sent, each time."""
+    name, finding = next(iter(wrong.items()))
+    return DeliveryError(
+        f"what is stored for {hour} is not what was sent: {name} {finding}", cause="integrity", unproven=wrong.keys()
+    )
 
 
 def _files_missing(failed: Mapping[str, ViplakeError], *, of: int) -> DeliveryError:

@@ -298,6 +298,8 @@ def _parse_event(data: bytes, key: str, stored_at: datetime | None) -> Event:
         for name in _TIMES:
             if record.get(name) is not None:
                 record[name] = parse_utc(record[name])
+        if "unproven" in record:
+            record["unproven"] = [str(name) for name in record["unproven"]]
         if record.get("cause") is not None and record["cause"] not in CAUSES:
             record["cause"] = "unexpected"  # a word of a later viplake: still a failure, and still a record
         holder = Worker(str(worker["host"]), int(worker["pid"]), str(worker.get("started", "")))
