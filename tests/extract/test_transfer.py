@@ -525,7 +525,7 @@ async def test_W1_W8_a_lake_that_is_out_for_a_moment_gets_the_same_bytes_again(s
 
 
 async def test_W18_concurrency_falls_while_the_lake_is_throttled() -> None:
-    """Each of the first 40 writes is refused once; after that, half as many are under way at a time."""
+    """The first 40 writes are refused once; then half as many are under way, and one more after each full round."""
     scene = Scene({f"e/{number}": noise(30, number) for number in range(120)})
     scene.settings = TransferSettings(files_at_once=40)
     busy = most = 0
@@ -548,7 +548,7 @@ async def test_W18_concurrency_falls_while_the_lake_is_throttled() -> None:
     scene.store = Throttled(scene.lake)
     await scene.check_all_landed(await scene.land())
     assert len(refused) == 40
-    assert most <= 20
+    assert 10 < most <= 20 + 120 // 20
 
 
 async def test_W11_a_stream_that_breaks_in_the_store_is_sent_anew(scene: Scene) -> None:
