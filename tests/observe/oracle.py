@@ -1,8 +1,12 @@
-"""The three original datasets, recomputed from a raw listing in the plainest way. Shares no code with viplake."""
+"""The three original datasets, and which Hour had which schema, recomputed from a raw listing in the plainest way.
+
+Shares no code with viplake.
+"""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from datetime import UTC, datetime, timedelta
@@ -67,6 +71,20 @@ def the_three_csvs(
         ),
         "historical_job_size.csv": as_csv(["date", "size", "files"], sizes),
     }
+
+
+def schema_rows(objects: Mapping[str, bytes], prefix: str, first: datetime, last: datetime) -> str:
+    """The text of `historical_schema_versions.csv`, for the hours from `first` to `last`, both included."""
+    rows = []
+    hour = first
+    while hour <= last:
+        schema = objects.get(prefix + hour.strftime("%Y%m%d/%H/") + "_MasterTableSchema.json")
+        if schema is not None:
+            names = table_names(schema)
+            count = "" if names is None else str(len(names))
+            rows.append([hour.strftime("%Y%m%d-%H"), hashlib.sha256(schema).hexdigest(), count])
+        hour += timedelta(hours=1)
+    return as_csv(["date", "schema", "tables"], rows)
 
 
 def table_names(schema: bytes | None) -> set[str] | None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from faults import Counting, Crash, Flaky, Tripwire, lake_down
 from observe.lakes import LAYOUT, TABLES, At, at, contents, export, fill, memory, schema
-from observe.oracle import first_folder, the_three_csvs
+from observe.oracle import first_folder, schema_rows, the_three_csvs
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
@@ -121,6 +121,7 @@ def test_the_datasets_are_what_the_plainest_recomputation_says(
     first = first_folder(good, "IMOSDL/Hourly/")
     last = datetime(2022, 5, 11, 7, tzinfo=UTC)
     expected = the_three_csvs(objects, "IMOSDL/Hourly/", first, last, frozenset(scoped_out))
+    expected["historical_schema_versions.csv"] = schema_rows(objects, "IMOSDL/Hourly/", first, last)
     assert {name: found[name] for name in expected} == expected
 
 
