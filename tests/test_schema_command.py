@@ -103,6 +103,22 @@ def test_the_columns_of_an_hour_are_listed_with_types_or_with_the_reason(command
     assert "\u001b" not in shown
 
 
+def test_hours_whose_schema_nobody_kept_are_counted_and_never_taken_for_the_first(
+    commands: Commands, tmp_path: Path
+) -> None:
+    hours = fill(tmp_path)
+    held = tmp_path / "held"
+    held.mkdir()
+    (held / "historical_table_metrics.csv").write_text(
+        "date,tablesDelivered,tablesExpected,missingTables,missingTablesList,completenessRatio\n"
+        + "".join(f"{hours[0].shift(-back).label},4,4,0,[],1.0\n" for back in range(1, 8))
+    )
+    assert commands.run("observe", "--import", str(held)).code == 0
+    assert commands.run("schema").out.startswith("of 7 Hours nobody kept which schema; viplake observe --rebuild")
+    told = json.loads(commands.run("schema", "--json").out)
+    assert (told["unknown_hours"], told["versions"][0]["first"]) == (7, str(hours[0]))
+
+
 @pytest.mark.parametrize("arguments", [("--at", "yesterday"), ("--diff", "2022-05-10")])
 def test_what_is_no_hour_is_a_usage_error(commands: Commands, arguments: tuple[str, str]) -> None:
     done = commands.run("schema", *arguments)

@@ -175,16 +175,20 @@ async def schema(
         SettingsError, CredentialsError, LakeError: as `place_of`, and where the history cannot be read.
     """
     from viplake.observe.copies import Copies  # noqa: PLC0415 - as above
-    from viplake.observe.datasets import SCHEMAS  # noqa: PLC0415 - as above
+    from viplake.observe.datasets import SCHEMAS, TABLES  # noqa: PLC0415 - as above
     from viplake.observe.drift import Listed, versions  # noqa: PLC0415 - as above
     from viplake.observe.history import read_history  # noqa: PLC0415 - as above
 
     place = place_of(settings, store)
-    found = versions((await read_history(place)).rows(SCHEMAS))
+    history = await read_history(place)
+    found = versions(history.rows(SCHEMAS))
     copies = Copies(place.store, place.published)
     if since is not None:
         return await copies.differing(found, since, at)
-    return Listed(await copies.compared(found)) if at is None else await copies.held(found, at)
+    if at is not None:
+        return await copies.held(found, at)
+    unknown = history.rows(TABLES).keys() - history.rows(SCHEMAS).keys()
+    return Listed(await copies.compared(found), len(unknown))
 
 
 async def evidence(settings: config.Settings, store: Store, *, first: Hour, last: Hour, now: datetime) -> Pack:

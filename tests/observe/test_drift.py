@@ -140,8 +140,8 @@ def test_the_keys_for_programs_are_stable() -> None:
         "changes": None, "reason": FIRST,
     }  # fmt: skip
     assert after.to_json()["changes"] == [{"table": "P", "change": "table added"}]
-    assert Listed((before,)).to_json() == {"versions": [before.to_json()], "reason": None}
-    assert Listed(()).to_json() == {"versions": [], "reason": none_at((), None)}
+    assert Listed((before,), 3).to_json() == {"versions": [before.to_json()], "unknown_hours": 3, "reason": None}
+    assert Listed(()).to_json() == {"versions": [], "unknown_hours": 0, "reason": none_at((), None)}
     assert Held(H0.shift(5), after, {"V": {"Id": "", "No": "int"}, "P": None}).to_json() == {
         "at": "2022-05-10T05", "schema": B, "first": "2022-05-10T01", "last": "2022-05-10T01", "hours": 1,
         "tables": [

@@ -172,9 +172,15 @@ def none_at(found: Sequence[SchemaVersion], at: Hour | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """All versions, the oldest first."""
+    """All versions.
+
+    Attributes:
+        versions: the oldest first.
+        unknown: Hours that had a schema, but nobody kept which: an older viplake observed them, or they were imported.
+    """
 
     versions: tuple[SchemaVersion, ...]
+    unknown: int = 0
 
     @property
     def reason(self) -> str | None:
@@ -183,12 +189,16 @@ class Listed:
 
     def to_json(self) -> dict[str, Any]:
         """As `viplake schema --json` prints it."""
-        return {"versions": [version.to_json() for version in self.versions], "reason": self.reason}
+        told = [version.to_json() for version in self.versions]
+        return {"versions": told, "unknown_hours": self.unknown, "reason": self.reason}
 
     def lines(self) -> Iterator[str]:
         """For people: the newest versions, a line each, and the lines of what they differ in."""
         if self.reason is not None:
             yield self.reason
+        if self.unknown:
+            many = "1 Hour" if self.unknown == 1 else f"{self.unknown:,} Hours"
+            yield f"of {many} nobody kept which schema; viplake observe --rebuild finds it where the folders are"
         if len(self.versions) > _SHOWN:
             yield f"{len(self.versions) - _SHOWN} older versions are told by --json"
         for version in self.versions[-_SHOWN:]:
