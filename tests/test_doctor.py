@@ -345,7 +345,7 @@ class Careless(DictStore):
 async def test_rights_that_a_run_does_not_need_are_no_failure() -> None:
     found = await doctor.probe(Undeletable(FakeClock()), "IMOSDL/")
     assert {check.status for check in found} == {"ok"}
-    assert "not allowed, which a run does not need" in found[-1].detail
+    assert "a run does not need it" in found[-1].detail
 
 
 async def test_R6_a_store_that_lets_two_writers_create_the_same_object() -> None:

@@ -15,9 +15,11 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,11 +32,15 @@ from canary import CANARIES
 from servers import ministack as ministacks
 from servers.sockets import authority
 from viplake import aws, config, doctor
+from viplake.assembly import place_of
 from viplake.clock import SystemClock
 from viplake.demo import StoryClock
 from viplake.extract.outcome import Outcome
 from viplake.lake.layout import Layout
+from viplake.lake.store import open_store
 from viplake.model import PROD, TEST, Hour
+from viplake.observe.check import incidents_prefix
+from viplake.observe.versions import KEPT, Version, Versions
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
 
 if TYPE_CHECKING:
@@ -452,6 +458,84 @@ def test_the_doctor_is_green_with_the_roles_rights(lambda_stack: Stack) -> None:
     found = {check.name: (check.status, check.detail) for check in examination.checks}
     assert {name: said for name, said in found.items() if said[0] == "failed"} == {}
     assert {found[name][0] for name in ("secret", "token", "lake create", "lake create-only", "lake list")} == {"ok"}
+
+
+@pytest.fixture(scope="module")
+def stack_to_change(cloud: Ministack) -> Stack:
+    return create(cloud, "vip-rights")
+
+
+@contextmanager
+def role_without(stack: Stack, right: str) -> Iterator[None]:
+    """Meanwhile the role lacks this right."""
+    iam, role = stack.cloud.client("iam"), {"RoleName": stack.physical("Role"), "PolicyName": "viplake"}
+    whole = json.dumps(iam.get_role_policy(**role)["PolicyDocument"])
+    document = json.loads(whole)
+    for statement in document["Statement"]:
+        actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        statement["Action"] = [action for action in actions if action != right] or ["s3:ListAllMyBuckets"]
+    iam.put_role_policy(**role, PolicyDocument=json.dumps(document))
+    try:
+        yield
+    finally:
+        iam.put_role_policy(**role, PolicyDocument=whole)
+
+
+def test_W3_without_the_right_to_write_a_tick_triggers_nothing_and_says_why(
+    stack_to_change: Stack, vendor: Simulator, clock: StoryClock
+) -> None:
+    environ = as_function(stack_to_change, vendor)
+    with role_without(stack_to_change, "s3:PutObject"):
+        told = aws.ticked(900, environ=environ, clock=clock, emit=lambda _line: None)
+    assert (told["outcome"], told["cause"], told["owner"], told["exit_code"]) == ("failed", "dest_denied", "aws", 73)
+    assert vendor.requests.count("trigger") == 0
+
+
+@pytest.mark.parametrize(
+    ("right", "check", "cause"),
+    [
+        ("secretsmanager:GetSecretValue", "secret", "secrets_denied"),
+        ("s3:PutObject", "lake create", "dest_denied"),
+        ("s3:GetObject", "lake", "dest_denied"),
+        ("s3:ListBucket", "lake list", "dest_denied"),
+    ],
+)
+def test_the_doctor_names_each_right_that_the_role_lacks(
+    stack_to_change: Stack, right: str, check: str, cause: str
+) -> None:
+    """And nothing is red while it has all of them: no other cause makes these checks fail."""
+
+    def failed() -> dict[str, tuple[str | None, str]]:
+        with running(SIMULATED) as vendor:
+            settings = config.load(environ=as_function(stack_to_change, vendor))
+            examination = asyncio.run(doctor.examine(settings))
+        return {one.name: (one.cause, one.fix or "") for one in examination.checks if one.status == "failed"}
+
+    assert failed() == {}
+    with role_without(stack_to_change, right):
+        found = failed()
+    assert found[check][0] == cause, found
+    assert right in found[check][1], "the fix names it"
+
+
+def _replaced_by(content: bytes, _: bytes | None) -> bytes:
+    return content
+
+
+def test_old_versions_are_removed_with_the_roles_rights(stack_to_change: Stack, vendor: Simulator) -> None:
+    settings = config.load(environ=as_function(stack_to_change, vendor))
+    store = open_store(config.store_settings(settings, config.Secrets.of(settings)))
+    place = place_of(settings, store)
+
+    async def kept(prefix: str) -> int:
+        chain, newest = Versions(store, f"{prefix}trial/"), Version(0, None)
+        for number in range(KEPT + 2):
+            content = str(number).encode()
+            newest = await chain.update(partial(_replaced_by, content), known=newest)
+        return len(await chain.numbers())
+
+    for prefix in (place.versions, incidents_prefix(place)):
+        assert asyncio.run(kept(prefix)) == KEPT, prefix
 
 
 @pytest.mark.usefixtures("receipts_allowed")

@@ -330,7 +330,8 @@ def _with_rights(settings: config.Settings, secrets: config.Secrets, checks: lis
     below = "/".join(part for part in (url.netloc, url.path.strip("/"), settings.layout.root.strip("/")) if part)
     fix = (
         f"Grant s3:PutObject, s3:GetObject and s3:AbortMultipartUpload on arn:aws:s3:::{below}/*,"
-        f" s3:ListBucket on arn:aws:s3:::{url.netloc}, and s3:DeleteObject on arn:aws:s3:::{below}/Observability/*."
+        f" s3:ListBucket on arn:aws:s3:::{url.netloc}, and s3:DeleteObject on arn:aws:s3:::{below}/_viplake/history/*,"
+        f" .../_viplake/incidents/* and .../_viplake/doctor/*."
     )
     return [replace(check, fix=fix) if check.cause == "dest_denied" else check for check in checks]
 
@@ -452,7 +453,7 @@ async def _delete(store: Store, key: str) -> str:
     except LakeError as error:
         if error.cause.word != "dest_denied":
             raise
-        return f"deleting is not allowed, which a run does not need; {key} stays"
+        return f"deleting is not allowed: a run does not need it, but old versions of the datasets pile up; {key} stays"
     return "the object is removed again"
 
 
