@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SOURCES: Final = Path(__file__).parents[1] / "src"
 
+pytestmark = pytest.mark.sources
+
 # Whatever a PURE module could reach the world, the time or chance with.
 IMPURE_MODULES: Final = frozenset(
     [

@@ -59,6 +59,7 @@ print(json.dumps(lambda_handler({}, Context())))
 """
 
 
+@pytest.mark.sources
 def test_the_function_runs_with_these_packages_alone(wanted: set[str], artifacts: ModuleType, tmp_path: Path) -> None:
     site = tmp_path / "site"
     site.mkdir()
@@ -124,6 +125,7 @@ def test_the_same_files_make_the_same_zip(artifacts: ModuleType, tmp_path: Path)
     assert size == sum(map(len, kept))
 
 
+@pytest.mark.sources
 def test_two_builds_of_the_wheel_are_the_same_bytes(artifacts: ModuleType, tmp_path: Path) -> None:
     first, second = (artifacts.build_wheel(tmp_path / name) for name in "ab")
     assert first.name == second.name
@@ -131,6 +133,7 @@ def test_two_builds_of_the_wheel_are_the_same_bytes(artifacts: ModuleType, tmp_p
     assert {info.date_time[0] for info in zipfile.ZipFile(first).infolist()} == {2020}
 
 
+@pytest.mark.sources
 def test_glue_is_given_what_the_template_names(artifacts: ModuleType, tmp_path: Path) -> None:
     folder = artifacts.build_glue(tmp_path)
     template = (ROOT / "deploy" / "viplake.yaml").read_text()

@@ -41,6 +41,7 @@ def check_command(arguments: list[str]) -> None:
     assert bound is not None
 
 
+@pytest.mark.sources
 def test_the_container_runs_a_command_that_exists_and_not_as_root() -> None:
     lines = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
     instructions = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
