@@ -1,12 +1,16 @@
-"""I/O. Write the tables of README.md anew from the code that they describe: `make readme`.
+"""I/O. Write the tables of README.md, and what a command in it prints, anew from the code: `make readme`.
 
 What stands between `<!-- NAME -->` and `<!-- end -->` is made here; a test holds the README to it.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from viplake import errors
 from viplake.cli import app
@@ -65,9 +69,42 @@ def codes() -> str:
     return "\n".join(rows)
 
 
+VOYAGE = [("VoyageNo", "int"), ("VesselCode", "nvarchar(12)")]
+WIDER = [("VoyageNo", "bigint"), ("VesselCode", "nvarchar(12)"), ("CharterType", "nvarchar(20)")]
+DRIFT = {
+    "20220509": {"Voyage": VOYAGE, "VoyageNote": [("Text", "nvarchar(max)")]},
+    "20220510": {"Voyage": WIDER, "VoyageNote": [("Text", "nvarchar(max)")]},
+    "20220511": {"Voyage": WIDER, "CarbonIntensity": [("Cii", "decimal(9, 4)")]},
+}
+"""The tables of a schema, with their columns, from a day on."""
+
+
+def schema() -> str:
+    """What `viplake schema` prints of a lake whose schema changed twice."""
+    with TemporaryDirectory() as folder:
+        for day, tables in DRIFT.items():
+            columns = {table: [{"Name": name, "Type": kind} for name, kind in of] for table, of in tables.items()}
+            entries = [{"DataObjectName": table, "Columns": of} for table, of in columns.items()]
+            for hour in range(24):
+                place = Path(folder, "IMOSDL", "Hourly", day, f"{hour:02d}")
+                place.mkdir(parents=True)
+                (place / "_MasterTableSchema.json").write_text(json.dumps(entries), encoding="utf-8")
+        lake = ("--environment", "Prod", "--lake", Path(folder).as_uri())
+
+        def run(typed: str) -> str:
+            command = [sys.executable, "-m", "viplake", *typed.split(), *lake]
+            done = subprocess.run(command, cwd=folder, env={}, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+            return done.stdout
+
+        run("observe --from 2022-05-09T00 --to 2022-05-11T23")
+        told = [f"$ viplake {typed}\n{run(typed)}" for typed in ("schema", "schema --at 2022-05-11T13")]
+    return "```text\n" + "\n".join(told) + "```"
+
+
 def filled(text: str) -> str:
     """The README with its tables as the code has them now."""
-    for name, table in (("settings", settings), ("commands", commands), ("codes", codes)):
+    made = (("settings", settings), ("commands", commands), ("codes", codes), ("schema", schema))
+    for name, table in made:
         block = f"<!-- {name} -->\n\n{table()}\n\n<!-- end -->"
         text, count = re.subn(rf"<!-- {name} -->.*?<!-- end -->", lambda _, block=block: block, text, flags=re.DOTALL)
         if count != 1:
