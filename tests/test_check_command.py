@@ -7,17 +7,15 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 from collections import Counter
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from commands import Commands, environ_for, simulated
 from fakes import FakeClock
+from hooks import listening
 from viplake import assembly, config
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
@@ -26,35 +24,9 @@ from viplake.observe.history import Scope
 from viplake.simulator.history import Past, Spell, generate, showcase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from viplake.observe.incidents import Incident
-
-
-@contextmanager
-def listening() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A webhook, and what it got."""
-    got: list[dict[str, Any]] = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Hook)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/", got
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture

@@ -10,18 +10,17 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import obstore
 import pytest
 
 import commands
 from canary import CANARIES
 from e2e.command import Command
+from e2e.lakes import Bucket, Folder
 from viplake.simulator import ExportShape, Simulator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from servers.seaweed import Seaweed
 
 RSS_LIMIT_KB = 150 * 1024
 
@@ -43,49 +42,6 @@ def environ_for(vendor: Simulator, lake: str, **more: str) -> dict[str, str]:
 
 def simulated(**settings: Any) -> Any:
     return commands.simulated(replication_seconds=2, **settings)
-
-
-class Bucket:
-    """A lake on SeaweedFS, read without any code of ours."""
-
-    def __init__(self, seaweed: Seaweed) -> None:
-        self.name = seaweed.bucket()
-        self.store = seaweed.store(self.name)
-        self.url = f"s3://{self.name}"
-
-    def objects(self) -> dict[str, Any]:
-        return {meta["path"]: meta for page in obstore.list(self.store) for meta in page}
-
-    def md5(self, key: str) -> str:
-        digest = hashlib.md5()
-        for chunk in obstore.get(self.store, key).stream():
-            digest.update(bytes(chunk))
-        return digest.hexdigest()
-
-    def read(self, key: str) -> bytes:
-        return bytes(obstore.get(self.store, key).bytes())
-
-
-class Folder:
-    """A lake in a folder, read without any code of ours."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.url = f"file://{path}"
-
-    def objects(self) -> dict[str, Any]:
-        return {
-            str(p.relative_to(self.path)): {"last_modified": p.stat().st_mtime_ns, "size": p.stat().st_size}
-            for p in self.path.rglob("*")
-            if p.is_file()
-        }
-
-    def md5(self, key: str) -> str:
-        with (self.path / key).open("rb") as file:
-            return hashlib.file_digest(file, "md5").hexdigest()
-
-    def read(self, key: str) -> bytes:
-        return (self.path / key).read_bytes()
 
 
 @pytest.fixture(params=["s3", "folder"])
