@@ -12,13 +12,13 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test crashes test-wheel check bench bench-judge bench-observe peers lock lambda glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo test crashes kills together test-wheel check bench bench-judge bench-observe peers lock lambda glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
 	@echo "                                                      (on a local S3: make demo ARGS=--s3)"
 	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
-	@echo "make crashes die at every call, in the tests: counts for docs/proof.md"
+	@echo "make crashes die at every call; make kills, make together: real processes; each counts for docs/proof.md"
 	@echo "make check   lint, format, types, layers, locks"
 	@echo "make bench   measure transfers beside other tools     (make bench ARGS='--only small --rounds 3')"
 	@echo "make bench-judge    what judgement finds, what it costs;  make bench-observe  what an observation costs"
@@ -58,6 +58,15 @@ test: dev chromium
 crashes: dev
 	@$(BIN)/python -m pytest -q tests/extract/test_run_crashes.py tests/crashes \
 		--proof crashes --proof-command "make crashes" $(ARGS)
+	@$(BIN)/python tools/docs.py
+
+kills: dev
+	@$(BIN)/python -m pytest -q tests/e2e/test_kills.py --proof kills --proof-command "make kills" $(ARGS)
+	@$(BIN)/python tools/docs.py
+
+together: dev
+	@$(BIN)/python -m pytest -q tests/e2e/test_together.py tests/extract/test_run_interleavings.py \
+		--proof together --proof-command "make together" $(ARGS)
 	@$(BIN)/python tools/docs.py
 
 # What viplake is measured beside, and the S3 server; in the same environment.

@@ -123,23 +123,26 @@ async def settle(world: World) -> None:
     assert world.vendor.count("trigger") <= 2
 
 
-async def test_K_one_change_of_turns_at_every_call() -> None:
-    for first in range(len(await calls_of_a_run()) + 1):
+async def test_K_one_change_of_turns_at_every_call(proof: Callable[..., None]) -> None:
+    number = len(await calls_of_a_run())
+    for first in range(number + 1):
         world = new_world()
         await both(world, Schedule(first))
         await settle(world)
+    proof("interleavings of two runs of one Hour", number + 1, least=500)
 
 
-async def test_K_two_changes_of_turns_at_every_pair_of_calls() -> None:
+async def test_K_two_changes_of_turns_at_every_pair_of_calls(proof: Callable[..., None]) -> None:
     number = len(await calls_of_a_run())
     for first in range(number + 1):
         for second in range(1, number + 1):
             world = new_world()
             await both(world, Schedule(first, second))
             await settle(world)
+    proof("interleavings of two runs of one Hour", (number + 1) * number, least=500)
 
 
-async def test_K_the_trigger_and_the_receipt_with_three_changes() -> None:
+async def test_K_the_trigger_and_the_receipt_with_three_changes(proof: Callable[..., None]) -> None:
     """Around the two writes that matter most, one change more."""
     calls = await calls_of_a_run()
     near = [n for n, verb in enumerate(calls) if verb in {"trigger", "put_if_absent"}]
@@ -150,6 +153,7 @@ async def test_K_the_trigger_and_the_receipt_with_three_changes() -> None:
                 world = new_world()
                 await both(world, Schedule(first, second, third))
                 await settle(world)
+    proof("interleavings of two runs of one Hour", len(points) * len(points[::2]) * 3, least=500)
 
 
 @pytest.mark.parametrize("seconds", [150, 600])
