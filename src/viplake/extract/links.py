@@ -19,12 +19,16 @@ from viplake.extract.wire import Answer, retry_after
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_S3_HOST: Final = re.compile(r"(?:[a-z0-9][a-z0-9.-]*\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?")
+_S3_HOST: Final = re.compile(r"(?:[a-z0-9][a-z0-9.-]*\.)?s3(?:[.-][a-z0-9]+)*\.amazonaws\.com(?:\.cn)?")
+"""There is one way only to read a host as this: where a `-` may be of the one part or of the next, `s3.a-a-a-...` takes
+the matcher for ever."""
 _URL: Final = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?"
-    r"(?P<rest>[/?][^\s\\#<>\"\x00-\x20\x7f]*)?"
+    r"(?P<rest>[/?][^\s\\#<>\"\x00-\x20\x7f\ud800-\udfff]*)?"
 )
 _LONGEST_URL: Final = 16_384
+_LONGEST_HOST: Final = 253
+"""Characters (RFC 1035, 2.3.4, in its text form)."""
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 _SKEW: Final = timedelta(minutes=15)
@@ -105,10 +109,12 @@ def check_link(url: str, origins: Origins) -> None:
     host = match["host"].casefold()
     local = origins.loopback and is_loopback(host)
     if reason := None if local else _objection(match["scheme"], host, match["port"], origins):
-        raise VendorError(f"the vendor lists a link to {host}: {reason}", cause="url_rejected")
+        raise VendorError(f"the vendor lists a link to {host[:_LONGEST_HOST]}: {reason}", cause="url_rejected")
 
 
 def _objection(scheme: str, host: str, port: str | None, origins: Origins) -> str | None:
+    if len(host) > _LONGEST_HOST:
+        return "it is too long for a name"
     if scheme != "https":
         return "it is not https"
     if port is not None and int(port) != _DEFAULT_PORTS["https"]:
