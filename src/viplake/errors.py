@@ -18,9 +18,10 @@ EX_SOFTWARE, 73 EX_CANTCREAT, 75 EX_TEMPFAIL, 77 EX_NOPERM).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -443,6 +444,20 @@ CAUSES: Mapping[str, Cause] = _table(
 )  # fmt: skip
 
 
+_LONGEST: Final = 2000
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def _line(text: str) -> str:
+    """One line of at most so many characters: much of what we report was sent to us, and may be megabytes of anything.
+
+    It is cut at a blank: half a secret would not be known as one.
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST].rpartition(' ')[0]} ..."
+    return _UNPRINTABLE.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
+
+
 class ViplakeError(Exception):
     """A failure with a cause that `CAUSES` knows.
 
@@ -455,9 +470,9 @@ class ViplakeError(Exception):
     default_cause = "unexpected"
 
     def __init__(self, message: str, *, cause: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(_line(message))
         self.cause: Cause = CAUSES[cause or self.default_cause]
-        self.hint: str = hint or self.cause.remedy
+        self.hint: str = _line(hint or self.cause.remedy)
 
     @property
     def message(self) -> str:
