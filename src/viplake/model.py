@@ -16,6 +16,11 @@ from viplake.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+FIRST_YEAR: Final = 2000
+LAST_YEAR: Final = 9998
+"""Years of the Hours and times that are read. An earlier one is a slip (`0222` for `2022`) that would make a history
+of millions of Hours; after the last one there is no later one to compare with."""
+
 _ONE_HOUR: Final = timedelta(hours=1)
 _HOUR_FORMS: Final = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})[T /-]?(\d{2})(?::?00)?Z?")
 
@@ -51,7 +56,7 @@ class Hour:
         """
         match = _HOUR_FORMS.fullmatch(text.strip())
         try:
-            if match:
+            if match and FIRST_YEAR <= int(match[1]) <= LAST_YEAR:
                 year, month, day, hour = (int(part) for part in match.groups())
                 return cls(datetime(year, month, day, hour, tzinfo=UTC))
         except ValueError:

@@ -236,8 +236,8 @@ def test_every_figure_can_be_drawn_of_nothing_of_one_hour_and_of_much(chart: fig
 
 
 def test_a_stray_date_does_not_make_an_endless_matrix() -> None:
-    jobs = (JobRow(at("1901-01-01T00"), 1, 1), *SMALL.jobs)
-    row = TableRow(at("1901-01-01T00"), 1, 1, 0, (), 1.0)
+    jobs = (JobRow(at("2001-01-01T00"), 1, 1), *SMALL.jobs)
+    row = TableRow(at("2001-01-01T00"), 1, 1, 0, (), 1.0)
     strange = Datasets(jobs=jobs, tables=(row, *SMALL.tables))
     assert len(tables.table_states(strange)) == tables.MATRIX_HOURS
     assert len(figures.outcomes_calendar(strange).data[0].x) == 401
