@@ -1,26 +1,42 @@
 """PURE. JSON from outside, read so that nothing hostile or ambiguous gets past it.
 
-The standard parser accepts NaN, lets the last of two equal members win, and can be driven out of its stack.
-Whoever reads an answer of the vendor or a record of a lake wants none of that: one `ValueError` says why.
+The standard parser accepts NaN, lets the last of two equal members win, can be driven out of its stack, and hands out
+half characters (lone surrogates), which no file and no terminal takes. Whoever reads an answer of the vendor or a
+record of a lake wants none of that: one `ValueError` says why.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Any
+import re
+from typing import Any, Final
+
+DEEPEST: Final = 100
+"""Levels of lists and objects. What the parser itself bears depends on the stack at that moment, and whoever walks
+through a value afterwards (repr, a comparison, a copy) needs more of it than the parser did."""
+
+LARGEST_COUNT: Final = 2**63 - 1
+"""What a database, a Parquet file and a file system can count."""
+
+_HALF: Final = re.compile(r"[\ud800-\udfff]")
+_HALF_ESCAPED: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def loads(data: bytes) -> Any:
+def loads(data: bytes, *, halves: bool = False) -> Any:
     """The value in `data`: UTF-8, or UTF-16/32 told by its first bytes, with or without a BOM.
+
+    Args:
+        data: the JSON.
+        halves: leave half characters in its texts: the caller deals with them.
 
     Raises:
         ValueError: it is no JSON, holds a member twice, NaN or an infinite number, a number of thousands of
-            digits, or is nested too deep.
+            digits, half a character, or is nested too deep.
     """
     try:
         text = data.decode(json.detect_encoding(data))
-        return json.loads(
+        value = json.loads(
             text.removeprefix("\ufeff"),
             object_pairs_hook=_object,
             parse_constant=_refuse_constant,
@@ -28,11 +44,55 @@ def loads(data: bytes) -> Any:
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
+    suspicious = not halves and _HALF_ESCAPED.search(text) is not None
+    if suspicious or text.count("[") + text.count("{") > DEEPEST:
+        _walk(value, halves=not suspicious)
+    return value
 
 
 def dumps(value: Any) -> bytes:
     """UTF-8 JSON for a record: indented by one, a final newline, the same bytes for the same value."""
     return (json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
+
+
+def text_of(value: Any) -> str:
+    """The value, which must be text.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} in place of text")
+    return value
+
+
+def count_of(value: Any) -> int:
+    """The value, which must be a whole number from 0 on, or its digits.
+
+    Raises:
+        TypeError, ValueError: it is none, or more than 63 bits hold.
+    """
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,19}", value) else value
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"{type(value).__name__} in place of a count")
+    if not 0 <= number <= LARGEST_COUNT:
+        raise ValueError("a count below 0 or of more than 63 bits")
+    return number
+
+
+def _walk(value: Any, *, halves: bool) -> None:
+    level, depth = [value], 0
+    while level:
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict | list):
+                if depth == DEEPEST:
+                    raise ValueError("nested too deep")
+                below += one
+                below += one.values() if isinstance(one, dict) else ()
+            elif not halves and isinstance(one, str) and _HALF.search(one):
+                raise ValueError("half a character")
+        level, depth = below, depth + 1
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -36,7 +36,6 @@ TOKEN_LIFETIME: Final = 3600.0
 _SHORTEST_LIFETIME: Final = 60.0
 _LONGEST_LIFETIME: Final = 86_400.0
 
-_LARGEST_SIZE: Final = 2**63 - 1
 _LONGEST_QUOTE: Final = 200
 _LONGEST_READ: Final = 4096
 
@@ -165,7 +164,7 @@ def _json(answer: Answer, step: str, cause: str) -> Any:
     if answer.flaw:
         raise (VendorError if answer.excessive else NotJson)(_flawed(answer, step), cause=cause)
     try:
-        return strictjson.loads(answer.body)
+        return strictjson.loads(answer.body, halves=True)  # a key is refused by name, a message is escaped
     except ValueError as error:
         what = "is a web page" if answer.body.lstrip()[:1] == b"<" else f"is no JSON: {quoted(str(error))}"
     raise NotJson(f"the answer to the {step} call {what}", cause=cause)
@@ -248,7 +247,8 @@ def _token_refusal(answer: Answer, now: datetime) -> ViplakeError:
         code = _object(answer, "token").get("error")
     except VendorError:
         code = None
-    if answer.status in {401, 403} or (answer.status == 400 and code in _CLIENT_REFUSED):  # noqa: PLR2004 - HTTP
+    refused = isinstance(code, str) and code in _CLIENT_REFUSED
+    if answer.status in {401, 403} or (answer.status == 400 and refused):  # noqa: PLR2004 - HTTP
         return CredentialsError(error.message, cause="auth_rejected")
     return VendorError(error.message, cause="auth_contract")
 
@@ -432,10 +432,10 @@ def _listed(entry: Any, number: int) -> ListedFile:
 
 def _size(value: Any, key: str) -> int:
     """The size, an integer or its digits."""
-    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,19}", value) else value
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _LARGEST_SIZE:
-        raise VendorError(f"the vendor's list has no usable size for {quoted(key)}: {quoted(value)}")
-    return number
+    try:
+        return strictjson.count_of(value)
+    except (TypeError, ValueError):
+        raise VendorError(f"the vendor's list has no usable size for {quoted(key)}: {quoted(value)}") from None
 
 
 def _distinct(files: list[ListedFile]) -> tuple[ListedFile, ...]:

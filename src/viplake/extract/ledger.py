@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _TIMES = ("not_before",)
+_TEXTS = ("job_guid", "cause", "detail")
 _ATTEMPTS = 3
 
 
@@ -56,7 +57,7 @@ def is_dead(worker: Worker, me: Worker) -> bool:
         return True
     try:
         os.kill(worker.pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no system numbers its processes beyond what kill() takes
         return True
     except OSError:
         return False
@@ -241,10 +242,10 @@ def _from_last(hour: Hour, number: int, event: Event) -> ExportJob:
     data = event.data
     try:
         summary: dict[str, Any] = {
-            name: None if data.get(name) is None else parse_utc(str(data[name]))
+            name: None if data.get(name) is None else parse_utc(data[name])
             for name in ("claimed_at", "triggered_at", "replicated_at")
         }
-        posts = int(data.get("posts", 0))
+        posts = strictjson.count_of(data.get("posts", 0))
     except (ValueError, TypeError) as error:
         raise LakeError(f"the last event of {hour} cannot be read: {error}", cause="ledger_damaged") from None
     before = replace(ExportJob(hour, number=number - 1), posts=posts, late=bool(data.get("late", False)), **summary)
@@ -290,19 +291,23 @@ def _nonce_of(data: bytes) -> str | None:
 def _parse_event(data: bytes, key: str, stored_at: datetime | None) -> Event:
     try:
         record = strictjson.loads(data)
-        if int(record.pop("format")) > FORMAT:
+        if strictjson.count_of(record.pop("format")) > FORMAT:
             raise LakeError(f"{key} was written by a newer viplake", cause="lake_format")
         worker = record.pop("worker")
         written = parse_utc(record.pop("at"))
-        kind, nonce = Kind(record.pop("event")), str(record.pop("nonce"))
+        kind, nonce = Kind(record.pop("event")), strictjson.text_of(record.pop("nonce"))
         for name in _TIMES:
             if record.get(name) is not None:
                 record[name] = parse_utc(record[name])
         if "unproven" in record:
-            record["unproven"] = [str(name) for name in record["unproven"]]
+            record["unproven"] = [strictjson.text_of(name) for name in record["unproven"]]
+        for name in _TEXTS:
+            if record.get(name) is not None:
+                strictjson.text_of(record[name])
         if record.get("cause") is not None and record["cause"] not in CAUSES:
             record["cause"] = "unexpected"  # a word of a later viplake: still a failure, and still a record
-        holder = Worker(str(worker["host"]), int(worker["pid"]), str(worker.get("started", "")))
+        host, started = strictjson.text_of(worker["host"]), strictjson.text_of(worker.get("started", ""))
+        holder = Worker(host, strictjson.count_of(worker["pid"]), started)
         return Event(kind, stored_at or written, holder, nonce, record)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise LakeError(f"{key} cannot be read: {error}", cause="ledger_damaged") from None

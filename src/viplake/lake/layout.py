@@ -18,12 +18,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake import strictjson
 from viplake.errors import LakeError, SettingsError, VendorError
-from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt
+from viplake.model import FIRST_YEAR, LAST_YEAR, Hour, Promise, PromisedFile, ProvenFile, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,7 +42,8 @@ LONGEST_KEY: Final = 1024
 LONGEST_NAME: Final = 255
 """Bytes of a file name on the common file systems (NAME_MAX), so that every Hour also fits a folder lake."""
 
-_RELATIVE: Final = re.compile(r"(?P<day>\d{8})/(?P<hour>\d{2})/(?P<name>[^/]+)")
+_RELATIVE: Final = re.compile(r"(?P<day>[0-9]{8})/(?P<hour>[0-9]{2})/(?P<name>[^/]+)")
+_EVENT_NAME: Final = re.compile(r"([0-9]{4,9})\.json")
 _WINDOWS_DEVICES: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 _ESCAPED_TRAVERSAL: Final = re.compile(r"(?i)%2e|%2f|%5c|%00")
 
@@ -65,7 +66,7 @@ class Layout:
             SettingsError: it is empty, absolute, or climbs.
         """
         parts = prefix.strip().removesuffix("/").split("/")
-        if any(part in {"", ".", ".."} or re.search(r"[\\\x00-\x1f]", part) for part in parts):
+        if any(part in {"", ".", ".."} or re.search(r"[\\\x00-\x1f\x7f\ud800-\udfff]", part) for part in parts):
             raise SettingsError(f"not a prefix for hourly folders: {prefix!r}", hint="Write it as IMOSDL/Hourly/.")
         return cls("/".join(parts) + "/")
 
@@ -123,12 +124,13 @@ class Layout:
 
     def parse_event(self, key: str) -> tuple[Hour, int] | None:
         """The Hour and number of an event's key; None for any other key."""
-        inside = key.removeprefix(self.ledgers)
-        match = _RELATIVE.fullmatch(inside)
-        if not match or not (number := match["name"].removesuffix(".json")).isdecimal():
+        match = _RELATIVE.fullmatch(key.removeprefix(self.ledgers))
+        number = _EVENT_NAME.fullmatch(match["name"]) if match else None
+        hour = _hour(match) if match else None
+        if hour is None or number is None:
             return None
-        hour = _hour(match)
-        return None if hour is None else (hour, int(number))
+        found = hour, int(number[1])
+        return found if key == self.event(*found) else None  # "1.json" is not what we wrote, and stands for nothing
 
     def parse_file(self, key: str) -> tuple[Hour, str] | None:
         """The Hour and name of a file right in an hourly folder; None for any other key."""
@@ -227,8 +229,8 @@ def parse_promise(data: bytes) -> Promise:
 
 
 def _promised(entry: Mapping[str, Any]) -> PromisedFile:
-    location = str(entry.get("presignedDownloadURL", "")).partition("?")[0]
-    return PromisedFile(key=str(entry["key"]), size=int(entry["size"]), location=location)
+    location = strictjson.text_of(entry.get("presignedDownloadURL", "")).partition("?")[0]
+    return PromisedFile(strictjson.text_of(entry["key"]), strictjson.count_of(entry["size"]), location)
 
 
 def receipt_bytes(receipt: Receipt) -> bytes:
@@ -260,18 +262,22 @@ def parse_receipt(data: bytes) -> Receipt:
         record = strictjson.loads(data)
         _check_format(record)
         return Receipt(
-            environment=record["environment"],
-            company=record["company"],
+            environment=strictjson.text_of(record["environment"]),
+            company=strictjson.text_of(record["company"]),
             hour=Hour.parse(record["hour"]),
-            job_guid=record["job_guid"],
-            files=tuple(
-                ProvenFile(f["name"], f["key"], int(f["size"]), f["md5"], f.get("etag")) for f in record["files"]
-            ),
+            job_guid=strictjson.text_of(record["job_guid"]),
+            files=tuple(_proven(entry) for entry in record["files"]),
             delivered_at=parse_utc(record["delivered_at"]),
             late=bool(record.get("late", False)),
         )
     except (ValueError, TypeError, KeyError, AttributeError, SettingsError) as error:
         raise LakeError(f"a {RECEIPT_NAME} cannot be read: {error}", cause="ledger_damaged") from None
+
+
+def _proven(entry: Mapping[str, Any]) -> ProvenFile:
+    name, key, md5 = (strictjson.text_of(entry[member]) for member in ("name", "key", "md5"))
+    etag = None if entry.get("etag") is None else strictjson.text_of(entry["etag"])
+    return ProvenFile(name, key, strictjson.count_of(entry["size"]), md5, etag)
 
 
 def identity_bytes(environment: str, company: str) -> bytes:
@@ -288,7 +294,7 @@ def parse_identity(data: bytes) -> tuple[str, str]:
     try:
         record = strictjson.loads(data)
         _check_format(record)
-        return str(record["environment"]), str(record["company"])
+        return strictjson.text_of(record["environment"]), strictjson.text_of(record["company"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise LakeError(f"lake.json cannot be read: {error}", cause="ledger_damaged") from None
 
@@ -304,15 +310,18 @@ def utc(moment: datetime) -> str:
 
 
 def parse_utc(text: str) -> datetime:
-    """The moment written so, aware.
+    """The moment written so, UTC, to the millisecond.
 
     Raises:
-        ValueError: it is no such moment, or has no zone.
+        ValueError: it is no such moment, has no zone, or lies where no record does: at the end of time, a deadline
+            later than it could not be told.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"no zone: {text!r}")
-    return moment
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"no time of a record: {text!r}")
+    return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 # -- tables -----------------------------------------------------------------------------------------------
@@ -321,13 +330,14 @@ def parse_utc(text: str) -> datetime:
 def schema_tables(data: bytes) -> tuple[str, ...] | None:
     """The `DataObjectName`s of a `_MasterTableSchema.json`, sorted, each once; None where it cannot be read."""
     try:
-        entries = strictjson.loads(data)
+        entries = strictjson.loads(data, halves=True)  # one in a description must not cost the whole schema
         if not isinstance(entries, list):
             return None
-        names = {entry["DataObjectName"] for entry in entries}
+        names = {strictjson.text_of(entry["DataObjectName"]) for entry in entries}
+        "".join(names).encode()
     except (ValueError, TypeError, KeyError):
         return None
-    return tuple(sorted(names)) if all(isinstance(name, str) and name for name in names) else None
+    return tuple(sorted(names)) if "" not in names else None
 
 
 def table_of(name: str, tables: Iterable[str]) -> str | None:

@@ -6,6 +6,7 @@ them and nothing else. Where something is not known, that stands there as None, 
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from viplake.errors import CAUSES
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, SCHEMA_NAME, parse_utc
+from viplake.strictjson import LARGEST_COUNT, count_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -345,25 +347,30 @@ def run_facts(record: Mapping[str, Any]) -> RunFacts:
     Raises:
         ValueError, TypeError, KeyError, AttributeError: it is no event.
     """
-    kind = str(record["event"])
+    kind = text_of(record["event"])
     seconds = record.get("seconds") or {}
     delivered = kind == "delivered"
     return RunFacts(
         outcome="delivered" if delivered else "failed" if kind in {"failed", "overdue"} else "waiting",
         cause=str(record.get("cause") or "unexpected") if kind in {"failed", "overdue"} else None,
-        at=parse_utc(str(record["at"])),
-        detail=record.get("detail"),
-        job_guid=record.get("job_guid"),
-        attempts=int(record.get("posts") or 0),
+        at=parse_utc(record["at"]),
+        detail=None if record.get("detail") is None else text_of(record["detail"]),
+        job_guid=None if record.get("job_guid") is None else text_of(record["job_guid"]),
+        attempts=count_of(record.get("posts") or 0),
         late=bool(record.get("late", False)),
         init=_seconds(seconds.get("init")),
         replication=_seconds(seconds.get("replication")),
         transfer=_seconds(seconds.get("transfer")),
-        files=int(record["files"]) if delivered else None,
-        size=int(record["bytes"]) if delivered else None,
-        requests=None if record.get("requests") is None else int(record["requests"]),
+        files=count_of(record["files"]) if delivered else None,
+        size=count_of(record["bytes"]) if delivered else None,
+        requests=None if record.get("requests") is None else count_of(record["requests"]),
     )
 
 
 def _seconds(value: Any) -> float | None:
-    return None if value is None else float(value)
+    if value is None:
+        return None
+    seconds = float(value) if abs(value) <= LARGEST_COUNT else math.inf
+    if not math.isfinite(seconds):
+        raise ValueError("no number of seconds")
+    return seconds

@@ -583,8 +583,14 @@ def _parse_schemas(data: bytes | None) -> dict[tuple[str, int], SchemaFacts]:
         record = strictjson.loads(data or b"")
         if record["kept"] is not True:
             return {}
-        facts = {digest: SchemaFacts(str(digest), tuple(tables)) for digest, tables in record["tables"].items()}
-        return {(str(etag), int(size)): facts[digest] for etag, size, digest in record["seen"]}
+        facts = {
+            digest: SchemaFacts(digest, tuple(strictjson.text_of(table) for table in tables))
+            for digest, tables in record["tables"].items()
+        }
+        return {
+            (strictjson.text_of(etag), strictjson.count_of(size)): facts[digest]
+            for etag, size, digest in record["seen"]
+        }
     except (ValueError, TypeError, KeyError, AttributeError):
         return {}
 
@@ -606,9 +612,10 @@ def _record(content: bytes | None) -> dict[str, Any]:
         return {"built": False, "datasets": {}}
     try:
         record = strictjson.loads(content)
-        if int(record["format"]) > FORMAT:
+        if strictjson.count_of(record["format"]) > FORMAT:
             raise LakeError("the history was written by a newer viplake", cause="lake_format")
-        return {"built": bool(record["built"]), "datasets": {str(n): str(t) for n, t in record["datasets"].items()}}
+        texts = {name: strictjson.text_of(text) for name, text in record["datasets"].items()}
+        return {"built": bool(record["built"]), "datasets": texts}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise LakeError(f"the history cannot be read: {error}", cause="ledger_damaged") from None
 
@@ -616,5 +623,8 @@ def _record(content: bytes | None) -> dict[str, Any]:
 def _unpack(content: bytes | None) -> History:
     record = _record(content)
     texts = record["datasets"]
-    frames = {d.name: own_frame(d, texts[d.name]) if d.name in texts else Frame() for d in DATASETS}
+    try:
+        frames = {d.name: own_frame(d, texts[d.name]) if d.name in texts else Frame() for d in DATASETS}
+    except ValueError as error:
+        raise LakeError(f"the history cannot be read: {error}", cause="ledger_damaged") from None
     return History(frames, built=record["built"])

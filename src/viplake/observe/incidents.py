@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from viplake import strictjson
-from viplake.errors import LakeError
+from viplake.errors import LakeError, SettingsError
 from viplake.lake.layout import FORMAT, parse_utc, utc
 from viplake.model import Hour
 from viplake.observe.record import NOBODY
@@ -492,12 +492,12 @@ def unpack(data: bytes | None) -> Kept:
         return Kept()
     try:
         record = strictjson.loads(data)
-        if int(record["format"]) > FORMAT:
+        if strictjson.count_of(record["format"]) > FORMAT:
             raise LakeError("the incidents were written by a newer viplake", cause="lake_format")
         found = [_read(item) for item in record["incidents"]]
         judged = record["judged"]
         return Kept({one.key: one for one in found}, None if judged is None else Hour.parse(judged))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, SettingsError) as error:
         raise LakeError(f"the incidents cannot be read: {error}", cause="ledger_damaged") from None
 
 
@@ -534,34 +534,45 @@ def _plain(one: Incident) -> dict[str, Any]:
 
 
 def _read(item: Mapping[str, Any]) -> Incident:
+    group, cause, owner, summary = (strictjson.text_of(item[name]) for name in ("group", "cause", "owner", "summary"))
+    members = tuple(
+        Member(
+            strictjson.text_of(rule),
+            None if table is None else strictjson.text_of(table),
+            Hour.parse(last),
+            None if ended is None else Hour.parse(ended),
+        )
+        for rule, table, last, ended in item["members"]
+    )
+    if not members:
+        raise ValueError("an incident of nothing")
     return Incident(
-        item["group"],
+        group,
         Hour.parse(item["hour"]),
-        tuple(
-            Member(rule, table, Hour.parse(last), None if ended is None else Hour.parse(ended))
-            for rule, table, last, ended in item["members"]
-        ),
+        members,
         _severity(item["severity"]),
-        item["cause"],
-        item["owner"],
-        item["summary"],
+        cause,
+        owner,
+        summary,
         tuple((Hour.parse(first), Hour.parse(last)) for first, last in item["spans"]),
         parse_utc(item["opened_at"]),
         None if item["resolved_at"] is None else parse_utc(item["resolved_at"]),
         bool(item["healed"]),
-        tuple(
-            Telling(
-                told["kind"],
-                parse_utc(told["at"]),
-                told["by"],
-                _severity(told["severity"]),
-                int(told["tries"]),
-                bool(told["done"]),
-                tuple(told["sent"]),
-                told["failed"],
-            )
-            for told in item["tellings"]
-        ),
+        tuple(_telling(told) for told in item["tellings"]),
+    )
+
+
+def _telling(told: Mapping[str, Any]) -> Telling:
+    [kind] = [known for known in get_args(Kind) if known == told["kind"]]
+    return Telling(
+        kind,
+        parse_utc(told["at"]),
+        strictjson.text_of(told["by"]),
+        _severity(told["severity"]),
+        strictjson.count_of(told["tries"]),
+        bool(told["done"]),
+        tuple(strictjson.text_of(channel) for channel in told["sent"]),
+        {channel: strictjson.text_of(why) for channel, why in told["failed"].items()},
     )
 
 

@@ -38,10 +38,12 @@ class Change:
 def columns_of(data: bytes) -> dict[str, Columns | None] | None:
     """The columns of each table of a schema, None for a table whose columns it does not tell; None: unreadable."""
     try:
-        entries = strictjson.loads(data)
-        return {str(entry["DataObjectName"]): _columns(entry) for entry in entries}
+        entries = strictjson.loads(data, halves=True)
+        found = {strictjson.text_of(entry["DataObjectName"]): _columns(entry) for entry in entries}
+        "".join(found).encode()
     except (ValueError, TypeError, KeyError):
         return None
+    return found
 
 
 def changes(before: Mapping[str, Columns | None], after: Mapping[str, Columns | None]) -> list[Change]:
@@ -79,8 +81,15 @@ def _columns(entry: Mapping[str, Any]) -> Columns | None:
             name = _member(value[0], _NAMES)
             if name is not None:
                 kind = _member(value[0], _TYPES)
-                return {str(item[name]): str(item.get(kind, "")) if kind else "" for item in value if name in item}
+                return {
+                    _shown(item[name]): _shown(item.get(kind, "")) if kind else "" for item in value if name in item
+                }
     return None
+
+
+def _shown(value: Any) -> str:
+    """As text that can be written; a half character becomes `?`."""
+    return str(value).encode(errors="replace").decode()
 
 
 def _member(item: Mapping[str, Any], known: tuple[str, ...]) -> str | None:

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from viplake.errors import LakeError, SettingsError
 from viplake.lake.layout import FORMAT
 from viplake.model import Hour
 from viplake.observe.versions import Versions
+from viplake.strictjson import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -135,11 +137,14 @@ def _upsert(content: bytes | None, hours: Mapping[Hour, tuple[TableFacts, ...]])
 
 def _parse(content: bytes | None) -> dict[Hour, _Tables]:
     rows: dict[str, list[tuple[str, int, int]]] = {}
-    reader = csv.reader(io.StringIO((content or b"").decode(), newline=""))
-    next(reader, None)
-    for label, table, partitions, size in reader:
-        rows.setdefault(label, []).append((table, int(partitions), int(size)))
-    return {Hour.parse(label): tuple(tables) for label, tables in rows.items()}
+    try:
+        reader = csv.reader(io.StringIO((content or b"").decode(), newline=""))
+        next(reader, None)
+        for label, table, partitions, size in reader:
+            rows.setdefault(label, []).append((table, count_of(partitions), count_of(size)))
+        return {Hour.parse(label): tuple(tables) for label, tables in rows.items()}
+    except (ValueError, TypeError, csv.Error, SettingsError) as error:
+        raise LakeError(f"the table volumes cannot be read: {error}", cause="ledger_damaged") from None
 
 
 def _fill(content: bytes | None, place: Mapping[str, int], found: dict[str, array[int]]) -> None:
