@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import MAXYEAR, UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
@@ -65,7 +65,7 @@ def retry_after(answer: Answer, now: datetime) -> float | None:
         return min(float(text), LONGEST_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year or a zone of many digits
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return min(max((aware - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
@@ -127,7 +127,8 @@ def _readings(match: re.Match[str]) -> list[tuple[datetime, bool]]:
             moment = datetime(
                 int(parts["y"]), month, day, hour, int(parts["mi"]), int(parts["s"] or 0), tzinfo=zone or UTC
             )
-            moments.append(moment.astimezone(UTC))
+            if moment.year < MAXYEAR:  # beyond it there is no time to compare with
+                moments.append(moment.astimezone(UTC))
         except (ValueError, OverflowError):
             continue  # no such moment
     return [(moment, zone is not None and len(moments) == 1) for moment in moments]
