@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from viplake.errors import CAUSES, SettingsError
 from viplake.model import Hour
+from viplake.strictjson import LARGEST_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,7 +102,7 @@ def _hour(text: str) -> str:
 
 def _count(text: str) -> str:
     number = float(text)  # pandas writes integers beside a gap as 1.0
-    if not math.isfinite(number) or number < 0 or number != int(number):
+    if not 0 <= number <= LARGEST_COUNT or number != int(number):
         raise ValueError(text)
     return str(int(text) if text.isdecimal() else int(number))
 
@@ -138,7 +139,9 @@ def _names(text: str) -> str:
             raise ValueError(text) from None
     if not isinstance(names, list | tuple | set) or not all(isinstance(name, str) for name in names):
         raise ValueError(text)
-    return names_json(names)
+    written = names_json(names)
+    written.encode()  # half a character in an escape is a UnicodeEncodeError, which is a ValueError
+    return written
 
 
 def _text(text: str) -> str:
@@ -362,10 +365,21 @@ def render(dataset: Dataset, frame: Frame) -> bytes:
 
 
 def own_frame(dataset: Dataset, text: str) -> Frame:
-    """Read back what `render` wrote: nothing to mend, so nothing is checked again."""
+    """Read back what `render` wrote: nothing to mend, so no cell is checked again.
+
+    Raises:
+        ValueError: `render` did not write it.
+    """
     reader = csv.reader(io.StringIO(text, newline=""))
-    extra = tuple(next(reader, dataset.columns)[len(dataset.columns) :])
-    return Frame({_labelled(row[0]): tuple(row) for row in reader}, extra)
+    try:
+        extra = tuple(next(reader, dataset.columns)[len(dataset.columns) :])
+        rows = {_labelled(row[0]): tuple(row) for row in reader if row}
+    except (csv.Error, SettingsError) as error:
+        raise ValueError(f"{dataset.file}: {error}") from None
+    width = len(dataset.columns) + len(extra)
+    if any(len(row) != width for row in rows.values()):
+        raise ValueError(f"{dataset.file}: a row of another width")
+    return Frame(rows, extra)
 
 
 @lru_cache(maxsize=1 << 17)
@@ -383,7 +397,7 @@ def parse(dataset: Dataset, data: bytes) -> Parsed:
     text, warnings = _decode(data)
     lines = list(io.StringIO(text, newline=""))
     delimiter = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
-    header = [name.strip() for name in next(csv.reader(lines[:1], delimiter=delimiter), [])]
+    header = [name.strip() for name in _header(lines, delimiter)]
     _check_header(dataset, header)
     places = [header.index(name) for name in dataset.columns]
     others = [place for place in range(len(header)) if header[place] not in dataset.columns]
@@ -416,6 +430,13 @@ def _decode(data: bytes) -> tuple[str, list[str]]:
         return data.decode("cp1252", errors="replace"), ["it is not UTF-8: read as Windows-1252"]
 
 
+def _header(lines: list[str], delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader(lines[:1], delimiter=delimiter), [])
+    except csv.Error:
+        return []
+
+
 def _check_header(dataset: Dataset, header: list[str]) -> None:
     lacking = [name for name in dataset.columns if name not in header]
     if lacking:
@@ -433,17 +454,21 @@ def _records(lines: list[str], delimiter: str, width: int) -> list[tuple[list[st
     found: list[tuple[list[str] | None, str]] = []
     at = 0
     while at < len(lines):
-        reader = csv.reader(lines[at:], delimiter=delimiter)
+        # Not a slice: a file of a million such lines would be copied a million times.
+        reader = csv.reader(map(lines.__getitem__, range(at, len(lines))), delimiter=delimiter)
         read = 0
-        for cells in reader:
-            raw = "".join(lines[at + read : at + reader.line_num])
-            if cells and len(cells) != width and reader.line_num > read + 1:
-                break
-            read = reader.line_num
-            if cells and any(cells):
-                found.append((cells if len(cells) == width else None, raw))
-        else:
-            return found
+        try:
+            for cells in reader:
+                if cells and len(cells) != width and reader.line_num > read + 1:
+                    break
+                raw = "".join(lines[at + read : at + reader.line_num])
+                read = reader.line_num
+                if cells and any(cells):
+                    found.append((cells if len(cells) == width else None, raw))
+            else:
+                return found
+        except csv.Error:  # a cell without an end
+            pass
         found.append((None, lines[at + read]))
         at += read + 1
     return found
