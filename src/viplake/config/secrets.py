@@ -11,14 +11,13 @@ import os
 import re
 import stat
 import threading
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from viplake import strictjson
 from viplake.config.settings import is_loopback
-from viplake.config.sources import proxy_url
+from viplake.config.sources import home_path, proxy_url
 from viplake.errors import CredentialsError, NetworkError, SettingsError, ViplakeError
 from viplake.redact import Secret, redact
 
@@ -103,7 +102,7 @@ def _from_variables(surroundings: Surroundings) -> dict[str, str]:
 
 
 def _read_secret_file(name: str) -> bytes:
-    path = Path(unquote(urlsplit(f"file:{name}").path) if name.startswith("//") else name).expanduser()
+    path = home_path(_path_of_url(name) if name.startswith("//") else name)
     try:
         data = path.read_bytes()
         mode = path.stat().st_mode
@@ -116,6 +115,13 @@ def _read_secret_file(name: str) -> bytes:
     if os.name == "posix" and mode & stat.S_IRWXO:
         _log.warning("the secret file %s is open to every user of this machine: chmod 600 it", path)
     return data
+
+
+def _path_of_url(rest: str) -> str:
+    try:
+        return unquote(urlsplit(f"file:{rest}").path)
+    except ValueError:
+        raise SettingsError(f"VIPLAKE_SECRETS is not a URL: {rest!r}", hint="Write it as file:/path.json.") from None
 
 
 def _parse(data: bytes, place: str) -> Mapping[str, Any]:

@@ -244,9 +244,10 @@ def lake_url(text: str) -> str:
     parts = _split(text)
     segments = unquote(parts.path).strip("/").split("/")
     climbs = any(segment in {".", ".."} for segment in segments) or "//" in parts.path
+    control = re.search(r"[\x00-\x1f\x7f]", unquote(parts.path)) is not None
     in_bucket = parts.scheme == "s3" and _BUCKET.fullmatch(parts.netloc)
     in_folder = parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/")
-    if climbs or not (in_bucket or in_folder):
+    if climbs or control or not (in_bucket or in_folder):
         raise ValueError("neither s3://bucket[/prefix] nor file:///absolute/folder")
     return text.rstrip("/") if segments != [""] or in_bucket else text
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from viplake.config.settings import Setting
+
+
+_DEEPEST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +210,26 @@ def _suggest(name: str, known: Any) -> str:
 def _find_file(config_file: Path | None, environ: Mapping[str, str], cwd: Path) -> tuple[Path, bool]:
     """Where `viplake.toml` is, and whether somebody said so."""
     named = config_file or environ.get("VIPLAKE_CONFIG")
-    return cwd / Path(named or "viplake.toml").expanduser(), named is not None and named != ""
+    return cwd / home_path(str(named or "viplake.toml")), named is not None and named != ""
+
+
+def home_path(name: str) -> Path:
+    """The path, `~` resolved where there is such a home.
+
+    Raises:
+        SettingsError: it cannot be the name of a file.
+    """
+    if re.search(r"[\x00-\x1f\x7f]", name):
+        raise SettingsError(f"the name of a file holds control characters: {name!r}", hint="Correct it.")
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # nobody of that name
+        return Path(name)
 
 
 def _read_toml(file: Path, *, explicit: bool) -> dict[str, Any] | None:
     try:
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))  # Windows editors begin a file with a BOM
+        document = tomllib.loads(file.read_bytes().decode("utf-8-sig"))  # Windows editors begin a file with a BOM
     except FileNotFoundError:
         if explicit:
             raise SettingsError(f"there is no {file}", hint="Correct --config or VIPLAKE_CONFIG.") from None
@@ -220,8 +238,24 @@ def _read_toml(file: Path, *, explicit: bool) -> dict[str, Any] | None:
         raise SettingsError(f"cannot read {file}: {error.strerror}", hint="Check its rights.") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{file} is not UTF-8", hint="Save it as UTF-8.") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         raise SettingsError(f"{file} is not TOML: {error}", hint="Correct the line that it names.") from None
+    if _is_deep(document):
+        raise SettingsError(f"{file} is nested too deep", hint="No setting lies below three tables.")
+    return document
+
+
+def _is_deep(document: Mapping[str, Any]) -> bool:
+    """Whether tables lie in tables further than anybody means; a dotted key makes thousands in one line."""
+    level: list[Any] = [document]
+    for _ in range(_DEEPEST):
+        level = [
+            item
+            for one in level
+            if isinstance(one, dict | list)
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+    return bool(level)
 
 
 def _pick_profile(

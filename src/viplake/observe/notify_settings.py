@@ -70,7 +70,10 @@ class NotifySettings:
 def _check_webhook(text: str) -> None:
     if not text or text.startswith("secret:"):
         return
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # the brackets of an IPv6 address
+        raise refuse("webhook of [notify]", "is no URL", "Write it as https://host/path.") from None
     loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
     if parts.scheme not in {"https", "http"} or not parts.hostname or (parts.scheme == "http" and not loopback):
         raise refuse("webhook of [notify]", "is no https:// URL", "Only loopback may be reached by http.")
