@@ -12,7 +12,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test crashes kills together test-wheel check bench bench-judge bench-observe peers lock lambda glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo test crashes kills together fuzz test-wheel check bench bench-judge bench-observe peers lock lambda glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -29,6 +29,7 @@ help:
 	@echo "make glue    the folder for AWS Glue"
 	@echo "make audit   known vulnerabilities of the locked packages; asks the advisory database"
 	@echo "make sbom    the bill of materials of the lock, CycloneDX"
+	@echo "make fuzz    spoil whatever comes from outside        (make fuzz ARGS='--seconds 600')"
 	@echo "make test-wheel  the tests on the built wheel, with the sources out of reach"
 	@echo "make readme  write the tables of the README anew"
 	@echo "make clean   remove what the others made"
@@ -67,6 +68,8 @@ kills: dev
 together: dev
 	@$(BIN)/python -m pytest -q tests/e2e/test_together.py tests/extract/test_run_interleavings.py \
 		--proof together --proof-command "make together" $(ARGS)
+fuzz: dev
+	@$(BIN)/python tools/fuzz.py $(ARGS)
 	@$(BIN)/python tools/docs.py
 
 # What viplake is measured beside, and the S3 server; in the same environment.
