@@ -307,7 +307,9 @@ async def test_W_a_bucket_that_cannot_be_used(case: str, cause: str, seaweed: Se
         ),
     ],
 )
-async def test_W4_W5_another_region_and_a_key_that_may_not_be_used(answer: bytes, cause: str, tmp_path: Path) -> None:
+async def test_W4_W5_F4_another_region_and_a_key_that_may_not_be_used(
+    answer: bytes, cause: str, tmp_path: Path
+) -> None:
     """SeaweedFS knows neither: these are S3's own answers."""
     aws = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "not-a-secret", "AWS_REGION": "eu-west-1"}
     async with rig(tmp_path) as given, playing(answer) as s3:

@@ -259,7 +259,7 @@ async def test_W5_a_bucket_that_does_not_exist(seaweed: Seaweed, tmp_path: Path)
     assert found.exit_code == 73
 
 
-async def test_W5_a_bucket_in_another_region(tmp_path: Path) -> None:
+async def test_W5_F4_a_bucket_in_another_region(tmp_path: Path) -> None:
     """SeaweedFS has no regions: this plays S3's own answer."""
     body = b"<Error><Code>PermanentRedirect</Code><Message>use the specified endpoint</Message></Error>"
     aws = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "not-a-secret", "AWS_REGION": "eu-west-1"}

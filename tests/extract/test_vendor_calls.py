@@ -287,17 +287,17 @@ async def test_G11_an_accepted_trigger_without_a_guid_is_lost(fault: str) -> Non
 @pytest.mark.parametrize(
     ("fault", "cause"),
     [
-        ("forbidden", "auth_forbidden"),  # G8
-        ("not_found", "vendor_contract"),  # G9
-        ("status:value=405", "vendor_contract"),  # G9
-        ("status:value=410", "vendor_contract"),  # G9
-        ("redirect", "vendor_contract"),  # A10
-        ("status:value=500", "vendor_unavailable"),  # G10
-        ("accepted_status:value=503", "vendor_unavailable"),  # G10
-        ("control_characters", "vendor_contract"),  # A9
+        pytest.param("forbidden", "auth_forbidden", id="G8 forbidden"),
+        pytest.param("not_found", "vendor_contract", id="G9 not_found"),
+        pytest.param("status:value=405", "vendor_contract", id="G9 status:value=405"),
+        pytest.param("status:value=410", "vendor_contract", id="G9 status:value=410"),
+        pytest.param("redirect", "vendor_contract", id="A10 redirect"),
+        pytest.param("status:value=500", "vendor_unavailable", id="G10 status:value=500"),
+        pytest.param("accepted_status:value=503", "vendor_unavailable", id="G10 accepted_status:value=503"),
+        pytest.param("control_characters", "vendor_contract", id="A9 control_characters"),
     ],
 )
-async def test_G8_G9_G10_a_refused_trigger_is_one_post(fault: str, cause: str) -> None:
+async def test_a_refused_trigger_is_one_post(fault: str, cause: str) -> None:
     async with rig(f"trigger:{fault}") as r:
         error = await failure(r.vendor.trigger())
         assert error.cause.word == cause
@@ -417,33 +417,41 @@ async def test_U3_S6_a_secret_rotated_since_the_token_is_found() -> None:
 @pytest.mark.parametrize(
     ("fault", "cause"),
     [
-        ("empty", "url_list_empty"),  # U1
-        ("missing_field:value=size", "vendor_contract"),  # U5
-        ("missing_field:value=key", "vendor_contract"),  # U5
-        ("missing_field:value=presignedDownloadURL", "vendor_contract"),  # U5
-        ("size:value=-1", "vendor_contract"),  # U6
-        ("size:value=1.5", "vendor_contract"),  # U6
-        ("size:value=true", "vendor_contract"),  # U6
-        ("size:value=1e400", "vendor_contract"),  # U6
-        ("duplicate_size", "vendor_contract"),  # U7
-        ("collision", "name_collision"),  # U8
-        ("case_twin", "key_rejected"),  # U9
-        ("key", "key_rejected"),  # U9
-        ("key:file=_MasterTableSchema.json,value=_Receipt.json", "key_rejected"),  # U10
-        ("url:value=host", "url_rejected"),  # U11
-        ("url:value=ip", "url_rejected"),  # U11
-        ("url:value=userinfo", "url_rejected"),  # U11
-        ("many:value=100001", "vendor_contract"),  # U13
-        ("endless", "vendor_contract"),  # U13
-        ("gzip_bomb", "vendor_contract"),  # A13
-        ("huge_header", "vendor_contract"),  # A7
-        ("deep_json", "vendor_contract"),  # A1
-        ("redirect", "vendor_contract"),  # A10
+        pytest.param("empty", "url_list_empty", id="U1 empty"),
+        pytest.param("missing_field:value=size", "vendor_contract", id="U5 missing_field:value=size"),
+        pytest.param("missing_field:value=key", "vendor_contract", id="U5 missing_field:value=key"),
+        pytest.param(
+            "missing_field:value=presignedDownloadURL",
+            "vendor_contract",
+            id="U5 missing_field:value=presignedDownloadURL",
+        ),
+        pytest.param("size:value=-1", "vendor_contract", id="U6 size:value=-1"),
+        pytest.param("size:value=1.5", "vendor_contract", id="U6 size:value=1.5"),
+        pytest.param("size:value=true", "vendor_contract", id="U6 size:value=true"),
+        pytest.param("size:value=1e400", "vendor_contract", id="U6 size:value=1e400"),
+        pytest.param("duplicate_size", "vendor_contract", id="U7 duplicate_size"),
+        pytest.param("collision", "name_collision", id="U8 collision"),
+        pytest.param("case_twin", "key_rejected", id="U9 case_twin"),
+        pytest.param("key", "key_rejected", id="U9 key"),
+        pytest.param(
+            "key:file=_MasterTableSchema.json,value=_Receipt.json",
+            "key_rejected",
+            id="U10 key:file=_MasterTableSchema.json,value=_Receipt.json",
+        ),
+        pytest.param("url:value=host", "url_rejected", id="U11 url:value=host"),
+        pytest.param("url:value=ip", "url_rejected", id="U11 url:value=ip"),
+        pytest.param("url:value=userinfo", "url_rejected", id="U11 url:value=userinfo"),
+        pytest.param("many:value=100001", "vendor_contract", id="U13 many:value=100001"),
+        pytest.param("endless", "vendor_contract", id="U13 endless"),
+        pytest.param("gzip_bomb", "vendor_contract", id="A13 gzip_bomb"),
+        pytest.param("huge_header", "vendor_contract", id="A7 huge_header"),
+        pytest.param("deep_json", "vendor_contract", id="A1 deep_json"),
+        pytest.param("redirect", "vendor_contract", id="A10 redirect"),
         ("status:value=503", "vendor_unavailable"),
         ("not_found", "job_gone"),
     ],
 )
-async def test_U1_to_U13_a_list_that_cannot_be_trusted(fault: str, cause: str) -> None:
+async def test_a_list_that_cannot_be_trusted_lands_nothing(fault: str, cause: str) -> None:
     async with rig(f"files:{fault}") as r:
         error = await failure(r.vendor.list_files(await r.complete()))
         assert error.cause.word == cause

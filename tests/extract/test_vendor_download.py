@@ -28,21 +28,21 @@ async def test_a_file_says_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("fault", "kind", "cause"),
     [
-        ("expired", LinkExpired, "source_denied"),  # D1
-        ("expired_token", LinkExpired, "source_denied"),  # D2
-        ("signature", VendorError, "source_denied"),  # D3
-        ("denied", VendorError, "source_denied"),  # D3
-        ("missing", VendorError, "source_missing"),  # D4
-        ("status:value=500", VendorError, "vendor_unavailable"),  # D5
-        ("slow_down", VendorError, "vendor_unavailable"),  # D5
-        ("retry_after:value=9", VendorError, "vendor_unavailable"),  # D5
-        ("xml", VendorError, "integrity"),  # D15
-        ("html", VendorError, "integrity"),  # D15, N6
-        ("redirect", VendorError, "vendor_contract"),  # D18, A10
-        ("huge_header", VendorError, "vendor_contract"),  # A7
+        pytest.param("expired", LinkExpired, "source_denied", id="D1 expired"),
+        pytest.param("expired_token", LinkExpired, "source_denied", id="D2 expired_token"),
+        pytest.param("signature", VendorError, "source_denied", id="D3 signature"),
+        pytest.param("denied", VendorError, "source_denied", id="D3 denied"),
+        pytest.param("missing", VendorError, "source_missing", id="D4 missing"),
+        pytest.param("status:value=500", VendorError, "vendor_unavailable", id="D5 status:value=500"),
+        pytest.param("slow_down", VendorError, "vendor_unavailable", id="D5 slow_down"),
+        pytest.param("retry_after:value=9", VendorError, "vendor_unavailable", id="D5 retry_after:value=9"),
+        pytest.param("xml", VendorError, "integrity", id="D15 xml"),
+        pytest.param("html", VendorError, "integrity", id="D15 N6 html"),
+        pytest.param("redirect", VendorError, "vendor_contract", id="D18 A10 redirect"),
+        pytest.param("huge_header", VendorError, "vendor_contract", id="A7 huge_header"),
     ],
 )
-async def test_D1_to_D5_D15_D18_a_refused_download(fault: str, kind: type[VendorError], cause: str) -> None:
+async def test_a_refused_download_is_one_request_and_one_cause(fault: str, kind: type[VendorError], cause: str) -> None:
     async with rig() as r:
         file = await r.a_file()
         r.sim.faults.add(f"download:{fault}")

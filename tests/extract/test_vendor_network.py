@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import socket
 import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 from structlog.testing import capture_logs
 from yarl import URL
 
 from canary import CANARIES
 from extract.vendor_rig import HASTY, Keys, Rig, client, failure, rig
 from fakes import FakeClock
-from servers.sockets import Authority, ForwardProxy, authority, forward_proxy, http, playing
+from servers.sockets import Authority, ForwardProxy, authority, black_hole, forward_proxy, http, playing
 from viplake.errors import NetworkError, SettingsError, ViplakeError
-from viplake.extract.http import Proxy, trust
+from viplake.extract.http import Deadlines, Http, Proxy, trust
 from viplake.redact import Secret
 
 if TYPE_CHECKING:
@@ -40,6 +42,46 @@ def proxied(address: str) -> Secret:
 def through(proxy: ForwardProxy, ca: Authority) -> AbstractAsyncContextManager[Rig]:
     """The simulated vendor, over https, behind this proxy."""
     return rig(tls=ca.server, ca_file=ca.file, proxy=proxied(proxy.address))
+
+
+# -- addresses --------------------------------------------------------------------------------------------
+
+
+class SeveralAddresses(AbstractResolver):
+    """Every host has these addresses, in this order."""
+
+    def __init__(self, *addresses: str) -> None:
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
+            for address in self._addresses
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_D20_an_address_that_swallows_packets_is_passed_over() -> None:
+    async with playing(http(b"{}")) as wire:
+        with black_hole("127.0.0.2", wire.port):
+            url = f"http://vendor.example:{wire.port}/"
+            async with Http(resolver=SeveralAddresses("127.0.0.2", "127.0.0.1")) as session:
+                answer = await session.call("token", "GET", url, seconds=30, cap=1000)
+                assert (answer.status, answer.body) == (200, b"{}")
+            hasty = Deadlines(connect=0.3)
+            async with Http(resolver=SeveralAddresses("127.0.0.2"), deadlines=hasty) as session:
+                error = await failure(session.call("token", "GET", url, seconds=600, cap=1000))
+    assert isinstance(error, NetworkError)
+    assert (error.cause.word, error.sent, error.transient) == ("network", False, True)
+    assert "no connection in time" in error.message
+
+
+def test_D20_no_connection_is_waited_for_longer_than_five_seconds() -> None:
+    assert Deadlines().connect <= 5
 
 
 # -- TLS --------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ async def test_a_second_time_nothing_is_read_or_written() -> None:
     assert not [call for call in counting.calls if ".json.gz" in call]
 
 
-async def test_a_dry_run_writes_nothing_and_tells_the_same() -> None:
+async def test_F6_a_dry_run_writes_nothing_and_tells_the_same() -> None:
     source, mine = store(), store()
     for number in range(3):
         await put_hour(source, OLD, H13.shift(number))

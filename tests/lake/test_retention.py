@@ -164,7 +164,7 @@ async def test_a_bucket_is_left_to_its_lifecycle_rule() -> None:
     assert "RetentionDays" in caught.value.hint
 
 
-def test_the_command_says_what_would_go(lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_F6_the_command_says_what_would_go(lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--older-than", "90d", "--keep", "0", "--dry-run", "--environment", "Prod", "--lake", f"file://{lake}"]
     assert execute(["prune", *arguments, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -147,7 +147,7 @@ async def test_the_diverted_hole_is_unknown_lost_nothing_and_as_a_calendar_entry
     assert fresh.incidents == ()
 
 
-async def test_an_outage_is_opened_escalated_reminded_and_resolved_each_once() -> None:
+async def test_O2_O3_O8_an_outage_is_opened_escalated_reminded_and_resolved_each_once() -> None:
     store = memory()
     past = Past((Spell(FIRST.shift(3), FIRST.shift(40), "failed"),), tables=4)
     await generate(store, LAYOUT, FIRST.to(FIRST.shift(2)), past, environment=PROD)
@@ -196,7 +196,7 @@ async def test_O1_what_a_channel_refused_is_told_by_a_later_check_and_the_others
     assert len([notice for notice in good.notices if notice[1].startswith("outage:2022-05-09T01")]) == 1
 
 
-async def test_an_hour_that_arrives_late_takes_its_incident_back_with_one_word() -> None:
+async def test_O8_an_hour_that_arrives_late_takes_its_incident_back_with_one_word() -> None:
     store = await old_lake([FIRST, FIRST.shift(1)])
     ear = Ear()
     clock = At(FIRST.shift(3).start + timedelta(minutes=5))

@@ -211,7 +211,7 @@ async def test_a_gap_since_the_last_update_is_filled() -> None:
     assert {name: found[name] for name in expected} == expected
 
 
-async def test_a_late_hour_heals_and_the_change_is_told() -> None:
+async def test_M11_a_late_hour_heals_and_the_change_is_told() -> None:
     store = memory()
     await some_hours(store, Hour.parse("2022-05-10T10"), 4, holes=(2,))
     await build(store, at("2022-05-10T13:45"))
@@ -369,7 +369,7 @@ async def test_partitions_are_compared_with_the_promise() -> None:
 # -- two writers, crashes -------------------------------------------------------------------------------------
 
 
-async def test_M1_two_writers_lose_no_row() -> None:
+async def test_M1_I5_two_writers_lose_no_row() -> None:
     store = memory()
     first = Hour.parse("2022-05-08T00")
     await some_hours(store, first, 48)
@@ -467,7 +467,7 @@ async def test_another_prefix_is_a_setting() -> None:
 
 
 @pytest.mark.parametrize("content", [b"not json", b"{}", b'[{"x": 1}]', b"[" * 100_000, b"\xff\xfe[]"])
-async def test_a_schema_that_cannot_be_read_costs_only_its_row(content: bytes) -> None:
+async def test_M5_a_schema_that_cannot_be_read_costs_only_its_row(content: bytes) -> None:
     store = memory()
     await some_hours(store, Hour.parse("2022-05-10T12"), 2)
     await store.put(LAYOUT.file(H13, "_MasterTableSchema.json"), content)
@@ -477,7 +477,7 @@ async def test_a_schema_that_cannot_be_read_costs_only_its_row(content: bytes) -
     assert len(result.warnings) == 1
 
 
-async def test_a_huge_schema_is_not_read(tmp_path: Path) -> None:
+async def test_A6_a_huge_schema_is_not_read(tmp_path: Path) -> None:
     store = open_store(StoreSettings(tmp_path.as_uri()))
     await some_hours(store, H13, 1)
     with (tmp_path / LAYOUT.file(H13, "_MasterTableSchema.json")).open("wb") as sparse:

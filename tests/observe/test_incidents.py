@@ -58,7 +58,7 @@ def after(findings: Iterable[Finding], *, known: Incidents | None = None, first:
     return fold(known or {}, findings, list(hour(first).to(hour(last))), NOW)
 
 
-def test_an_outage_of_three_hours_is_one_incident_with_its_start_and_end() -> None:
+def test_O3_an_outage_of_three_hours_is_one_incident_with_its_start_and_end() -> None:
     found = after([passed(0), *(breach(n) for n in (1, 2, 3)), *(passed(n) for n in range(4, 10))])
     [one] = found.values()
     assert (one.key, one.rule, one.hour, one.last, one.hours) == (
@@ -72,7 +72,7 @@ def test_an_outage_of_three_hours_is_one_incident_with_its_start_and_end() -> No
     assert one.summary == "missing_job in 2022-05-10T03 (3 Hours since 2022-05-10T01)"
 
 
-def test_forty_missing_tables_are_one_incident() -> None:
+def test_O3_forty_missing_tables_are_one_incident() -> None:
     tables = [f"T{n:02d}" for n in range(40)]
     [one] = after([breach(5, "missing_table", table) for table in tables], last=5).values()
     assert one.tables == tuple(tables)
@@ -185,7 +185,7 @@ def tell(incidents: Incidents, by: str, at: int, *, failing: bool = False) -> tu
     return told(marked, by, sent, failed), [telling.kind for _, telling in mine]
 
 
-def test_opened_and_resolved_are_told_once() -> None:
+def test_O2_O8_opened_and_resolved_are_told_once() -> None:
     found, kinds = tell(after([breach(1)], last=1), "a", 0)
     assert kinds == ["opened"]
     found, kinds = tell(found, "a", 60)
@@ -249,7 +249,7 @@ def test_records_that_cannot_be_read_are_an_error_and_not_an_empty_list(data: by
     assert unpack(None) == Kept()
 
 
-def test_two_processes_that_judge_the_same_tell_it_once() -> None:
+def test_O2_two_processes_that_judge_the_same_tell_it_once() -> None:
     found = after([breach(1)], last=1)
     first = claim(found, "a", NOW)
     second = claim(fold(first, [breach(1)], [hour(1)], NOW), "b", NOW + timedelta(seconds=1))

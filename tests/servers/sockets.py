@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import socket
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 
@@ -78,6 +79,22 @@ async def playing(*answers: bytes, a_connection: int = 1, tls: ssl.SSLContext | 
     async with server:
         wire.port = server.sockets[0].getsockname()[1]
         yield wire
+
+
+@contextlib.contextmanager
+def black_hole(host: str = "127.0.0.2", port: int = 0) -> Iterator[int]:
+    """A port whose packets find nobody: its queue of connections is full, so that the system drops all further ones."""
+    with contextlib.ExitStack() as held:
+        listening = held.enter_context(socket.socket())
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(0)
+        address = listening.getsockname()
+        for _ in range(8):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        yield address[1]
 
 
 def http(body: bytes, status: str = "200 OK", *headers: str) -> bytes:

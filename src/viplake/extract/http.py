@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
+    from aiohttp.abc import AbstractResolver
+
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
@@ -183,6 +185,7 @@ class Http:
         proxy: for everything that is https and not excepted.
         ca_file: PEM certificates to trust besides the system's.
         deadlines: how long to wait for what.
+        resolver: gives the addresses of a host, where the system's shall not.
 
     Attributes:
         requests_sent: so far, of all kinds.
@@ -192,8 +195,14 @@ class Http:
     """
 
     def __init__(
-        self, *, proxy: Proxy | None = None, ca_file: Path | None = None, deadlines: Deadlines | None = None
+        self,
+        *,
+        proxy: Proxy | None = None,
+        ca_file: Path | None = None,
+        deadlines: Deadlines | None = None,
+        resolver: AbstractResolver | None = None,
     ) -> None:
+        self._resolver = resolver
         self.deadlines = deadlines or Deadlines()
         self._proxy = proxy
         self._tls = trust(ca_file)
@@ -323,7 +332,7 @@ class Http:
         progress.on_connection_create_end.append(_note_connection)
         progress.on_connection_reuseconn.append(_note_connection)
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self._tls),
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self._tls, resolver=self._resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "viplake"},
             auto_decompress=False,

@@ -260,7 +260,8 @@ class Landing:
             return
         longest = min(SETTLE_SECONDS, self.settings.poll_seconds)
         left = longest - (self.clock.now() - job.replicated_at).total_seconds()
-        await self.clock.sleep(min(left, longest, deadline - self.clock.monotonic()))  # the clock may have jumped back
+        left = min(left, longest, deadline - self.clock.monotonic())  # the clock may have jumped back
+        await self.clock.sleep(max(left, 0.0))
 
     async def _look(
         self, hour: Hour, guid: str, promise: Promise, proven: Mapping[str, ProvenFile]

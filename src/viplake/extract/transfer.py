@@ -555,6 +555,7 @@ class _Transfer:
             raise _Stop(error)
         if step is Step.GIVE_UP:
             raise _GiveUp(LakeError(error.message, cause="integrity") if isinstance(error, DamagedUpload) else error)
+        log.debug("another attempt", file=errand.file.name, step=step.name, detail=error.message)
         if error.transient:
             self._lanes.narrow(self._clock.monotonic())
         if step is not Step.RELIST:
