@@ -45,7 +45,7 @@ def _name(path: Path) -> str:
 # -- pages that are made --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["causes.md", "settings.md", "cli.md", "proof.md"])
+@pytest.mark.parametrize("name", ["causes.md", "settings.md", "cli.md", "faults.md", "proof.md"])
 def test_a_page_made_from_the_code_is_current(docs: ModuleType, name: str) -> None:
     made: str = docs.PAGES[name]()
     assert (ROOT / "docs" / name).read_text() == made, "run: python tools/docs.py"
@@ -62,6 +62,33 @@ def test_no_cause_command_or_setting_is_missing(docs: ModuleType) -> None:
     assert set(re.findall(r"^### (\w+)$", causes, re.MULTILINE)) == set(CAUSES)
     assert set(re.findall(r"^## viplake (\w+)$", cli, re.MULTILINE)) == set(docs.commands())
     assert {setting.variable for setting in SETTINGS} <= set(re.findall(r"`(VIPLAKE_\w+)`", settings))
+
+
+def test_every_fault_has_a_test_or_a_reason(docs: ModuleType) -> None:
+    tests = docs.held_by()
+    entries = {fault: entry for part in docs.catalogue().values() for fault, entry in part.items()}
+    assert [fault for fault, entry in entries.items() if (fault in tests) == (len(entry) == 3)] == []
+    assert sorted(tests.keys() - entries.keys()) == [], "a test carries an id that the catalogue lacks"
+    assert len(entries) > 200
+
+
+def test_the_catalogue_names_causes_that_exist(docs: ModuleType) -> None:
+    text = str(docs.catalogue())
+    named = set(re.findall(r"\[(\w+)\]", text))
+    assert named <= set(CAUSES)
+    assert len(named) > 30
+
+
+def test_a_test_is_known_by_its_name_and_by_its_cases(docs: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(
+        "@pytest.mark.parametrize('x', [pytest.param(1, id='D1 D2 cut'), pytest.param('W3', id='no D4')])\n"
+        "@pytest.mark.parametrize('y', ['X1', 2], ids=['K1 one', 'two'])\n"
+        "def test_S6_G7_holds_for_s3(x): ...\n"
+        "def helper_W9(): ...\n"
+    )
+    found = docs.held_by(tmp_path)
+    assert set(found) == {"S6", "G7", "D1", "D2", "K1"}
+    assert found["D2"] == ["test_some.py::test_S6_G7_holds_for_s3"]
 
 
 def test_every_exit_code_of_a_cause_is_explained_for_schedulers() -> None:

@@ -1,4 +1,4 @@
-"""I/O. Writes the pages of docs/ that are made: causes, exit codes, settings, commands; and what was proven.
+"""I/O. Writes the pages of docs/ that are made: causes, settings, commands, faults; and what was proven.
 
 python tools/docs.py            writes the pages
 python tools/docs.py --check    says whether they are current
@@ -6,9 +6,13 @@ python tools/docs.py --check    says whether they are current
 
 from __future__ import annotations
 
+import ast
 import io
 import json
+import re
 import sys
+import tomllib
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +24,8 @@ from viplake.config import SETTINGS
 from viplake.errors import CAUSES
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
+TESTS: Final = Path(__file__).parents[1] / "tests"
+FAULT: Final = re.compile(r"[A-Z]\d+")
 PROOF: Final = DOCS / "proof"
 WIDTH: Final = 100
 MADE: Final = "This page is made from the code by `tools/docs.py`.\n"
@@ -133,6 +139,57 @@ def _aim(one: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
+def catalogue() -> dict[str, dict[str, list[str]]]:
+    """Every fault by its id, below the title of its part: what happens, what viplake does, why it does not apply."""
+    parts = tomllib.loads((TESTS / "catalogue.toml").read_text(encoding="utf-8"))
+    return {str(part.pop("title")): part for part in parts.values()}
+
+
+def held_by(folder: Path = TESTS) -> dict[str, list[str]]:
+    """The tests that carry each id: in their name, or at the head of the name of one of their cases."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(folder.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                test = f"{path.relative_to(folder)}::{node.name}"
+                for fault in dict.fromkeys(_ids_of(node)):
+                    found.setdefault(fault, []).append(test)
+    return found
+
+
+def _ids_of(test: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    found = [word for word in test.name.split("_") if FAULT.fullmatch(word)]
+    for decorator in test.decorator_list:
+        for node in ast.walk(decorator):
+            if isinstance(node, ast.keyword) and node.arg in {"id", "ids"}:
+                labels = [one.value for one in ast.walk(node.value) if isinstance(one, ast.Constant)]
+                for label in labels:
+                    found += takewhile(FAULT.fullmatch, str(label).split())
+    return found
+
+
+def faults_page() -> str:
+    """Every fault, what viplake does, and the tests that hold it to that."""
+    parts, tests = catalogue(), held_by()
+    faults = [fault for part in parts.values() for fault in part]
+    reasons = {fault: entry[2] for part in parts.values() for fault, entry in part.items() if entry[2:]}
+    holding = {test for fault in faults for test in tests.get(fault, [])}
+    lines = ["# Faults: what can go wrong, and what viplake does\n", MADE]
+    lines.append(
+        f"{len(faults)} faults and invariants, {len(faults) - len(reasons)} of them tested by {len(holding)} tests that"
+        f" carry their ids, {len(reasons)} not applicable. The words are in `tests/catalogue.toml`; a test fails where"
+        " an id has neither a test nor a reason. Paths are below `tests/`; `make test ARGS='-k D22'` runs what carries"
+        " an id. After all tests, `test_zz_canaries.py` looks for the suite's secrets in everything that was written.\n"
+    )
+    for title, part in parts.items():
+        lines += [f"\n## {title}\n", "| id | what happens | what viplake does | tests |", "|---|---|---|---|"]
+        for fault, entry in part.items():
+            held = "<br>".join(f"`{test}`" for test in tests.get(fault, []))
+            does = re.sub(r"\[(\w+)\]", r"[`\1`](causes.md#\1)", entry[1])
+            lines.append(f"| {fault} | {entry[0]} | {does} | {held or f'does not apply: {reasons.get(fault)}'} |")
+    return "\n".join(lines) + "\n"
+
+
 def commands() -> list[str]:
     """The names of all commands, in alphabetical order."""
     return sorted(name for name in app if not name.startswith("-"))
@@ -151,7 +208,13 @@ def _code(remedy: str) -> str:
     return f"{before}`{then}{command.rstrip('.')}`." if then and "`" not in remedy else remedy
 
 
-PAGES: Final = {"causes.md": causes_page, "settings.md": settings_page, "cli.md": cli_page, "proof.md": proof_page}
+PAGES: Final = {
+    "causes.md": causes_page,
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "faults.md": faults_page,
+    "proof.md": proof_page,
+}
 
 
 def main(arguments: list[str], folder: Path = DOCS) -> int:
