@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,36 @@ def test_M7_metrics_that_cannot_be_written_fail_no_delivery(tmp_path: Path) -> N
     assert finished.code == 0, finished
     assert json.loads(finished.out)["outcome"] == "delivered"
     assert "Observability" in finished.err, "it is said all the same"
+
+
+@pytest.mark.parametrize("streams", [">&-", "<&- >&- 2>&-"])
+def test_Z5_standard_streams_that_are_closed_end_nothing(streams: str, tmp_path: Path) -> None:
+    with simulated(export=ExportShape(files=5), replication_seconds=0) as vendor:
+        command = Commands(environ_for(vendor, f"file://{tmp_path / 'lake'}"), tmp_path)
+        finished = command.run_as("sh", "-c", f'exec "$0" -m viplake run --json {streams}', sys.executable)
+    assert finished.code == 0, finished
+    assert len(list((tmp_path / "lake").rglob("_Receipt.json"))) == 1
+
+
+def test_Z5_a_reader_that_leaves_ends_nothing(tmp_path: Path) -> None:
+    with simulated(export=ExportShape(files=5), replication_seconds=0) as vendor:
+        command = Commands(environ_for(vendor, f"file://{tmp_path / 'lake'}"), tmp_path)
+        line = '( "$0" -m viplake run --json; echo $? >code ) | true'
+        finished = command.run_as("sh", "-c", line, sys.executable)
+    assert (tmp_path / "code").read_text().strip() == "0", finished
+    assert len(list((tmp_path / "lake").rglob("_Receipt.json"))) == 1
+
+
+def test_C2_a_host_with_another_time_zone_lands_in_the_hour_of_utc(tmp_path: Path) -> None:
+    with simulated(export=ExportShape(files=5), replication_seconds=0) as vendor:
+        now = datetime.now(UTC)
+        finished = Commands(environ_for(vendor, f"file://{tmp_path / 'lake'}"), tmp_path).run(
+            "run", "--json", TZ="Asia/Kathmandu"
+        )
+    assert finished.code == 0, finished
+    outcome = json.loads(finished.out)
+    assert outcome["hour"] == f"{now:%Y-%m-%dT%H}"
+    assert outcome["folder"] == f"IMOSDL/Hourly/{now:%Y%m%d/%H}/"
 
 
 WITHOUT = """

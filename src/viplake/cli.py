@@ -804,11 +804,26 @@ def main(tokens: Sequence[str] | None = None) -> None:
     It ends without the interpreter's tear-down, in which a thread of the store's runtime that still lets go of a
     Python object can abort the process (seen: SIGABRT after a listing): an exit code is a promise.
     """
+    _occupy_closed_streams()
     code = execute(sys.argv[1:] if tokens is None else tokens)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # whoever read our output has left; what we did stands
             stream.flush()
     os._exit(code)
+
+
+def _occupy_closed_streams() -> None:
+    """Put the null device where whoever started us left a standard stream closed.
+
+    The next socket would get its number, and uvloop aborts the process when it closes one that is so low.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115 - for as long as we live
 
 
 def execute(tokens: Sequence[str]) -> int:

@@ -48,7 +48,7 @@ def through(proxy: ForwardProxy, ca: Authority) -> AbstractAsyncContextManager[R
 
 
 class SeveralAddresses(AbstractResolver):
-    """Every host has these addresses, in this order."""
+    """Every host has these addresses, in this order; without any, no host is known."""
 
     def __init__(self, *addresses: str) -> None:
         self._addresses = addresses
@@ -56,6 +56,8 @@ class SeveralAddresses(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
+        if not self._addresses:
+            raise OSError(socket.EAI_NONAME, "Name or service not known")
         return [
             ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
             for address in self._addresses
@@ -63,6 +65,15 @@ class SeveralAddresses(AbstractResolver):
 
     async def close(self) -> None:
         pass
+
+
+async def test_D19_a_name_that_nobody_knows() -> None:
+    async with Http(resolver=SeveralAddresses()) as session:
+        error = await failure(session.call("token", "GET", "https://vendor.example/?x=canary", seconds=5, cap=1000))
+    assert isinstance(error, NetworkError)
+    assert (error.cause.word, error.sent) == ("network", False)
+    assert "its name cannot be resolved" in error.message
+    assert "canary" not in error.message
 
 
 async def test_D20_an_address_that_swallows_packets_is_passed_over() -> None:
