@@ -1,8 +1,8 @@
-"""PURE. What two schemas differ in: tables, and columns with their types where the schema tells them.
+"""PURE. What a schema says of columns and keys, and what two schemas differ in.
 
 How the vendor spells columns in `_MasterTableSchema.json` is not documented, so they are looked for: the first list
-of objects inside a table's entry, and in each of these a member that is a name and one that is a type. Where there
-is none, columns are "unknown", and never "unchanged".
+of objects inside a table's entry, and in each of these a member that is a name, one that is a type, and one that is
+true for the columns of the key. Where there is none, columns are "unknown", and never "unchanged".
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NAMES: Final = ("Name", "ColumnName", "ElementName", "FieldName", "DataElementName", "Column", "Field")
+_KEYS: Final = ("IsKey", "IsPrimaryKey", "PrimaryKey", "KeyColumn", "IsKeyColumn", "PartOfKey", "Key")
 _TYPES: Final = ("Type", "DataType", "ColumnType", "ElementType", "FieldType", "SqlType")
 
 Columns = dict[str, str]
@@ -44,6 +45,16 @@ def columns_of(data: bytes) -> dict[str, Columns | None] | None:
     except (ValueError, TypeError, KeyError):
         return None
     return found
+
+
+def keys_of(data: bytes) -> dict[str, tuple[str, ...]]:
+    """The columns that make up each table's key, in the order of the schema; tables without a key are left out."""
+    try:
+        entries = strictjson.loads(data, halves=True)
+        found = {strictjson.text_of(entry["DataObjectName"]): _key(entry) for entry in entries}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+    return {table: key for table, key in found.items() if key}
 
 
 def changes(before: Mapping[str, Columns | None], after: Mapping[str, Columns | None]) -> list[Change]:
@@ -76,14 +87,33 @@ def _differences(old: Columns, new: Columns) -> list[str]:
 
 
 def _columns(entry: Mapping[str, Any]) -> Columns | None:
+    listed = _listed(entry)
+    if listed is None:
+        return None
+    items, name = listed
+    kind = _member(items[0], _TYPES)
+    return {_shown(item[name]): _shown(item.get(kind, "")) if kind else "" for item in items if name in item}
+
+
+def _key(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    listed = _listed(entry)
+    if listed is None:
+        return ()
+    items, name = listed
+    mark = next((found for item in items if (found := _member(item, _KEYS)) is not None), None)
+    return tuple(_shown(item[name]) for item in items if name in item and mark and item.get(mark) in _TRUE)
+
+
+_TRUE: Final = (True, 1, "true", "True", "Y", "Yes", "1")
+
+
+def _listed(entry: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], str] | None:
+    """The objects that describe a table's columns, and the member that names each; None where there are none."""
     for value in entry.values():
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
             name = _member(value[0], _NAMES)
             if name is not None:
-                kind = _member(value[0], _TYPES)
-                return {
-                    _shown(item[name]): _shown(item.get(kind, "")) if kind else "" for item in value if name in item
-                }
+                return value, name
     return None
 
 

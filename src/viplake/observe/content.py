@@ -1,0 +1,312 @@
+"""I/O. Looks inside the files of an Hour: rows, nulls, ranges, and whether they agree with the schema.
+
+::
+
+    for batch in tables of the Hour:        # the next one is fetched while one is looked at
+        staged = await fetch(batch)         # here, and inflated once to see that they can be
+        members = ...                       # which members the records have
+        row = profile_sql(question)         # everything else, in one pass
+        profile_of(question, row, ...)      # PURE: what that means
+
+What cannot be read is a finding on that file; the others are still judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import duckdb
+
+from viplake.lake.layout import SCHEMA_NAME, is_delivered_file
+from viplake.observe import duck
+from viplake.observe.facts import TableIndex
+from viplake.observe.listing import LARGEST_SCHEMA
+from viplake.observe.profiling import (
+    RECORD_TIMES,
+    ContentFinding,
+    HourContent,
+    Question,
+    Seen,
+    TableContent,
+    examples_sql,
+    profile_of,
+    profile_sql,
+    wrong_columns,
+)
+from viplake.observe.schemas import columns_of, keys_of
+from viplake.observe.staging import Staged, Unreadable, stage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import Store
+    from viplake.model import Hour
+    from viplake.observe.profiling import FindingKind
+    from viplake.observe.schemas import Columns
+
+BATCH: Final = 16 << 20
+"""Bytes, as stored, that are fetched together: small tables in one go, a larger one by itself."""
+
+LOOKED_THROUGH: Final = 128 << 20
+"""Bytes of JSON of a table up to which every record's members are looked at; beyond, those of the first records:
+that costs a second pass, and a new member shows in all records of an export."""
+
+FIRST_RECORDS: Final = 200_000
+
+_TABLE_FILE: Final = re.compile(r"(?P<table>.+?)(?:[_.]\d[\dTZ_.-]*)?\.json(?:\.gz)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentSettings:
+    """What looking inside is told.
+
+    Attributes:
+        record_times: columns that tell when a record changed, the best first.
+    """
+
+    record_times: tuple[str, ...] = RECORD_TIMES
+
+
+@dataclass(frozen=True, slots=True)
+class TableFiles:
+    """A table of an Hour: its files, and what the schema says of it.
+
+    Attributes:
+        table: its name.
+        files: bytes by name.
+        columns: by the schema; None where it tells none.
+        key: columns of its key.
+        unknown: why there are no columns; None where there are.
+    """
+
+    table: str
+    files: Mapping[str, int]
+    columns: Columns | None = None
+    key: tuple[str, ...] = ()
+    unknown: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HourFiles:
+    """The tables of an Hour that have files, by name; why its schema tells nothing, where it does not."""
+
+    hour: Hour
+    tables: tuple[TableFiles, ...] = field(default=())
+    schema_problem: str | None = None
+
+
+async def examine(
+    store: Store,
+    layout: Layout,
+    hour: Hour,
+    settings: ContentSettings,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> HourContent:
+    """Look inside the files of an Hour.
+
+    `progress` is told each table that was looked at.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    found = await files_of(store, layout, hour)
+    batches = list(_batches(found.tables))
+    tables: list[TableContent] = []
+    with tempfile.TemporaryDirectory(prefix="viplake-") as name:
+        root = Path(name)
+        with duck.connect(root) as connection:
+            async for batch, staged in _fetched(store, layout, hour, batches, root):
+                for known in batch:
+                    files = staged[known.table]
+                    tables.append(await asyncio.to_thread(look_into, connection, known, files, settings))
+                    if progress is not None:
+                        progress(known.table)
+    return HourContent(hour, tuple(tables), found.schema_problem)
+
+
+# -- which files ----------------------------------------------------------------------------------------------------
+
+
+async def files_of(store: Store, layout: Layout, hour: Hour) -> HourFiles:
+    """The tables of an Hour and their files; without a schema tables are told by the names of the files.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    folder = layout.folder(hour)
+    sizes = {
+        name: file.size
+        for file in await store.files(folder)
+        if "/" not in (name := file.key.removeprefix(folder)) and is_delivered_file(name)
+    }
+    schema = None
+    if SCHEMA_NAME in sizes and sizes[SCHEMA_NAME] <= LARGEST_SCHEMA:
+        schema = await store.get(layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
+    columns = await asyncio.to_thread(columns_of, schema) if schema is not None else None
+    problem = None
+    if columns is None:
+        problem = "it has no schema" if SCHEMA_NAME not in sizes else "its schema cannot be read"
+    keys = await asyncio.to_thread(keys_of, schema) if schema is not None and columns is not None else {}
+    by_table = _by_table(sizes, columns)
+    tables = tuple(
+        TableFiles(
+            table,
+            by_table[table],
+            columns=(columns or {}).get(table),
+            key=keys.get(table, ()),
+            unknown=problem or (None if (columns or {}).get(table) else "the schema tells no columns of it"),
+        )
+        for table in sorted(by_table)
+    )
+    return HourFiles(hour, tables, problem)
+
+
+def _by_table(sizes: Mapping[str, int], columns: Mapping[str, Columns | None] | None) -> dict[str, dict[str, int]]:
+    index = None if columns is None else TableIndex(columns)
+    found: dict[str, dict[str, int]] = {}
+    for name in sorted(sizes):
+        match = _TABLE_FILE.fullmatch(name)
+        if match is None or name == SCHEMA_NAME:
+            continue
+        table = match["table"] if index is None else index.table_of(name)
+        if table is not None:
+            found.setdefault(table, {})[name] = sizes[name]
+    return found
+
+
+def _batches(tables: Iterable[TableFiles]) -> Iterator[list[TableFiles]]:
+    batch: list[TableFiles] = []
+    size = 0
+    for known in tables:
+        own = sum(known.files.values())
+        if batch and size + own > BATCH:
+            yield batch
+            batch, size = [], 0
+        batch.append(known)
+        size += own
+    if batch:
+        yield batch
+
+
+async def fetch(
+    store: Store, layout: Layout, hour: Hour, tables: Sequence[TableFiles], folder: Path
+) -> dict[str, list[Staged | Unreadable]]:
+    """Bring the files of some tables into a folder, which is made; by table.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    folder.mkdir()  # noqa: ASYNC240 - on this machine it waits for nothing
+    table_of = {name: known.table for known in tables for name in known.files}
+    found: dict[str, list[Staged | Unreadable]] = {known.table: [] for known in tables}
+    for file in await stage(table_of, lambda name: store.read(layout.file(hour, name)), folder):
+        found[table_of[file.name]].append(file)
+    return found
+
+
+async def _fetched(
+    store: Store, layout: Layout, hour: Hour, batches: Sequence[list[TableFiles]], root: Path
+) -> AsyncIterator[tuple[list[TableFiles], dict[str, list[Staged | Unreadable]]]]:
+    """Each batch with its files, the next one on its way meanwhile; files are gone as soon as the batch is done."""
+
+    def begin(number: int) -> asyncio.Task[dict[str, list[Staged | Unreadable]]]:
+        return asyncio.create_task(fetch(store, layout, hour, batches[number], root / str(number)))
+
+    coming = [begin(0)] if batches else []
+    try:
+        for number, batch in enumerate(batches):
+            staged = await coming.pop()
+            if number + 1 < len(batches):
+                coming.append(begin(number + 1))
+            yield batch, staged
+            await asyncio.to_thread(shutil.rmtree, root / str(number))
+    finally:
+        for task in coming:
+            task.cancel()
+        await asyncio.gather(*coming, return_exceptions=True)
+
+
+# -- looking --------------------------------------------------------------------------------------------------------
+
+
+def look_into(
+    connection: duckdb.DuckDBPyConnection,
+    known: TableFiles,
+    files: Sequence[Staged | Unreadable],
+    settings: ContentSettings,
+) -> TableContent:
+    """What the files of a table hold."""
+    findings = [_of_file(known.table, file) for file in files if isinstance(file, Unreadable)]
+    staged = [file for file in files if isinstance(file, Staged)]
+    try:
+        return _asked(connection, known, staged, findings, settings)
+    except duckdb.OutOfMemoryException:
+        return _unanswered(known, findings, f"it needs more than the {duck.MEMORY} of memory that it may have")
+    except (duckdb.Error, UnicodeDecodeError):  # a message may quote bytes that are no text
+        staged, bad = duck.readable(connection, staged)
+    for blame in bad:
+        what = f"{blame.file.name}: {blame.why}"
+        findings.append(ContentFinding("unreadable_file", known.table, what, blame.file.name, blame.byte))
+    try:
+        return _asked(connection, known, staged, findings, settings)
+    except (duckdb.Error, UnicodeDecodeError):
+        return _unanswered(known, findings, "its files can be read one by one, but not together")
+
+
+def _asked(
+    connection: duckdb.DuckDBPyConnection,
+    known: TableFiles,
+    staged: Sequence[Staged],
+    findings: Sequence[ContentFinding],
+    settings: ContentSettings,
+) -> TableContent:
+    if not staged:
+        return _unanswered(known, findings, known.unknown)
+    looked = None if sum(file.unfolded for file in staged) <= LOOKED_THROUGH else FIRST_RECORDS
+    members = _members(connection, staged, looked)
+    seen = Seen(len(known.files), members, looked, tuple(findings))
+    question = Question.of(
+        known.table,
+        known.columns,
+        sorted(members),
+        key=known.key,
+        record_times=settings.record_times,
+    )
+    cells = [f"c{index}" for index in range(len(question.columns))]
+    records = duck.texts(staged, question.columns, cells) if cells else duck.objects(staged)
+    row = _rows(connection, records, profile_sql(question))[0]
+    examples = {
+        name: [value for (value,) in _rows(connection, records, examples_sql(question, name))]
+        for name in wrong_columns(question, row)
+    }
+    return profile_of(question, row, seen, examples, known.unknown)
+
+
+def _members(connection: duckdb.DuckDBPyConnection, staged: Sequence[Staged], looked: int | None) -> dict[str, int]:
+    """How many records have each member."""
+    records = duck.objects(staged) + ("" if looked is None else f" limit {looked}")
+    found = _rows(
+        connection, records, "select k, count(*) from (select unnest(json_keys(json)) as k from records) group by k"
+    )
+    return {str(name): int(count) for name, count in found}
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, records: str, sql: str) -> list[Any]:
+    return connection.execute(f"with records as ({records}) {sql}").fetchall()
+
+
+def _unanswered(known: TableFiles, findings: Sequence[ContentFinding], why: str | None) -> TableContent:
+    return TableContent(known.table, len(known.files), None, findings=tuple(findings), unknown=why)
+
+
+def _of_file(table: str, file: Unreadable) -> ContentFinding:
+    kind: FindingKind = "empty_file" if file.empty else "unreadable_file"
+    return ContentFinding(kind, table, f"{file.name}: {file.why}", file.name, file.byte)

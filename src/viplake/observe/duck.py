@@ -1,0 +1,167 @@
+"""I/O. DuckDB over staged files: a connection that reaches nothing else, relations over JSON, whose fault an error is.
+
+Nothing is installed or loaded at run time, and no SQL, a user's least of all, can read or write outside the folder
+that it is given. Memory is bounded; what does not fit goes into that folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import duckdb
+
+from viplake.observe.staging import bad_byte
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from viplake.observe.staging import Form, Staged
+
+MEMORY: Final = "256MB"
+"""Of DuckDB; the process adds some 110 MB."""
+
+MEMBERS: Final = "select distinct unnest(json_keys(json)) from ({records})"
+"""The members of some records, each once."""
+
+_RECORD: Final = re.compile(r"in (?:line|record/value) (?P<number>\d+): (?P<why>.*)")
+
+
+def connect(folder: Path, *, memory: str = MEMORY, writes: Iterable[Path] = ()) -> duckdb.DuckDBPyConnection:
+    """A connection to an empty database in memory that sees this folder and nothing else.
+
+    Args:
+        folder: of the staged files; also for what does not fit into memory.
+        memory: as DuckDB writes it.
+        writes: files that it may write besides.
+    """
+    connection = duckdb.connect(
+        config={
+            "memory_limit": memory,
+            "threads": min(os.cpu_count() or 1, 4),  # each holds buffers of 32 MB
+            "temp_directory": str(folder / "spilled"),
+            "preserve_insertion_order": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+    )
+    allowed = ", ".join(quoted(str(path)) for path in writes)
+    connection.execute(f"set allowed_directories = [{quoted(str(folder))}]")
+    connection.execute(f"set allowed_paths = [{allowed}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+    return connection
+
+
+def quoted(text: str) -> str:
+    """Text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def named(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def objects(files: Sequence[Staged]) -> str:
+    """All records of some files, as JSON in the column `json`."""
+    return _union(files, lambda form, paths: f"select json from read_json_objects({paths}, format = '{form}')")  # noqa: S608 - quoted
+
+
+def texts(files: Sequence[Staged], columns: Sequence[str], names: Sequence[str] | None = None) -> str:
+    """All records of some files, each of these members as text; null where a record has no such member.
+
+    Args:
+        files: at least one.
+        columns: members; at least one.
+        names: what the columns are called then; None: as the members.
+    """
+    types = ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in columns)
+    picked = ", ".join(
+        f"{named(column)} as {named(name)}" for column, name in zip(columns, names or columns, strict=True)
+    )
+    return _union(
+        files,
+        lambda form, paths: (
+            f"select {picked} from read_json({paths}, format = '{form}', records = true, columns = {{{types}}})"
+        ),  # noqa: S608 - quoted
+    )
+
+
+def _union(files: Sequence[Staged], select: Callable[[Form, str], str]) -> str:
+    forms = dict.fromkeys(file.form for file in files)
+    lists = {form: ", ".join(quoted(str(file.path)) for file in files if file.form == form) for form in forms}
+    return " union all ".join(select(form, f"[{paths}]") for form, paths in lists.items())
+
+
+# -- errors -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """A file that an engine could not read.
+
+    Attributes:
+        file: which.
+        why: one clause, without any of its content.
+        byte: of its JSON, from 0 on; None where nobody knows.
+    """
+
+    file: Staged
+    why: str
+    byte: int | None
+
+
+def readable(connection: duckdb.DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[Blame]]:
+    """Which of some files can be read, after an error said that one of them cannot: each is tried by itself.
+
+    One that holds objects with line ends inside them comes back as `unstructured`.
+    """
+    good: list[Staged] = []
+    bad: list[Blame] = []
+    for file in files:
+        forms: tuple[Form, ...] = ("array",) if file.form == "array" else (file.form, "unstructured")
+        tried = [replace(file, form=form) for form in dict.fromkeys(forms)]
+        errors = {one.form: _error(connection, one) for one in tried}
+        well = next((one for one in tried if errors[one.form] is None), None)
+        if well is not None:
+            good.append(well)
+        else:
+            bad.append(Blame(file, errors[tried[0].form] or "", bad_byte(file)))
+    return good, bad
+
+
+def _error(connection: duckdb.DuckDBPyConnection, file: Staged) -> str | None:
+    """Why a file cannot be read; None where it can."""
+    try:
+        # A record that is no object, or has a member twice, fails only where that member is read.
+        members = [name for (name,) in connection.execute(MEMBERS.format(records=objects([file]))).fetchall()]
+        if members:
+            counts = ", ".join(f"count({named(name)})" for name in members)
+            connection.execute(f"select {counts} from ({texts([file], members)})").fetchall()  # noqa: S608 - quoted
+    except duckdb.OutOfMemoryException:
+        raise
+    except (duckdb.Error, UnicodeDecodeError) as error:  # a message may quote bytes that are no text
+        return _words(str(error))
+    return None
+
+
+def _words(message: str) -> str:
+    """An error of DuckDB in one clause, without the record that it quotes."""
+    first = message.partition("\n")[0]
+    place = _RECORD.search(first)
+    where = f", in record {place['number']}" if place else ""
+    if "recursion depth" in first:
+        return "a record is nested too deep"
+    if "maximum_object_size" in first:
+        return "a record is larger than 16 MiB"
+    if twice := re.search(r'has duplicate key "([^"]{1,80})"', first):
+        return f"a record has the member {twice[1]!r} twice{where}"
+    if "Expected OBJECT" in first:
+        return f"it holds something that is no record{where}"
+    if "Malformed JSON" in first and place:
+        return f"it is no JSON{where}: {place['why'].rstrip('. ')[:80]}"
+    return "it is no JSON of records"
