@@ -267,8 +267,12 @@ _TRIED: Final[Mapping[Kind, str]] = {
     "timestamp": "try_cast({c} as timestamp)",
     "text": "{c}",
 }
-# Casting 1.5 to an integer rounds it instead of failing; and what does not fit into 64 bits is no integer either.
-_FITS: Final = "({x} = floor({x}) and {x} between -9.3e18 and 9.3e18)"
+# Casting 1.5 to an integer rounds it instead of failing; what does not fit into 64 bits is no integer either; and a
+# cast takes `NaN` and `Infinity`, which are no numbers that a column could hold.
+_FITS: Final[Mapping[Kind, str]] = {
+    "integer": "({x} = floor({x}) and {x} between -9.3e18 and 9.3e18)",
+    "decimal": "{x} between -1.7e308 and 1.7e308",
+}
 _PER_COLUMN: Final = 5
 
 
@@ -295,14 +299,12 @@ def examples_sql(question: Question, column: str) -> str:
 def _cells(cell: str, kind: Kind | None) -> list[str]:
     tried = _TRIED[kind].format(c=cell) if kind is not None else cell
     if kind in {"integer", "decimal"}:
-        ends = [f"min({tried})", f"max({tried})"]  # as numbers: each engine writes large ones in its own way
+        fits = f"filter (where {_FITS[kind].format(x=tried)})"
+        ends = [f"min({tried}) {fits}", f"max({tried}) {fits}"]  # as numbers: each engine writes large ones as it likes
+        good = f"count(*) {fits}"
     else:
         shown = tried if kind in {"date", "timestamp"} else f"substr({cell}, 1, {SHOWN})"
         ends = [f"cast(min({shown}) as varchar)", f"cast(max({shown}) as varchar)"]
-    good = f"count({cell})"
-    if kind == "integer":
-        good = f"count(*) filter (where {_FITS.format(x=tried)})"
-    elif kind in {"decimal", "boolean", "date", "timestamp"}:
         good = f"count({tried})"
     return [
         f"count({cell})",
@@ -314,7 +316,7 @@ def _cells(cell: str, kind: Kind | None) -> list[str]:
 
 def _conforms(cell: str, kind: Kind | None) -> str:
     tried = _TRIED[kind or "text"].format(c=cell)
-    return f"coalesce({_FITS.format(x=tried) if kind == 'integer' else f'{tried} is not null'}, false)"
+    return f"coalesce({_FITS[kind].format(x=tried) if kind in _FITS else f'{tried} is not null'}, false)"
 
 
 def _duplicates(cells: Sequence[str]) -> str:
