@@ -83,12 +83,8 @@ def texts(files: Sequence[Staged], columns: Sequence[str], names: Sequence[str] 
     picked = ", ".join(
         f"{named(column)} as {named(name)}" for column, name in zip(columns, names or columns, strict=True)
     )
-    return _union(
-        files,
-        lambda form, paths: (
-            f"select {picked} from read_json({paths}, format = '{form}', records = true, columns = {{{types}}})"
-        ),  # noqa: S608 - quoted
-    )
+    how = f"records = true, columns = {{{types}}}"
+    return _union(files, lambda form, paths: f"select {picked} from read_json({paths}, format = '{form}', {how})")  # noqa: S608 - quoted
 
 
 def _union(files: Sequence[Staged], select: Callable[[Form, str], str]) -> str:

@@ -297,8 +297,9 @@ def examples_sql(question: Question, column: str) -> str:
 
 
 def _cells(cell: str, kind: Kind | None) -> list[str]:
-    tried = _TRIED[kind].format(c=cell) if kind is not None else cell
-    if kind in {"integer", "decimal"}:
+    kind = kind or "text"
+    tried = _TRIED[kind].format(c=cell)
+    if kind in _FITS:
         fits = f"filter (where {_FITS[kind].format(x=tried)})"
         ends = [f"min({tried}) {fits}", f"max({tried}) {fits}"]  # as numbers: each engine writes large ones as it likes
         good = f"count(*) {fits}"
@@ -306,16 +307,12 @@ def _cells(cell: str, kind: Kind | None) -> list[str]:
         shown = tried if kind in {"date", "timestamp"} else f"substr({cell}, 1, {SHOWN})"
         ends = [f"cast(min({shown}) as varchar)", f"cast(max({shown}) as varchar)"]
         good = f"count({tried})"
-    return [
-        f"count({cell})",
-        f"approx_count_distinct({cell})",
-        *ends,
-        good,
-    ]
+    return [f"count({cell})", f"approx_count_distinct({cell})", *ends, good]
 
 
 def _conforms(cell: str, kind: Kind | None) -> str:
-    tried = _TRIED[kind or "text"].format(c=cell)
+    kind = kind or "text"
+    tried = _TRIED[kind].format(c=cell)
     return f"coalesce({_FITS[kind].format(x=tried) if kind in _FITS else f'{tried} is not null'}, false)"
 
 
