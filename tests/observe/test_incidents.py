@@ -116,6 +116,22 @@ def test_hours_without_data_neither_open_nor_resolve() -> None:
     assert after([NoData("missing_job", hour(n), "no") for n in range(10)]) == {}
 
 
+def test_what_was_found_in_hours_that_nobody_looks_at_again_stands() -> None:
+    # Rules that look at folders judge the newest Hours alone; of the others they have no data from the next check on.
+    known = after([passed(2, "empty_file"), *(breach(n, "empty_file", "Voyage") for n in (3, 4, 5))], last=5)
+    silent = [NoData("empty_file", hour(n), "nobody looked") for n in range(6)]
+    found = after([*silent, breach(6, "empty_file", "Voyage")], known=known, last=6)
+    [one] = found.values()
+    assert (one.key, one.open, one.healed, one.hours) == ("empty_file:2022-05-10T03", True, False, 4)
+    assert after(silent, known=known, last=5) == known
+
+    over = after(
+        [*silent, NoData("empty_file", hour(6), "nobody looked"), passed(7, "empty_file")], known=found, last=7
+    )
+    [one] = over.values()
+    assert (one.open, one.healed, one.last, one.hours) == (False, False, hour(6), 4)
+
+
 def test_an_hour_that_came_late_after_all_resolves_its_incident() -> None:
     opened = after([breach(1)], last=1)
     [one] = after([passed(n) for n in range(3)], known=opened, last=2).values()

@@ -3,7 +3,7 @@
 `fold` is a function of (what stands, what was found, when), so that two processes which race come to the same, and an
 Hour that is judged again (it came late, it was repaired) changes what was said of it. Breaches that begin in the same
 Hour for the same reason are one incident: 40 missing tables are one, and so is an outage however many rules it breaks.
-An Hour without data neither opens nor resolves anything.
+An Hour without data neither opens nor resolves anything: what was found of it when somebody looked stands.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from viplake.observe.record import NOBODY
 from viplake.observe.rules import RULES, SEVERITIES, Breach, NoData, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from viplake.observe.rules import Finding
 
@@ -204,6 +204,7 @@ class _Episode:
     last: Hour
     ended: Hour | None = None
     breaches: list[Breach] = field(default_factory=list)
+    standing: list[Hour] = field(default_factory=list)
 
     def member(self) -> Member:
         return Member(self.rule, self.table, self.last, self.ended)
@@ -253,16 +254,26 @@ def _walk(known: Mapping[str, Incident], findings: Iterable[Finding], hours: Seq
     """Hour by Hour: what goes on, what ends, what begins."""
     breaches: dict[Hour, dict[_Key, list[Breach]]] = {}
     judged: set[tuple[str, Hour]] = set()
+    excused: set[tuple[str, Hour]] = set()
     for finding in findings:
         if isinstance(finding, NoData):
+            if finding.excused:
+                excused.add((finding.rule, finding.hour))
             continue
         judged.add((finding.rule, finding.hour))
         if isinstance(finding, Breach):
             breaches.setdefault(finding.hour, {}).setdefault(_key_of(finding), []).append(finding)
+    standing = _standing(known, judged | excused, hours)
     running = _running(known, hours[0])
     found = list(running.values())
     for hour in hours:
         now = breaches.get(hour, {})
+        for key, rule in standing.get(hour, {}).items():
+            if key not in running:
+                running[key] = _Episode(key[0], rule, key[1], hour, hour)
+                found.append(running[key])
+            running[key].last = hour
+            running[key].standing.append(hour)
         for key in [key for key in running if key not in now]:
             if (_DECIDES.get(key[0], running[key].rule), hour) in judged:
                 running.pop(key).ended = hour
@@ -275,6 +286,23 @@ def _walk(known: Mapping[str, Incident], findings: Iterable[Finding], hours: Seq
             episode.rule = min(episode.rule, of_key[0].rule, key=lambda name: _ORDER.get(name, len(_ORDER)))
             episode.last = hour
             episode.breaches += of_key
+    return found
+
+
+def _standing(
+    known: Mapping[str, Incident], judged: Collection[tuple[str, Hour]], hours: Sequence[Hour]
+) -> dict[Hour, dict[_Key, str]]:
+    """What was found in Hours of which nothing can be said now, by Hour: the rule, by trouble and table."""
+    found: dict[Hour, dict[_Key, str]] = {}
+    for one in known.values():
+        if one.healed:
+            continue
+        for begin, end in one.spans:
+            for hour in max(begin, hours[0]).to(min(end, hours[-1])):
+                for member in one.members:
+                    key = (one.group, None if one.group == "outage" else member.table)
+                    if hour <= member.last and (_DECIDES.get(one.group, member.rule), hour) not in judged:
+                        found.setdefault(hour, {})[key] = member.rule
     return found
 
 
@@ -316,7 +344,7 @@ def _incident(
         NOBODY,
         NOBODY,
         "",
-        _spans(known, breaches, first),
+        _spans(known, [hour for part in parts for hour in (*part.standing, *(b.hour for b in part.breaches))], first),
         now if known is None else known.opened_at,
         None if not is_over else now if known is None or known.resolved_at is None else known.resolved_at,
         tellings=() if known is None else known.tellings,
@@ -348,10 +376,10 @@ def _described(one: Incident, known: Incident | None, breaches: list[Breach]) ->
     )
 
 
-def _spans(known: Incident | None, breaches: Iterable[Breach], first: Hour) -> tuple[tuple[Hour, Hour], ...]:
+def _spans(known: Incident | None, found: Iterable[Hour], first: Hour) -> tuple[tuple[Hour, Hour], ...]:
     """The runs of Hours in breach: those on record before the first judged Hour, and those found now."""
     runs = [(begin, min(end, first.shift(-1))) for begin, end in (known.spans if known else ()) if begin < first]
-    for hour in sorted({breach.hour for breach in breaches}):
+    for hour in sorted(set(found)):
         if runs and runs[-1][1].shift(1) == hour:
             runs[-1] = (runs[-1][0], hour)
         else:

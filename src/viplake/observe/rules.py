@@ -70,11 +70,12 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class NoData:
-    """A rule cannot be judged in this Hour."""
+    """A rule cannot be judged in this Hour; or need not be, where it is planned or turned off: `excused`."""
 
     rule: str
     hour: Hour
     reason: str
+    excused: bool = False
 
 
 Finding = Breach | Passed | NoData
@@ -650,9 +651,9 @@ def judge(case: Case, settings: RuleSettings) -> Iterable[Finding]:
     for name, rule in RULES.items():
         told = settings.told[name]
         if not told.enabled:
-            yield NoData(name, case.hour, "the rule is turned off in viplake.toml")
+            yield NoData(name, case.hour, "the rule is turned off in viplake.toml", excused=True)
         elif case.planned is not None and name not in _EXCUSED:
-            yield NoData(name, case.hour, f"planned: {case.planned}")
+            yield NoData(name, case.hour, f"planned: {case.planned}", excused=True)
         else:
             severity = told.severity or (case.severity if name in _OUTAGE else rule.severity)
             yield from rule.judge(case, told, _Found(name, case, severity))
