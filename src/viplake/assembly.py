@@ -19,12 +19,12 @@ from viplake.errors import SettingsError, ViplakeError
 from viplake.extract.extraction import Extraction
 from viplake.extract.ledger import Ledger
 from viplake.extract.vendor import HttpVendor
-from viplake.lake.proof import check_lake
+from viplake.lake.proof import check_lake, read_receipt
 from viplake.lake.store import Store, StoreSettings, open_store
 from viplake.model import Hour
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
 
     from viplake.extract.outcome import Outcome
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from viplake.observe.check import Checked, Lake
     from viplake.observe.drift import Differing, Held, Listed
     from viplake.observe.history import Observed, ObserveSettings, Place, Scope
+    from viplake.observe.profiling import HourContent
     from viplake.report.evidence import Pack
 
 log = structlog.get_logger(__name__)
@@ -153,6 +154,43 @@ async def check(
     )
 
 
+KEPT_TOGETHER: Final = 24
+"""Hours whose content is kept at once: a month's file is not rewritten for each of many."""
+
+CONTENT_DEADLINE: Final = 300.0
+"""Seconds that looking inside may take after a delivery: ten times what an export of a gigabyte needs."""
+
+
+async def content(
+    settings: config.Settings,
+    store: Store,
+    hours: Sequence[Hour],
+    *,
+    keeps: bool = True,
+    progress: Callable[[Hour], None] | None = None,
+) -> list[HourContent]:
+    """Look inside the files of some Hours, ascending, and keep what is found.
+
+    Raises:
+        SettingsError, CredentialsError, LakeError: as `place_of`; or the lake cannot be read or written.
+    """
+    from viplake.observe import contents  # noqa: PLC0415 - as above
+    from viplake.observe.content import examine  # noqa: PLC0415 - as above
+
+    told = config.content_settings(settings)
+    place = place_of(settings, store)
+    found: list[HourContent] = []
+    kept = 0
+    for hour in hours:
+        found.append(await examine(store, settings.layout, hour, told))
+        if progress is not None:
+            progress(hour)
+        if keeps and (len(found) - kept >= KEPT_TOGETHER or hour == hours[-1]):
+            await contents.keep(place, found[kept:])
+            kept = len(found)
+    return found
+
+
 def _judged_lake(settings: config.Settings, store: Store) -> Lake:
     from viplake.observe.check import Lake  # noqa: PLC0415 - as above
 
@@ -233,8 +271,20 @@ async def after_settling(settings: config.Settings, ready: Extraction) -> None:
     async with _harmless("not_observed"):
         observed = await observe(settings, ready.store, Scope(hours=hours), clock=ready.clock)
         log.info("observed", added=len(observed.added), healed=len(observed.healed), requests=observed.requests)
+    if settings.content_checks:
+        async with _harmless("not_looked_into"):
+            await _look_inside(settings, ready, hours)
     async with _harmless("not_checked"):
         await _judge_settled(settings, ready, hours)
+
+
+async def _look_inside(settings: config.Settings, ready: Extraction, hours: Sequence[Hour]) -> None:
+    """Look inside what was delivered."""
+    proven = [hour for hour in hours if await read_receipt(ready.store, settings.layout, hour) is not None]
+    async with asyncio.timeout(CONTENT_DEADLINE):
+        found = await content(settings, ready.store, proven)
+    for one in found:
+        log.info("looked_inside", hour=str(one.hour), tables=len(one.tables), findings=len(one.findings))
 
 
 @asynccontextmanager

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from viplake.observe.daily import Daily
     from viplake.observe.drift import Differing, Held, Listed
     from viplake.observe.history import Observed
+    from viplake.observe.profiling import HourContent
     from viplake.progress import Display
 
 T = TypeVar("T")
@@ -378,6 +379,49 @@ def schema(
     else:
         console.print_lines(told.lines())
     return 0
+
+
+@app.command(group=_LOOK, sort_key=8)
+def content(
+    *,
+    at: Annotated[str | None, Parameter(help="An Hour, in UTC; default: the newest that is delivered.")] = None,
+    from_: Annotated[str | None, Parameter(name="--from", help="First Hour of a range.")] = None,
+    to: Annotated[str | None, Parameter(help="Last Hour of the range, included; default: the newest.")] = None,
+    no_keep: Annotated[bool, _FLAG, Parameter(help="Only look: keep nothing for viplake check.")] = False,
+    json: _Json = False,
+    options: Options = _OPTIONS,
+) -> int:
+    """Look inside the tables: records, nulls, ranges, and whether they agree with the schema. viplake check judges it.
+
+    Exit code: 0 all agree, 1 something does not, or no table could be looked into.
+    """
+    from viplake import assembly, console
+    from viplake.observe.content import newest_hour
+    from viplake.observe.contents import to_json
+
+    settings = options.settings()
+    if at is not None and (from_ is not None or to is not None):
+        raise SettingsError("--at is one Hour, --from and --to are a range: give one of them")
+    first, last = _hour_or_none(at or from_), _hour_or_none(at or to)
+
+    async def work() -> list[HourContent]:
+        store = await assembly.lake_to_read(settings)
+        end = last or await newest_hour(store, settings.layout)
+        if end is None:
+            raise SettingsError("there is no Hour to look into", hint="Let an Hour land first: viplake run.")
+        hours = list((first or end).to(end))
+        if not hours:
+            raise SettingsError(f"--to {end} lies before --from {first}")
+        show = None if json or len(hours) == 1 else console.print_looked_into
+        return await assembly.content(settings, store, hours, keeps=not no_keep, progress=show)
+
+    found = _finish(work())
+    if json:
+        _print_json({"environment": settings.environment.name, "hours": [to_json(one) for one in found]})
+    else:
+        console.print_content(found)
+    looked = [table for one in found for table in one.tables]
+    return 0 if looked and not any(one.findings for one in found) else 1
 
 
 @app.command(group=_HISTORY, sort_key=13)

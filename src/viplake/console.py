@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from viplake.lake.consolidate import Consolidated, CopiedHour
     from viplake.lake.proof import Verified
     from viplake.lake.retention import Pruned
+    from viplake.model import Hour
     from viplake.observe.check import Checked
     from viplake.observe.daily import Daily
     from viplake.observe.history import Observed
+    from viplake.observe.profiling import HourContent
     from viplake.simulator.server import Simulator
 
 _STYLES = {"delivered": "green", "failed": "bold red", "waiting": "yellow", "none": "dim"}
@@ -144,6 +146,33 @@ def print_lines(lines: Iterable[str]) -> None:
     """What is told in lines already."""
     for line in lines:
         _out(line)
+
+
+def print_looked_into(hour: Hour) -> None:
+    """An Hour that was looked into: progress, so on stderr."""
+    _err(f"{hour}  looked into")
+
+
+def print_content(found: Sequence[HourContent]) -> None:
+    """A line a table, with what speaks against it; of many Hours only the tables that something does."""
+    for content in found:
+        counts = {word: sum(t.conformance == word for t in content.tables) for word in ("passed", "failed", "unknown")}
+        words = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no table has a file"
+        carried = content.look_back_hours
+        look_back = "" if carried is None else f"; it carries {carried:.1f} h of records"
+        _out(f"{content.hour}  {len(content.tables)} tables: {words}{look_back}")
+        if content.schema_problem:
+            _out(f"  columns are unknown: {content.schema_problem}")
+        for table in content.tables:
+            if len(found) > 1 and not table.findings:
+                continue
+            rows = "unreadable" if table.rows is None else f"{table.rows:,} records"
+            newest = "" if table.newest is None else f"  newest {table.newest:%Y-%m-%d %H:%M}"
+            why = f"  ({table.unknown})" if table.unknown and not content.schema_problem else ""
+            _out(f"  {table.table:32}{table.conformance:8}{rows:>16}  {table.files:>3} files{newest}{why}")
+            for finding in table.findings[:_SHOWN_FINDINGS]:
+                place = "" if finding.byte is None else f" (byte {finding.byte:,})"
+                _out(f"    {finding.kind}  {finding.detail}{place}")
 
 
 def print_daily(daily: Daily) -> None:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from viplake.extract.landing import RunSettings
     from viplake.extract.vendor import VendorCredentials, VendorSettings
     from viplake.lake.store import StoreSettings
+    from viplake.observe.content import ContentSettings
     from viplake.observe.judgement import CheckSettings
     from viplake.observe.notify import Notifier
 
@@ -211,6 +212,13 @@ def check_settings(settings: Settings) -> CheckSettings:
     if settings.sns_topic and isinstance(notify, dict):
         tables = {**tables, "notify": notify | {"sns_topic": settings.sns_topic}}
     return CheckSettings.parse(tables)
+
+
+def content_settings(settings: Settings) -> ContentSettings:
+    """What looking inside is told."""
+    from viplake.observe.content import ContentSettings  # noqa: PLC0415 - only looking inside needs DuckDB
+
+    return ContentSettings(settings.record_times) if settings.record_times else ContentSettings()
 
 
 def notifiers(settings: Settings, told: CheckSettings, secrets: Secrets) -> list[Notifier]:

@@ -92,6 +92,8 @@ class Settings:
         history: URL of the datasets; None: `layout.observability` in the lake.
         out_of_scope: tables that are never delivered.
         grace_minutes: minutes into an Hour from which on it counts, 0 to 59.
+        content_checks: look inside the tables after each delivery.
+        record_times: columns that tell when a record changed, the best first; empty: the usual names.
         sns_topic: ARN of the topic that is told of incidents; empty: what `[notify]` says.
         allow_insecure_http: http to loopback is allowed.
         download_hosts: from which files may come besides S3, lower case.
@@ -117,6 +119,8 @@ class Settings:
     history: str | None
     out_of_scope: frozenset[str]
     grace_minutes: int
+    content_checks: bool
+    record_times: tuple[str, ...]
     sns_topic: str
     allow_insecure_http: bool
     download_hosts: frozenset[str]
@@ -172,6 +176,10 @@ def _flag(text: str) -> bool:
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _topic(text: str) -> str:
@@ -273,6 +281,18 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("out_of_scope", _names, "", "tables never delivered, comma separated"),
     Setting("grace_minutes", _minutes, "30", "minute from which on the current Hour counts, 0 to 59"),
+    Setting(
+        "content_checks",
+        _flag,
+        "false",
+        "`true`: look inside the tables after each delivery, with up to 400 MB of memory",
+    ),
+    Setting(
+        "record_times",
+        _columns,
+        "",
+        "columns that tell when a record changed, the best first, comma separated; empty: the usual names",
+    ),
     Setting(
         "sns_topic",
         _topic,

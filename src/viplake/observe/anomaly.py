@@ -74,6 +74,10 @@ class AnomalySettings:
 KEYS: Final = ("threshold", "twice", "weeks", "quiet_weeks", "floor", "grain_bytes")
 """Of a rule's table, for `AnomalySettings.parse`."""
 
+KEYS_OF_COUNTS: Final = KEYS[:-1]
+GRAIN_OF_COUNTS: Final = 3.0
+"""Records more or less that are nothing, where records are counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:

@@ -25,9 +25,10 @@ import structlog
 from viplake.errors import ViplakeError
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.model import Hour
-from viplake.observe import incidents as episodes
+from viplake.observe import contents, incidents as episodes
 from viplake.observe.history import look_at, read_history
 from viplake.observe.incidents import Incident, Kept
+from viplake.observe.inside import BEFORE
 from viplake.observe.judgement import (
     Evidence,
     Judgement,
@@ -92,7 +93,7 @@ class Checked:
         no_data: why rules could not be judged, by rule: how many Hours had each reason.
         told: what became of telling, by channel: None, or why not; empty where there was nothing to tell.
         reason: why nothing at all could be judged; empty where something was.
-        look_back: what an export carries.
+        look_back: what exports carry now.
     """
 
     environment: str
@@ -201,7 +202,7 @@ async def check(
     least = len(SEVERITIES) if notifiers is None else SEVERITIES.index(settings.notify.severity)
     version = await _keep(versions, newest, judgement, by, now, least)
     told = await _tell(lake, versions, version, by, notifiers or (), clock)
-    return _checked(lake, judgement, episodes.unpack(version.content).incidents, told, now, settings.rules.look_back)
+    return _checked(lake, judgement, episodes.unpack(version.content).incidents, told, now)
 
 
 def incidents_prefix(place: Place) -> str:
@@ -248,7 +249,10 @@ async def _load(
     volumes = Volumes(lake.place.store, lake.place.published, lake.place.versions)
     series = await volumes.series(base, hours[-1])
     _add_looked_at(series, base, looked, hours[-1])
-    return Evidence(known, now, series, base, await _schema_changes(lake, looked)), hours
+    found = await contents.read(lake.place, [*hours[0].shift(-BEFORE).to(hours[0].shift(-1)), *hours])
+    counts, newest = await contents.series(lake.place, base, hours[-1]) if found else ({}, {})
+    changed = await _schema_changes(lake, looked)
+    return Evidence(known, now, series, base, changed, found, counts, newest), hours
 
 
 def _to_look_at(standing: Mapping[Hour, Record], judged: Hour | None, last: Hour) -> list[Hour]:
@@ -381,7 +385,6 @@ def _checked(
     standing: Mapping[str, Incident],
     told: Mapping[str, str | None],
     now: datetime,
-    look_back: timedelta,
 ) -> Checked:
     first, last = judgement.hours[0], judgement.hours[-1]
     shown = [one for one in standing.values() if one.open or (one.last >= first and one.hour <= last)]
@@ -395,7 +398,7 @@ def _checked(
         tuple(gap for gap in judgement.gaps if gap.last >= first and gap.first <= last),
         reasons(judgement.findings),
         dict(told),
-        look_back=look_back,
+        look_back=judgement.look_back,
     )
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import duckdb
 
 from viplake.lake.layout import SCHEMA_NAME, is_delivered_file
+from viplake.lake.proof import newest_with_receipt
 from viplake.observe import duck
 from viplake.observe.facts import TableIndex
 from viplake.observe.listing import LARGEST_SCHEMA
@@ -126,13 +127,46 @@ async def examine(
             async for batch, staged in _fetched(store, layout, hour, batches, root):
                 for known in batch:
                     files = staged[known.table]
-                    tables.append(await asyncio.to_thread(look_into, connection, known, files, settings))
+                    tables.append(await _in_thread(connection, known, files, settings))
                     if progress is not None:
                         progress(known.table)
     return HourContent(hour, tuple(tables), found.schema_problem)
 
 
+async def _in_thread(
+    connection: duckdb.DuckDBPyConnection,
+    known: TableFiles,
+    files: Sequence[Staged | Unreadable],
+    settings: ContentSettings,
+) -> TableContent:
+    try:
+        return await asyncio.to_thread(look_into, connection, known, files, settings)
+    except asyncio.CancelledError:
+        connection.interrupt()  # the thread must not outlive the folder that it reads
+        raise
+
+
 # -- which files ----------------------------------------------------------------------------------------------------
+
+
+async def newest_hour(store: Store, layout: Layout) -> Hour | None:
+    """The newest Hour with a Receipt; in a lake without any, the newest with a file; None where there is none.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    proven = await newest_with_receipt(store, layout)
+    if proven is not None:
+        return proven
+    for day in reversed(await store.folders(layout.prefix)):
+        found = [
+            parsed[0]
+            for file in await store.files(layout.day(day))
+            if (parsed := layout.parse_file(file.key)) and is_delivered_file(parsed[1])
+        ]
+        if found:
+            return max(found)
+    return None
 
 
 async def files_of(store: Store, layout: Layout, hour: Hour) -> HourFiles:

@@ -63,7 +63,7 @@ def gaps(
     delivered: Mapping[Hour, bool | None],
     lacking: Mapping[str, Collection[Hour]],
     *,
-    look_back: timedelta = LOOK_BACK,
+    look_back: timedelta | Callable[[Hour], timedelta] = LOOK_BACK,
     planned: Callable[[Hour], bool] = lambda _: False,
 ) -> list[Gap]:
     """All gaps, those of the whole export first, then by table and time.
@@ -73,14 +73,15 @@ def gaps(
             that is not known. Hours between its first and last that it does not have are not known either.
         lacking: the Hours that delivered an export without a table, by table. Tables that never lacked need not stand
             there: they have the gaps of the export.
-        look_back: what an export carries.
+        look_back: what an export carries; where that is measured, what the one of a given Hour does.
         planned: whether an Hour stands in the calendar.
     """
     if not delivered:
         return []
     ends = (min(delivered), max(delivered))
     without = [hour for hour in ends[0].to(ends[1]) if not delivered.get(hour)]
-    record = _Record(delivered, ends, look_back, planned)
+    carried = look_back if callable(look_back) else lambda _: look_back
+    record = _Record(delivered, ends, carried, planned)
     found = [record.gap(None, stretch) for stretch in stretches(without)]
     for table in sorted(lacking):
         bad = sorted({*without, *(hour for hour in lacking[table] if ends[0] <= hour <= ends[1])})
@@ -95,7 +96,7 @@ class _Record:
 
     delivered: Mapping[Hour, bool | None]
     ends: tuple[Hour, Hour]
-    look_back: timedelta
+    look_back: Callable[[Hour], timedelta]
     planned: Callable[[Hour], bool]
 
     def gap(self, table: str | None, stretch: list[Hour]) -> Gap:
@@ -103,9 +104,10 @@ class _Record:
         after = first.shift(-1) if first > self.ends[0] else None
         before = last.shift(1) if last < self.ends[1] else None
         unknown = sum(self.delivered.get(hour) is None for hour in stretch)
-        margin = None if after is None or before is None else after.start + self.look_back - before.start
+        carried = self.look_back(before or self.ends[1])
+        margin = None if after is None or before is None else after.start + carried - before.start
         lost = None
         if after is not None and before is not None and margin is not None and margin < timedelta(0) and not unknown:
-            lost = (after.start, before.start - self.look_back)
+            lost = (after.start, before.start - carried)
         planned = all(self.planned(hour) for hour in stretch)
         return Gap(table, first, last, after, before, planned, unknown, margin, lost)

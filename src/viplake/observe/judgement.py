@@ -6,13 +6,15 @@ once for all Hours, so that an hourly check over months of 300 tables stays a ma
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.observe import objectives as slo
 from viplake.observe.anomaly import Series
-from viplake.observe.coverage import Gap, gaps
+from viplake.observe.coverage import LOOK_BACK, Gap, gaps
+from viplake.observe.inside import BEFORE, Inside, Nulls, standing_still
 from viplake.observe.notify_settings import NotifySettings
 from viplake.observe.objectives import Graded, Indicator, ObjectiveSettings, ObjectiveState
 from viplake.observe.planned import Calendar
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from viplake.model import Hour
     from viplake.observe.anomaly import AnomalySettings, Judged, Silent
+    from viplake.observe.profiling import HourContent
     from viplake.observe.record import Record
     from viplake.observe.rules import Finding
     from viplake.observe.schemas import Change
@@ -70,6 +73,9 @@ class Evidence:
         volumes: bytes by table, one an Hour from `base` on; -1 where there is none.
         base: the Hour of the first volume.
         changes: what an Hour's schema differs in from the delivered Hour before; a reason where it is not known.
+        contents: what was found inside Hours, of those to judge and of some before, ascending.
+        counts: records by table, one an Hour from `base` on; -1 where nobody looked.
+        newest: seconds of the newest record time, likewise.
     """
 
     records: Mapping[Hour, Record]
@@ -77,6 +83,9 @@ class Evidence:
     volumes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     base: Hour | None = None
     changes: Mapping[Hour, Sequence[Change] | str] = field(default_factory=dict)
+    contents: Mapping[Hour, HourContent] = field(default_factory=dict)
+    counts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    newest: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +97,14 @@ class Judgement:
         findings: of all rules in them.
         objectives: where each stands at the last of them.
         gaps: of look-back coverage, in all that is on record.
+        look_back: what exports carry now, as told or as measured.
     """
 
     hours: tuple[Hour, ...]
     findings: tuple[Finding, ...] = ()
     objectives: tuple[ObjectiveState, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    look_back: timedelta = LOOK_BACK
 
 
 def hours_to_judge(on_record: Iterable[Hour], judged: Hour | None, last: Hour, first: Hour | None) -> tuple[Hour, ...]:
@@ -118,7 +129,8 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
         return Judgement(())
     records, planned = evidence.records, settings.calendar.at
     counted = settled(records, hours[-1], evidence.now)
-    found = _gaps(counted, hours[-1], evidence.now, settings)
+    contents = _Contents(evidence, settings)
+    found = _gaps(counted, hours[-1], evidence.now, settings, contents)
     grades = {objective: graded(counted, objective, settings) for objective in slo.INDICATORS}
     volumes = _Volumes(evidence, hours, settings)
     by_hour = _by_hour(found, hours)
@@ -136,7 +148,8 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
             changes=evidence.changes.get(hour, "its schema was not compared with the one before"),
             volumes=volumes.of(hour),
             gaps=by_hour.get(hour, ()),
-            look_back=settings.rules.look_back,
+            look_back=contents.look_back(hour),
+            inside=contents.of(hour),
             burning=slo.burning(grades["delivered"], hour) is not None,
             planned=planned(hour),
         )
@@ -147,7 +160,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
         slo.standing(objective, grades[objective.name], last=max(counted, default=hours[-1]), now=evidence.now)
         for objective in settings.objectives.objectives
     )
-    return Judgement(tuple(hours), tuple(findings), standings, tuple(found))
+    return Judgement(tuple(hours), tuple(findings), standings, tuple(found), contents.look_back(hours[-1]))
 
 
 def reasons(findings: Iterable[Finding]) -> dict[str, dict[str, int]]:
@@ -192,7 +205,9 @@ def _arrived(known: Record) -> bool:
     return known.delivered and known.outcome == "delivered"
 
 
-def _gaps(counted: Mapping[Hour, Record], last: Hour, now: datetime, settings: CheckSettings) -> list[Gap]:
+def _gaps(
+    counted: Mapping[Hour, Record], last: Hour, now: datetime, settings: CheckSettings, contents: _Contents
+) -> list[Gap]:
     delivered: dict[Hour, bool | None] = {hour: _arrived(known) for hour, known in counted.items()}
     if delivered:
         # Hours that have passed and of which nothing is on record are unknown, also after the last one that is.
@@ -204,7 +219,7 @@ def _gaps(counted: Mapping[Hour, Record], last: Hour, now: datetime, settings: C
         for table in known.missing or () if _arrived(known) else ():
             lacking.setdefault(table, set()).add(hour)
     planned = settings.calendar.at
-    return gaps(delivered, lacking, look_back=settings.rules.look_back, planned=lambda hour: planned(hour) is not None)
+    return gaps(delivered, lacking, look_back=contents.look_back, planned=lambda hour: planned(hour) is not None)
 
 
 def _by_hour(found: Iterable[Gap], hours: Sequence[Hour]) -> dict[Hour, list[Gap]]:
@@ -291,6 +306,53 @@ class _Volumes:
                 if 0 <= place < len(series.values) and series.values[place] >= 0:
                     found[table] = series.judge(place)
         return found
+
+
+# -- content --------------------------------------------------------------------------------------------------
+
+
+class _Contents:
+    """What was found inside each Hour, and what it is judged on."""
+
+    def __init__(self, evidence: Evidence, settings: CheckSettings) -> None:
+        self._told = settings.rules.look_back
+        self._contents = evidence.contents
+        self._hours = sorted(evidence.contents)
+        self._nulls = Nulls.of(evidence.contents[hour] for hour in self._hours)
+        self._base, self._newest = evidence.base, evidence.newest
+        told = settings.rules.told["row_count"]
+        bad = frozenset[int]()
+        if evidence.base is not None and evidence.counts:
+            known = evidence.records.items()
+            unfit = [hour for hour, record in known if hour >= evidence.base and not record.whole]
+            bad = _places(unfit, evidence.base)
+        counts = evidence.counts.items() if told.enabled else ()
+        self._counts = {table: Series(values, bad, told.anomaly, exact=False) for table, values in counts}
+
+    def look_back(self, hour: Hour) -> timedelta:
+        """What the export of an Hour carries."""
+        at = bisect_right(self._hours, hour)
+        recent = [self._contents[known] for known in self._hours[max(at - 3, 0) : at]]
+        return Inside(hour, None, recent, told=self._told).look_back if recent else self._told
+
+    def of(self, hour: Hour) -> Inside | None:
+        """The content of an Hour; None where nobody looked."""
+        content = self._contents.get(hour)
+        if content is None:
+            return None
+        at = bisect_left(self._hours, hour)
+        before = [self._contents[known] for known in self._hours[max(at - BEFORE, 0) : at]]
+        counts: dict[str, Judged | Silent] = {}
+        stuck: dict[str, tuple[int, int]] = {}
+        if self._base is not None and hour >= self._base:
+            place = _distance(self._base, hour)
+            for table in content.tables:
+                if (series := self._counts.get(table.table)) is not None and 0 <= place < len(series.values):
+                    counts[table.table] = series.judge(place)
+                newest = self._newest.get(table.table)
+                if newest and place < len(newest) and (stood := standing_still(newest, place)) is not None:
+                    stuck[table.table] = stood
+        return Inside(hour, content, before, counts, stuck, self._nulls, self._told)
 
 
 def _distance(first: Hour, hour: Hour) -> int:

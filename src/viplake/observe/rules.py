@@ -10,12 +10,12 @@ left word why they failed: there both are `unknown`, never a guess.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from viplake.observe import anomaly
+from viplake.observe import anomaly, inside
 from viplake.observe.anomaly import AnomalySettings, Judged
 from viplake.observe.record import NOBODY, PHASES
 from viplake.observe.toml import Table
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from viplake.model import Hour
     from viplake.observe.anomaly import Silent
     from viplake.observe.coverage import Gap
+    from viplake.observe.inside import Inside, Verdict
     from viplake.observe.planned import Planned
     from viplake.observe.record import Record
     from viplake.observe.schemas import Change
@@ -95,6 +96,7 @@ class Case:
         volumes: by table, None: of the whole export; a reason where none was judged.
         gaps: of look-back coverage, that touch this Hour.
         look_back: what an export carries.
+        inside: what its files hold; None where nobody looked.
         burning: too many of the last Hours were bad.
         planned: the calendar's entry that holds it.
     """
@@ -108,6 +110,7 @@ class Case:
     volumes: Mapping[str | None, Judged | Silent] | str = "no volumes are on record"
     gaps: Sequence[Gap] = ()
     look_back: timedelta = timedelta(hours=24)
+    inside: Inside | None = None
     burning: bool = False
     planned: Planned | None = None
 
@@ -179,7 +182,7 @@ class Rule:
         judge: the function that says so.
         severity: how grave a breach is, unless it says otherwise itself.
         limits: its thresholds.
-        volumes: it takes the keys of `AnomalySettings` too.
+        counts: it judges amounts of this, and takes the keys of `AnomalySettings` too.
     """
 
     name: str
@@ -187,7 +190,7 @@ class Rule:
     judge: Callable[[Case, Told, _Found], Iterator[Finding]]
     severity: Severity = "ticket"
     limits: tuple[Limit, ...] = ()
-    volumes: bool = False
+    counts: Literal["bytes", "records"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -495,6 +498,27 @@ def _told(case: Case, table: str | None, verdict: Judged) -> str:
     )
 
 
+def _inside(
+    verdict: Callable[[Inside, Mapping[str, float]], Verdict],
+) -> Callable[[Case, Told, _Found], Iterator[Finding]]:
+    """The rule that judges the content of an Hour by this verdict."""
+
+    def judge(case: Case, told: Told, found: _Found) -> Iterator[Finding]:
+        if (why := _unsettled(case.record)) is not None or case.inside is None:
+            yield found.no_data(why or inside.NOT_LOOKED)
+            return
+        odd = verdict(case.inside, told.limits)
+        if isinstance(odd, str):
+            yield found.no_data(odd)
+            return
+        for one in odd:
+            yield found.breach(one.summary, case.sender, table=one.table)
+        if not odd:
+            yield found.passed()
+
+    return judge
+
+
 def _lookback_gap(case: Case, _: Told, found: _Found) -> Iterator[Finding]:
     record = case.record
     if record is None:
@@ -564,9 +588,20 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             ),
             Rule("late_job", "the export is not delivered in time", _late_job, limits=(_minutes("minutes", 60),)),
             Rule("lookback_gap", "records are lost, or about to be", _lookback_gap, "page"),
+            Rule(
+                "lookback_change",
+                "an export carries another stretch of record time than before, or less than is told",
+                _inside(lambda content, limits: inside.look_back_changes(content, limits["percent"])),
+                limits=(Limit("percent", 25, 1, 100, "a number of percent"),),
+            ),
             Rule("missing_table", "an expected table has no file", _missing_table),
             Rule("missing_partition", "a promised partition of a table is not stored", _missing_partition),
             Rule("empty_file", "the files of a table hold nothing", _empty_file),
+            Rule(
+                "nonconforming_content",
+                "files of a table do not agree with the schema, or cannot be read",
+                _inside(lambda content, _: inside.nonconforming(content)),
+            ),
             Rule("schema_change", "tables, columns or types changed", _schema_change),
             Rule(
                 "unexpected_table",
@@ -582,9 +617,27 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                     Limit("min_mb", 0, 0, 1e9, "a number of megabytes"),
                     Limit("max_mb", 0, 0, 1e9, "a number of megabytes, 0 for none"),
                 ),
-                volumes=True,
+                counts="bytes",
             ),
-            Rule("volume_table", "a table is far too small or too large", _volume_table, volumes=True),
+            Rule("volume_table", "a table is far too small or too large", _volume_table, counts="bytes"),
+            Rule(
+                "row_count",
+                "a table has far too few or too many records",
+                _inside(lambda content, _: inside.row_counts(content)),
+                counts="records",
+            ),
+            Rule(
+                "null_ratio",
+                "a column is empty in far more records than is usual",
+                _inside(lambda content, limits: inside.null_ratios(content, limits["points"])),
+                limits=(Limit("points", 30, 1, 100, "a number of percentage points"),),
+            ),
+            Rule(
+                "stale_table",
+                "the newest record of a table stands still",
+                _inside(lambda content, limits: inside.stale(content, limits["hours"])),
+                limits=(Limit("hours", 6, 1, 720, "a number of Hours"),),
+            ),
             Rule(
                 "slow_phase",
                 "a phase of the run took far too long",
@@ -627,7 +680,7 @@ class RuleSettings:
 def _told_of(name: str, value: Any) -> Told:
     rule = RULES[name]
     table = Table.of(f"rules.{name}", value)
-    more = anomaly.KEYS if rule.volumes else ()
+    more = {"bytes": anomaly.KEYS, "records": anomaly.KEYS_OF_COUNTS, None: ()}[rule.counts]
     table.only(("enabled", "severity", *(limit.key for limit in rule.limits), *more))
     limits = {
         limit.key: table.number(limit.key, limit.default, low=limit.low, high=limit.high, what=limit.what)
@@ -637,7 +690,9 @@ def _told_of(name: str, value: Any) -> Told:
         table.number("max_mb", 0, low=limits["min_mb"] + 1, high=1e9, what="more than min_mb")
     given = table.word("severity", rule.severity, SEVERITIES) if "severity" in table.values else None
     severity = next((known for known in SEVERITIES if known == given), None)
-    judged = AnomalySettings.parse(table) if rule.volumes else AnomalySettings()
+    judged = AnomalySettings.parse(table) if rule.counts else AnomalySettings()
+    if rule.counts == "records":
+        judged = replace(judged, grain=anomaly.GRAIN_OF_COUNTS)
     return Told(table.flag("enabled", default=True), severity, limits, judged)
 
 
