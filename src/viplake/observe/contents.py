@@ -251,7 +251,7 @@ def _parquet(content: HourContent) -> bytes:
         for table in content.tables
         for column in table.columns
     ]
-    types = ", ".join(f"{name}: '{kind}'" for name, kind in _PARQUET_TYPES.items())
+    types = ", ".join(f"'{name}': '{kind}'" for name, kind in _PARQUET_TYPES.items())
     with tempfile.TemporaryDirectory(prefix="viplake-") as folder:
         source, target = Path(folder) / "rows.json", Path(folder) / "rows.parquet"
         source.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")

@@ -13,7 +13,7 @@ import gzip
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from viplake import strictjson
 from viplake.lake import layout as records
 from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt
+from viplake.simulator.rows import hour_rows, partition, spoiled
 from viplake.simulator.tables import TABLES, Dice, records as table_rows, schema as whole_schema
 
 if TYPE_CHECKING:
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
     from viplake.lake.layout import Layout
     from viplake.lake.store import Store
     from viplake.model import Environment
+    from viplake.simulator.rows import ContentFault
     from viplake.simulator.tables import Table
 
 ROWS_A_PARTITION: Final = 150
 """A table of more rows comes in more files."""
+
+INSIDE: Final = 28
+"""Newest Hours of the showcase that bear looking into."""
 
 _ROWS_A_MEMBER: Final = 4
 _MEMBERS: Final = 6
@@ -48,18 +53,20 @@ class Spell:
         first, last: from when to when.
         kind: `failed` (the vendor's export, with `cause`), `missed` (nobody ran), `planned` (a hole that was agreed,
             such as the diverted flow), `late` (delivered past its deadline), `lacking` (`tables` are absent),
-            `volume` (`tables` are `factor` times as large).
+            `volume` (`tables` are `factor` times as large), `content` (`fault` is in the records of `tables`).
         tables: which; empty: all of them.
         factor: of their rows.
         cause: a word of `errors.CAUSES`.
+        fault: what is wrong inside.
     """
 
     first: Hour
     last: Hour
-    kind: Literal["failed", "missed", "planned", "late", "lacking", "volume"]
+    kind: Literal["failed", "missed", "planned", "late", "lacking", "volume", "content"]
     tables: tuple[str, ...] = ()
     factor: float = 1.0
     cause: str = "vendor_job_failed"
+    fault: ContentFault = "wrong_type"
 
     def __contains__(self, hour: Hour) -> bool:
         """Whether the Hour lies within it."""
@@ -84,6 +91,8 @@ class Past:
         changes: of the schema.
         tables: how many tables there are, of those of the simulator.
         scale: multiplies all rows; at 1 an Hour has about 600 KB.
+        inside: from this Hour on the records are made anew for each Hour, and bear looking into; before, a few are
+            repeated to the wished-for size, which is fast. None: all of them are.
         ledger, receipts, promises: the records that viplake, or the old script, kept.
         seed: another seed, other chance.
     """
@@ -92,6 +101,7 @@ class Past:
     changes: tuple[SchemaChange, ...] = ()
     tables: int = len(TABLES)
     scale: float = 0.1
+    inside: Hour | None = None
     ledger: bool = True
     receipts: bool = True
     promises: bool = True
@@ -116,13 +126,17 @@ def showcase(last: Hour, *, days: int = 21, tables: int = 24) -> tuple[Hour, Pas
 
     From old to new: an agreed hole of 22 hours, an outage of the vendor, a night without anybody running, a lost
     answer, two late Hours, tables that stay away, volumes too small and too large, another schema; and, to this
-    very Hour, a table that is missing.
+    very Hour, a table that is missing. In the newest Hours, inside the files: each of `rows.CONTENT_FAULTS`.
     """
 
     def ago(hours: int) -> Hour:
         return last.shift(-hours)
 
     names = [table.name for table in TABLES[:tables]]
+
+    def inside(fault: ContentFault, first: int, last: int, *tables: str) -> Spell:
+        return Spell(ago(first), ago(last), "content", tables, fault=fault)
+
     spells = (
         Spell(ago(days * 24 - 80), ago(days * 24 - 101), "planned"),
         Spell(ago(days * 24 - 170), ago(days * 24 - 174), "failed"),
@@ -135,10 +149,18 @@ def showcase(last: Hour, *, days: int = 21, tables: int = 24) -> tuple[Hour, Pas
         Spell(ago(40), ago(38), "volume", (names[2],), 6.0),
         Spell(ago(30), ago(29), "volume", (), 0.25),
         Spell(ago(2), ago(0), "lacking", (names[6],)),
+        inside("wrong_type", 19, 18, names[8]),
+        inside("dropped_column", 16, 16, names[10]),
+        inside("new_column", 15, 15, names[11]),
+        inside("duplicate_key", 14, 14, names[12]),
+        inside("truncated", 13, 13, names[5]),
+        inside("empty_column", 12, 12, names[14]),
+        inside("stale", 11, 3, names[1]),
+        inside("short_look_back", 7, 5),
     )
     change = SchemaChange(ago(60), added=("CarbonIntensity",), removed=(names[-1],))
-    known = {table.name: table for table in TABLES} | {"CarbonIntensity": TABLES[0]}
-    return ago(days * 24 - 1), Past(spells, (change,), tables=tables, scale=0.3, known=known)
+    known = {table.name: table for table in TABLES} | {"CarbonIntensity": replace(TABLES[0], name="CarbonIntensity")}
+    return ago(days * 24 - 1), Past(spells, (change,), tables=tables, scale=0.3, inside=ago(INSIDE), known=known)
 
 
 async def generate(
@@ -220,12 +242,29 @@ def export(hour: Hour, past: Past, dice: Dice) -> dict[str, bytes]:
         if volume and (not volume.tables or name in volume.tables):
             rows *= volume.factor
         parts = 1 + int(rows // ROWS_A_PARTITION)
-        for part in range(parts):
-            data = _partition(past.known[name], rows * past.scale / parts, part)
+        if past.inside is not None and hour >= past.inside:
+            made = _made_anew(hour, past, past.known[name], max(parts, round(rows * past.scale)), parts)
+        else:
+            made = [_partition(past.known[name], rows * past.scale / parts, part) for part in range(parts)]
+        for part, data in enumerate(made):
             files[f"{name}_{hour.start:%Y%m%dT%H}_{part:04d}.json.gz"] = data
-    files[records.SCHEMA_NAME] = _schema(names)
+    files[records.SCHEMA_NAME] = _schema(tuple(past.known[name] for name in names))
     files["CreateTables.sql"] = "".join(f"create table [{name}] (id bigint);\n" for name in names).encode()
     return files
+
+
+def _made_anew(hour: Hour, past: Past, table: Table, count: int, parts: int) -> list[bytes]:
+    """The partitions of a table with records of this Hour, and what is wrong inside them."""
+    rows = hour_rows(table, count, hour.start, past.seed)
+    faults = [
+        spell
+        for spell in past.spells
+        if spell.kind == "content" and hour in spell and (not spell.tables or table.name in spell.tables)
+    ]
+    for spell in faults:
+        rows = spoiled(table, rows, spell.fault, hour.start, spell.first.start)
+    truncated = any(spell.fault == "truncated" for spell in faults)
+    return [partition(rows[part::parts], truncated=truncated and part == 0) for part in range(parts)]
 
 
 def busy(moment: datetime) -> float:
@@ -248,11 +287,8 @@ def _member(table: Table, variant: int) -> bytes:
 
 
 @lru_cache(maxsize=16)
-def _schema(names: tuple[str, ...]) -> bytes:
-    """The simulator's schema, with these tables alone."""
-    entries = {entry["DataObjectName"]: entry for entry in json.loads(whole_schema())}
-    blank = {"DataElements": [{"ElementName": "Id", "DataType": "Integer", "IsNullable": False}]}
-    return json.dumps([entries.get(name) or {"DataObjectName": name} | blank for name in names], indent=1).encode()
+def _schema(tables: tuple[Table, ...]) -> bytes:
+    return whole_schema(tables)
 
 
 # -- the run that brought it ------------------------------------------------------------------------------------

@@ -339,7 +339,7 @@ def records(table: Table, count: int, rng: Dice, hour: datetime) -> Iterator[dic
         yield {name: _value(kind, rng, row, hour) for name, kind in table.columns}
 
 
-def schema() -> bytes:
+def schema(tables: Sequence[Table] = TABLES) -> bytes:
     """`_MasterTableSchema.json`: one object a table, with its columns."""
     entries = [
         {
@@ -350,11 +350,12 @@ def schema() -> bytes:
                     "ElementName": name,
                     "DataType": _TYPES.get(kind, "String"),
                     "IsNullable": kind in {"text", "when"},
+                    "IsKey": kind == "id",
                 }
                 for name, kind in table.columns
             ],
         }
-        for table in TABLES
+        for table in tables
     ]
     return json.dumps(entries, indent=1).encode()
 
