@@ -21,12 +21,20 @@ from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
 from viplake.observe.history import Scope
-from viplake.simulator.history import Past, Spell, generate, showcase
+from viplake.simulator.history import INSIDE, Past, Spell, generate, showcase
+from viplake.simulator.tables import TABLES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from viplake.observe.incidents import Incident
+
+
+INSIDE_RULES = {"nonconforming_content", "row_count", "null_ratio", "stale_table", "lookback_change"}
+
+
+def episode(one: Incident) -> tuple[str, tuple[str, ...], Hour, Hour]:
+    return one.rule, one.tables, one.spans[0][0], one.spans[-1][1]
 
 
 @pytest.fixture
@@ -185,6 +193,7 @@ async def test_the_showcase_tells_its_story_each_planted_fault_once(tmp_path: Pa
         store = open_store(StoreSettings(lake["VIPLAKE_LAKE"], create=True, durable=False))
         await generate(store, settings.layout, first.to(last), past, environment=PROD)
         await assembly.observe(settings, store, Scope(last=last))
+        await assembly.content(settings, store, list(last.shift(-INSIDE).to(last)))
         for hours in range(24 * 30 - 24, -1, -24):
             clock = FakeClock(last.shift(-hours).end)
             checked = await assembly.check(settings, store, clock=clock, at=last.shift(-hours))
@@ -206,6 +215,19 @@ async def test_the_showcase_tells_its_story_each_planted_fault_once(tmp_path: Pa
         ("missing_table", "not_promised", "vendor", last.shift(-2), last),
     ):
         assert (rule, cause, owner, begun, ended) in found, sorted(map(str, found))
+    inside = {episode(one) for one in episodes.values() if one.rule in INSIDE_RULES}
+    names = [table.name for table in TABLES]
+    assert inside == {
+        ("nonconforming_content", (names[8],), last.shift(-19), last.shift(-18)),  # values of another type
+        ("nonconforming_content", (names[10],), last.shift(-16), last.shift(-16)),  # a column is gone
+        ("nonconforming_content", (names[11],), last.shift(-15), last.shift(-15)),  # a column is new
+        ("nonconforming_content", (names[12],), last.shift(-14), last.shift(-14)),  # keys stand twice
+        ("nonconforming_content", (names[5],), last.shift(-13), last.shift(-13)),  # a file ends too early
+        ("null_ratio", (names[3],), last.shift(-12), last.shift(-12)),
+        # It stands still from 11 Hours ago on; with the sixth repetition that is no accident any more.
+        ("stale_table", (names[1],), last.shift(-5), last.shift(-3)),
+        ("lookback_change", (), last.shift(-7), last.shift(-5)),
+    }
     assert not [one for one in episodes.values() if planned.first <= one.hour <= planned.last]
     told = Counter((notice["id"], notice["state"]) for message in got for notice in message["notices"])
     assert max(told.values()) == 1

@@ -9,9 +9,7 @@ viplake had run all along; without them, as the old script left it.
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
-import json
 import math
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from viplake import strictjson
 from viplake.lake import layout as records
 from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt
-from viplake.simulator.rows import hour_rows, partition, spoiled
+from viplake.simulator.rows import ROWS_A_MEMBER, hour_rows, member, partition, spoiled
 from viplake.simulator.tables import TABLES, Dice, records as table_rows, schema as whole_schema
 
 if TYPE_CHECKING:
@@ -40,7 +38,6 @@ ROWS_A_PARTITION: Final = 150
 INSIDE: Final = 28
 """Newest Hours of the showcase that bear looking into."""
 
-_ROWS_A_MEMBER: Final = 4
 _MEMBERS: Final = 6
 _AT_ONCE: Final = 32
 
@@ -154,9 +151,9 @@ def showcase(last: Hour, *, days: int = 21, tables: int = 24) -> tuple[Hour, Pas
         inside("new_column", 15, 15, names[11]),
         inside("duplicate_key", 14, 14, names[12]),
         inside("truncated", 13, 13, names[5]),
-        inside("empty_column", 12, 12, names[14]),
-        inside("stale", 11, 3, names[1]),
+        inside("empty_column", 12, 12, names[3]),
         inside("short_look_back", 7, 5),
+        inside("stale", 11, 3, names[1]),
     )
     change = SchemaChange(ago(60), added=("CarbonIntensity",), removed=(names[-1],))
     known = {table.name: table for table in TABLES} | {"CarbonIntensity": replace(TABLES[0], name="CarbonIntensity")}
@@ -243,7 +240,7 @@ def export(hour: Hour, past: Past, dice: Dice) -> dict[str, bytes]:
             rows *= volume.factor
         parts = 1 + int(rows // ROWS_A_PARTITION)
         if past.inside is not None and hour >= past.inside:
-            made = _made_anew(hour, past, past.known[name], max(parts, round(rows * past.scale)), parts)
+            made = _made_anew(hour, past, past.known[name], _members(rows * past.scale / parts) * ROWS_A_MEMBER, parts)
         else:
             made = [_partition(past.known[name], rows * past.scale / parts, part) for part in range(parts)]
         for part, data in enumerate(made):
@@ -254,8 +251,8 @@ def export(hour: Hour, past: Past, dice: Dice) -> dict[str, bytes]:
 
 
 def _made_anew(hour: Hour, past: Past, table: Table, count: int, parts: int) -> list[bytes]:
-    """The partitions of a table with records of this Hour, and what is wrong inside them."""
-    rows = hour_rows(table, count, hour.start, past.seed)
+    """The partitions of a table, of so many records of this Hour each, and what is wrong inside them."""
+    rows = hour_rows(table, count * parts, hour.start, past.seed)
     faults = [
         spell
         for spell in past.spells
@@ -275,15 +272,17 @@ def busy(moment: datetime) -> float:
 
 def _partition(table: Table, rows: float, part: int) -> bytes:
     """A partition of about so many rows: gzip members that are made once a table and repeated."""
-    count = max(1, round(rows / _ROWS_A_MEMBER))
-    return b"".join(_member(table, (part + number) % _MEMBERS) for number in range(count))
+    return b"".join(_member(table, (part + number) % _MEMBERS) for number in range(_members(rows)))
+
+
+def _members(rows: float) -> int:
+    return max(1, round(rows / ROWS_A_MEMBER))
 
 
 @lru_cache(maxsize=1024)
 def _member(table: Table, variant: int) -> bytes:
     hour = Hour.parse("2022-05-10T13").start
-    rows = table_rows(table, _ROWS_A_MEMBER, Dice("history", table.name, variant), hour)
-    return gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in rows), mtime=0)
+    return member(table_rows(table, ROWS_A_MEMBER, Dice("history", table.name, variant), hour))
 
 
 @lru_cache(maxsize=16)

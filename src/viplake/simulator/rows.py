@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from viplake.simulator.tables import Dice, records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from viplake.simulator.tables import Table
 
@@ -32,6 +32,8 @@ ContentFault = Literal[
 that no longer move; a quarter of the look-back; a file that ends too early."""
 
 CONTENT_FAULTS: Final[tuple[ContentFault, ...]] = get_args(ContentFault)
+
+ROWS_A_MEMBER: Final = 4
 
 _CHANGED: Final = "LastUpdateGMT"
 _TIME: Final = "%Y-%m-%dT%H:%M:%S"
@@ -51,9 +53,14 @@ def spoiled(table: Table, rows: Rows, fault: ContentFault, hour: datetime, since
 
 
 def partition(rows: Rows, *, truncated: bool = False) -> bytes:
-    """A file of records, one a line, compressed; where it is truncated, without its second half."""
-    data = gzip.compress("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode(), mtime=0)
+    """A file of records, one a line, a gzip member each few of them; where it is truncated, without its second half."""
+    data = b"".join(member(rows[at : at + ROWS_A_MEMBER]) for at in range(0, len(rows), ROWS_A_MEMBER))
     return data[: len(data) // 2] if truncated else data
+
+
+def member(rows: Iterable[dict[str, Any]]) -> bytes:
+    """Some records, one a line, compressed."""
+    return gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode(), mtime=0)
 
 
 def _column(table: Table, *kinds: str) -> str:
