@@ -14,7 +14,8 @@ from observe.lakes import LAYOUT, At, at
 from viplake.model import PROD, Hour
 from viplake.observe.datasets import DATASETS, JOBS, parse
 from viplake.observe.history import ObserveSettings, Place, observe, read_history
-from viplake.observe.volumes import Volumes
+from viplake.observe.versions import Versions
+from viplake.observe.volumes import FOLDER
 from viplake.simulator.history import Past, Spell, hour_objects
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class Observed:
     async def everything(self) -> dict[str, Any]:
         """All that the history says, whatever the numbers of its versions are."""
         place = Place.within(self.store, LAYOUT)
-        volumes = Volumes(place.store, place.published, place.versions)
-        known = {month: (await volumes._versions(month).newest()).content for month in MONTHS}
+        prefix = f"{place.versions}{FOLDER}"
+        known = {month: (await Versions(place.store, f"{prefix}{month}/").newest()).content for month in MONTHS}
         return self.published() | {"rows": (await read_history(place)).frames, "volumes": known}
 
 

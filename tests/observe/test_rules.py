@@ -16,8 +16,10 @@ from viplake.model import Hour
 from viplake.observe.anomaly import Judged, Silent
 from viplake.observe.coverage import gaps
 from viplake.observe.facts import HourFacts, PromisedTable, PromiseFacts, RunFacts, SchemaFacts, TableFacts
+from viplake.observe.inside import Inside, Nulls
 from viplake.observe.judgement import CheckSettings
 from viplake.observe.planned import Planned
+from viplake.observe.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
 from viplake.observe.record import Record, records
 from viplake.observe.rules import RULES, Breach, Case, NoData, Passed, RuleSettings, judge, span
 from viplake.observe.schemas import Change, changes, columns_of
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 HOUR = Hour.parse("2022-05-10T13")
 AFTER = HOUR.start + timedelta(hours=3)
+EARLIER = HOUR.start - timedelta(hours=24)
 RUN = RunFacts(
     "delivered", None, HOUR.start + timedelta(minutes=24), init=30, replication=1200, transfer=120, attempts=1
 )
@@ -62,6 +65,26 @@ FAILED = record(
     replace(FACTS, files=0, run=replace(RUN, outcome="failed", cause="vendor_job_failed", detail="it says Failed")),
     delivered=False, outcome="failed", cause="vendor_job_failed", owner="vendor", missing=None,
 )  # fmt: skip
+COLUMN = ColumnProfile("Port", "string", "text", 100, 0, 9, "a", "z", 0)
+CONTENT = HourContent(
+    HOUR, (TableContent("Voyage", 1, 100, (COLUMN,), oldest=EARLIER, newest=EARLIER + timedelta(hours=24), dated=100),)
+)
+INSIDE = Inside(
+    HOUR,
+    CONTENT,
+    [replace(CONTENT, hour=HOUR.shift(n)) for n in (-3, -2, -1)],
+    {"Voyage": Judged("usual", 5, 5, 4, 6, 0.0, (1,))},
+    {"Voyage": (0, 1)},
+    Nulls.of(replace(CONTENT, hour=HOUR.shift(n)) for n in (-3, -2, -1)),
+)
+
+
+def inside(**changed: Any) -> Case:
+    """An Hour with something odd in the content of its table."""
+    table = replace(CONTENT.tables[0], **changed)
+    return replace(GOOD, inside=replace(INSIDE, content=replace(CONTENT, tables=(table,))))
+
+
 WAITING = record(None, outcome="waiting", seconds=(None, None, None))
 GOOD = Case(
     record(),
@@ -73,6 +96,7 @@ GOOD = Case(
         None: Judged("usual", 900, 900, 800, 1000, 0.0, (1, 2, 3)),
         "Voyage": Judged("usual", 5, 5, 4, 6, 0.0, (1,)),
     },
+    inside=INSIDE,
 )
 
 
@@ -146,6 +170,39 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
         "as_sent",
         "vendor",
         "2022-05-03T13, 2022-04-26T13",
+    ),
+    (
+        "nonconforming_content",
+        inside(findings=(ContentFinding("wrong_type", "Voyage", "Port: 3 values are no Integer", column="Port"),)),
+        "Voyage",
+        "as_sent",
+        "vendor",
+        "3 values are no Integer",
+    ),
+    (
+        "row_count",
+        case(record(), inside=replace(INSIDE, counts={"Voyage": LOW})),
+        "Voyage",
+        "as_sent",
+        "vendor",
+        "450 records in 2022-05-10T13, too low",
+    ),
+    ("null_ratio", inside(columns=(replace(COLUMN, nulls=90),)), "Voyage", "as_sent", "vendor", "90% of its 100"),
+    (
+        "stale_table",
+        case(record(), inside=replace(INSIDE, stuck={"Voyage": (7, 1)})),
+        "Voyage",
+        "as_sent",
+        "vendor",
+        "of 2022-05-10 13:00 for 7 Hours",
+    ),
+    (
+        "lookback_change",
+        inside(oldest=EARLIER + timedelta(hours=18)),
+        None,
+        "as_sent",
+        "vendor",
+        "carries 6.0 h of records; before it were 24.0 h",
     ),
     ("slow_phase", case(record(None, seconds=(600.0, 1200.0, 60.0))), None, "slow_init", "vendor", "3 are the limit"),
     ("slow_phase", case(record(None, seconds=(1.0, 1200.0, 6000.0))), None, "slow_transfer", "network", "100 minutes"),

@@ -14,6 +14,7 @@ from viplake.lake.layout import Layout, parse_promise
 from viplake.lake.proof import verify
 from viplake.model import PROD, Hour
 from viplake.simulator.history import Past, SchemaChange, Spell, generate, hour_objects, showcase
+from viplake.simulator.rows import CONTENT_FAULTS
 
 LAYOUT = Layout(PROD.prefix)
 LAST = Hour.parse("2022-05-30T13")
@@ -86,7 +87,9 @@ def test_spells_and_changes_show() -> None:
 def test_the_showcase_holds_one_of_everything_within_its_days(days: int) -> None:
     first, past = showcase(LAST, days=days)
     assert len(list(first.to(LAST))) == days * 24
-    assert {spell.kind for spell in past.spells} == {"planned", "failed", "missed", "late", "lacking", "volume"}
+    kinds = {"planned", "failed", "missed", "late", "lacking", "volume", "content"}
+    assert {spell.kind for spell in past.spells} == kinds
+    assert {spell.fault for spell in past.spells if spell.kind == "content"} == set(CONTENT_FAULTS)
     assert all(first <= spell.first <= spell.last <= LAST for spell in past.spells)
     assert all(first < change.since < LAST for change in past.changes)
     planned = next(spell for spell in past.spells if spell.kind == "planned")

@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import duckdb
-
 from viplake.lake.layout import SCHEMA_NAME, is_delivered_file
 from viplake.lake.proof import newest_with_receipt
 from viplake.observe import duck
@@ -45,6 +43,8 @@ from viplake.observe.staging import Staged, Unreadable, stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+
+    from duckdb import DuckDBPyConnection
 
     from viplake.lake.layout import Layout
     from viplake.lake.store import Store
@@ -134,15 +134,18 @@ async def examine(
 
 
 async def _in_thread(
-    connection: duckdb.DuckDBPyConnection,
+    connection: DuckDBPyConnection,
     known: TableFiles,
     files: Sequence[Staged | Unreadable],
     settings: ContentSettings,
 ) -> TableContent:
+    looking = asyncio.ensure_future(asyncio.to_thread(look_into, connection, known, files, settings))
     try:
-        return await asyncio.to_thread(look_into, connection, known, files, settings)
+        return await asyncio.shield(looking)
     except asyncio.CancelledError:
-        connection.interrupt()  # the thread must not outlive the folder that it reads
+        while not looking.done():  # the thread must not outlive its connection and the folder that it reads
+            connection.interrupt()
+            await asyncio.wait([looking], timeout=0.05)
         raise
 
 
@@ -272,16 +275,20 @@ async def _fetched(
 
 
 def look_into(
-    connection: duckdb.DuckDBPyConnection,
+    connection: DuckDBPyConnection,
     known: TableFiles,
     files: Sequence[Staged | Unreadable],
     settings: ContentSettings,
 ) -> TableContent:
     """What the files of a table hold."""
+    import duckdb  # noqa: PLC0415 - 35 MB and 0.1 s that other commands do without
+
     findings = [_of_file(known.table, file) for file in files if isinstance(file, Unreadable)]
     staged = [file for file in files if isinstance(file, Staged)]
     try:
         return _asked(connection, known, staged, findings, settings)
+    except duckdb.InterruptException:
+        raise
     except duckdb.OutOfMemoryException:
         return _unanswered(known, findings, f"it needs more than the {duck.MEMORY} of memory that it may have")
     except (duckdb.Error, UnicodeDecodeError):  # a message may quote bytes that are no text
@@ -291,12 +298,14 @@ def look_into(
         findings.append(ContentFinding("unreadable_file", known.table, what, blame.file.name, blame.byte))
     try:
         return _asked(connection, known, staged, findings, settings)
+    except duckdb.InterruptException:
+        raise
     except (duckdb.Error, UnicodeDecodeError):
         return _unanswered(known, findings, "its files can be read one by one, but not together")
 
 
 def _asked(
-    connection: duckdb.DuckDBPyConnection,
+    connection: DuckDBPyConnection,
     known: TableFiles,
     staged: Sequence[Staged],
     findings: Sequence[ContentFinding],
@@ -324,7 +333,7 @@ def _asked(
     return profile_of(question, row, seen, examples, known.unknown)
 
 
-def _members(connection: duckdb.DuckDBPyConnection, staged: Sequence[Staged], looked: int | None) -> dict[str, int]:
+def _members(connection: DuckDBPyConnection, staged: Sequence[Staged], looked: int | None) -> dict[str, int]:
     """How many records have each member."""
     records = duck.objects(staged) + ("" if looked is None else f" limit {looked}")
     found = _rows(
@@ -333,7 +342,7 @@ def _members(connection: duckdb.DuckDBPyConnection, staged: Sequence[Staged], lo
     return {str(name): int(count) for name, count in found}
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, records: str, sql: str) -> list[Any]:
+def _rows(connection: DuckDBPyConnection, records: str, sql: str) -> list[Any]:
     return connection.execute(f"with records as ({records}) {sql}").fetchall()
 
 

@@ -26,7 +26,8 @@ from viplake.errors import LakeError, SettingsError
 from viplake.lake.layout import FORMAT, parse_utc, utc
 from viplake.model import Hour
 from viplake.observe.months import Kept, Months
-from viplake.observe.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
+from viplake.observe.profiling import FINDINGS, KINDS, ColumnProfile, ContentFinding, HourContent, TableContent
+from viplake.strictjson import count_of, text_of
 
 if TYPE_CHECKING:
     from array import array
@@ -185,50 +186,67 @@ def from_bytes(data: bytes) -> HourContent:
         if int(record["format"]) > FORMAT:
             raise LakeError("a record of content was written by a newer viplake", cause="lake_format")
         tables = tuple(_table(table) for table in record["tables"])
-        return HourContent(Hour.parse(record["hour"]), tables, record["schema_problem"])
+        return HourContent(Hour.parse(text_of(record["hour"])), tables, _text(record["schema_problem"]))
     except (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, zlib.error, SettingsError) as error:
         raise LakeError(f"a record of content cannot be read: {error}", cause="ledger_damaged") from None
 
 
 def _table(record: Mapping[str, Any]) -> TableContent:
-    rows = record["rows"]
+    rows = _count(record["rows"])
+    if record["columns"] and rows is None:
+        raise ValueError("columns without records")
     return TableContent(
-        record["table"],
-        record["files"],
+        text_of(record["table"]),
+        count_of(record["files"]),
         rows,
-        tuple(
-            ColumnProfile(
-                column["column"],
-                column["declared"] or "",
-                column["kind"],
-                int(rows),
-                column["nulls"],
-                column["distinct"],
-                column["low"],
-                column["high"],
-                column["nonconforming"],
-            )
-            for column in record["columns"]
-        ),
-        tuple(
-            ContentFinding(
-                finding["kind"],
-                finding["table"],
-                finding["detail"],
-                finding["file"],
-                finding["byte"],
-                finding["column"],
-                finding["count"],
-                tuple(finding["examples"]),
-            )
-            for finding in record["findings"]
-        ),
-        record["reason"],
-        None if record["oldest"] is None else parse_utc(record["oldest"]),
-        None if record["newest"] is None else parse_utc(record["newest"]),
-        record["dated"],
-        record["duplicates"],
+        tuple(_column(column, rows or 0) for column in record["columns"]),
+        tuple(_finding(finding) for finding in record["findings"]),
+        _text(record["reason"]),
+        None if record["oldest"] is None else parse_utc(text_of(record["oldest"])),
+        None if record["newest"] is None else parse_utc(text_of(record["newest"])),
+        count_of(record["dated"]),
+        _count(record["duplicates"]),
     )
+
+
+def _column(record: Mapping[str, Any], rows: int) -> ColumnProfile:
+    kind = record["kind"]
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"no kind of values: {kind!r}")
+    return ColumnProfile(
+        text_of(record["column"]),
+        _text(record["declared"]) or "",
+        kind,
+        rows,
+        count_of(record["nulls"]),
+        count_of(record["distinct"]),
+        _text(record["low"]),
+        _text(record["high"]),
+        _count(record["nonconforming"]),
+    )
+
+
+def _finding(record: Mapping[str, Any]) -> ContentFinding:
+    if record["kind"] not in FINDINGS:
+        raise ValueError(f"no kind of findings: {record['kind']!r}")
+    return ContentFinding(
+        record["kind"],
+        text_of(record["table"]),
+        text_of(record["detail"]),
+        _text(record["file"]),
+        _count(record["byte"]),
+        _text(record["column"]),
+        _count(record["count"]),
+        tuple(text_of(example) for example in record["examples"]),
+    )
+
+
+def _count(value: Any) -> int | None:
+    return None if value is None else count_of(value)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else text_of(value)
 
 
 def _parquet(content: HourContent) -> bytes:

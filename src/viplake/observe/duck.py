@@ -11,13 +11,13 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-import duckdb
-
 from viplake.observe.staging import bad_byte
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
 
     from viplake.observe.staging import Form, Staged
 
@@ -30,7 +30,7 @@ MEMBERS: Final = "select distinct unnest(json_keys(json)) from ({records})"
 _RECORD: Final = re.compile(r"in (?:line|record/value) (?P<number>\d+): (?P<why>.*)")
 
 
-def connect(folder: Path, *, memory: str = MEMORY, writes: Iterable[Path] = ()) -> duckdb.DuckDBPyConnection:
+def connect(folder: Path, *, memory: str = MEMORY, writes: Iterable[Path] = ()) -> DuckDBPyConnection:
     """A connection to an empty database in memory that sees this folder and nothing else.
 
     Args:
@@ -38,6 +38,8 @@ def connect(folder: Path, *, memory: str = MEMORY, writes: Iterable[Path] = ()) 
         memory: as DuckDB writes it.
         writes: files that it may write besides.
     """
+    import duckdb  # noqa: PLC0415 - 35 MB and 0.1 s that other commands do without
+
     connection = duckdb.connect(
         config={
             "memory_limit": memory,
@@ -111,7 +113,7 @@ class Blame:
     byte: int | None
 
 
-def readable(connection: duckdb.DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[Blame]]:
+def readable(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[Blame]]:
     """Which of some files can be read, after an error said that one of them cannot: each is tried by itself.
 
     One that holds objects with line ends inside them comes back as `unstructured`.
@@ -130,15 +132,17 @@ def readable(connection: duckdb.DuckDBPyConnection, files: Sequence[Staged]) -> 
     return good, bad
 
 
-def _error(connection: duckdb.DuckDBPyConnection, file: Staged) -> str | None:
+def _error(connection: DuckDBPyConnection, file: Staged) -> str | None:
     """Why a file cannot be read; None where it can."""
+    import duckdb  # noqa: PLC0415 - as above
+
     try:
         # A record that is no object, or has a member twice, fails only where that member is read.
         members = [name for (name,) in connection.execute(MEMBERS.format(records=objects([file]))).fetchall()]
         if members:
             counts = ", ".join(f"count({named(name)})" for name in members)
             connection.execute(f"select {counts} from ({texts([file], members)})").fetchall()  # noqa: S608 - quoted
-    except duckdb.OutOfMemoryException:
+    except (duckdb.OutOfMemoryException, duckdb.InterruptException):
         raise
     except (duckdb.Error, UnicodeDecodeError) as error:  # a message may quote bytes that are no text
         return _words(str(error))

@@ -12,7 +12,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,6 +47,8 @@ RECORD_TIMES: Final = (
 )
 """Columns that tell when a record changed, the best first: which one the vendor uses is not documented."""
 
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
 EXAMPLES: Final = 3
 SHOWN: Final = 80
 """Characters of a value that are kept to show it."""
@@ -63,6 +65,7 @@ FindingKind = Literal[
     "wrong_type",
     "duplicate_key",
 ]
+FINDINGS: Final[tuple[FindingKind, ...]] = get_args(FindingKind)
 
 
 @dataclass(frozen=True, slots=True)

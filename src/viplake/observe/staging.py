@@ -118,9 +118,13 @@ async def stage(
         async with turn:
             return await _stage(name, read, folder / f"{number:06d}.json")
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(number, name)) for number, name in enumerate(sorted(names))]
-    return [task.result() for task in tasks]
+    tasks = [asyncio.create_task(one(number, name)) for number, name in enumerate(sorted(names))]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # none writes into a folder that is gone
 
 
 async def _stage(name: str, read: Callable[[str], AsyncIterable[bytes]], path: Path) -> Staged | Unreadable:
@@ -223,6 +227,8 @@ class _Intake:
                 at, data = at + len(data) - len(rest), rest
                 if not data:
                     return
+                if not _GZIP.startswith(data[:2]) and not data.startswith(_GZIP):
+                    raise _Broken("something that is no gzip follows the gzip data", at)
                 self._inflater = isal_zlib.decompressobj(wbits=31)
             try:
                 unfolded = self._inflater.decompress(data, _PIECE)
