@@ -7,7 +7,9 @@ declares, can be worked with, and is read back the same after it was written. Al
 from __future__ import annotations
 
 import atexit
+import csv
 import gzip
+import io
 import json
 import shutil
 import sys
@@ -45,7 +47,7 @@ from viplake.lake.layout import (
 from viplake.lake.reconcile import judge, to_read_again
 from viplake.lake.retention import parse_age
 from viplake.model import PROD, Finding, Hour, Promise, PromisedFile, ProvenFile, Receipt, StoredFile
-from viplake.observe import history, incidents, volumes
+from viplake.observe import history, incidents, months
 from viplake.observe.datasets import DATASETS, RUNS, Dataset, Frame, names_json, own_frame, parse, render, upsert
 from viplake.observe.facts import HourFacts, RunFacts, Schema, SchemaFacts, TableFacts, promise_facts, run_facts
 from viplake.observe.judgement import CheckSettings
@@ -377,11 +379,11 @@ def _version(data: bytes) -> None:
     check(Version(1, content), Version)
 
 
-def _volumes(data: bytes) -> None:
+def _months(data: bytes) -> None:
     with only(LakeError):
-        rows = volumes._parse(data)
-    facts = {hour: tuple(TableFacts(*row) for row in tables) for hour, tables in rows.items()}
-    assert volumes._parse(volumes._upsert(None, facts)) == rows
+        rows = months._parse(data)
+    columns = next(csv.reader(io.StringIO(data.decode(), newline="")), [])[2:]
+    assert months._parse(months._upsert(None, rows, tuple(columns))) == rows
 
 
 def _key(data: bytes) -> None:
@@ -661,7 +663,7 @@ def _records_of_the_lake() -> Iterator[Target]:
     ))  # fmt: skip
     yield Target("versions.content", _version, (gzip.compress(b"date,size\n" * 9, mtime=0), b"12\n"))
     yield Target(
-        "volumes._parse", _volumes, (b"hour,table,partitions,bytes\n20220510-12,Voyage,2,99\n20220510-12,Port,1,1\n",)
+        "months._parse", _months, (b"hour,table,partitions,bytes\n20220510-12,Voyage,2,99\n20220510-12,Port,1,1\n",)
     )
 
 

@@ -19,7 +19,7 @@ from viplake.extract.links import Origins, check_link
 from viplake.extract.wire import Answer, next_allowed, retry_after
 from viplake.lake.layout import parse_promise, parse_receipt, parse_utc, schema_tables
 from viplake.model import Hour
-from viplake.observe import history, incidents, volumes
+from viplake.observe import history, incidents, months
 from viplake.observe.datasets import JOBS, TABLES, _records, parse, render
 from viplake.observe.facts import run_facts
 from viplake.observe.judgement import CheckSettings
@@ -226,7 +226,7 @@ def test_a_history_whose_rows_are_none_is_damaged(row: str) -> None:
 @pytest.mark.parametrize("row", [b"20220510-12,Port,1", b"20220510-12,Port,x,1", b"\xff,Port,1,1", b"x,Port,1,1"])
 def test_table_volumes_whose_rows_are_none_are_damaged(row: bytes) -> None:
     with pytest.raises(LakeError) as caught:
-        volumes._parse(b"hour,table,partitions,bytes\n" + row)
+        months._parse(b"hour,table,partitions,bytes\n" + row)
     assert caught.value.cause.word == "ledger_damaged"
 
 

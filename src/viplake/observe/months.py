@@ -141,11 +141,10 @@ def _parse(content: bytes | None) -> dict[Hour, Rows]:
     rows: dict[str, list[tuple[str, Cells]]] = {}
     try:
         reader = csv.reader(io.StringIO((content or b"").decode(), newline=""))
-        width = len(next(reader, []))
+        columns = next(reader, [])[2:]
         for label, table, *cells in reader:
-            if len(cells) != width - 2:
-                raise ValueError("a row has another width than the first")
-            rows.setdefault(label, []).append((table, tuple(count_of(cell) if cell else None for cell in cells)))
+            counts = tuple(count_of(cell) if cell else None for _, cell in zip(columns, cells, strict=True))
+            rows.setdefault(label, []).append((table, counts))
         return {Hour.parse(label): tuple(tables) for label, tables in rows.items()}
     except (ValueError, TypeError, csv.Error, SettingsError) as error:
         raise LakeError(f"rows of tables cannot be read: {error}", cause="ledger_damaged") from None
