@@ -562,6 +562,10 @@ class LakeError(ViplakeError):
     default_cause = "dest_unavailable"
 
 
+class DamagedUpload(LakeError):
+    """What arrived at the store has not the checksum that was sent with it. The same bytes again may well arrive."""
+
+
 class NotYet(ViplakeError):
     """Not due, taken by another, or interrupted: ask again later."""
 

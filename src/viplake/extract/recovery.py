@@ -11,9 +11,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from viplake.errors import CredentialsError, LakeError, VendorError, ViplakeError
+from viplake.errors import CredentialsError, DamagedUpload, LakeError, VendorError, ViplakeError
 from viplake.extract.links import LinkExpired, SourceChanged
-from viplake.lake.store import DamagedUpload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

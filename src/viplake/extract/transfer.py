@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
-from viplake.errors import LakeError, NetworkError, VendorError, ViplakeError
+from viplake.errors import DamagedUpload, LakeError, NetworkError, VendorError, ViplakeError
 from viplake.extract.flow import ByteBudget, Lanes, Pipe, ReaderGone, RetryTokens
 from viplake.extract.gzipped import GzipMembers
 from viplake.extract.recovery import OtherSize, Step, kind_of, next_step
-from viplake.lake.store import PART_BYTES, PARTS_AT_ONCE, DamagedUpload
+from viplake.lake.store import PART_BYTES, PARTS_AT_ONCE
 from viplake.model import ProvenFile, StoredFile
 from viplake.redact import redact
 

@@ -23,7 +23,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
-from viplake.errors import LakeError, SettingsError
+from viplake.errors import DamagedUpload, LakeError, SettingsError
 from viplake.model import StoredFile
 from viplake.redact import Secret, redact
 
@@ -542,10 +542,6 @@ _EXPIRED: Final = re.compile(r"ExpiredToken|TokenRefreshRequired|RequestExpired"
 
 _DAMAGED: Final = re.compile(r"<Code>(?:BadDigest|InvalidDigest|IncompleteBody|XAmzContent\w+Mismatch)</Code>")
 """S3 got other bytes than were sent (as above)."""
-
-
-class DamagedUpload(LakeError):
-    """What arrived at the store has not the checksum that was sent with it. The same bytes again may well arrive."""
 
 
 def _lake_error(error: Exception, what: str, *, local: bool) -> LakeError:
