@@ -134,7 +134,10 @@ def test_X2_a_tick_that_runs_out_of_time_ends_and_the_next_one_goes_on(function:
     function.invoke()
     function.clock.skip_to(AT_COMPLETE)
     vendor.faults.add("download:hang")
-    cut = function.invoke(seconds=aws.RESERVE_SECONDS + 0.5)
+    for seconds in (0.5, 2, 8, 30):  # whatever a busy machine needs to come to the downloads; they hang for ever
+        cut = function.invoke(seconds=aws.RESERVE_SECONDS + seconds)
+        if vendor.requests.count("download"):
+            break
     assert (cut["outcome"], cut["cause"], cut["exit_code"]) == ("waiting", "interrupted", 75)
     assert vendor.requests.count("download") > 0
     assert function.printed == []

@@ -132,6 +132,7 @@ def test_X1_X4_twenty_kills_at_random_moments_cost_nothing(
         check_no_canary(lake, command)
 
 
+@pytest.mark.timeout(1200)  # as for all, so long that only what hangs meets it, on a machine with other work, too
 def test_D23_a_file_of_6_gb_passes_in_flat_memory(tmp_path: Path) -> None:
     """Into a folder: SeaweedFS would only add minutes; `make bench` has it."""
     lake = Folder(tmp_path / "lake")
