@@ -12,7 +12,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test crashes kills together fuzz test-wheel check bench bench-judge bench-observe peers lock lambda glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo test crashes kills together fuzz test-wheel check bench bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -26,7 +26,7 @@ help:
 	@echo "make docs    write the pages that are made from the code anew"
 	@echo "make pictures draw the pictures in docs/img anew"
 	@echo "make lambda  the zip for AWS Lambda                   (make lambda ARGS='--python 3.12 --arch x86_64')"
-	@echo "make glue    the folder for AWS Glue"
+	@echo "make wheel   the package, the same bytes each time;   make glue  the folder for AWS Glue"
 	@echo "make audit   known vulnerabilities of the locked packages; asks the advisory database"
 	@echo "make sbom    the bill of materials of the lock, CycloneDX"
 	@echo "make fuzz    spoil whatever comes from outside        (make fuzz ARGS='--seconds 600')"
@@ -105,6 +105,9 @@ lock: dev
 
 lambda: dev
 	@$(BIN)/python tools/artifacts.py lambda $(ARGS)
+
+wheel: dev
+	@$(BIN)/python tools/artifacts.py wheel $(ARGS)
 
 glue: dev
 	@$(BIN)/python tools/artifacts.py glue $(ARGS)

@@ -1,6 +1,7 @@
 """I/O. Builds what the cloud runs, from the lock alone, the same bytes each time: the Lambda zip, the Glue folder.
 
 python tools/artifacts.py lambda --python 3.13 --arch arm64     dist/viplake-lambda-py3.13-arm64.zip
+python tools/artifacts.py wheel                                 dist/viplake-VERSION-py3-none-any.whl
 python tools/artifacts.py glue                                  dist/glue/: all that a Glue job is given
 python tools/artifacts.py wheels --python 3.13                  whether the lock has wheels for that Python
 
@@ -54,7 +55,7 @@ UNWANTED: Final = re.compile(
 def main(arguments: list[str]) -> int:
     """Build what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("lambda", "glue", "wheels"))
+    parser.add_argument("what", choices=("lambda", "glue", "wheel", "wheels"))
     parser.add_argument("--python", default="3.13")
     parser.add_argument("--arch", choices=PLATFORMS, default="arm64")
     parser.add_argument("--out", type=Path, default=DIST)
@@ -64,6 +65,8 @@ def main(arguments: list[str]) -> int:
         build_lambda(given.out, given.python, given.arch)
     elif given.what == "glue":
         build_glue(given.out)
+    elif given.what == "wheel":
+        print(_shown(build_wheel(given.out)))
     else:
         check_wheels(given.python)
     return 0
