@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+import botocore.session
 import pytest
 import yaml
+from botocore.validate import ParamValidator
 
 from viplake.cli import app
 from viplake.config import FURTHER_VARIABLES, SETTINGS
@@ -46,10 +48,11 @@ def test_the_container_runs_a_command_that_exists_and_not_as_root() -> None:
     lines = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
     instructions = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
     words = [word for word, _ in instructions]
-    assert set(words) <= {"ARG", "FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "ENTRYPOINT", "CMD"}
+    assert set(words) <= {"ARG", "FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "VOLUME", "ENTRYPOINT", "CMD"}
     given = dict(instructions)
     assert json.loads(given["ENTRYPOINT"]) == ["viplake"]
     check_command(json.loads(given["CMD"]))
+    assert given["VOLUME"] == given["WORKDIR"] == "/tmp", "Fargate gives a volume the owner and mode of the image's"
     assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", given["USER"])
     assert words.index("USER") > max(n for n, word in enumerate(words) if word == "RUN")
     root = DEPLOY.parent
@@ -70,6 +73,8 @@ def test_the_cronjob_runs_a_command_that_exists_without_rights_it_does_not_need(
     [container] = pod["containers"]
     check_command(container["args"])
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    [volume] = pod["volumes"]
+    assert container["volumeMounts"] == [{"name": volume["name"], "mountPath": "/tmp"}], "datasets are packed there"
     for variable in container["env"]:
         secret = variable["name"] in {"VIPLAKE_CLIENT_ID", "VIPLAKE_CLIENT_SECRET"}
         assert ("valueFrom" in variable) is secret
@@ -77,9 +82,17 @@ def test_the_cronjob_runs_a_command_that_exists_without_rights_it_does_not_need(
 
 def test_the_task_runs_a_command_that_exists() -> None:
     task = json.loads((DEPLOY / "fargate-task.json").read_text())
+    asked = (
+        botocore.session.get_session().get_service_model("ecs").operation_model("RegisterTaskDefinition").input_shape
+    )
+    assert ParamValidator().validate(task, asked).generate_report() == "", "as ECS takes it"
+    assert set(task) <= set(asked.members)
     [container] = task["containerDefinitions"]
+    assert container["logConfiguration"]["options"]["awslogs-group"].startswith("/viplake/"), "which the template makes"
     check_command(container["command"])
     assert container["readonlyRootFilesystem"] is True
+    [volume] = task["volumes"]
+    assert container["mountPoints"] == [{"sourceVolume": volume["name"], "containerPath": "/tmp"}]
 
 
 def test_cron_ticks_every_few_minutes() -> None:

@@ -35,6 +35,7 @@ from viplake import aws, config, doctor
 from viplake.assembly import place_of
 from viplake.clock import SystemClock
 from viplake.demo import StoryClock
+from viplake.extract.job import Kind
 from viplake.extract.outcome import Outcome
 from viplake.lake.layout import Layout
 from viplake.lake.store import open_store
@@ -146,6 +147,11 @@ def glue_stack(cloud: Ministack) -> Stack:
     return create(cloud, "vip-test", Shape="Glue", VipEnvironment="Test")
 
 
+@pytest.fixture(scope="module")
+def container_stack(cloud: Ministack) -> Stack:
+    return create(cloud, "vip-container", Shape="Container", ArtifactBucket="none")
+
+
 # -- it stands ------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +166,43 @@ def test_each_shape_makes_its_own_resources_and_no_other(lambda_stack: Stack, gl
     both = {"Lake", "LakePolicy", "Secret", "Role", "SchedulerRole", "Topic", "DeadMan"}
     assert lambda_stack.resources() == both | {"Function", "Retries", "Ticks", "Log", "Email"}
     assert glue_stack.resources() == both | {"Job", "GlueTicks"}
+
+
+def test_a_container_gets_the_rights_the_log_and_the_alarm_that_a_function_has(
+    lambda_stack: Stack, container_stack: Stack
+) -> None:
+    """All but what would run: the task or the pod comes from elsewhere, and no artifact is asked for."""
+    both = {"Lake", "LakePolicy", "Secret", "Role", "Topic", "DeadMan", "Log"}
+    assert container_stack.resources() == both | {"Delivered"}
+    assert "Runs" not in container_stack.out
+    iam = container_stack.cloud.client("iam")
+    [trust] = iam.get_role(RoleName=container_stack.physical("Role"))["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": ["ecs-tasks.amazonaws.com", "pods.eks.amazonaws.com"]}
+    assert trust["Action"] == ["sts:AssumeRole", "sts:TagSession"]
+
+    def rights(stack: Stack) -> dict[str, Any]:
+        policy = iam.get_role_policy(RoleName=stack.physical("Role"), PolicyName="viplake")["PolicyDocument"]
+        return {one["Sid"]: one["Action"] for one in policy["Statement"]}
+
+    function = rights(lambda_stack)
+    del function["Log"]  # the task's execution role writes the log
+    assert rights(container_stack) == function
+
+
+def test_O7_a_delivery_in_a_containers_log_is_what_its_alarm_counts(container_stack: Stack) -> None:
+    client, group = container_stack.cloud.client("logs"), container_stack.out["LogGroupName"]
+    [kept] = client.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    assert (group, kept["retentionInDays"]) == ("/viplake/vip-container", 90)
+    [rule] = client.describe_metric_filters(logGroupName=group)["metricFilters"]
+    assert rule["filterPattern"] == f'{{ $.event = "{Kind.DELIVERED}" }}', "as the log's JSON names the ledger's event"
+    [metric] = rule["metricTransformations"]
+    [alarm] = container_stack.cloud.client("cloudwatch").describe_alarms(AlarmNames=[container_stack.out["AlarmName"]])[
+        "MetricAlarms"
+    ]
+    assert (metric["metricNamespace"], metric["metricName"]) == (alarm["Namespace"], alarm["MetricName"])
+    assert metric["metricNamespace"] == f"{aws.NAMESPACE}/vip-container"
+    assert (metric["metricValue"], alarm.get("Dimensions", [])) == ("1", [])
+    assert alarm["TreatMissingData"] == "breaching"
 
 
 def test_the_bucket_is_closed_and_keeps_versions(lambda_stack: Stack) -> None:
