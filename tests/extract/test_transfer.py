@@ -333,7 +333,8 @@ async def test_D22_gzip_that_the_source_itself_holds_broken_is_stored_as_it_is_s
     with structlog.testing.capture_logs() as logs:
         await encrypted.check_all_landed(await encrypted.land())
     assert [start for asked, start in encrypted.vendor.requests if asked == key] == [0, 0]
-    assert [(line["log_level"], line["file"]) for line in logs] == [("warning", name)]
+    told = [line for line in logs if line["log_level"] != "debug"]  # which is captured where nothing was configured yet
+    assert [(line["log_level"], line["file"]) for line in told] == [("warning", name)]
 
 
 async def test_D22_bits_that_flip_elsewhere_each_time_fail_the_file(encrypted: Scene) -> None:
