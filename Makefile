@@ -12,12 +12,13 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test crashes kills together fuzz test-wheel check bench bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo test faults crashes kills together fuzz test-wheel check bench bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
 	@echo "                                                      (on a local S3: make demo ARGS=--s3)"
 	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
+	@echo "make faults  the catalogue of faults, by sockets, and what holds after any of them"
 	@echo "make crashes die at every call; make kills, make together: real processes; each counts for docs/proof.md"
 	@echo "make check   lint, format, types, layers, locks"
 	@echo "make bench   measure transfers beside other tools     (make bench ARGS='--only small --rounds 3')"
@@ -56,6 +57,12 @@ test: dev chromium
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 # What docs/proof.md counts: each target leaves its figures in docs/proof, and makes the page of them.
+faults: dev
+	@$(BIN)/python -m pytest -q tests/test_docs.py tests/extract/test_run_invariants.py tests/extract/test_run_http.py \
+		tests/extract/test_transfer_http.py tests/extract/test_vendor_network.py tests/lake/test_store_faults.py \
+		tests/test_resources.py tests/test_zz_canaries.py --proof faults --proof-command "make faults" $(ARGS)
+	@$(BIN)/python tools/docs.py
+
 crashes: dev
 	@$(BIN)/python -m pytest -q tests/extract/test_run_crashes.py tests/crashes \
 		--proof crashes --proof-command "make crashes" $(ARGS)

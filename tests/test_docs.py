@@ -17,7 +17,7 @@ from viplake.config import FURTHER_VARIABLES, SETTINGS
 from viplake.errors import CAUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
 ROOT: Final = Path(__file__).parents[1]
@@ -64,11 +64,16 @@ def test_no_cause_command_or_setting_is_missing(docs: ModuleType) -> None:
     assert {setting.variable for setting in SETTINGS} <= set(re.findall(r"`(VIPLAKE_\w+)`", settings))
 
 
-def test_every_fault_has_a_test_or_a_reason(docs: ModuleType) -> None:
+def test_every_fault_has_a_test_or_a_reason(docs: ModuleType, proof: Callable[..., None]) -> None:
     tests = docs.held_by()
     entries = {fault: entry for part in docs.catalogue().values() for fault, entry in part.items()}
     assert [fault for fault, entry in entries.items() if (fault in tests) == (len(entry) == 3)] == []
     assert sorted(tests.keys() - entries.keys()) == [], "a test carries an id that the catalogue lacks"
+    held = {test for fault in entries for test in tests.get(fault, [])}
+    proof("faults and invariants of the catalogue", len(entries), least=203)
+    proof("of them with tests that carry their id", len(entries.keys() & tests.keys()), least=len(entries))
+    proof("of them that do not apply", sum(len(entry) == 3 for entry in entries.values()))
+    proof("tests that carry an id", len(held))
     assert len(entries) > 200
 
 

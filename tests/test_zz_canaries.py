@@ -14,6 +14,7 @@ from urllib.parse import quote
 from canary import CANARIES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
@@ -44,7 +45,7 @@ def _holds(path: Path, forms: tuple[bytes, ...]) -> bool:
 
 
 def test_no_canary_is_in_anything_that_the_suite_wrote(
-    tmp_path_factory: pytest.TempPathFactory, printed: list[tuple[str, str]]
+    tmp_path_factory: pytest.TempPathFactory, printed: list[tuple[str, str]], proof: Callable[..., None]
 ) -> None:
     forms, root = _forms(), tmp_path_factory.getbasetemp()
     written = [
@@ -58,6 +59,8 @@ def test_no_canary_is_in_anything_that_the_suite_wrote(
     assert all(form.startswith(BEGINNING) for form in forms)
     files = [str(path.relative_to(root)) for path in written if _holds(path, forms)]
     tests = [test for test, text in printed if any(form in text.encode() for form in forms)]
+    proof("files that tests wrote, searched for secrets", len(written), least=1)
+    proof("secrets found in them or in what tests printed", len(files) + len(tests), most=0)
     assert (files, tests) == ([], [])
 
 
