@@ -30,13 +30,16 @@ MEMBERS: Final = "select distinct unnest(json_keys(json)) from ({records})"
 _RECORD: Final = re.compile(r"in (?:line|record/value) (?P<number>\d+): (?P<why>.*)")
 
 
-def connect(folder: Path, *, memory: str = MEMORY, writes: Iterable[Path] = ()) -> DuckDBPyConnection:
+def connect(
+    folder: Path, *, memory: str = MEMORY, writes: Iterable[Path] = (), ordered: bool = False
+) -> DuckDBPyConnection:
     """A connection to an empty database in memory that sees this folder and nothing else.
 
     Args:
         folder: of the staged files; also for what does not fit into memory.
         memory: as DuckDB writes it.
         writes: files that it may write besides.
+        ordered: rows stay in the order of the files, and a sorted table stays sorted: costs some memory.
     """
     import duckdb  # noqa: PLC0415 - 35 MB and 0.1 s that other commands do without
 
@@ -45,12 +48,13 @@ def connect(folder: Path, *, memory: str = MEMORY, writes: Iterable[Path] = ()) 
             "memory_limit": memory,
             "threads": min(os.cpu_count() or 1, 4),  # each holds buffers of 32 MB
             "temp_directory": str(folder / "spilled"),
-            "preserve_insertion_order": False,
+            "preserve_insertion_order": ordered,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
     )
     allowed = ", ".join(quoted(str(path)) for path in writes)
+    connection.execute("set timezone = 'UTC'")  # not where this machine happens to stand
     connection.execute(f"set allowed_directories = [{quoted(str(folder))}]")
     connection.execute(f"set allowed_paths = [{allowed}]")
     connection.execute("set enable_external_access = false")
@@ -73,20 +77,49 @@ def objects(files: Sequence[Staged]) -> str:
     return _union(files, lambda form, paths: f"select json from read_json_objects({paths}, format = '{form}')")  # noqa: S608 - quoted
 
 
-def texts(files: Sequence[Staged], columns: Sequence[str], names: Sequence[str] | None = None) -> str:
+def texts(
+    files: Sequence[Staged], columns: Sequence[str], names: Sequence[str] | None = None, *, path: str | None = None
+) -> str:
     """All records of some files, each of these members as text; null where a record has no such member.
 
     Args:
         files: at least one.
         columns: members; at least one.
         names: what the columns are called then; None: as the members.
+        path: what a column with the path of each record's file is called; None: there is none.
     """
+    into = list(zip(columns, names or columns, strict=True))
+    if not _distinct([*columns, _PATH]):
+        picked = ", ".join(f"json ->> {quoted(_pointer(column))} as {named(name)}" for column, name in into)
+        return _union(files, lambda form, paths: _read("read_json_objects", picked, paths, form, path, ""))
     types = ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in columns)
-    picked = ", ".join(
-        f"{named(column)} as {named(name)}" for column, name in zip(columns, names or columns, strict=True)
+    picked = ", ".join(f"{named(column)} as {named(name)}" for column, name in into)
+    return _union(
+        files,
+        lambda form, paths: _read("read_json", picked, paths, form, path, f", records = true, columns = {{{types}}}"),
     )
-    how = f"records = true, columns = {{{types}}}"
-    return _union(files, lambda form, paths: f"select {picked} from read_json({paths}, format = '{form}', {how})")  # noqa: S608 - quoted
+
+
+def _read(function: str, picked: str, paths: str, form: Form, path: str | None, more: str) -> str:
+    if path is not None:
+        picked, more = f"{picked}, {named(_PATH)} as {named(path)}", f"{more}, filename = {quoted(_PATH)}"
+    return f"select {picked} from {function}({paths}, format = '{form}'{more})"  # noqa: S608 - quoted
+
+
+_PATH: Final = "path\x1f"
+"""The column with a file's path, by a name that hardly a member has."""
+
+
+def _distinct(columns: Sequence[str]) -> bool:
+    """Whether these can be columns: no name is empty or holds a NUL, and none differs from another in case alone."""
+    return all(column and "\0" not in column for column in columns) and len(
+        {column.casefold() for column in columns}
+    ) == len(columns)
+
+
+def _pointer(member: str) -> str:
+    """A member as JSON Pointer writes it (RFC 6901)."""
+    return "/" + member.replace("~", "~0").replace("/", "~1")
 
 
 def _union(files: Sequence[Staged], select: Callable[[Form, str], str]) -> str:
@@ -96,6 +129,14 @@ def _union(files: Sequence[Staged], select: Callable[[Form, str], str]) -> str:
 
 
 # -- errors -------------------------------------------------------------------------------------------------------
+
+
+def faults() -> tuple[type[Exception], ...]:
+    """What SQL over files can end with, but for being told to stop; a message may quote bytes that are no text."""
+    import duckdb  # noqa: PLC0415 - as above
+
+    kinds = duckdb.DatabaseError.__subclasses__()
+    return (*(kind for kind in kinds if kind is not duckdb.InterruptException), UnicodeDecodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +181,9 @@ def _error(connection: DuckDBPyConnection, file: Staged) -> str | None:
         # A record that is no object, or has a member twice, fails only where that member is read.
         members = [name for (name,) in connection.execute(MEMBERS.format(records=objects([file]))).fetchall()]
         if members:
-            counts = ", ".join(f"count({named(name)})" for name in members)
-            connection.execute(f"select {counts} from ({texts([file], members)})").fetchall()  # noqa: S608 - quoted
+            cells = [f"c{index}" for index in range(len(members))]
+            counts = ", ".join(f"count({cell})" for cell in cells)
+            connection.execute(f"select {counts} from ({texts([file], members, cells)})").fetchall()  # noqa: S608 - quoted
     except (duckdb.OutOfMemoryException, duckdb.InterruptException):
         raise
     except (duckdb.Error, UnicodeDecodeError) as error:  # a message may quote bytes that are no text
