@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -24,18 +24,22 @@ from viplake.lake.store import Store, StoreSettings, open_store
 from viplake.model import Hour
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from datetime import datetime
 
     from viplake.extract.outcome import Outcome
     from viplake.extract.transfer import Progress
     from viplake.lake.retention import Pruned
     from viplake.model import Promise
+    from viplake.observe.answer import Answer
     from viplake.observe.check import Checked, Lake
     from viplake.observe.drift import Differing, Held, Listed
     from viplake.observe.history import Observed, ObserveSettings, Place, Scope
     from viplake.observe.profiling import HourContent
+    from viplake.observe.query import Asked
     from viplake.report.evidence import Pack
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -227,6 +231,26 @@ async def schema(
         return await copies.held(found, at)
     unknown = history.rows(TABLES).keys() - history.rows(SCHEMAS).keys()
     return Listed(await copies.compared(found), len(unknown))
+
+
+async def query(
+    settings: config.Settings,
+    store: Store,
+    asked: Asked,
+    take: Callable[[Answer], T],
+    *,
+    warn: Callable[[str], None],
+    writes: Iterable[Path] = (),
+) -> T:
+    """Answer a query over the lake's tables and the history, and give the answer to `take`.
+
+    Raises:
+        SettingsError, LakeError: as `observe.query.query`.
+    """
+    from viplake.observe.query import query as answer  # noqa: PLC0415 - only this needs it, and DuckDB
+
+    place = place_of(settings, store)
+    return await answer(store, settings.layout, place, asked, take, warn=warn, writes=writes)
 
 
 async def evidence(settings: config.Settings, store: Store, *, first: Hour, last: Hour, now: datetime) -> Pack:

@@ -424,6 +424,59 @@ def content(
     return 0 if looked and not any(one.findings for one in found) else 1
 
 
+@app.command(group=_LOOK, sort_key=9)
+def query(
+    sql: str,
+    *,
+    at: Annotated[str | None, Parameter(help="The Hour to ask, in UTC, as 2022-05-10T13; default: the newest.")] = None,
+    since: Annotated[
+        str | None, Parameter(help="The first of several Hours, up to --at; each row then tells its own in `hour`.")
+    ] = None,
+    unproven: Annotated[bool, _FLAG, Parameter(help="Ask Hours without a Receipt too, as in old lakes.")] = False,
+    csv: Annotated[bool, _FLAG, Parameter(group=_OUTPUT, help="Print all rows as CSV.")] = False,
+    parquet: Annotated[Path | None, Parameter(group=_OUTPUT, help="Write all rows into this file.")] = None,
+    json: _Json = False,
+    options: Options = _OPTIONS,
+) -> int:
+    """Ask in SQL: the tables of the newest Hour with a Receipt, or of several, and the history.
+
+    Parameters
+    ----------
+    sql
+        One statement that reads, in DuckDB's SQL; "show tables" lists what there is.
+    """
+    from viplake import assembly, console
+    from viplake.observe.answer import Answer, being_written
+    from viplake.observe.query import Asked
+
+    settings = options.settings()
+    asked = Asked(sql, _hour_or_none(at), _hour_or_none(since), unproven=unproven)
+    if asked.at is not None and asked.since is not None and asked.at < asked.since:
+        raise SettingsError(f"--at {at} lies before --since {since}")
+    if csv + json + (parquet is not None) > 1:
+        raise SettingsError("--csv, --json and --parquet exclude each other")
+    file = None if parquet is None else parquet.absolute()
+
+    def take(answer: Answer) -> None:
+        if csv:
+            answer.write_csv(sys.stdout)
+        elif json:
+            answer.write_json(sys.stdout, {"schema_version": 1, "environment": settings.environment.name})
+        elif file is not None:
+            answer.write_parquet(file)
+            print(file)  # noqa: T201 - the data
+        else:
+            console.print_answer(answer, color=settings.surroundings.color)
+
+    async def work() -> None:
+        store = await assembly.lake_to_read(settings)
+        writes = () if file is None else (being_written(file),)
+        await assembly.query(settings, store, asked, take, warn=console.print_warning, writes=writes)
+
+    _finish(work())
+    return 0
+
+
 @app.command(group=_HISTORY, sort_key=13)
 def prune(
     *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from viplake.errors import CAUSES
 from viplake.redact import redact
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from viplake.lake.proof import Verified
     from viplake.lake.retention import Pruned
     from viplake.model import Hour
+    from viplake.observe.answer import Answer
     from viplake.observe.check import Checked
     from viplake.observe.daily import Daily
     from viplake.observe.history import Observed
@@ -197,6 +198,43 @@ def print_daily(daily: Daily) -> None:
     _table(("day", "Hours", "ratio", "tables (mean)", "ratio", "files", "size"), rows, right=(2, 4, 5, 6))
 
 
+SHOWN_ROWS: Final = 40
+"""Rows of an answer that a person is shown."""
+
+_SHOWN_LETTERS: Final = 200
+_SHOWN_LINES: Final = 40
+_NUMBERS: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DOUBLE", "FLOAT", "DECIMAL")
+
+
+def print_answer(answer: Answer, *, color: bool = True) -> None:
+    """The first rows of an answer, cut to be read; how many there are, and of which Hours, goes to stderr."""
+    from rich.markup import escape  # noqa: PLC0415 - only tables need it
+
+    headings = [escape(printable(column.name)) for column in answer.columns]
+    rows = [[escape(_shown(cell)) for cell in row] for row in answer.rows(SHOWN_ROWS)]
+    right = [place for place, column in enumerate(answer.columns) if column.type.removeprefix("U").startswith(_NUMBERS)]
+    _table(headings, rows, right=right, color=color, width=None if sys.stdout.isatty() else _ON_A_PIPE)
+    left = answer.count - len(rows)
+    what = "1 row" if answer.count == 1 else f"{answer.count:,} rows"
+    if answer.hours:
+        first, last = answer.hours[0], answer.hours[-1]
+        what += f" of {first}" if first == last else f" of {len(answer.hours):,} Hours from {first} to {last}"
+    _err(f"{what}{f'; {left:,} more: --csv gives all' if left else ''}")
+
+
+def _shown(cell: str | None) -> str:
+    """A cell as a table has it: its lines, each cut; nothing that moves a cursor."""
+    lines = (cell or "").split("\n")[:_SHOWN_LINES]
+    return "\n".join(
+        printable(line if len(line) <= _SHOWN_LETTERS else f"{line[:_SHOWN_LETTERS]}...") for line in lines
+    )
+
+
+def print_warning(text: str) -> None:
+    """What was left out, and why: on stderr."""
+    _err(f"viplake: {text}")
+
+
 def print_copied(copied: CopiedHour) -> None:
     """An Hour that was copied, as it is done: progress, so on stderr."""
     _err(f"{copied.hour}  {copied.files:,} files, {size(copied.size)} from {copied.source}")
@@ -303,8 +341,17 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+_ON_A_PIPE: Final = 100_000
+"""Columns of a table that nobody's terminal folds."""
+
+
 def _table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = (), color: bool = True
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    color: bool = True,
+    width: int | None = None,
 ) -> None:
     from rich import box  # noqa: PLC0415 - only tables need it
     from rich.console import Console  # noqa: PLC0415 - as above
@@ -315,7 +362,9 @@ def _table(
         table.add_column(heading, justify="right" if number in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(redact(cell) for cell in row))
-    console = Console(no_color=not color or None, highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = Console(
+        no_color=not color or None, highlight=False, width=width or (None if sys.stdout.isatty() else 160)
+    )
     console.print(table)
 
 

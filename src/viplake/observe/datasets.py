@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from viplake.observe.facts import HourFacts
+    from viplake.observe.profiling import Kind
 
 Row = tuple[str, ...]
 """The cells of a row: those of the contract, then those of the frame's extra columns."""
@@ -55,6 +56,11 @@ class Dataset:
     def columns(self) -> tuple[str, ...]:
         """Of the contract, in order."""
         return tuple(self.cells)
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What the cells of each column are: `integer`, `decimal` or `text`; empty ones are unknown."""
+        return {column: _KINDS.get(cell, "text") for column, cell in self.cells.items()}
 
     @property
     def file(self) -> str:
@@ -156,6 +162,14 @@ def _digest(text: str) -> str:
 
 def _is_gap(text: str) -> bool:
     return text.strip().casefold() in {"", "nan", "none", "null"}
+
+
+_KINDS: Final[Mapping[Callable[[str], str], Kind]] = {
+    _count: "integer",
+    _count_or_none: "integer",
+    _ratio: "decimal",
+    _seconds: "decimal",
+}
 
 
 def names_json(names: Any) -> str:
