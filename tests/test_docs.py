@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from importlib import util
@@ -173,7 +174,7 @@ def command_lines(text: str) -> Iterator[list[str]]:
             for line in block["text"].replace("\\\n", " ").splitlines():
                 typed = line.partition(" #")[0].strip()
                 if found := re.match(r"(?:docker run .* viplake |)viplake (?P<rest>.+)", typed):
-                    yield found["rest"].replace('"', "").split()
+                    yield shlex.split(found["rest"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

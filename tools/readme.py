@@ -101,9 +101,47 @@ def schema() -> str:
     return "```text\n" + "\n".join(told) + "```"
 
 
+VOYAGES = [
+    {"VoyageNo": 1041, "VesselCode": "CWREN", "CharterType": "TC out", "Freight": 812500.0},
+    {"VoyageNo": 1042, "VesselCode": "CTERN", "CharterType": "Spot", "Freight": 640000.5},
+    {"VoyageNo": 1043, "VesselCode": "CWREN", "CharterType": "Spot", "Freight": None},
+]
+ASKED = (
+    "select VesselCode, count(*) as voyages, sum(Freight) as freight from Voyage group by all order by all",
+    "select hour, outcome, files, bytes from historical_run_metrics order by hour desc limit 3",
+)
+
+
+def query() -> str:
+    """What `viplake query` prints of a lake with one proven Hour."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder, "IMOSDL", "Hourly", "20220511", "13")
+        place.mkdir(parents=True)
+        columns = [{"Name": name, "Type": kind} for name, kind in (*WIDER, ("Freight", "decimal(18, 2)"))]
+        files = {
+            "_MasterTableSchema.json": [{"DataObjectName": "Voyage", "Columns": columns}],
+            "Voyage_0001.json": VOYAGES,
+            "_Receipt.json": {},
+        }
+        for name, content in files.items():
+            (place / name).write_text(json.dumps(content), encoding="utf-8")
+        lake = ("--environment", "Prod", "--lake", Path(folder).as_uri())
+
+        def run(*typed: str) -> str:
+            command = [sys.executable, "-m", "viplake", *typed, *lake]
+            done = subprocess.run(command, cwd=folder, env={}, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+            return "\n".join(line.rstrip() for line in (done.stdout + done.stderr).splitlines() if line.strip())
+
+        run("observe", "--from", "2022-05-11T12", "--to", "2022-05-11T13")
+        told = [f'$ viplake query "{sql}"\n{run("query", sql)}' for sql in ASKED]
+        csv = '$ viplake query "from Voyage" --since 2022-05-01T00 --csv\n'
+        csv += run("query", "from Voyage", "--since", "2022-05-01T00", "--csv")
+    return "```text\n" + "\n\n".join([*told, csv]) + "\n```"
+
+
 def filled(text: str) -> str:
     """The README with its tables as the code has them now."""
-    made = (("settings", settings), ("commands", commands), ("codes", codes), ("schema", schema))
+    made = (("settings", settings), ("commands", commands), ("codes", codes), ("schema", schema), ("query", query))
     for name, table in made:
         block = f"<!-- {name} -->\n\n{table()}\n\n<!-- end -->"
         text, count = re.subn(rf"<!-- {name} -->.*?<!-- end -->", lambda _, block=block: block, text, flags=re.DOTALL)
