@@ -376,7 +376,11 @@ async def behind_tls(seaweed: Seaweed, context: ssl.SSLContext) -> AsyncIterator
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+        try:
+            await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+        finally:  # also where the test has ended and its loop cancels what is left
+            writer.close()
+            there_writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", ssl=context)
     async with server:

@@ -63,16 +63,18 @@ async def playing(*answers: bytes, a_connection: int = 1, tls: ssl.SSLContext | 
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire.connections += 1
-        with contextlib.suppress(ConnectionError):
-            for _ in range(a_connection):
-                if not (request := await read_request(reader)):
-                    break
-                wire.requests.append(request)
-                writer.write(answers[min(len(wire.requests), len(answers)) - 1])
-                await writer.drain()
-            else:
-                if a_connection > 1:
-                    await reader.read(1)  # a further request meets a closed door
+        try:
+            with contextlib.suppress(ConnectionError):
+                for _ in range(a_connection):
+                    if not (request := await read_request(reader)):
+                        break
+                    wire.requests.append(request)
+                    writer.write(answers[min(len(wire.requests), len(answers)) - 1])
+                    await writer.drain()
+                else:
+                    if a_connection > 1:
+                        await reader.read(1)  # a further request meets a closed door
+        finally:
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", ssl=tls)
@@ -127,9 +129,14 @@ class ForwardProxy:
         return f"127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._serve(reader, writer)
+        finally:  # also where the test has ended and its loop cancels what is left
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await read_request(reader)
         if not head:
-            writer.close()
             return
         self.heads.append(head)
         target = head.split(b" ")[1].decode()
@@ -143,7 +150,6 @@ class ForwardProxy:
             await self._tunnel(target, reader, writer)
         with contextlib.suppress(ConnectionError):
             await writer.drain()
-        writer.close()
 
     async def _tunnel(self, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = target.rpartition(":")
@@ -156,11 +162,13 @@ class ForwardProxy:
 
 
 async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError, ssl.SSLError):
-        while chunk := await source.read(1 << 16):
-            target.write(chunk)
-            await target.drain()
-    target.close()
+    try:
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while chunk := await source.read(1 << 16):
+                target.write(chunk)
+                await target.drain()
+    finally:
+        target.close()
 
 
 @asynccontextmanager
