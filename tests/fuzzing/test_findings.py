@@ -271,6 +271,14 @@ def test_a_year_that_is_a_slip_is_no_row_and_no_hour(date: str) -> None:
         Hour.parse(date)
 
 
+def test_a_carriage_return_within_a_cell_does_not_tear_the_row() -> None:
+    data = b'date,jobDelivered,JobExpected,note\n20220510-13,1,1,"a\rb\r\nc"\n'
+    frame = parse(JOBS, data).frame
+    assert frame.rows[HOUR][-1] == "a\nb\nc"
+    again = parse(JOBS, render(JOBS, frame))
+    assert (again.frame, again.unreadable) == (frame, ())
+
+
 @pytest.mark.parametrize("count", ["1e300", "9" * 40, "-1", "inf"])
 def test_a_count_that_nothing_can_hold_is_no_row(count: str) -> None:
     assert parse(JOBS, f"date,jobDelivered,JobExpected\n20220510-13,{count},1\n".encode()).frame.rows == {}

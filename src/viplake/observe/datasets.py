@@ -151,7 +151,8 @@ def _names(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    return text
+    """With the line breaks that the writer quotes: a lone carriage return it would write bare, and tear the row."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def _digest(text: str) -> str:
@@ -213,7 +214,7 @@ def _run_row(facts: HourFacts) -> Row:
         str(run.attempts),
         "" if run.requests is None else str(run.requests),
     )
-    return _run_cells(facts, run.outcome, run.cause or "", run.owner or "", figures)
+    return _run_cells(facts, run.outcome, _text((run.cause or "").strip()), run.owner or "", figures)
 
 
 def _run_cells(facts: HourFacts, outcome: str, cause: str, owner: str, figures: tuple[str, ...]) -> Row:
@@ -493,7 +494,7 @@ def _row(dataset: Dataset, cells: list[str], places: list[int], others: list[int
         core = tuple(read(cells[place].strip()) for read, place in zip(dataset.cells.values(), places, strict=True))
     except (ValueError, OverflowError):
         return None
-    return core + tuple(cells[place] for place in others)
+    return core + tuple(_text(cells[place]) for place in others)
 
 
 def _some(labels: list[str]) -> str:
