@@ -563,7 +563,7 @@ def span(time: timedelta) -> str:
 def _bytes(count: int) -> str:
     amount = float(count)
     for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:  # noqa: PLR2004 - SI units
+        if amount < 999.5:  # noqa: PLR2004 - SI units, and what would be rounded to a thousand
             return f"{amount:.3g} {unit}" if unit != "B" else f"{amount:.0f} B"
         amount /= 1000
     return f"{amount:.3g} TB"
