@@ -30,6 +30,7 @@ from viplake.extract.job import (
     TakeOver,
     Wait,
     Worker,
+    _transitions,
     after_too_early,
     apply,
     next_step,
@@ -73,6 +74,10 @@ failed      -         -        -          -          -           -         -    
 """  # noqa: E501 - a table
 _HEAD, *_ROWS = [line.split() for line in EXPECTED.strip().splitlines()]
 ORACLE = {(row[0], kind): cell for row in _ROWS for kind, cell in zip(_HEAD, row[1:], strict=True) if cell != "-"}
+
+
+def test_the_table_is_the_design_s() -> None:
+    assert {(str(state), str(kind)): str(after) for (state, kind), after in _transitions().items()} == ORACLE
 
 
 def test_the_oracle_knows_every_state_and_event() -> None:
@@ -302,6 +307,26 @@ def too_early(
         now=now,
         previous_trigger=None if previous is None else at(previous),
     )
+
+
+def test_G4_too_early_without_a_time_is_asked_again_ten_minutes_later() -> None:
+    assert too_early(CLAIMED, None) == Deferral(NOW + timedelta(minutes=10), "trigger_limited")
+
+
+def test_G3_a_time_that_is_now_has_passed() -> None:
+    third = replace(CLAIMED, posts=3)
+    assert too_early(third, "13:30", now=at("13:30")) == Deferral(at("13:31"), "trigger_limited")
+    assert too_early(third, "13:30", now=at("13:29:59")) == Deferral(at("13:30"), "trigger_limited")
+
+
+def test_G4_six_triggers_an_hour_and_no_more() -> None:
+    assert too_early(replace(CLAIMED, posts=6), "13:40") == Close("trigger_limited")
+    assert too_early(replace(CLAIMED, posts=5), "13:40") == Deferral(at("13:40"), "trigger_limited")
+
+
+def test_our_own_trigger_is_in_the_way_within_two_minutes_of_its_time() -> None:
+    for previous, cause in (("12:38", "trigger_drift"), ("12:42", "trigger_drift"), ("12:37:59", "trigger_limited")):
+        assert too_early(CLAIMED, "13:40", previous=previous) == Deferral(at("13:40"), cause)
 
 
 def test_G2_too_early_with_a_time_within_the_hour_waits_for_it() -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hypothesis import given, strategies as st
 
 from viplake.lake.reconcile import judge, to_read_again
-from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt, StoredFile
+from viplake.model import Finding, Hour, Promise, PromisedFile, ProvenFile, Receipt, StoredFile
 
 HOUR = Hour.parse("2022-05-10T13")
 NAMES = ("a.json.gz", "b.json.gz", "c.sql", "d.json")
@@ -70,6 +70,30 @@ def test_without_reading_an_odd_mark_is_a_finding() -> None:
     stored = STORED | {"a.json.gz": replace(STORED["a.json.gz"], etag="new")}
     [finding] = judge(PROMISE, stored, RECEIPT, {}).findings
     assert (finding.kind, finding.file) == ("wrong_checksum", "a.json.gz")
+
+
+def test_a_verdict_says_of_each_file_what_was_expected_and_what_is_there() -> None:
+    stored = {
+        "a.json.gz": replace(STORED["a.json.gz"], size=1234),
+        "b.json.gz": replace(STORED["b.json.gz"], etag="new"),
+        "d.json": STORED["d.json"],
+        "new.json": StoredFile("new.json", 1),
+    }
+    promise = Promise((*PROMISE.files, PromisedFile("x/e.json", 5_000)))
+    receipt = replace(RECEIPT, files=PROVEN[:3])
+    told = [(f.kind, f.file, f.detail) for f in judge(promise, stored, receipt, {}).findings]
+    assert told == [
+        ("missing_file", "c.sql", "promised with 12 bytes"),
+        ("missing_file", "e.json", "promised with 5,000 bytes"),
+        ("wrong_size", "a.json.gz", "promised 10 bytes, stored 1,234"),
+        ("wrong_checksum", "b.json.gz", "proven with ETag etag-b.json.gz, stored has new"),
+        ("wrong_checksum", "d.json", "promised, but the Receipt does not prove it"),
+        ("unexpected_file", "new.json", "in the folder, but not promised"),
+    ]
+    [read] = judge(PROMISE, STORED, RECEIPT, {"d.json": md5("z")}).findings
+    assert read.detail == f"proven as MD5 {md5('d')}, stored is {md5('z')}"
+    assert judge(None, STORED, RECEIPT, {}).findings == (Finding("no_promise"),)
+    assert judge(PROMISE, STORED, None, {}).findings == (Finding("no_receipt"),)
 
 
 def test_our_own_records_are_not_unexpected() -> None:

@@ -21,10 +21,22 @@ from viplake.observe.judgement import CheckSettings
 from viplake.observe.planned import Planned
 from viplake.observe.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
 from viplake.observe.record import Record, records
-from viplake.observe.rules import RULES, Breach, Case, NoData, Passed, RuleSettings, judge, span
+from viplake.observe.rules import (
+    RULES,
+    Breach,
+    Case,
+    Limit,
+    NoData,
+    Passed,
+    RuleSettings,
+    _minutes,
+    judge,
+    span,
+)
 from viplake.observe.schemas import Change, changes, columns_of
 
 if TYPE_CHECKING:
+    from viplake.observe.coverage import Gap
     from viplake.observe.rules import Finding
 
 HOUR = Hour.parse("2022-05-10T13")
@@ -385,7 +397,8 @@ def test_schemas_differ_in_tables_columns_and_types() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minutes", "words"), [(0, "0 min"), (59, "59 min"), (60, "1 h"), (310, "5 h 10 min"), (-60, "1 h")]
+    ("minutes", "words"),
+    [(0, "0 min"), (59, "59 min"), (60, "1 h"), (310, "5 h 10 min"), (61, "1 h 1 min"), (-60, "1 h")],
 )
 def test_times_are_told_as_people_read_them(minutes: int, words: str) -> None:
     assert span(timedelta(minutes=minutes)) == words
@@ -405,3 +418,402 @@ def test_what_the_documents_show_is_what_the_file_may_say() -> None:
     assert {name for name in RULES if told.rules.told[name] != own.rules.told[name]} == changed
     assert told.objectives == own.objectives
     assert all(f"`{name}`" in text for name in RULES)
+
+
+# -- to the letter --------------------------------------------------------------------------------------------
+
+DRAWN = HOUR.start + timedelta(minutes=15)
+BOTH = replace(
+    PROMISE, files=9, absent=("A_1.gz", "B_1.gz"), other_size=("C_1.gz", "D_1.gz"), tables=(PromisedTable("A", 1, 0),)
+)
+LATE = replace(FACTS, run=replace(RUN, late=True))
+BIG = Judged("high", 12_345_678, 9_000_000, 999_999, 1_500_000_000, 9.0, (1,))
+
+WORDS: list[tuple[str, Case, str]] = [
+    ("never_started", case(NOTHING, now=DRAWN), "nothing had claimed 2022-05-10T13 by minute 15"),
+    ("missing_job", case(NOTHING, now=HOUR.end), "2022-05-10T13 delivered no export"),
+    ("missing_job", case(FAILED, now=HOUR.start), "2022-05-10T13 delivered no export"),
+    ("vendor_failure", case(FAILED), "the vendor failed 2022-05-10T13: it says Failed"),
+    (
+        "vendor_failure",
+        case(replace(FAILED, facts=None)),
+        "the vendor failed 2022-05-10T13: vendor_job_failed",
+    ),
+    (
+        "incomplete_job",
+        case(record(replace(FACTS, promise=BOTH))),
+        "4 of 9 promised files are not stored as promised: A_1.gz, B_1.gz, C_1.gz",
+    ),
+    (
+        "incomplete_job",
+        case(record(None, outcome="failed", cause="integrity", owner="vendor")),
+        "2022-05-10T13 failed with a part of its files stored",
+    ),
+    ("late_job", case(WAITING, now=HOUR.end), "2022-05-10T13 is not delivered by minute 60"),
+    (
+        "late_job",
+        case(record(None, seconds=(1.0, 3599.5, 0.0))),
+        "2022-05-10T13 took 60 minutes, most of them the replication",
+    ),
+    (
+        "late_job",
+        case(record(None, seconds=(4000.0, 3000.0, 2000.0))),
+        "2022-05-10T13 took 150 minutes, most of them the init",
+    ),
+    ("late_job", case(record(LATE)), "2022-05-10T13 took 22 minutes, most of them the replication"),
+    ("missing_table", case(record(None, missing=("Voyage",))), "Voyage has no file in 2022-05-10T13"),
+    (
+        "missing_partition",
+        case(record(replace(FACTS, promise=BAD_PROMISE))),
+        "Voyage: 0 of 1 promised partitions are stored",
+    ),
+    (
+        "unexpected_table",
+        case(record(replace(FACTS, expected=("Vessel",)))),
+        "Voyage is out of scope, but came with 1 files",
+    ),
+    (
+        "unexpected_table",
+        case(record(replace(FACTS, unmatched=2))),
+        "2 files belong to no table of the schema, 1 more than the Hour before",
+    ),
+    (
+        "schema_change",
+        case(record(), changes=(Change("Voyage", "column A added"),)),
+        "Voyage: column A added in 2022-05-10T13",
+    ),
+    (
+        "schema_change",
+        case(record(), planned=Planned("hole", HOUR, HOUR), changes=(Change("Voyage", "column A added"),)),
+        "Voyage: column A added in 2022-05-10T13",
+    ),
+    (
+        "schema_change",
+        case(record(), planned=Planned("maintenance", HOUR, HOUR, "new"), changes=(Change("Voyage", "table added"),)),
+        "Voyage: table added in 2022-05-10T13 (planned: maintenance from 2022-05-10T13 to 2022-05-10T13: new)",
+    ),
+    (
+        "empty_file",
+        case(record(replace(FACTS, tables=(TableFacts("Voyage", 2, 40),)))),
+        "Voyage: 2 files hold nothing (40 bytes in all)",
+    ),
+    (
+        "volume_job",
+        case(record(), volumes={None: LOW}),
+        (
+            "the export has 450 B in 2022-05-10T13, too low: expected are 900 B, from 800 B to 1 kB, judged on"
+            " 2022-05-03T13, 2022-04-26T13, 2022-04-19T13 (+-1 h)"
+        ),
+    ),
+    (
+        "volume_table",
+        case(record(), volumes={"Voyage": BIG}),
+        (
+            "Voyage has 12.3 MB in 2022-05-10T13, too high: expected are 9 MB, from 1 MB to 1.5 GB, judged on"
+            " 2022-05-03T13 (+-1 h)"
+        ),
+    ),
+    (
+        "volume_table",
+        case(record(), volumes={"Voyage": replace(LOW, kind="stuck")}),
+        "Voyage has 450 B in 2022-05-10T13, to the byte what it had in the Hours before",
+    ),
+    (
+        "slow_phase",
+        case(record(None, seconds=(180.5, None, None))),
+        "the init of 2022-05-10T13 took 3 minutes; 3 are the limit",
+    ),
+    (
+        "lookback_gap",
+        case(NOTHING, gaps=gaps(LOST, {})),
+        (
+            "every table: records from about 2022-05-08 21:00 to 2022-05-09 16:00 are in no delivered Hour: lost, unless"
+            " the vendor helps"
+        ),
+    ),
+    (
+        "lookback_gap",
+        case(NOTHING, gaps=gaps(SOON, {}), now=HOUR.end),
+        "every table: in 3 h something is lost for good, unless an Hour is delivered",
+    ),
+    (
+        "lookback_gap",
+        case(NOTHING, gaps=gaps({HOUR.shift(n): n == -30 for n in range(-30, 1)}, {}), now=HOUR.end),
+        (
+            "every table: records from about 2022-05-09 07:00 to the next delivery are in no delivered Hour: lost, unless"
+            " the vendor helps"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "given", "words"), WORDS)
+def test_a_breach_says_what_is_wrong_in_these_words(rule: str, given: Case, words: str) -> None:
+    [breach] = of(rule, given)
+    assert isinstance(breach, Breach), breach
+    assert breach.summary == words
+    assert (breach.rule, breach.hour) == (rule, HOUR)
+
+
+REASONS: list[tuple[str, Case, str]] = [
+    ("missing_job", case(WAITING), "the Hour is on its way"),
+    ("missing_job", case(NOTHING, now=EARLY), "the Hour is not over"),
+    ("vendor_failure", case(NOTHING), "no run took place"),
+    ("vendor_failure", case(OLD, ours=False), "another program ran this Hour and left no word of it"),
+    ("incomplete_job", case(NOTHING), "nothing was delivered"),
+    ("incomplete_job", case(replace(WAITING, facts=FACTS)), "the Hour is on its way"),
+    ("incomplete_job", case(OLD_DELIVERED), "its Promise was not compared with what is stored"),
+    ("late_job", case(OLD_DELIVERED), "no run left word of its times"),
+    ("late_job", case(FAILED), "the Hour was not delivered"),
+    ("late_job", case(record(None, seconds=(None, 1200.0, 1.0))), "its times are not known"),
+    ("late_job", case(WAITING, now=EARLY), "the Hour is on its way, and minute 60 is not over"),
+    ("slow_phase", case(OLD_DELIVERED), "no run left word of its times"),
+    ("slow_phase", case(record(None, seconds=(None, None, None))), "its times are not known"),
+    ("missing_table", case(WAITING), "the Hour is on its way"),
+    ("missing_table", case(record(None, missing=None)), "it has no schema"),
+    ("missing_partition", case(OLD_DELIVERED), "its Promise was not compared with what is stored"),
+    ("unexpected_table", case(OLD_DELIVERED), "nobody looked at its files"),
+    ("unexpected_table", case(record(replace(FACTS, expected=None))), "it has no schema to go by"),
+    ("unexpected_table", case(record(), unmatched=None), "there is no Hour before to compare with"),
+    ("empty_file", case(OLD_DELIVERED), "nobody looked at its files"),
+    ("empty_file", case(record(replace(FACTS, expected=None))), "it has no schema to go by"),
+    ("volume_table", case(record(), volumes={}), "no volume is on record"),
+    ("lookback_gap", case(NOTHING, gaps=gaps({HOUR: False}, {})), "nothing was delivered before"),
+    ("lookback_gap", case(NOTHING, gaps=gaps({HOUR: None, HOUR.shift(-1): None}, {})), "2 Hours are not on record"),
+]
+
+
+@pytest.mark.parametrize(("rule", "given", "reason"), REASONS)
+def test_no_data_gives_its_reason_in_these_words(rule: str, given: Case, reason: str) -> None:
+    assert of(rule, given) == [NoData(rule, HOUR, reason)]
+
+
+def test_no_rule_is_broken_at_its_limit_but_right_behind_it() -> None:
+    at_limit: list[tuple[str, Case]] = [
+        ("late_job", case(record(None, seconds=(0.0, 3600.0, 0.0)))),
+        ("slow_phase", case(record(None, seconds=(180.0, 2400.0, 600.0)))),
+        ("empty_file", case(record(replace(FACTS, tables=(TableFacts("Voyage", 2, 41),))))),
+        ("never_started", case(replace(NOTHING, ledger=True))),
+        ("never_started", case(OLD_DELIVERED)),
+        ("vendor_failure", case(record(outcome="failed", cause="network", owner="network"))),
+        ("vendor_failure", case(record(cause="vendor_timeout", owner="vendor"))),
+        ("unexpected_table", case(record(replace(FACTS, unmatched=0)))),
+    ]
+    for rule, given in at_limit:
+        assert of(rule, given) == [Passed(rule, HOUR)]
+    for seconds, broken in (((0.0, 3600.5, 0.0), "late_job"), ((0.0, 0.0, 600.5), "slow_phase")):
+        assert isinstance(of(broken, case(record(None, seconds=seconds)))[0], Breach)
+
+
+def test_the_size_of_an_export_has_ends_that_are_told() -> None:
+    settings = RuleSettings.parse({"volume_job": {"min_mb": 2, "max_mb": 3.5}})
+
+    def judged(kilobytes: int | None) -> Finding:
+        [finding] = of("volume_job", case(record(kilobytes=kilobytes)), settings)
+        return finding
+
+    for inside in (2000, 3500):
+        assert judged(inside) == Passed("volume_job", HOUR)
+    for outside, words in ((1999, "2 MB"), (3501, "3.5 MB"), (None, "0 B"), (1, "1 kB")):
+        breach = judged(outside)
+        assert isinstance(breach, Breach)
+        assert breach.summary == f"2022-05-10T13 holds {words}; at least 2 MB and at most 3.5 MB are told"
+        assert (breach.cause, breach.owner) == ("as_sent", "vendor")
+    least = RuleSettings.parse({"volume_job": {"min_mb": 2}})
+    [breach] = of("volume_job", GOOD, least)
+    assert isinstance(breach, Breach)
+    assert breach.summary == "2022-05-10T13 holds 1 kB; at least 2 MB are told"
+    assert isinstance(of("volume_job", case(record(kilobytes=9_000_000)), least)[0], Passed)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (1500, "1.5 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1 MB"),
+        (10**6, "1 MB"),
+        (1_005_000, "1 MB"),
+        (10**9, "1 GB"),
+        (10**12, "1 TB"),
+    ],
+)
+def test_bytes_are_told_in_units_of_a_thousand(size: int, words: str) -> None:
+    [breach] = of("volume_job", case(record(), volumes={None: replace(LOW, kind="stuck", value=size)}))
+    assert isinstance(breach, Breach)
+    assert breach.summary.startswith(f"the export has {words} in ")
+
+
+def test_a_missing_table_is_the_run_s_where_it_was_promised_and_the_vendor_s_where_not() -> None:
+    def blame(known: Record) -> tuple[str, str]:
+        [breach] = of("missing_table", case(known))
+        assert isinstance(breach, Breach)
+        return breach.cause, breach.owner
+
+    failed = record(outcome="failed", cause="integrity", owner="network", missing=("Voyage",))
+    assert blame(failed) == ("integrity", "network")
+    without = replace(PROMISE, tables=(PromisedTable("Vessel", 1, 1),))
+    assert blame(replace(failed, facts=replace(FACTS, promise=without))) == ("not_promised", "vendor")
+    assert blame(replace(failed, facts=replace(FACTS, promise=without, run=None))) == ("integrity", "network")
+    assert blame(replace(failed, facts=replace(FACTS, promise=None))) == ("integrity", "network")
+    assert blame(record(replace(FACTS, promise=None), missing=("Voyage",))) == ("not_promised", "vendor")
+
+
+def test_what_is_not_stored_as_promised_is_the_run_s_or_came_after_it() -> None:
+    bad = replace(FACTS, promise=BAD_PROMISE)
+    for known, blame in (
+        (record(bad, cause="integrity", owner="network", outcome="failed"), ("integrity", "network")),
+        (record(bad), ("changed_in_lake", "us")),
+        (record(bad, ledger=False), ("unknown", "unknown")),
+    ):
+        [breach] = of("incomplete_job", case(known))
+        assert isinstance(breach, Breach)
+        assert (breach.cause, breach.owner) == blame
+    assert of("incomplete_job", case(record(None))) == [Passed("incomplete_job", HOUR)]
+
+
+def test_a_change_of_the_schema_is_grave_unless_it_is_planned_maintenance() -> None:
+    for planned, severity in ((None, "ticket"), (Planned("hole", HOUR, HOUR), "ticket"), (
+        Planned("maintenance", HOUR, HOUR), "info"
+    )):  # fmt: skip
+        [breach] = of("schema_change", case(record(), planned=planned, changes=(Change("A", "table added"),)))
+        assert isinstance(breach, Breach)
+        assert breach.severity == severity
+
+
+def test_only_an_outage_is_as_grave_as_the_time_that_is_left() -> None:
+    short = {"burning": True, "now": HOUR.end}
+    for rule, given, severity in (
+        ("vendor_failure", case(FAILED, **short), "page"),
+        ("never_started", case(NOTHING, **short), "page"),
+        ("missing_table", case(record(None, missing=("Voyage",)), **short), "ticket"),
+        ("slow_phase", case(record(None, seconds=(600.0, 0.0, 0.0)), **short), "info"),
+        ("lookback_gap", case(NOTHING, gaps=gaps(LOST, {})), "page"),
+    ):
+        [breach] = of(rule, given)
+        assert isinstance(breach, Breach)
+        assert breach.severity == severity, rule
+
+
+def test_a_gap_is_told_in_the_hours_that_it_holds_and_from_six_hours_before_the_loss_on() -> None:
+    def told(gap_: Gap, *, now: datetime = HOUR.end, **changed: Any) -> list[Finding]:
+        return of("lookback_gap", case(NOTHING, gaps=[replace(gap_, **changed)], now=now))
+
+    [gap] = gaps(SOON, {})
+    assert isinstance(told(gap)[0], Breach)
+    for hour in (gap.first, gap.last):  # its own first and last Hour are in it
+        assert isinstance(told(gap, first=min(gap.first, hour), last=max(HOUR, hour))[0], Breach)
+    assert isinstance(told(gap, first=HOUR)[0], Breach)
+    assert isinstance(told(gap, last=HOUR)[0], Breach)
+    assert told(gap, last=HOUR.shift(-1)) == told(gap, first=HOUR.shift(1)) == [Passed("lookback_gap", HOUR)]
+    assert told(gap, planned=True) == [Passed("lookback_gap", HOUR)]
+    assert told(gap, unknown=2) == [NoData("lookback_gap", HOUR, "2 Hours are not on record")]
+    after = HOUR.shift(-17)  # whose records are lost six hours after the end of this Hour, to the minute
+    assert told(gap, after=after.shift(0)) == [Passed("lookback_gap", HOUR)]
+    [close] = told(gap, after=after.shift(-1))
+    assert isinstance(close, Breach)
+    assert "in 5 h something" in close.summary
+    [now_or_never] = told(gap, after=HOUR.shift(-23))
+    assert isinstance(now_or_never, Breach)
+    assert "in 0 min something" in now_or_never.summary
+    assert told(gap, before=HOUR.shift(1)) == [Passed("lookback_gap", HOUR)], "it is over, and nothing was lost"
+    [table] = told(gap, table="Voyage")
+    assert isinstance(table, Breach)
+    assert (table.table, table.severity) == ("Voyage", "page")
+    assert table.summary.startswith("Voyage: in 3 h")
+
+
+def test_a_hole_that_is_over_tells_its_margin_only_where_it_is_known() -> None:
+    around: dict[Hour, bool | None] = {HOUR.shift(n): n != 0 for n in range(-3, 4)}
+    [hole] = gaps(around, {})
+
+    def told(*known: Gap) -> str:
+        [breach] = of("missing_job", case(OLD, gaps=known, now=HOUR.shift(40).start))
+        assert isinstance(breach, Breach)
+        return breach.summary
+
+    assert told(hole).endswith("2022-05-10T14 carries it, with a margin of about 22 h")
+    for other in (
+        replace(hole, margin=None),
+        replace(hole, unknown=1),
+        replace(hole, lost=(HOUR.start, HOUR.end)),
+        replace(hole, table="Voyage"),
+        replace(hole, first=HOUR.shift(1), last=HOUR.shift(1)),
+        replace(hole, first=HOUR.shift(-1), last=HOUR.shift(-1)),
+    ):
+        assert told(other) == "2022-05-10T13 delivered no export"
+    assert told(replace(hole, table="Voyage"), hole).endswith("22 h")
+
+
+def test_a_rule_that_is_turned_off_or_planned_says_so() -> None:
+    off = RuleSettings.parse({"missing_job": {"enabled": False}})
+    assert of("missing_job", case(NOTHING), off) == [
+        NoData("missing_job", HOUR, "the rule is turned off in viplake.toml")
+    ]
+    planned = case(NOTHING, planned=Planned("hole", HOUR, HOUR))
+    assert of("missing_job", planned) == [
+        NoData("missing_job", HOUR, "planned: hole from 2022-05-10T13 to 2022-05-10T13")
+    ]
+
+
+def test_what_the_file_does_not_say_is_as_the_rules_have_it() -> None:
+    own = RuleSettings.parse({})
+    assert own == RuleSettings()
+    assert own.look_back == timedelta(hours=24)
+    assert own.told["never_started"].limits == {"minutes": 15}
+    assert own.told["late_job"].limits == {"minutes": 60}
+    assert own.told["slow_phase"].limits == {"init_minutes": 3, "replication_minutes": 40, "transfer_minutes": 10}
+    assert own.told["volume_job"].limits == {"min_mb": 0, "max_mb": 0}
+    assert own.told["volume_table"].anomaly.threshold == RuleSettings().told["volume_table"].anomaly.threshold
+    other = RuleSettings.parse({"look_back_hours": 48, "volume_table": {"threshold": 7, "twice": 6}})
+    assert other.look_back == timedelta(hours=48)
+    assert (other.told["volume_table"].anomaly.threshold, other.told["volume_table"].anomaly.twice) == (7, 6)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([], "[rules] in viplake.toml is not a table"),
+        ({"late": {}}, "[rules] in viplake.toml has the unknown key 'late'"),
+        ({"late_job": 3}, "[rules.late_job] in viplake.toml is not a table"),
+        ({"look_back_hours": 0.9}, "look_back_hours of [rules] in viplake.toml is 0.9"),
+        ({"look_back_hours": 2160.5}, "look_back_hours of [rules] in viplake.toml is 2160.5"),
+        ({"late_job": {"minutes": 0.9}}, "minutes of [rules.late_job] in viplake.toml is 0.9"),
+        ({"late_job": {"minutes": 1440.5}}, "minutes of [rules.late_job] in viplake.toml is 1440.5"),
+        ({"volume_job": {"min_mb": 5, "max_mb": 5}}, "max_mb of [rules.volume_job] in viplake.toml is 5"),
+        ({"late_job": {"severity": "pager"}}, "severity of [rules.late_job] in viplake.toml is 'pager'"),
+    ],
+)
+def test_the_value_that_cannot_be_is_named(value: Any, said: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        RuleSettings.parse(value)
+    assert refused.value.message == said
+
+
+def test_a_limit_in_minutes_is_one_of_a_day() -> None:
+    assert _minutes("late", 60) == Limit("late", 60, 1, 1440, "a number of minutes")
+
+
+def test_a_value_at_its_end_can_be() -> None:
+    ends = {"look_back_hours": 1, "late_job": {"minutes": 1}, "never_started": {"minutes": 1440}}
+    told = RuleSettings.parse(ends | {"volume_job": {"min_mb": 5, "max_mb": 5.5}})
+    assert told.look_back == timedelta(hours=1)
+    assert told.told["never_started"].limits == {"minutes": 1440}
+    assert RuleSettings.parse({"look_back_hours": 2160}).look_back == timedelta(days=90)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ({"look_back_hours": 0}, "It is a number of hours, from 1 to 2160."),
+        ({"late_job": {"minutes": 0}}, "It is a number of minutes, from 1 to 1440."),
+        ({"volume_job": {"min_mb": 5, "max_mb": 4}}, "It is more than min_mb, from 6 to 1e+09."),
+    ],
+)
+def test_and_what_it_may_be_is_said(value: Any, hint: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        RuleSettings.parse(value)
+    assert refused.value.hint == hint
