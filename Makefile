@@ -75,6 +75,7 @@ kills: dev
 together: dev
 	@$(BIN)/python -m pytest -q tests/e2e/test_together.py tests/extract/test_run_interleavings.py \
 		--proof together --proof-command "make together" $(ARGS)
+
 fuzz: dev
 	@$(BIN)/python tools/fuzz.py $(ARGS)
 	@$(BIN)/python tools/docs.py
