@@ -108,9 +108,12 @@ def _hour(text: str) -> str:
 
 def _count(text: str) -> str:
     number = float(text)  # pandas writes integers beside a gap as 1.0
-    if not 0 <= number <= LARGEST_COUNT or number != int(number):
+    if not math.isfinite(number) or number != int(number):
         raise ValueError(text)
-    return str(int(text) if text.isdecimal() else int(number))
+    count = int(text) if text.isdecimal() else int(number)
+    if not 0 <= count <= LARGEST_COUNT:
+        raise ValueError(text)
+    return str(count)
 
 
 def _count_or_none(text: str) -> str:
@@ -464,7 +467,8 @@ def _check_header(dataset: Dataset, header: list[str]) -> None:
 def _records(lines: list[str], delimiter: str, width: int) -> list[tuple[list[str] | None, str]]:
     """The records with their raw text; None for the cells of what is none.
 
-    A quote that is never closed would swallow all lines after it: such a line is set aside alone.
+    A quote that is never closed would swallow all lines after it: such a line is set aside alone. It shows by the
+    width of what comes, or at the end of the file, where the quote is still open.
     """
     found: list[tuple[list[str] | None, str]] = []
     at = 0
@@ -475,6 +479,8 @@ def _records(lines: list[str], delimiter: str, width: int) -> list[tuple[list[st
         try:
             for cells in reader:
                 if cells and len(cells) != width and reader.line_num > read + 1:
+                    break
+                if at + reader.line_num == len(lines) and _is_open(lines[at + read :], delimiter):
                     break
                 raw = "".join(lines[at + read : at + reader.line_num])
                 read = reader.line_num
@@ -487,6 +493,11 @@ def _records(lines: list[str], delimiter: str, width: int) -> list[tuple[list[st
         found.append((None, lines[at + read]))
         at += read + 1
     return found
+
+
+def _is_open(record: list[str], delimiter: str) -> bool:
+    """Whether the lines of a record end within a quote: then one more line would belong to it."""
+    return len(list(csv.reader([*record, "x"], delimiter=delimiter))) == 1
 
 
 def _row(dataset: Dataset, cells: list[str], places: list[int], others: list[int]) -> Row | None:
