@@ -527,8 +527,8 @@ WORDS: list[tuple[str, Case, str]] = [
         "lookback_gap",
         case(NOTHING, gaps=gaps(LOST, {})),
         (
-            "every table: records from about 2022-05-08 21:00 to 2022-05-09 16:00 are in no delivered Hour: lost, unless"
-            " the vendor helps"
+            "every table: records from about 2022-05-08 21:00 to 2022-05-09 16:00 are in no delivered Hour: lost,"
+            " unless the vendor helps"
         ),
     ),
     (
@@ -540,8 +540,8 @@ WORDS: list[tuple[str, Case, str]] = [
         "lookback_gap",
         case(NOTHING, gaps=gaps({HOUR.shift(n): n == -30 for n in range(-30, 1)}, {}), now=HOUR.end),
         (
-            "every table: records from about 2022-05-09 07:00 to the next delivery are in no delivered Hour: lost, unless"
-            " the vendor helps"
+            "every table: records from about 2022-05-09 07:00 to the next delivery are in no delivered Hour: lost,"
+            " unless the vendor helps"
         ),
     ),
 ]
