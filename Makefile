@@ -12,7 +12,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test faults crashes kills together fuzz test-wheel check bench bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo test faults crashes kills together fuzz mutants test-wheel check bench bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -30,6 +30,7 @@ help:
 	@echo "make wheel   the package, the same bytes each time;   make glue  the folder for AWS Glue"
 	@echo "make audit   known vulnerabilities of the locked packages; asks the advisory database"
 	@echo "make sbom    the bill of materials of the lock, CycloneDX"
+	@echo "make mutants change the code: would the tests notice? (make mutants ARGS=--survivors)"
 	@echo "make fuzz    spoil whatever comes from outside        (make fuzz ARGS='--seconds 600')"
 	@echo "make test-wheel  the tests on the built wheel, with the sources out of reach"
 	@echo "make readme  write the tables of the README anew"
@@ -78,6 +79,11 @@ together: dev
 
 fuzz: dev
 	@$(BIN)/python tools/fuzz.py $(ARGS)
+	@$(BIN)/python tools/docs.py
+
+# An hour on two idle cores from nothing; afterwards only what changed. Needs mutants/, which make clean removes.
+mutants: dev
+	@nice -n 10 $(BIN)/python tools/mutants.py $(ARGS)
 	@$(BIN)/python tools/docs.py
 
 # What viplake is measured beside, and the S3 server; in the same environment.
@@ -149,5 +155,5 @@ readme: dev
 	@$(BIN)/python tools/readme.py
 
 clean:
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist demo-lake
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist demo-lake mutants .fuzz
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

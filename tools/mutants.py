@@ -1,0 +1,132 @@
+"""Mutation testing of the parts where a wrong sign costs an Hour: would the tests notice?
+
+::
+
+    python tools/mutants.py                 # what was not tried since the source changed; an hour from nothing
+    python tools/mutants.py --survivors     # those that survived once more, after tests were written
+    python tools/mutants.py --show          # what survives, as diffs; nothing is run
+    python tools/mutants.py --write         # and put the figures into docs/proof/mutants.json
+
+What is mutated and which tests are asked stands in pyproject.toml, `[tool.mutmut]`; its work lies in `mutants/`.
+A mutant that runs into its time limit was noticed; one that no test even reaches was not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from proof import Figure, write  # noqa: E402 - the tests are no package
+
+MUTMUT: Final = (sys.executable, "-m", "mutmut")
+LEAST: Final = 90.0
+"""Percent of a module's mutants that the tests are to notice."""
+
+KILLED: Final = frozenset({1, 3})
+"""What the tests end with when one of them fails (pytest: 1 a test, 3 its own error)."""
+
+TIMEOUT: Final = frozenset({36, 24, -24, 152, 255})
+"""mutmut's words for a mutant that did not come to an end."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What became of a module's mutants.
+
+    Attributes:
+        module: its path below src/viplake.
+        killed, timeout: noticed.
+        survived: not noticed, by name: no test failed, or none reached it.
+        untried: not tried yet.
+        seconds: that all of it took.
+    """
+
+    module: str
+    killed: int
+    timeout: int
+    survived: tuple[str, ...]
+    untried: int
+    seconds: float
+
+    @property
+    def total(self) -> int:
+        """All mutants that were tried."""
+        return self.killed + self.timeout + len(self.survived)
+
+    @property
+    def percent(self) -> float:
+        """Of those that were tried, how many were noticed, rounded down."""
+        return (self.killed + self.timeout) * 1000 // max(self.total, 1) / 10
+
+
+def read_scores() -> list[Score]:
+    """What is on record in `mutants/`."""
+    modules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutmut"]["only_mutate"]
+    return [_score(module) for module in modules]
+
+
+def _score(module: str) -> Score:
+    record = json.loads((ROOT / "mutants" / f"{module}.meta").read_text())
+    codes = record["exit_code_by_key"]
+    return Score(
+        module.removeprefix("src/viplake/"),
+        sum(code in KILLED for code in codes.values()),
+        sum(code in TIMEOUT for code in codes.values()),
+        tuple(name for name, code in codes.items() if code is not None and code not in KILLED | TIMEOUT),
+        sum(code is None for code in codes.values()),
+        sum(record["durations_by_key"].values()),
+    )
+
+
+def main() -> int:
+    """Try mutants; 1 where too many of a module survive."""
+    options = argparse.ArgumentParser(description="Would the tests notice?")
+    options.add_argument("--survivors", action="store_true", help="try those that survived once more")
+    options.add_argument("--show", action="store_true", help="show what survives, run nothing")
+    options.add_argument("--write", action="store_true", help="put the figures into docs/proof/mutants.json")
+    options.add_argument("--children", type=int, default=2, help="how many at once")
+    given = options.parse_args()
+    run = (*MUTMUT, "run", "--max-children", str(given.children))
+    if given.show:
+        for score in read_scores():
+            for name in score.survived:
+                subprocess.run([*MUTMUT, "show", name], cwd=ROOT, check=True)  # noqa: S603 - our own words
+        return 0
+    subprocess.run(run, cwd=ROOT, check=True)  # noqa: S603 - our own words
+    if given.survivors and (names := [name for score in read_scores() for name in score.survived]):
+        subprocess.run([*run, *names], cwd=ROOT, check=True)  # noqa: S603 - as above
+    scores = read_scores()
+    for score in scores:
+        print(
+            f"{score.module:25} {score.percent:5} % of {score.total:4} noticed: {score.killed} killed,"
+            f" {score.timeout} timeouts, {len(score.survived)} survived, {score.untried} not tried"
+        )
+    if given.write:
+        _write(scores)
+    return 1 if any(score.percent < LEAST or score.untried for score in scores) else 0
+
+
+def _write(scores: list[Score]) -> None:
+    """The figures, for docs/proof.md."""
+    figures = [Figure(f"percent noticed in {score.module}", score.percent, least=LEAST) for score in scores]
+    figures += [
+        Figure("mutants", sum(score.total for score in scores)),
+        Figure("of them killed", sum(score.killed for score in scores)),
+        Figure("of them stopped at their time limit", sum(score.timeout for score in scores)),
+        Figure("of them survived", sum(len(score.survived) for score in scores)),
+        Figure("seconds that the trials took", round(sum(score.seconds for score in scores))),
+    ]
+    write("mutants", "make mutants ARGS=--write", figures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
