@@ -13,10 +13,10 @@ import pytest
 
 from viplake.errors import SettingsError
 from viplake.model import Hour
-from viplake.observe.anomaly import Judged, Silent
+from viplake.observe.anomaly import GRAIN_OF_COUNTS, AnomalySettings, Judged, Silent
 from viplake.observe.coverage import gaps
 from viplake.observe.facts import HourFacts, PromisedTable, PromiseFacts, RunFacts, SchemaFacts, TableFacts
-from viplake.observe.inside import Inside, Nulls
+from viplake.observe.inside import Inside, Nulls, Odd
 from viplake.observe.judgement import CheckSettings
 from viplake.observe.planned import Planned
 from viplake.observe.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
@@ -29,6 +29,9 @@ from viplake.observe.rules import (
     NoData,
     Passed,
     RuleSettings,
+    Told,
+    _Found,
+    _inside,
     _minutes,
     judge,
     span,
@@ -36,6 +39,8 @@ from viplake.observe.rules import (
 from viplake.observe.schemas import Change, changes, columns_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from viplake.observe.coverage import Gap
     from viplake.observe.rules import Finding
 
@@ -751,11 +756,11 @@ def test_a_hole_that_is_over_tells_its_margin_only_where_it_is_known() -> None:
 def test_a_rule_that_is_turned_off_or_planned_says_so() -> None:
     off = RuleSettings.parse({"missing_job": {"enabled": False}})
     assert of("missing_job", case(NOTHING), off) == [
-        NoData("missing_job", HOUR, "the rule is turned off in viplake.toml")
+        NoData("missing_job", HOUR, "the rule is turned off in viplake.toml", excused=True)
     ]
     planned = case(NOTHING, planned=Planned("hole", HOUR, HOUR))
     assert of("missing_job", planned) == [
-        NoData("missing_job", HOUR, "planned: hole from 2022-05-10T13 to 2022-05-10T13")
+        NoData("missing_job", HOUR, "planned: hole from 2022-05-10T13 to 2022-05-10T13", excused=True)
     ]
 
 
@@ -817,3 +822,41 @@ def test_and_what_it_may_be_is_said(value: Any, hint: str) -> None:
     with pytest.raises(SettingsError) as refused:
         RuleSettings.parse(value)
     assert refused.value.hint == hint
+
+
+def test_a_rule_of_content_says_what_its_verdict_says_of_what_was_found_inside() -> None:
+    content = Inside(HOUR, None)
+    verdicts: list[list[Odd] | str] = []
+
+    def judged(known: Record | None = None, looked: Inside | None = content) -> list[Finding]:
+        def verdict(inside_: Inside, limits: Mapping[str, float]) -> list[Odd] | str:
+            assert (inside_, limits) == (content, {"points": 7})
+            return verdicts[-1]
+
+        given = case(known or record(), inside=looked)
+        return list(_inside(verdict)(given, Told(limits={"points": 7}), _Found("null_ratio", given, "ticket")))
+
+    assert judged(WAITING) == [NoData("null_ratio", HOUR, "the Hour is on its way")]
+    assert judged(looked=None) == [NoData("null_ratio", HOUR, "nobody looked inside its files: run viplake content")]
+    verdicts.append("too few Hours")
+    assert judged() == [NoData("null_ratio", HOUR, "too few Hours")]
+    verdicts.append([])
+    assert judged() == [Passed("null_ratio", HOUR)]
+    verdicts.append([Odd("Voyage", "half of it is empty"), Odd(None, "so is the rest")])
+    assert judged() == [
+        Breach("null_ratio", HOUR, "Voyage", "ticket", "as_sent", "vendor", "half of it is empty"),
+        Breach("null_ratio", HOUR, None, "ticket", "as_sent", "vendor", "so is the rest"),
+    ]
+
+
+def test_amounts_of_bytes_and_of_records_are_judged_by_keys_of_their_own() -> None:
+    told = RuleSettings.parse({"row_count": {"threshold": 9, "twice": 8}}).told
+    assert (told["row_count"].anomaly.threshold, told["volume_table"].anomaly.threshold) == (
+        9, AnomalySettings().threshold
+    )  # fmt: skip
+    assert told["row_count"].anomaly.grain == GRAIN_OF_COUNTS
+    assert told["volume_table"].anomaly.grain == AnomalySettings().grain
+    assert told["late_job"].anomaly == AnomalySettings()
+    for rule in ("row_count", "late_job"):
+        with pytest.raises(SettingsError, match="unknown key"):
+            RuleSettings.parse({rule: {"grain_bytes": 9}})
