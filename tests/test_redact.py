@@ -190,3 +190,27 @@ def test_what_is_not_to_be_remembered_is_not() -> None:
 def test_hostile_text_is_read_in_one_go(text: str) -> None:
     register('back\\slash"quote')
     assert isinstance(redact(text), str)  # the suite's time limit is the test
+
+
+def test_of_passing_values_the_newest_are_known_and_lasting_ones_always() -> None:
+    """A process that stays warm for days gets a token in each tick."""
+    lasting = Secret("a-lasting-value-4711")
+    before = len(redaction._registered)
+    tokens = [f"passing-token-{number:04d}-0123456789" for number in range(200)]
+    for token in tokens:
+        Secret(token, passing=True)
+        assert redact(f"Token {token}!") == "Token [redacted]!"
+    Secret(lasting.reveal(), passing=True)
+    for token in tokens[-10:]:
+        Secret(token, passing=True)
+    assert tokens[-1] not in redact(f"x {tokens[-1]} y")
+    assert len(redaction._registered) <= before + 16
+    assert lasting.reveal() not in redact(f"x {lasting.reveal()} y")
+
+
+def test_a_passing_value_that_turns_out_to_last_is_kept() -> None:
+    Secret("first-passing-then-lasting", passing=True)
+    Secret("first-passing-then-lasting")
+    for number in range(100):
+        Secret(f"another-passing-token-{number:04d}", passing=True)
+    assert redact("first-passing-then-lasting") == "[redacted]"

@@ -27,6 +27,13 @@ _registered: dict[str, tuple[tuple[str, re.Pattern[str]], ...]] = {}
 _order: list[str] = []
 """The values, longest first: one that holds another goes whole."""
 
+_passing: dict[str, None] = {}
+"""Those of them that soon are worth nothing, oldest first."""
+
+_MOST_PASSING: Final = 16
+"""Tokens live for an hour: of a process that stays warm for days, the newest are enough, and all would fill it (a token
+of 900 characters takes 110 KB with its patterns)."""
+
 # Credentials in a query or a form (AWS SigV4 and SigV2 query authentication, call 4's apiToken, OAuth 2.0), also
 # where the query stands encoded within another URL; then the same as members of JSON or of a dict.
 _NAMES: Final = (
@@ -57,14 +64,15 @@ class Secret:
         remember: False for the links of a list, which come by the hundred every Hour: `redact` knows them by
             their form, and a registry of them would only grow. False also for what messages may tell in part,
             once its secret part is registered (a proxy's URL), or must tell (a bucket's name).
+        passing: True for what is soon worth nothing (a token): only the newest of these are remembered.
     """
 
     __slots__ = ("_value",)
 
-    def __init__(self, value: str, *, remember: bool = True) -> None:
+    def __init__(self, value: str, *, remember: bool = True, passing: bool = False) -> None:
         self._value = value
         if remember:
-            register(value)
+            register(value, passing=passing)
 
     def reveal(self) -> str:
         """The value itself: only for the call that sends it."""
@@ -93,22 +101,32 @@ class Secret:
         raise TypeError("a Secret is not pickled")
 
 
-def register(value: str) -> None:
+def register(value: str, *, passing: bool = False) -> None:
     """Have `redact` remove this value from now on, in the ways in which it travels.
 
-    Values of fewer than six characters are not remembered: they would blank out innocent words.
+    Values of fewer than six characters are not remembered: they would blank out innocent words. Of passing ones the
+    newest are.
     """
-    if len(value) < _SHORTEST or value in _registered:
+    if len(value) < _SHORTEST:
         return
-    forms = [value, *_within_base64(value.encode(errors="surrogatepass"))]
-    _registered[value] = tuple((_plain_part(form), re.compile("".join(_ways(form)))) for form in forms)
+    if not passing:
+        _passing.pop(value, None)
+    elif value not in _registered or value in _passing:
+        _passing.pop(value, None)
+        _passing[value] = None
+    if value not in _registered:
+        forms = [value, *_within_base64(value.encode(errors="surrogatepass"))]
+        _registered[value] = tuple((_plain_part(form), re.compile("".join(_ways(form)))) for form in forms)
+    while len(_passing) > _MOST_PASSING:
+        oldest = next(iter(_passing))
+        del _passing[oldest], _registered[oldest]
     _order[:] = sorted(_registered, key=len, reverse=True)
 
 
 def redact(text: str) -> str:
     """The text without any registered value, presigned query, token, signature or password in a URL."""
     for value in tuple(_order):
-        for part, pattern in _registered[value]:
+        for part, pattern in _registered.get(value, ()):  # another thread may have let it go
             if part in text:
                 text = pattern.sub(MASK, text)
     text = _QUERY.sub(_cut_query, text)

@@ -223,7 +223,7 @@ def read_token(answer: Answer, now: datetime) -> Token:
     value = record.get("access_token")
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise VendorError("the answer to the token call holds no usable access_token", cause="auth_contract")
-    return Token(Secret(value), lifetime(record.get("expires_in")))
+    return Token(Secret(value, passing=True), lifetime(record.get("expires_in")))
 
 
 def lifetime(expires_in: Any) -> float:
