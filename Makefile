@@ -12,7 +12,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test faults crashes kills together fuzz mutants test-wheel check bench bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo test faults crashes kills together fuzz mutants soak test-wheel check bench bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -20,6 +20,7 @@ help:
 	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
 	@echo "make faults  the catalogue of faults, by sockets, and what holds after any of them"
 	@echo "make crashes die at every call; make kills, make together: real processes; each counts for docs/proof.md"
+	@echo "make soak    a thousand Hours with random faults, and state machines that go on for long"
 	@echo "make check   lint, format, types, layers, locks"
 	@echo "make bench   measure transfers beside other tools     (make bench ARGS='--only small --rounds 3')"
 	@echo "make bench-judge    what judgement finds, what it costs;  make bench-observe  what an observation costs"
@@ -76,6 +77,7 @@ kills: dev
 together: dev
 	@$(BIN)/python -m pytest -q tests/e2e/test_together.py tests/extract/test_run_interleavings.py \
 		--proof together --proof-command "make together" $(ARGS)
+	@$(BIN)/python tools/docs.py
 
 fuzz: dev
 	@$(BIN)/python tools/fuzz.py $(ARGS)
@@ -84,6 +86,13 @@ fuzz: dev
 # An hour on two idle cores from nothing; afterwards only what changed. Needs mutants/, which make clean removes.
 mutants: dev
 	@nice -n 10 $(BIN)/python tools/mutants.py $(ARGS)
+	@$(BIN)/python tools/docs.py
+
+# A thousand Hours with random faults; then the state machines, twenty times as long as in the tests.
+soak: dev
+	@$(BIN)/python tests/soak.py $(ARGS)
+	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -q --timeout 0 tests/test_everything.py tests/extract/test_run_anything.py \
+		--proof states --proof-command "make soak"
 	@$(BIN)/python tools/docs.py
 
 # What viplake is measured beside, and the S3 server; in the same environment.

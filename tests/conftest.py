@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 # Examples are counted, not timed: a slow machine is no counterexample.
 settings.register_profile("counted", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("counted")
+settings.register_profile("soak", settings.get_profile("counted"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "counted"))
 
 SEARCH: Final = "test_zz_canaries"
 

@@ -177,7 +177,8 @@ class World:
         for key, data in self.store.objects.items():
             parsed = self.layout.parse_file(key)
             if parsed is None:
-                assert "/_viplake/" in f"/{key}", f"{key} lies outside of hourly folders"
+                ours = key.startswith((f"{self.layout.root}_viplake/", self.layout.observability))
+                assert ours, f"{key} lies outside of hourly folders"
                 continue
             hour, name = parsed
             assert self.events(hour), f"files of {hour} without a claim"

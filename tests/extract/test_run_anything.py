@@ -6,11 +6,12 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from hypothesis import settings, strategies as st
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fakes import FakeClock, small_files
 from faults import Crash, Tripwire, lake_down
+from machines import at_length
 from viplake.errors import NetworkError, SettingsError, VendorError
 from viplake.model import Hour
 from world import World, at
@@ -126,5 +127,5 @@ class Anything(RuleBasedStateMachine):
             assert last["event"] != "failed" or last["cause"]
 
 
-Anything.TestCase.settings = settings(max_examples=60, stateful_step_count=14, deadline=None)
+Anything.TestCase.settings = at_length(60, 14)
 TestAnything = Anything.TestCase
