@@ -61,6 +61,8 @@ that costs a second pass, and a new member shows in all records of an export."""
 
 FIRST_RECORDS: Final = 200_000
 
+NOT_TOGETHER: Final = "its files can be read one by one, but not together"
+
 _TABLE_FILE: Final = re.compile(r"(?P<table>.+?)(?:[_.]\d[\dTZ_.-]*)?\.json(?:\.gz)?", re.IGNORECASE)
 
 
@@ -283,14 +285,14 @@ def look_into(
     """What the files of a table hold."""
     import duckdb  # noqa: PLC0415 - 35 MB and 0.1 s that other commands do without
 
-    findings = [_of_file(known.table, file) for file in files if isinstance(file, Unreadable)]
+    findings = [of_file(known.table, file) for file in files if isinstance(file, Unreadable)]
     staged = [file for file in files if isinstance(file, Staged)]
     try:
         return _asked(connection, known, staged, findings, settings)
     except duckdb.InterruptException:
         raise
     except duckdb.OutOfMemoryException:
-        return _unanswered(known, findings, f"it needs more than the {duck.MEMORY} of memory that it may have")
+        return unanswered(known, findings, f"it needs more than the {duck.MEMORY} of memory that it may have")
     except (duckdb.Error, UnicodeDecodeError):  # a message may quote bytes that are no text
         staged, bad = duck.readable(connection, staged)
     for blame in bad:
@@ -301,7 +303,7 @@ def look_into(
     except duckdb.InterruptException:
         raise
     except (duckdb.Error, UnicodeDecodeError):
-        return _unanswered(known, findings, "its files can be read one by one, but not together")
+        return unanswered(known, findings, NOT_TOGETHER)
 
 
 def _asked(
@@ -312,9 +314,9 @@ def _asked(
     settings: ContentSettings,
 ) -> TableContent:
     if not staged:
-        return _unanswered(known, findings, known.unknown)
+        return unanswered(known, findings, known.unknown)
     looked = None if sum(file.unfolded for file in staged) <= LOOKED_THROUGH else FIRST_RECORDS
-    members = _members(connection, staged, looked)
+    members = member_counts(connection, staged, looked)
     seen = Seen(len(known.files), members, looked, tuple(findings))
     question = Question.of(
         known.table,
@@ -333,7 +335,7 @@ def _asked(
     return profile_of(question, row, seen, examples, known.unknown)
 
 
-def _members(connection: DuckDBPyConnection, staged: Sequence[Staged], looked: int | None) -> dict[str, int]:
+def member_counts(connection: DuckDBPyConnection, staged: Sequence[Staged], looked: int | None) -> dict[str, int]:
     """How many records have each member."""
     records = duck.objects(staged) + ("" if looked is None else f" limit {looked}")
     found = _rows(
@@ -346,10 +348,12 @@ def _rows(connection: DuckDBPyConnection, records: str, sql: str) -> list[Any]:
     return connection.execute(f"with records as ({records}) {sql}").fetchall()
 
 
-def _unanswered(known: TableFiles, findings: Sequence[ContentFinding], why: str | None) -> TableContent:
+def unanswered(known: TableFiles, findings: Sequence[ContentFinding], why: str | None) -> TableContent:
+    """A table of which nothing was counted, and why."""
     return TableContent(known.table, len(known.files), None, findings=tuple(findings), unknown=why)
 
 
-def _of_file(table: str, file: Unreadable) -> ContentFinding:
+def of_file(table: str, file: Unreadable) -> ContentFinding:
+    """What is said of a file that cannot be read."""
     kind: FindingKind = "empty_file" if file.empty else "unreadable_file"
     return ContentFinding(kind, table, f"{file.name}: {file.why}", file.name, file.byte)

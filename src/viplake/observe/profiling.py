@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from viplake.model import Hour
 
@@ -271,10 +271,12 @@ _TRIED: Final[Mapping[Kind, str]] = {
     "text": "{c}",
 }
 # Casting 1.5 to an integer rounds it instead of failing; what does not fit into 64 bits is no integer either; and a
-# cast takes `NaN` and `Infinity`, which are no numbers that a column could hold.
+# cast takes `NaN`, `Infinity` and the year 200000, which no column could hold.
 _FITS: Final[Mapping[Kind, str]] = {
-    "integer": "({x} = floor({x}) and {x} between -9.3e18 and 9.3e18)",
+    "integer": "({x} = floor({x}) and {x} between -9.223372036854775808e18 and 9.223372036854775808e18)",
     "decimal": "{x} between -1.7e308 and 1.7e308",
+    "date": "{x} between date '0001-01-01' and date '9999-12-31'",
+    "timestamp": "{x} between timestamp '0001-01-01 00:00:00' and timestamp '9999-12-31 23:59:59.999999'",
 }
 _PER_COLUMN: Final = 5
 
@@ -284,7 +286,7 @@ def profile_sql(question: Question) -> str:
     place = {column: f"c{index}" for index, column in enumerate(question.columns)}
     cells = ["count(*)", _duplicates([place[column] for column in question.key])]
     time = question.record_time
-    cells.append(f"count({_TRIED['timestamp'].format(c=place[time])})" if time is not None else "0")
+    cells.append(_cells(place[time], "timestamp")[-1] if time is not None else "0")
     for column in question.columns:
         cells += _cells(place[column], question.kind(column))
     return f"select {', '.join(cells)} from records"  # noqa: S608 - made of our own names c0, c1, ...
@@ -293,23 +295,50 @@ def profile_sql(question: Question) -> str:
 def examples_sql(question: Question, column: str) -> str:
     """The first few different values of a column that cannot be read as its declared type, in their order."""
     cell, kind = f"c{question.columns.index(column)}", question.kind(column)
-    return (
-        f"select substr({cell}, 1, {SHOWN}) from records where {cell} is not null and not {_conforms(cell, kind)} "  # noqa: S608 - as above
-        f"group by 1 order by 1 limit {EXAMPLES}"
-    )
+    return f"select substr({cell}, 1, {SHOWN}) {_wrong(cell, kind)} group by 1 order by 1 limit {EXAMPLES}"
+
+
+# The same, asked of many tables and Hours in one go, where a query costs more than its records: `records` then holds
+# values one below the other, and columns that say whose they are.
+
+
+def counts_sql(width: int, by: str) -> str:
+    """A row for each group of records: it, records, duplicate keys, which are made of the first columns."""
+    counted = f"count(*), {_duplicates([f'c{index}' for index in range(width)])}"
+    return f"select {by}, {counted} from records group by {by}"  # noqa: S608 - our own names
+
+
+def values_sql(kind: Kind | None, by: str) -> str:
+    """A row for each group of values `c0`: it, and the `_PER_COLUMN` cells of a column of that kind."""
+    return f"select {by}, {', '.join(_cells('c0', kind))} from records group by {by}"  # noqa: S608 - our own names
+
+
+def wrong_values_sql(kind: Kind | None, by: str) -> str:
+    """For each group of values `c0`: it, and one of the first few that cannot be read as that kind."""
+    shown = f"substr(c0, 1, {SHOWN})"
+    ranked = f"row_number() over (partition by {by} order by {shown}) as in_order"
+    first = f"select {by}, {shown} as shown, {ranked} {_wrong('c0', kind)} group by {by}, {shown}"
+    return f"select {by}, shown from ({first}) where in_order <= {EXAMPLES} order by {by}, shown"  # noqa: S608 - our own names
+
+
+def answer(rows: int, duplicates: int, dated: int, columns: Iterable[Sequence[Any] | None]) -> tuple[Any, ...]:
+    """The row of `profile_sql`, of answers that came one by one; None for a column without any value."""
+    return (rows, duplicates, dated, *(cell for found in columns for cell in found or (0, 0, None, None, 0)))
+
+
+def _wrong(cell: str, kind: Kind | None) -> str:
+    return f"from records where {cell} is not null and not {_conforms(cell, kind)}"
 
 
 def _cells(cell: str, kind: Kind | None) -> list[str]:
     kind = kind or "text"
     tried = _TRIED[kind].format(c=cell)
-    if kind in _FITS:
-        fits = f"filter (where {_FITS[kind].format(x=tried)})"
-        ends = [f"min({tried}) {fits}", f"max({tried}) {fits}"]  # as numbers: each engine writes large ones as it likes
-        good = f"count(*) {fits}"
-    else:
-        shown = tried if kind in {"date", "timestamp"} else f"substr({cell}, 1, {SHOWN})"
-        ends = [f"cast(min({shown}) as varchar)", f"cast(max({shown}) as varchar)"]
-        good = f"count({tried})"
+    fits = f" filter (where {_FITS[kind].format(x=tried)})" if kind in _FITS else ""
+    good = f"count(*){fits}" if fits else f"count({tried})"
+    shown = tried if fits else f"substr({cell}, 1, {SHOWN})"
+    ends = [f"min({shown}){fits}", f"max({shown}){fits}"]
+    if kind not in {"integer", "decimal"}:  # which come as numbers: each engine writes large ones as it likes
+        ends = [f"cast({end} as varchar)" for end in ends]
     return [f"count({cell})", f"approx_count_distinct({cell})", *ends, good]
 
 
@@ -400,10 +429,14 @@ def wrong_columns(question: Question, row: Sequence[Any]) -> list[str]:
     return [
         name
         for index, name in enumerate(question.columns)
-        if question.kind(name) is not None
-        and (question.declared or {}).get(name)
-        and int(row[3 + _PER_COLUMN * index]) > int(row[3 + _PER_COLUMN * index + 4])
+        if is_wrong(question, name, row[3 + _PER_COLUMN * index : 3 + _PER_COLUMN * (index + 1)])
     ]
+
+
+def is_wrong(question: Question, column: str, cells: Sequence[Any]) -> bool:
+    """Whether a column holds values that cannot be read as its declared type; `cells` are its answer."""
+    declared = (question.declared or {}).get(column)
+    return question.kind(column) is not None and bool(declared) and int(cells[0]) > int(cells[-1])
 
 
 def _of_column(
@@ -431,6 +464,8 @@ def _shown(kind: Kind | None, value: Any) -> str | None:
     """A least or greatest value as it is kept: a whole number without its `.0`, a time as ISO 8601."""
     if value is None:
         return None
+    if kind == "decimal" and value == 0:
+        return "0.0"  # which of 0 and -0 is the least, engines do not agree on
     if kind == "integer" and math.isfinite(value) and value == int(value):
         return str(int(value))
     return str(value).replace(" ", "T", 1) if kind == "timestamp" else str(value)
