@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+Engine = Literal["duckdb", "spark"]
+"""What reads the files that `content` looks into: DuckDB in this process, or the Spark that it runs on."""
 
 
 @asynccontextmanager
@@ -170,6 +173,7 @@ async def content(
     store: Store,
     hours: Sequence[Hour],
     *,
+    engine: Engine = "duckdb",
     keeps: bool = True,
     progress: Callable[[Hour], None] | None = None,
 ) -> list[HourContent]:
@@ -177,22 +181,38 @@ async def content(
 
     Raises:
         SettingsError, CredentialsError, LakeError: as `place_of`; or the lake cannot be read or written.
+        SettingsError, ViplakeError: Spark is not there, or fails.
     """
     from viplake.observe import contents  # noqa: PLC0415 - as above
-    from viplake.observe.content import examine  # noqa: PLC0415 - as above
 
-    told = config.content_settings(settings)
     place = place_of(settings, store)
     found: list[HourContent] = []
     kept = 0
-    for hour in hours:
-        found.append(await examine(store, settings.layout, hour, told))
+    async for one in _examined(settings, store, hours, engine):
+        found.append(one)
         if progress is not None:
-            progress(hour)
-        if keeps and (len(found) - kept >= KEPT_TOGETHER or hour == hours[-1]):
+            progress(one.hour)
+        if keeps and (len(found) - kept >= KEPT_TOGETHER or one.hour == hours[-1]):
             await contents.keep(place, found[kept:])
             kept = len(found)
     return found
+
+
+async def _examined(
+    settings: config.Settings, store: Store, hours: Sequence[Hour], engine: Engine
+) -> AsyncIterator[HourContent]:
+    told = config.content_settings(settings)
+    if engine == "spark":
+        from viplake.observe.spark import examine_many  # noqa: PLC0415 - loads DuckDB, and Spark is an extra
+
+        lake = config.store_settings(settings, config.Secrets.of(settings))
+        async for content in examine_many(lake, settings.layout, hours, told):
+            yield content
+        return
+    from viplake.observe.content import examine  # noqa: PLC0415 - as above
+
+    for hour in hours:
+        yield await examine(store, settings.layout, hour, told)
 
 
 def _judged_lake(settings: config.Settings, store: Store) -> Lake:

@@ -387,6 +387,9 @@ def content(
     at: Annotated[str | None, Parameter(help="An Hour, in UTC; default: the newest that is delivered.")] = None,
     from_: Annotated[str | None, Parameter(name="--from", help="First Hour of a range.")] = None,
     to: Annotated[str | None, Parameter(help="Last Hour of the range, included; default: the newest.")] = None,
+    engine: Annotated[
+        Literal["duckdb", "spark"], Parameter(help="What reads: DuckDB here, or the Spark that this runs on.")
+    ] = "duckdb",
     no_keep: Annotated[bool, _FLAG, Parameter(help="Only look: keep nothing for viplake check.")] = False,
     json: _Json = False,
     options: Options = _OPTIONS,
@@ -413,7 +416,7 @@ def content(
         if not hours:
             raise SettingsError(f"--to {end} lies before --from {first}")
         show = None if json or len(hours) == 1 else console.print_looked_into
-        return await assembly.content(settings, store, hours, keeps=not no_keep, progress=show)
+        return await assembly.content(settings, store, hours, engine=engine, keeps=not no_keep, progress=show)
 
     found = _finish(work())
     if json:
