@@ -201,6 +201,7 @@ def test_every_setting_is_a_parameter_of_the_job() -> None:
     arguments = [word for s in SETTINGS for word in (f"--viplake-{s.name.replace('_', '-')}", f"value of {s.name}")]
     _, _, flags = aws.glue_arguments(arguments)
     assert flags == {setting.name: f"value of {setting.name}" for setting in SETTINGS}
+    assert aws.glue_arguments(["--viplake-command", "content"])[0] == "content"
 
 
 @pytest.mark.parametrize(

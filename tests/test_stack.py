@@ -144,7 +144,7 @@ def lambda_stack(cloud: Ministack) -> Stack:
 
 @pytest.fixture(scope="module")
 def glue_stack(cloud: Ministack) -> Stack:
-    return create(cloud, "vip-test", Shape="Glue", VipEnvironment="Test")
+    return create(cloud, "vip-test", Shape="Glue", VipEnvironment="Test", ContentOnSpark="true")
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_the_template_is_clean() -> None:
 def test_each_shape_makes_its_own_resources_and_no_other(lambda_stack: Stack, glue_stack: Stack) -> None:
     both = {"Lake", "LakePolicy", "Secret", "Role", "SchedulerRole", "Topic", "DeadMan"}
     assert lambda_stack.resources() == both | {"Function", "Retries", "Ticks", "Log", "Email"}
-    assert glue_stack.resources() == both | {"Job", "GlueTicks"}
+    assert glue_stack.resources() == both | {"Job", "GlueTicks", "ContentJob", "DailyContent"}
 
 
 def test_a_container_gets_the_rights_the_log_and_the_alarm_that_a_function_has(
@@ -604,6 +604,24 @@ def test_a_glue_job_lands_an_hour_with_the_parameters_of_the_stack(
     assert tick()["outcome"] == "delivered"
     assert delivered == ["delivered"]
     check_landed(glue_stack, vendor, "DEV/IMOSDL/Hourly/20220510/13/")
+
+
+def test_a_daily_job_looks_inside_with_the_parameters_of_the_stack(glue_stack: Stack) -> None:
+    job = glue_stack.cloud.client("glue").get_job(JobName=glue_stack.physical("ContentJob"))["Job"]
+    words = [word for pair in job["DefaultArguments"].items() for word in pair]
+    verb, region, flags = aws.glue_arguments(words)
+    given = {name for name, value in flags.items() if value is not None}
+    assert (verb, region, flags["environment"]) == ("content", "us-east-1", "Test")
+    assert given == {"environment", "company", "lake", "secrets", "log_format"}
+    schedule = glue_stack.cloud.client("scheduler").get_schedule(
+        Name=glue_stack.physical("DailyContent").rpartition("/")[2]
+    )
+    assert json.loads(schedule["Target"]["Input"]) == {"JobName": job["Name"]}
+    template, _ = decode(str(TEMPLATE))
+    [statement] = template["Resources"]["SchedulerRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    allowed = json.dumps(statement["Resource"])
+    assert "job/${Job}" in allowed
+    assert "job/${ContentJob}" in allowed
 
 
 # -- and deleted ----------------------------------------------------------------------------------------------

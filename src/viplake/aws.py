@@ -10,14 +10,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol
 
 import structlog
 
 from viplake import config, log
-from viplake.assembly import after_settling, extraction
+from viplake.assembly import after_settling, content, extraction, lake_to_read
 from viplake.clock import Clock, SystemClock
-from viplake.errors import NotYet, SettingsError, ViplakeError
+from viplake.errors import OK, NotYet, SettingsError, ViplakeError
 from viplake.extract.outcome import SCHEMA_VERSION, Outcome, outcome_of
 from viplake.redact import redact
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from viplake.extract.extraction import Extraction
+    from viplake.model import Hour
 
 logger = structlog.get_logger(__name__)
 
@@ -36,6 +38,10 @@ RESERVE_SECONDS: Final = 60.0
 """What an invocation leaves of its time: to stop in good order, and never to be killed within a write."""
 
 Verb = Literal["tick", "run"]
+GlueVerb = Literal["tick", "run", "content"]
+
+LOOKED_INTO: Final = 24
+"""Hours that a job of Glue looks into: it is there once a day."""
 
 
 class LambdaContext(Protocol):
@@ -122,7 +128,9 @@ def glue_main(
     clock: Clock | None = None,
     put_metric: Callable[[Outcome], None] | None = None,
 ) -> dict[str, Any]:
-    """A Glue job: one tick, or with `--viplake-command run` one Hour to its end.
+    """A Glue job: one tick, or with `--viplake-command run` one Hour to its end, or with `content` a look inside a day.
+
+    That look is the last day's, on Glue's Spark. It keeps what it finds, for a check to judge: findings fail no job.
 
     Args:
         argv: as `sys.argv`: job parameters `--viplake-environment Prod` and so on, one for each setting; they win
@@ -132,19 +140,21 @@ def glue_main(
         put_metric: stores the metric of an Hour that ended; None: CloudWatch does.
 
     Returns:
-        As `viplake tick --json` prints it, and `exit_code`.
+        As `viplake tick --json` prints it, or as `Looked`; and `exit_code`.
 
     Raises:
-        ViplakeError: the Hour failed. Glue shows the run as failed then, with this text; it is never a `SystemExit`,
-            which Glue would take for success or failure as its version sees fit.
+        ViplakeError: the Hour failed, or nobody could look. Glue shows the run as failed then, with this text; it is
+            never a `SystemExit`, which Glue would take for success or failure as its version sees fit.
     """
 
-    async def work() -> Outcome:
+    async def work() -> Outcome | Looked:
         verb, region, flags = glue_arguments(argv[1:])
         around = dict(config.environment() if environ is None else environ)
         if region:  # Glue does not promise to say where it runs
             around["AWS_REGION"] = region
         settings = _settings(flags, environ=around)
+        if verb == "content":
+            return await _looked(settings)
         store = put_metric or (lambda ended: _put_metric(ended, settings.surroundings.region))
         return await _advance(settings, verb, None, clock or SystemClock(), store)
 
@@ -164,14 +174,14 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"the job's parameters are wrong: {message}", hint="Correct them in the job's details.")
 
 
-def glue_arguments(arguments: Sequence[str]) -> tuple[Verb, str | None, dict[str, object]]:
+def glue_arguments(arguments: Sequence[str]) -> tuple[GlueVerb, str | None, dict[str, object]]:
     """The command, the AWS region and the settings among the parameters of a Glue job, which has many of its own.
 
     Raises:
         SettingsError: a parameter of ours is unknown or lacks its value.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--viplake-command", choices=("tick", "run"), default="tick")
+    parser.add_argument("--viplake-command", choices=("tick", "run", "content"), default="tick")
     parser.add_argument("--viplake-aws-region")
     for setting in config.SETTINGS:
         dashed = setting.name.replace("_", "-")
@@ -185,8 +195,53 @@ def glue_arguments(arguments: Sequence[str]) -> tuple[Verb, str | None, dict[str
             hint=f"Known are: {', '.join(sorted(option for option in parser._option_string_actions))}.",  # noqa: SLF001 - the one list of them
         )
     flags = vars(known)
-    verb: Verb = flags.pop("viplake_command")
+    verb: GlueVerb = flags.pop("viplake_command")
     return verb, flags.pop("viplake_aws_region"), flags
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look inside the last day came to.
+
+    Attributes:
+        environment: whose lake.
+        first, last: Hours that were looked into, both included.
+        tables: of these Hours, together.
+        findings: what speaks against them.
+    """
+
+    environment: str
+    first: Hour
+    last: Hour
+    tables: int
+    findings: int
+    exit_code: int = OK
+
+    def to_json(self) -> dict[str, Any]:
+        """One object, as the job prints it."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "environment": self.environment,
+            "outcome": "looked_into",
+            "from": str(self.first),
+            "to": str(self.last),
+            "tables": self.tables,
+            "findings": self.findings,
+        }
+
+
+async def _looked(settings: config.Settings) -> Looked:
+    """Look inside the last day's Hours, up to the newest that is delivered, on the Spark that this job is."""
+    from viplake.observe.content import newest_hour  # noqa: PLC0415 - no other job looks inside
+
+    store = await lake_to_read(settings)
+    last = await newest_hour(store, settings.layout)
+    if last is None:
+        raise NotYet("there is no Hour to look into", cause="waiting")
+    first = last.shift(1 - LOOKED_INTO)
+    found = await content(settings, store, list(first.to(last)), engine="spark")
+    tables = sum(len(one.tables) for one in found)
+    return Looked(settings.environment.name, first, last, tables, sum(len(one.findings) for one in found))
 
 
 def _dashed(argument: str) -> str:
@@ -269,7 +324,7 @@ def _ended_here(ready: Extraction, clock: Clock) -> list[Outcome]:
     ]
 
 
-def _told(work: Callable[[], Coroutine[Any, Any, Outcome]]) -> dict[str, Any]:
+def _told(work: Callable[[], Coroutine[Any, Any, Outcome | Looked]]) -> dict[str, Any]:
     """The outcome as JSON; a failure before there is one, in the same form."""
     try:
         outcome = asyncio.run(work())
