@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import shutil
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -312,6 +314,7 @@ async def after_settling(settings: config.Settings, ready: Extraction) -> None:
     hours = ready.settled()
     if not hours:
         return
+    _give_memory_back()
     async with _harmless("not_observed"):
         observed = await observe(settings, ready.store, Scope(hours=hours), clock=ready.clock)
         log.info("observed", added=len(observed.added), healed=len(observed.healed), requests=observed.requests)
@@ -329,6 +332,12 @@ async def _look_inside(settings: config.Settings, ready: Extraction, hours: Sequ
         found = await content(settings, ready.store, proven)
     for one in found:
         log.info("looked_inside", hour=str(one.hour), tables=len(one.tables), findings=len(one.findings))
+
+
+def _give_memory_back() -> None:
+    """What the transfer has freed, the C library keeps for itself; but now DuckDB is loaded, 35 MB, beside it."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 @asynccontextmanager
