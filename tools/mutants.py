@@ -9,6 +9,7 @@
 
 What is mutated and which tests are asked stands in pyproject.toml, `[tool.mutmut]`; its work lies in `mutants/`.
 A mutant that runs into its time limit was noticed; one that no test even reaches was not.
+docs/mutants.md says what may survive, and why.
 """
 
 from __future__ import annotations
