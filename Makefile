@@ -12,7 +12,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test faults crashes kills together fuzz mutants soak test-wheel check bench bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo test faults crashes kills together fuzz mutants soak test-wheel check bench bench-content bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -24,6 +24,7 @@ help:
 	@echo "make check   lint, format, types, layers, locks"
 	@echo "make bench   measure transfers beside other tools     (make bench ARGS='--only small --rounds 3')"
 	@echo "make bench-judge    what judgement finds, what it costs;  make bench-observe  what an observation costs"
+	@echo "make bench-content  what looking inside costs"
 	@echo "make lock    resolve the dependencies anew            (make lock ARGS=--upgrade)"
 	@echo "make docs    write the pages that are made from the code anew"
 	@echo "make pictures draw the pictures in docs/img anew"
@@ -114,6 +115,10 @@ check: dev
 bench-judge: dev
 	@$(BIN)/python bench/judge.py recall
 	@$(BIN)/python bench/judge.py check
+
+# Content beside DuckDB alone, pandas and PyArrow: docs/bench/content.md.
+bench-content: peers
+	@$(BIN)/python -m bench.content $(ARGS)
 
 # Observation beside s5cmd, rclone and boto3: docs/bench/observe.md.
 bench-observe: peers

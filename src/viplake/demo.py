@@ -255,7 +255,8 @@ async def _conclude(story: Story, first: Hour, folder: Path) -> None:
         f"  export {' '.join(f'{name}={value}' for name, value in exports.items())}\n"
         f"  viplake status\n"
         f"  viplake verify --from {first} --to {last}      # ends with 1: one Hour has nothing to prove\n"
-        f"  viplake observe; viplake observe --daily"
+        f"  viplake observe; viplake observe --daily\n"
+        f"  viplake content      # what is inside the tables, against the schema"
     )
     if lake.startswith("file:"):
         _say(f"  echo oops >> '{newest}_MasterTableSchema.json'; viplake verify")
@@ -274,7 +275,7 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     hours = list(begin.to(last))
     _say(
         f"\nA past of Prod is made up beside it: {len(hours)} Hours with outages, missing tables, odd\n"
-        f"volumes, another schema, and a hole that was planned: it stands in the calendar of {_CONFIG} ..."
+        f"volumes, another schema, faults inside files, and a hole that was planned: it stands in {_CONFIG} ..."
     )
     company = story.vendor.settings.company
     await history.generate(
@@ -284,7 +285,16 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     observed = await assembly.observe(settings, store, Scope(last=last))
     seconds = time.monotonic() - begun
     asked = sum(observed.requests.values())
-    _say(f"Observed (viplake observe): {len(observed.added)} Hours in {seconds:.1f} s, with {asked} requests.\n")
+    _say(f"Observed (viplake observe): {len(observed.added)} Hours in {seconds:.1f} s, with {asked} requests.")
+    begun = time.monotonic()
+    looked = await assembly.content(settings, store, list(last.shift(-history.INSIDE).to(last)))
+    seconds = time.monotonic() - begun
+    rows = sum(table.rows or 0 for one in looked for table in one.tables)
+    findings = sum(len(one.findings) for one in looked)
+    _say(
+        f"Looked inside (viplake content): {rows:,} records of {len(looked)} Hours in {seconds:.1f} s, "
+        f"{findings} findings.\n"
+    )
     story.clock.skip_to(last.end + timedelta(minutes=1))
     checked = await assembly.check(settings, store, clock=story.clock)
     _say("Judged (viplake check): each episode once, with its cause, its owner, and what it costs:\n")
