@@ -7,7 +7,7 @@
 A lake is a folder with one Hour: a table of a gigabyte of JSON (an array, or lines), or 500 small files of 50 tables.
 Every contender is a process of its own, in turn. DuckDB alone reads the files as typed columns and computes the same
 answers (records, values, distinct, least, greatest): no gzip checksum, no member that is not in the schema, no value
-that does not fit counted, no key looked at. pandas and PyArrow do what DuckDB does.
+that does not fit counted. pandas and PyArrow do what DuckDB does.
 """
 
 from __future__ import annotations
@@ -157,6 +157,7 @@ def contenders(folder: Path, name: str) -> list[Contender]:
     found = [
         Contender("viplake content", lambda: once("viplake", "content", "--at", HOUR, "--no-keep", "--json")),
         Contender("DuckDB alone", lambda: peer("duckdb")),
+        Contender("DuckDB alone, without keys", lambda: peer("duckdb-no-keys")),
         Contender("pandas", lambda: peer("pandas"), rounds=1 if name == "array" else 2),
     ]
     if name != "array":  # PyArrow reads no arrays
@@ -175,8 +176,9 @@ def written(results: dict[str, tuple[int, dict[str, list[dict[str, Any]]]]], beg
         "rounds (least and most in parentheses), the probe is the MD5 of a fixed block right before each run.\n"
     )
     alone_does = (
-        "DuckDB alone reads typed columns and gives the same answers without a check: no gzip checksum, no member that is "
-        "not in the schema, no value that does not fit counted, no key looked at.\n"
+        "DuckDB alone reads typed columns and gives the same answers without a check: no gzip checksum, no member that "
+        "is not in the schema, no value that does not fit counted. How many different keys a table has is one of the "
+        "answers; without it, which is a line of its own, DuckDB is sooner.\n"
     )
     lines = ["# What looking inside takes\n", how, alone_does]
     for name, (size, runs) in results.items():

@@ -1,6 +1,7 @@
-"""I/O. What others do with the files of an Hour: python -m bench.content_peers duckdb|pandas|pyarrow FOLDER.
+"""I/O. What others do with the files of an Hour: python -m bench.content_peers WHICH FOLDER.
 
-Each answers, for every table and column: records, values, distinct, least, greatest. None of them checks anything.
+WHICH is duckdb, duckdb-no-keys, pandas or pyarrow. Each answers, for every table and column: records, values, distinct,
+least, greatest; and how many different keys a table has. None of them checks anything.
 """
 
 from __future__ import annotations
@@ -8,8 +9,12 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TYPES: Final = {
     "Integer": "BIGINT",
@@ -37,14 +42,16 @@ def is_array(path: Path) -> bool:
         return file.read(1) == b"["
 
 
-def with_duckdb(files: list[Path], columns: dict[str, str]) -> Any:
-    """One query a table, typed columns."""
+def with_duckdb(files: list[Path], columns: dict[str, str], *, keys: bool = True) -> Any:
+    """One query a table, typed columns; with keys also how many different ones there are."""
     import duckdb  # noqa: PLC0415 - one of three
 
     types = ", ".join(f"'{name}': '{TYPES[kind]}'" for name, kind in columns.items())
     answers = ", ".join(
         f'count("{name}"), approx_count_distinct("{name}"), min("{name}"), max("{name}")' for name in columns
     )
+    if keys:
+        answers += f', count(distinct "{next(iter(columns))}")'
     form = "array" if is_array(files[0]) else "newline_delimited"
     paths = ", ".join(f"'{path}'" for path in files)
     sql = f"select count(*), {answers} from read_json([{paths}], format = '{form}', columns = {{{types}}})"  # noqa: S608 - ours
@@ -60,7 +67,7 @@ def with_pandas(files: list[Path], columns: dict[str, str]) -> Any:
     for name, kind in columns.items():
         values = pd.to_datetime(whole[name]) if kind == "DateTime" else whole[name]
         found.append((values.count(), values.nunique(), values.min(), values.max()))
-    return len(whole), found
+    return len(whole), found, whole[next(iter(columns))].nunique()
 
 
 def with_pyarrow(files: list[Path], columns: dict[str, str]) -> Any:
@@ -90,7 +97,13 @@ def with_pyarrow(files: list[Path], columns: dict[str, str]) -> Any:
 
 def main(which: str, folder: str) -> None:
     """Ask of every table."""
-    ask = {"duckdb": with_duckdb, "pandas": with_pandas, "pyarrow": with_pyarrow}[which]
+    known: dict[str, Callable[[list[Path], dict[str, str]], Any]] = {
+        "duckdb": with_duckdb,
+        "duckdb-no-keys": partial(with_duckdb, keys=False),
+        "pandas": with_pandas,
+        "pyarrow": with_pyarrow,
+    }
+    ask = known[which]
     for files, columns in tables(Path(folder)).values():
         ask(files, columns)
 

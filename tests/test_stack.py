@@ -247,7 +247,7 @@ def test_the_function_is_never_retried_and_its_log_is_kept_for_so_long(lambda_st
     retries = client.get_function_event_invoke_config(FunctionName=name, Qualifier="$LATEST")
     assert retries["MaximumRetryAttempts"] == 0
     assert function["LoggingConfig"]["LogGroup"] == "/viplake/vip-prod"
-    [group] = lambda_stack.cloud.client("logs").describe_log_groups(logGroupNamePrefix="/viplake/")["logGroups"]
+    [group] = lambda_stack.cloud.client("logs").describe_log_groups(logGroupNamePrefix="/viplake/vip-prod")["logGroups"]
     assert group["retentionInDays"] == 90
 
 

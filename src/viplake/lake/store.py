@@ -381,8 +381,8 @@ class ObjectStore:
                 async for batch in obstore.list(store, prefix, chunk_size=_PAGE, return_arrow=True):
                     etags = batch["e_tag"]
                     yield Page(
-                        batch["path"].to_pylist(),
-                        batch["size"].to_pylist(),
+                        list(batch["path"].to_pylist()),  # which its stub calls an array where NumPy is installed
+                        list(batch["size"].to_pylist()),
                         lambda index, etags=etags: _plain(etags[index].as_py()),  # type: ignore[misc]
                     )
         except FileNotFoundError as error:

@@ -280,16 +280,34 @@ _FITS: Final[Mapping[Kind, str]] = {
 }
 _PER_COLUMN: Final = 5
 
+KEY_WORK: Final = 6
+"""Columns that cost as much to profile as finding keys that stand twice (measured, 2.7 million records)."""
+
 
 def profile_sql(question: Question) -> str:
     """One row: records, duplicate keys, dated records; then for each column `_PER_COLUMN` cells (see `profile_of`)."""
+    [whole] = profile_in_parts(question, 1)
+    return whole
+
+
+def profile_in_parts(question: Question, parts: int) -> list[str]:
+    """The same in so many queries of about the same work: their rows, one after the other, are that row."""
     place = {column: f"c{index}" for index, column in enumerate(question.columns)}
-    cells = ["count(*)", _duplicates([place[column] for column in question.key])]
     time = question.record_time
-    cells.append(_cells(place[time], "timestamp")[-1] if time is not None else "0")
-    for column in question.columns:
-        cells += _cells(place[column], question.kind(column))
-    return f"select {', '.join(cells)} from records"  # noqa: S608 - made of our own names c0, c1, ...
+    head = [
+        "count(*)",
+        _duplicates([place[column] for column in question.key]),
+        _cells(place[time], "timestamp")[-1] if time is not None else "0",
+    ]
+    works = [(KEY_WORK if question.key else 0, head)]
+    works += [(1, _cells(place[column], question.kind(column))) for column in question.columns]
+    share = sum(work for work, _ in works) / parts
+    queries: list[list[str]] = [[] for _ in range(parts)]
+    done = 0.0
+    for work, cells in works:
+        queries[min(int(done / share), parts - 1) if share else 0] += cells
+        done += work
+    return [f"select {', '.join(cells)} from records" for cells in queries if cells]  # noqa: S608 - c0, c1, ...
 
 
 def examples_sql(question: Question, column: str) -> str:

@@ -332,9 +332,11 @@ _TYPES: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def records(table: Table, count: int, rng: Dice, hour: datetime) -> Iterator[dict[str, Any]]:
-    """So many records of a table, as they changed within the day before `hour`."""
-    first = rng.randrange(1_000, 9_000_000)
+def records(
+    table: Table, count: int, rng: Dice, hour: datetime, *, first: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """So many records of a table, as they changed within the day before `hour`; their keys from `first` on."""
+    first = rng.randrange(1_000, 9_000_000) if first is None else first
     for row in range(first, first + count):
         yield {name: _value(kind, rng, row, hour) for name, kind in table.columns}
 
@@ -370,8 +372,8 @@ def _lines(rows: Iterator[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
-def _natural(table: Table, name: str, rows: int, rng: Dice, hour: datetime) -> SimulatedFile:
-    found = records(table, rows, rng, hour)
+def _natural(table: Table, name: str, rows: int, rng: Dice, hour: datetime, first: int) -> SimulatedFile:
+    found = records(table, rows, rng, hour, first=first)
     # Whether partitions are arrays or lines is not known: every fifth table comes as lines.
     as_lines = TABLES.index(table) % 5 == 0
     data = _lines(found) if as_lines else json.dumps(list(found), ensure_ascii=False).encode()
@@ -475,6 +477,7 @@ def make_export(shape: ExportShape, config_name: str, hour: datetime) -> tuple[S
     for table, _ in parts:
         per_table[table.name] = per_table.get(table.name, 0) + 1
     found = []
+    keys: dict[str, int] = {}  # the next one of each table: no two partitions hold the same
     for index, (table, part) in enumerate(parts):
         name = f"{table.name}_{hour:%Y%m%dT%H}_{part:04d}.json.gz"
         if sizes is not None:
@@ -483,7 +486,9 @@ def make_export(shape: ExportShape, config_name: str, hour: datetime) -> tuple[S
             rng = Dice(shape.seed, config_name, hour.isoformat(), name)
             share = shape.rows * _busy(hour) * (0.7 + 0.6 * rng.random()) / per_table[table.name]
             rows = round(table.rows * share)
-            found.append(_natural(table, name, rows, rng, hour))
+            first = keys.get(table.name) or Dice(shape.seed, hour.isoformat(), table.name).randrange(1_000, 9_000_000)
+            keys[table.name] = first + rows
+            found.append(_natural(table, name, rows, rng, hour, first))
     return (*extras, *found)
 
 
