@@ -5,6 +5,7 @@ What stands between `<!-- NAME -->` and `<!-- end -->` is made here; a test hold
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -139,10 +140,60 @@ def query() -> str:
     return "```text\n" + "\n\n".join([*told, csv]) + "\n```"
 
 
+INSIDE = {
+    "Invoice": ([("InvoiceId", "int"), ("Amount", "decimal(18, 2)"), ("DueDate", "date")], "InvoiceId"),
+    "Vessel": ([("ImoNumber", "int"), ("VesselName", "nvarchar(40)"), ("Dwt", "decimal(9, 1)")], "ImoNumber"),
+    "Voyage": ([("VoyageNo", "int"), ("VesselCode", "nvarchar(12)"), ("LastUpdateGMT", "datetime")], "VoyageNo"),
+}
+FOUND: dict[str, list[dict[str, object]]] = {
+    "Invoice": [
+        {"InvoiceId": 7, "Amount": 1200.5, "DueDate": "2022-06-01"},
+        {"InvoiceId": 7, "Amount": "1,200.50", "DueDate": "2022-06-31"},
+    ],
+    "Vessel": [{"ImoNumber": 9321483, "VesselName": "Baltic Wren", "CiiRating": "C"}],
+    "Voyage": [
+        {"VoyageNo": n, "VesselCode": "CWREN", "LastUpdateGMT": f"2022-05-1{n // 24}T{n % 24:02}:30:00"}
+        for n in range(30)
+    ],
+}
+
+
+def content() -> str:
+    """What `viplake content` prints of a lake with something wrong inside."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder, "IMOSDL", "Hourly", "20220511", "13")
+        place.mkdir(parents=True)
+        entries = [
+            {
+                "DataObjectName": table,
+                "Columns": [{"Name": name, "Type": kind, "IsKey": name == key} for name, kind in columns],
+            }
+            for table, (columns, key) in INSIDE.items()
+        ]
+        (place / "_MasterTableSchema.json").write_text(json.dumps(entries), encoding="utf-8")
+        for table, rows in FOUND.items():
+            (place / f"{table}_0001.json.gz").write_bytes(gzip.compress(json.dumps(rows).encode(), mtime=0))
+        (place / "Voyage_0002.json.gz").write_bytes((place / "Voyage_0001.json.gz").read_bytes()[:100])
+        command = [sys.executable, "-m", "viplake", "content", "--no-keep", "--environment", "Prod"]
+        done = subprocess.run(  # noqa: S603 - ours
+            [*command, "--lake", Path(folder).as_uri()], cwd=folder, env={}, capture_output=True, text=True, check=False
+        )
+        if done.returncode != errors.CHECKS_FAILED:
+            raise SystemExit(done.stderr)
+    return f"```text\n$ viplake content\n{done.stdout}```"
+
+
 def filled(text: str) -> str:
     """The README with its tables as the code has them now."""
-    made = (("settings", settings), ("commands", commands), ("codes", codes), ("schema", schema), ("query", query))
-    for name, table in made:
+    made = {
+        "settings": settings,
+        "commands": commands,
+        "codes": codes,
+        "content": content,
+        "schema": schema,
+        "query": query,
+    }
+    for name, table in made.items():
         block = f"<!-- {name} -->\n\n{table()}\n\n<!-- end -->"
         text, count = re.subn(rf"<!-- {name} -->.*?<!-- end -->", lambda _, block=block: block, text, flags=re.DOTALL)
         if count != 1:
