@@ -97,14 +97,19 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
+def stay_within_the_hour(seconds: float) -> None:
+    """Near the end of an Hour wait for the next one: what takes so long is about one Hour."""
+    left = 3600 - time.time() % 3600
+    if left < seconds:
+        time.sleep(left + 1)
+
+
 def simulated(**settings: Any) -> Any:
     """A simulated vendor whose secrets are the canaries, and whose export takes a second.
 
     What runs against it is about one Hour: near its end, this waits for the next one.
     """
-    left = 3600 - time.time() % 3600
-    if left < ENOUGH_SECONDS:
-        time.sleep(left + 1)
+    stay_within_the_hour(ENOUGH_SECONDS)
     given = {"company": "ACME", "client_id": CANARIES.client_id, "client_secret": CANARIES.client_secret}
     return running(SimulatorSettings(**{**given, "replication_seconds": 1, "port": 0, **settings}))
 

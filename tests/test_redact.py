@@ -28,8 +28,9 @@ AROUND = st.text("·•\\", max_size=20)  # too few characters to hold a secret
 @contextmanager
 def registry(*secrets: str) -> Iterator[None]:
     """Have these values registered and no others, and afterwards again those that were."""
-    known, order = dict(redaction._registered), list(redaction._order)
+    known, order, passing = dict(redaction._registered), list(redaction._order), dict(redaction._passing)
     redaction._registered.clear()
+    redaction._passing.clear()
     redaction._order.clear()
     for secret in secrets:
         register(secret)
@@ -38,6 +39,8 @@ def registry(*secrets: str) -> Iterator[None]:
     finally:
         redaction._registered.clear()
         redaction._registered.update(known)
+        redaction._passing.clear()
+        redaction._passing.update(passing)
         redaction._order[:] = order
 
 

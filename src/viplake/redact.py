@@ -119,7 +119,8 @@ def register(value: str, *, passing: bool = False) -> None:
         _registered[value] = tuple((_plain_part(form), re.compile("".join(_ways(form)))) for form in forms)
     while len(_passing) > _MOST_PASSING:
         oldest = next(iter(_passing))
-        del _passing[oldest], _registered[oldest]
+        del _passing[oldest]
+        _registered.pop(oldest, None)
     _order[:] = sorted(_registered, key=len, reverse=True)
 
 

@@ -104,12 +104,14 @@ def only(*documented: type[Exception]) -> Iterator[None]:
 @contextmanager
 def _forgetting() -> Iterator[None]:
     """Forget the secrets that are met within."""
-    known, order = dict(redact._registered), list(redact._order)
+    known, order, passing = dict(redact._registered), list(redact._order), dict(redact._passing)
     try:
         yield
     finally:
         redact._registered.clear()
         redact._registered.update(known)
+        redact._passing.clear()
+        redact._passing.update(passing)
         redact._order[:] = order
 
 

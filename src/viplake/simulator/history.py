@@ -131,8 +131,9 @@ def showcase(last: Hour, *, days: int = 21, tables: int = 24) -> tuple[Hour, Pas
 
     names = [table.name for table in TABLES[:tables]]
 
-    def inside(fault: ContentFault, first: int, last: int, *tables: str) -> Spell:
-        return Spell(ago(first), ago(last), "content", tables, fault=fault)
+    def inside(fault: ContentFault, first: int, last: int, *places: int) -> Spell:
+        found = tuple(names[place % len(names)] for place in places)
+        return Spell(ago(first), ago(last), "content", found, fault=fault)
 
     spells = (
         Spell(ago(days * 24 - 80), ago(days * 24 - 101), "planned"),
@@ -146,14 +147,14 @@ def showcase(last: Hour, *, days: int = 21, tables: int = 24) -> tuple[Hour, Pas
         Spell(ago(40), ago(38), "volume", (names[2],), 6.0),
         Spell(ago(30), ago(29), "volume", (), 0.25),
         Spell(ago(2), ago(0), "lacking", (names[6],)),
-        inside("wrong_type", 19, 18, names[8]),
-        inside("dropped_column", 16, 16, names[10]),
-        inside("new_column", 15, 15, names[11]),
-        inside("duplicate_key", 14, 14, names[12]),
-        inside("truncated", 13, 13, names[5]),
-        inside("empty_column", 12, 12, names[3]),
+        inside("wrong_type", 19, 18, 8),
+        inside("dropped_column", 16, 16, 10),
+        inside("new_column", 15, 15, 11),
+        inside("duplicate_key", 14, 14, 12),
+        inside("truncated", 13, 13, 5),
+        inside("empty_column", 12, 12, 3),
         inside("short_look_back", 7, 5),
-        inside("stale", 11, 3, names[1]),
+        inside("stale", 11, 3, 1),
     )
     change = SchemaChange(ago(60), added=("CarbonIntensity",), removed=(names[-1],))
     known = {table.name: table for table in TABLES} | {"CarbonIntensity": replace(TABLES[0], name="CarbonIntensity")}
@@ -245,7 +246,7 @@ def export(hour: Hour, past: Past, dice: Dice) -> dict[str, bytes]:
             made = [_partition(past.known[name], rows * past.scale / parts, part) for part in range(parts)]
         for part, data in enumerate(made):
             files[f"{name}_{hour.start:%Y%m%dT%H}_{part:04d}.json.gz"] = data
-    files[records.SCHEMA_NAME] = _schema(tuple(past.known[name] for name in names))
+    files[records.SCHEMA_NAME] = _schema(tuple(replace(past.known[name], name=name) for name in names))
     files["CreateTables.sql"] = "".join(f"create table [{name}] (id bigint);\n" for name in names).encode()
     return files
 
