@@ -382,6 +382,7 @@ async def test_what_content_calls_nonconforming_is_null_and_nothing_else() -> No
     values = [
         "1", "1.5", "1e3", " 7 ", "NaN", "-Infinity", "9223372036854775807", "1e19", "x", "", "true", "2022-05-10",
         "2022-02-30", "2022-05-10T25:00:00", "2022-05-10T13:00:00Z", "infinity", "1.7e308", "1e309",
+        "-1e19", "0001-01-01", "9999-12-31", "10000-01-01", "0044-03-15 (BC)", "2022-05-10T13:00:00+02:00",
     ]  # fmt: skip
     kinds = {"I": "int", "D": "decimal", "B": "bit", "Day": "date", "Time": "datetime", "T": "text"}
     lake = Lake()

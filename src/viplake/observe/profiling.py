@@ -345,7 +345,7 @@ def answer(rows: int, duplicates: int, dated: int, columns: Iterable[Sequence[An
 
 
 def _wrong(cell: str, kind: Kind | None) -> str:
-    return f"from records where {cell} is not null and not {_conforms(cell, kind)}"
+    return f"from records where {cell} is not null and not {conforms(cell, kind)}"
 
 
 def _cells(cell: str, kind: Kind | None) -> list[str]:
@@ -360,7 +360,8 @@ def _cells(cell: str, kind: Kind | None) -> list[str]:
     return [f"count({cell})", f"approx_count_distinct({cell})", *ends, good]
 
 
-def _conforms(cell: str, kind: Kind | None) -> str:
+def conforms(cell: str, kind: Kind | None) -> str:
+    """Whether a value, as text, can be read as that kind: true or false, false where there is none."""
     kind = kind or "text"
     tried = _TRIED[kind].format(c=cell)
     return f"coalesce({_FITS[kind].format(x=tried) if kind in _FITS else f'{tried} is not null'}, false)"

@@ -14,7 +14,7 @@ from viplake.errors import SettingsError
 from viplake.observe import duck
 from viplake.observe.content import FIRST_RECORDS, LOOKED_THROUGH, fetch
 from viplake.observe.datasets import DATASETS, parse, render
-from viplake.observe.profiling import kind_of
+from viplake.observe.profiling import conforms, kind_of
 from viplake.observe.staging import Staged, Unreadable
 
 if TYPE_CHECKING:
@@ -61,14 +61,13 @@ _TYPES: Final[Mapping[Kind, str]] = {
     "timestamp": "timestamp",
     "text": "varchar",
 }
-# A cast would round 1.5 to an integer, take NaN for a number, and drop the zone of a time. What is none is null.
+# Of those that content calls conforming: a cast alone would round 1.5 to an integer, and take NaN for a number.
 _VALUES: Final[Mapping[Kind, str]] = {
-    "integer": "case when try_cast({c} as double) = floor(try_cast({c} as double)) then try_cast({c} as bigint) end",
-    "decimal": "case when try_cast({c} as double) between -1.7e308 and 1.7e308 then try_cast({c} as double) end",
+    "integer": "try_cast({c} as bigint)",
+    "decimal": "try_cast({c} as double)",
     "boolean": "try_cast({c} as boolean)",
     "date": "try_cast({c} as date)",
-    "timestamp": "cast(try_cast({c} as timestamptz) as timestamp)",
-    "text": "{c}",
+    "timestamp": "cast(try_cast({c} as timestamptz) as timestamp)",  # which alone would drop the zone
 }
 _NO_COLUMNS: Final[Mapping[str, Kind]] = {"unknown": "text"}
 """Of a table of which neither the schema nor a record tells any: a view has at least one."""
@@ -440,6 +439,11 @@ def _not_brought(name: str) -> str:
 def _valued(kinds: Iterable[Kind], cells: Iterable[str], labels: Iterable[str]) -> str:
     """Cells of text as what the columns are."""
     return ", ".join(
-        f"{_VALUES[kind].format(c=cell)} as {duck.named(label)}"
-        for kind, cell, label in zip(kinds, cells, labels, strict=True)
+        f"{_value(kind, cell)} as {duck.named(label)}" for kind, cell, label in zip(kinds, cells, labels, strict=True)
     )
+
+
+def _value(kind: Kind, cell: str) -> str:
+    if kind not in _VALUES:
+        return cell
+    return f"case when {conforms(cell, kind)} then {_VALUES[kind].format(c=cell)} end"
