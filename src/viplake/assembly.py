@@ -205,7 +205,7 @@ async def _examined(
 ) -> AsyncIterator[HourContent]:
     told = config.content_settings(settings)
     if engine == "spark":
-        from viplake.observe.spark import examine_many  # noqa: PLC0415 - loads DuckDB, and Spark is an extra
+        from viplake.observe.spark import examine_many  # noqa: PLC0415 - as above
 
         lake = config.store_settings(settings, config.Secrets.of(settings))
         async for content in examine_many(lake, settings.layout, hours, told):

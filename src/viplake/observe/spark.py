@@ -24,8 +24,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import duckdb
-
 from viplake.errors import LakeError, SettingsError, ViplakeError
 from viplake.lake.store import open_store
 from viplake.observe import duck
@@ -43,12 +41,14 @@ from viplake.observe.profiling import (
     values_sql,
     wrong_values_sql,
 )
+from viplake.observe.spark_sql import in_spark
 from viplake.observe.staging import Staged, Unreadable, stage
 from viplake.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
+    from duckdb import DuckDBPyConnection
     from pyspark.sql import DataFrame, Row, SparkSession
 
     from viplake.lake.layout import Layout
@@ -406,8 +406,6 @@ def _small(spark: SparkSession, rows: Sequence[Any], schema: str) -> DataFrame:
 
 
 def _rows(spark: SparkSession, records: DataFrame, sql: str) -> list[Row]:
-    from viplake.observe.spark_sql import in_spark  # noqa: PLC0415 - sqlglot is an extra
-
     asked = in_spark(sql, "viplake_records")
     tried = [f"{expression} as {name}" for name, expression in asked.needs.items()]
     records.selectExpr("*", *tried).createOrReplaceTempView("viplake_records")
@@ -451,7 +449,9 @@ def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
         yield batch
 
 
-def _read_one(connection: duckdb.DuckDBPyConnection, piece: Piece, file: Staged | Unreadable) -> Iterator[Passed]:
+def _read_one(connection: DuckDBPyConnection, piece: Piece, file: Staged | Unreadable) -> Iterator[Passed]:
+    import duckdb  # noqa: PLC0415 - 35 MB and 0.1 s that other commands do without
+
     if isinstance(file, Unreadable):
         yield _report(piece, file=piece.name, why=file.why, byte=file.byte, empty=file.empty, parsed=False)
         return
@@ -483,13 +483,15 @@ class _NoRecordsError(Exception):
 
 
 def _looked_into(
-    connection: duckdb.DuckDBPyConnection, piece: Piece, file: Staged
+    connection: DuckDBPyConnection, piece: Piece, file: Staged
 ) -> tuple[dict[str, int], Iterable[list[str | None]]]:
     """How many records have each member; and the records: declared members in order, then the others by name.
 
     No record of a file may pass when a later one turns out to be none: a short file is read whole before any does, a
     long one is tried first.
     """
+    import duckdb  # noqa: PLC0415 - as above
+
     if file.unfolded > READ_WHOLE:
         return _queried(connection, piece, _readable(connection, file))
     try:
@@ -502,7 +504,7 @@ def _looked_into(
         return members, list(rows)
 
 
-def _readable(connection: duckdb.DuckDBPyConnection, file: Staged) -> Staged:
+def _readable(connection: DuckDBPyConnection, file: Staged) -> Staged:
     good, bad = duck.readable(connection, [file])
     if bad:
         raise _NoRecordsError(bad[0])
@@ -510,7 +512,7 @@ def _readable(connection: duckdb.DuckDBPyConnection, file: Staged) -> Staged:
 
 
 def _queried(
-    connection: duckdb.DuckDBPyConnection, piece: Piece, file: Staged
+    connection: DuckDBPyConnection, piece: Piece, file: Staged
 ) -> tuple[dict[str, int], Iterator[list[str | None]]]:
     members = member_counts(connection, [file], None)
     columns = [*piece.columns, *_more(piece, members)]

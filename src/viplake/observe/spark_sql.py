@@ -11,11 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import sqlglot
-from sqlglot import exp
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sqlglot import exp
 
 # The grammars of DuckDB's casts from text, as regular expressions of Java's; digits and spaces are ASCII's alone.
 _SPACE: Final = r"[ \t\n\x0B\f\r]*"
@@ -109,6 +108,9 @@ class Asked:
 
 def in_spark(sql: str, relation: str) -> Asked:
     """The SQL of `profiling` for Spark, over a relation of that name instead of `records`."""
+    import sqlglot  # noqa: PLC0415 - of the extra `spark`, and 0.1 s that other commands do without
+    from sqlglot import exp  # noqa: PLC0415 - as above
+
     needs: dict[str, str] = {}
 
     def turn(node: exp.Expression) -> exp.Expression:
