@@ -1,0 +1,78 @@
+"""`make audit` asks about every locked package, and fails where an advisory is known. The advisories are made up."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+RECIPE = re.search(r"(?m)^audit:.*\n\t@\$\(BIN\)/pip-audit (.*) \$\(ARGS\)$", (ROOT / "Makefile").read_text())
+
+
+@contextmanager
+def advisories(**known: str) -> Iterator[tuple[str, list[str]]]:
+    """A database of advisories as OSV's (id by package); its address, and the packages that it was asked about."""
+    asked: list[str] = []
+
+    class Database(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            package = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["package"]
+            asked.append(package["name"])
+            body = json.dumps({"vulns": [self.of(package)]} if package["name"] in known else {}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        @staticmethod
+        def of(package: dict[str, str]) -> dict[str, Any]:
+            everything = {"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}
+            affected = [{"package": package, "ranges": [everything]}]
+            words = {"summary": "made up", "details": "made up", "modified": "2026-01-01T00:00:00Z"}
+            return {"id": known[package["name"]], "aliases": [], "affected": affected, **words}
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Database)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1/query", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def audit(url: str) -> subprocess.CompletedProcess[str]:
+    assert RECIPE is not None
+    command = [Path(sys.executable).parent / "pip-audit", *RECIPE[1].split(), "-s", "osv", "--osv-url", url]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_every_locked_package_is_asked_about() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    everywhere = {found[1] for line in lines if (found := re.fullmatch(r"([a-z0-9-]+)==\S+ \\", line))}
+    with advisories() as (url, asked):
+        done = audit(url)
+    assert (done.returncode, "No known vulnerabilities found" in done.stderr) == (0, True)
+    assert len(everywhere) > 30
+    assert everywhere <= set(asked)
+
+
+def test_a_known_vulnerability_fails_and_is_named() -> None:
+    with advisories(aiohttp="TEST-2026-1") as (url, _):
+        done = audit(url)
+    assert done.returncode == 1
+    assert re.search(r"aiohttp +\S+ +TEST-2026-1", done.stdout)
