@@ -6,6 +6,7 @@ The machine of the run alone is tests/extract/test_run_anything.py; here everyth
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -61,6 +62,7 @@ class Everything(RuleBasedStateMachine):
         self.told: Counter[tuple[str, str]] = Counter()
         self.seen: set[Hour] = set()
         self.written: set[str] = set()
+        self.bits = itertools.cycle(range(1, min(map(len, FEW.values()))))
 
     # -- processes --------------------------------------------------------------------------------------------
 
@@ -172,7 +174,10 @@ class Everything(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from(LIES), times=st.integers(1, 3))
     def vendor_lies(self, kind: str, times: int) -> None:
-        self.world.vendor.fault(kind, "Table", value=3, times=times)  # type: ignore[arg-type] # a Behaviour
+        """A flipped bit is another one each time: what comes twice the same is the source's (ADR 0004)."""
+        for _ in range(times):
+            value = next(self.bits) if kind == "flip" else 3
+            self.world.vendor.fault(kind, "Table", value=value)  # type: ignore[arg-type] # a Behaviour
 
     @rule()
     def vendor_fails(self) -> None:
@@ -189,6 +194,8 @@ class Everything(RuleBasedStateMachine):
         head, *rows = data.decode().splitlines()
         if how == "gone":
             del self.world.store.objects[key]
+            if chosen is JOBS:  # a row that no pass has read yet goes with the file: nobody else holds it
+                self.written &= {hour.label for hour in asyncio.run(read_history(self._lake().place)).rows(JOBS)}
             return
         if how == "column" and not head.endswith(",note"):
             head, rows = f"{head},note", [f"{row},seen" for row in rows]
