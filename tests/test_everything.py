@@ -265,5 +265,5 @@ class Everything(RuleBasedStateMachine):
 
 
 def test_I1_to_I10_hold_whatever_happens_in_whatever_order(proof: Callable[..., None]) -> None:
-    run_state_machine_as_test(Everything, settings=at_length(25, 16))
+    run_state_machine_as_test(Everything, settings=at_length(25, 16, heavy=True))
     proof("steps of the state machine over run, observation and check", Everything.steps, least=200)
