@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 FIRST = Hour.parse("2022-05-10T13")
 
+BRIEF = "-XX:TieredStopAtLevel=1"
+"""To a JVM of a minute, whose time goes into compiling what will hardly run: half the CPU seconds."""
+
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java, which is not on this machine")
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning",  # pyspark leaves sockets to its gateway to the collector
@@ -57,8 +60,10 @@ def session() -> Iterator[SparkSession]:
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
             "spark.driver.host": "127.0.0.1",
+            "spark.driver.extraJavaOptions": BRIEF,
         }
-        builder = SparkSession.builder.master("local[2]").config(map=settings)
+        # One core, and so one partition of what is shuffled: queries are many and tiny. The cluster below has more.
+        builder = SparkSession.builder.master("local[1]").config(map=settings)
         made = builder.config("spark.driver.bindAddress", "127.0.0.1").getOrCreate()
     made.sparkContext.pythonExec = sys.executable
     made.sparkContext.setLogLevel("ERROR")
@@ -325,7 +330,7 @@ def test_what_is_a_number_a_truth_a_day_or_a_time_is_the_same_to_both(session: S
 def test_the_session_of_others_keeps_its_settings(session: SparkSession, lake: StoreSettings) -> None:
     session.conf.set("spark.sql.session.timeZone", "Asia/Singapore")
     session.createDataFrame([(1,)], "n int").createOrReplaceTempView("viplake_records")
-    asyncio.run(by_spark(lake, HOURS[3:4]))
+    asyncio.run(by_spark(lake, HOURS[5:6]))
     assert session.conf.get("spark.sql.session.timeZone") == "Asia/Singapore"
     assert session.sql("select n from viplake_records").collect() == [(1,)]
     assert not session.sparkContext._jsc.getPersistentRDDs()  # nothing stays cached
@@ -426,9 +431,12 @@ from viplake.observe import spark
 from viplake.observe.content import ContentSettings
 
 builder = SparkSession.builder.master("local-cluster[1,1,1024]").config("spark.ui.enabled", "false")
-made = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1").getOrCreate()
+builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
+for side in ("driver", "executor"):
+    builder = builder.config(f"spark.{side}.extraJavaOptions", sys.argv[3])
+made = builder.getOrCreate()
 made.sparkContext.pythonExec = sys.executable
-hours = [Hour.parse(text) for text in sys.argv[3:]]
+hours = [Hour.parse(text) for text in sys.argv[4:]]
 
 async def looked():
     lake, layout = StoreSettings(sys.argv[1]), Layout("IMOSDL/Hourly/")
@@ -444,7 +452,7 @@ made.stop()
 def test_a_cluster_finds_the_same(lake: StoreSettings, tmp_path: Path) -> None:
     wanted, found = HOURS[3:5], tmp_path / "found"
     environ = os.environ | {"SPARK_HOME": str(Path(pyspark.__file__).parent), "SPARK_LOCAL_IP": "127.0.0.1"}
-    command = [sys.executable, "-c", _ON_A_CLUSTER, lake.url, str(found), *map(str, wanted)]
+    command = [sys.executable, "-c", _ON_A_CLUSTER, lake.url, str(found), BRIEF, *map(str, wanted)]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     expected = [one for one in asyncio.run(by_duckdb(lake)) if one.hour in wanted]
