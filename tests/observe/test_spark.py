@@ -411,7 +411,7 @@ def test_the_command_says_the_same_with_either_engine(
     monkeypatch.setenv("VIPLAKE_LAKE", lake.url)
     seen = []
     for engine in ("duckdb", "spark"):
-        assert cli.execute(["content", "--at", str(HOURS[3]), "--json", "--no-keep", "--engine", engine]) == 1
+        assert cli.execute(["content", "--at", str(HOURS[2]), "--json", "--no-keep", "--engine", engine]) == 1
         seen.append(json.loads(capsys.readouterr().out))
         for table in seen[-1]["hours"][0]["tables"]:
             for column in table["columns"]:
@@ -450,7 +450,7 @@ made.stop()
 
 @needs_java
 def test_a_cluster_finds_the_same(lake: StoreSettings, tmp_path: Path) -> None:
-    wanted, found = HOURS[3:5], tmp_path / "found"
+    wanted, found = [HOURS[2], HOURS[4]], tmp_path / "found"
     environ = os.environ | {"SPARK_HOME": str(Path(pyspark.__file__).parent), "SPARK_LOCAL_IP": "127.0.0.1"}
     command = [sys.executable, "-c", _ON_A_CLUSTER, lake.url, str(found), BRIEF, *map(str, wanted)]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
