@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +53,12 @@ class Command:
                 stderr=err_file,
                 start_new_session=True,
             )
-            if kill_after is not None:
-                time.sleep(kill_after)
+            try:
+                process.wait(kill_after)
+            except subprocess.TimeoutExpired:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+                process.wait()
         rss_kb = int(rss.read_text()) if process.returncode >= 0 else 0
         finished = Finished(process.returncode, out.read_text(), err.read_text(), rss_kb)
         self.outputs += [finished.out, finished.err]
