@@ -20,7 +20,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from viplake.lake.layout import SCHEMA_NAME, is_delivered_file
 from viplake.lake.proof import newest_with_receipt
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from viplake.model import Hour
     from viplake.observe.profiling import FindingKind
     from viplake.observe.schemas import Columns
+
+T = TypeVar("T")
 
 BATCH: Final = 16 << 20
 """Bytes, as stored, that are fetched together: small tables in one go, a larger one by itself."""
@@ -100,6 +102,11 @@ class TableFiles:
     key: tuple[str, ...] = ()
     unknown: str | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(self.files.values())
+
 
 @dataclass(frozen=True, slots=True)
 class HourFiles:
@@ -126,7 +133,7 @@ async def examine(
         LakeError: the lake cannot be read.
     """
     found = await files_of(store, layout, hour)
-    batches = list(_batches(found.tables))
+    batches = list(together(found.tables, lambda known: known.size, BATCH))
     tables: list[TableContent] = []
     with tempfile.TemporaryDirectory(prefix="viplake-") as name:
         root = Path(name)
@@ -226,18 +233,19 @@ def _by_table(sizes: Mapping[str, int], columns: Mapping[str, Columns | None] | 
     return found
 
 
-def _batches(tables: Iterable[TableFiles]) -> Iterator[list[TableFiles]]:
-    batch: list[TableFiles] = []
-    size = 0
-    for known in tables:
-        own = sum(known.files.values())
-        if batch and size + own > BATCH:
-            yield batch
-            batch, size = [], 0
-        batch.append(known)
-        size += own
-    if batch:
-        yield batch
+def together(some: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Those in a row that have no more bytes than that together; one with more by itself."""
+    group: list[T] = []
+    whole = 0
+    for one in some:
+        own = size(one)
+        if group and whole + own > most:
+            yield group
+            group, whole = [], 0
+        group.append(one)
+        whole += own
+    if group:
+        yield group
 
 
 async def fetch(

@@ -27,7 +27,16 @@ from typing import TYPE_CHECKING, Any, Final
 from viplake.errors import LakeError, SettingsError, ViplakeError
 from viplake.lake.store import open_store
 from viplake.observe import duck
-from viplake.observe.content import BATCH, NOT_TOGETHER, TableFiles, files_of, member_counts, of_file, unanswered
+from viplake.observe.content import (
+    BATCH,
+    NOT_TOGETHER,
+    TableFiles,
+    files_of,
+    member_counts,
+    of_file,
+    together,
+    unanswered,
+)
 from viplake.observe.profiling import (
     ContentFinding,
     HourContent,
@@ -124,8 +133,8 @@ async def examine_many(
     asked = list(hours)
     for start in range(0, len(asked), HOURS_TOGETHER):
         listed = await _listed(lake, layout, asked[start : start + HOURS_TOGETHER])
-        for together in _within(listed, BYTES_TOGETHER):
-            for content in await asyncio.to_thread(_examined, spark, lake, layout, together, settings):
+        for hours_files in together(listed, lambda one: sum(table.size for table in one.tables), BYTES_TOGETHER):
+            for content in await asyncio.to_thread(_examined, spark, lake, layout, hours_files, settings):
                 yield content
 
 
@@ -137,21 +146,6 @@ async def _listed(lake: StoreSettings, layout: Layout, hours: Sequence[Hour]) ->
             return await files_of(store, layout, hour)
 
     return list(await asyncio.gather(*(one(hour) for hour in hours)))
-
-
-def _within(listed: Iterable[HourFiles], most: int) -> Iterator[list[HourFiles]]:
-    """Hours in a row whose files have no more bytes than that together; one with more by itself."""
-    together: list[HourFiles] = []
-    size = 0
-    for one in listed:
-        own = sum(sum(table.files.values()) for table in one.tables)
-        if together and size + own > most:
-            yield together
-            together, size = [], 0
-        together.append(one)
-        size += own
-    if together:
-        yield together
 
 
 def session() -> SparkSession:
@@ -421,7 +415,7 @@ def read(lake: StoreSettings, pieces: Sequence[Piece]) -> Iterator[Passed]:
     with tempfile.TemporaryDirectory(prefix="viplake-") as name:
         root = Path(name)
         with duck.connect(root) as connection:
-            for number, batch in enumerate(_batches(pieces)):
+            for number, batch in enumerate(together(pieces, lambda piece: piece.size, BATCH)):
                 folder = root / str(number)
                 folder.mkdir()
                 try:
@@ -433,20 +427,6 @@ def read(lake: StoreSettings, pieces: Sequence[Piece]) -> Iterator[Passed]:
                 for file in staged:
                     yield from _read_one(connection, by_key[file.name], file)
                 shutil.rmtree(folder)
-
-
-def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
-    """Pieces that are fetched together."""
-    batch: list[Piece] = []
-    size = 0
-    for piece in pieces:
-        if batch and size + piece.size > BATCH:
-            yield batch
-            batch, size = [], 0
-        batch.append(piece)
-        size += piece.size
-    if batch:
-        yield batch
 
 
 def _read_one(connection: DuckDBPyConnection, piece: Piece, file: Staged | Unreadable) -> Iterator[Passed]:
