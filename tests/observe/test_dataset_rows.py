@@ -48,6 +48,7 @@ def test_a_row_of_each_dataset_says_what_the_facts_say() -> None:
     assert JOBS.of(FACTS) == (LABEL, "1", "1")
     assert TABLES.of(FACTS) == (LABEL, "2", "3", "1", '["C"]', "0.6667")
     assert SIZES.of(FACTS) == (LABEL, "12", "4")
+    assert SIZES.of(replace(FACTS, size=13_000)) == (LABEL, "13", "4")
     assert JOBS.of(HourFacts(H13)) == (LABEL, "0", "1")
     assert JOBS.of(HourFacts(H13, files=1, has_promise=True)) == (LABEL, "0", "1")
 
@@ -65,7 +66,7 @@ def test_M6_where_no_table_is_expected_there_is_no_ratio() -> None:
     ("facts", "row"),
     [
         (replace(FACTS, run=RUN), "failed,integrity,vendor,1.25,900,30.124,2,3,99,"),
-        (replace(FACTS, run=replace(RUN, requests=17)), "failed,integrity,vendor,1.25,900,30.124,2,3,99,17"),
+        (replace(FACTS, run=replace(RUN, files=7, requests=17)), "failed,integrity,vendor,1.25,900,30.124,2,7,99,17"),
         (replace(FACTS, run=replace(RUN, files=None, size=None)), "failed,integrity,vendor,1.25,900,30.124,2,3,12499,"),
         (replace(FACTS, run=RunFacts("delivered", None, H13.end)), "delivered,,,,,,0,3,12499,"),
         (replace(FACTS, run=replace(RUN, cause=" a\rb")), "failed,a\nb,,1.25,900,30.124,2,3,99,"),
@@ -172,8 +173,15 @@ def test_taking_in_keeps_the_columns_of_both_and_the_cells_of_who_has_them() -> 
     }
     stands = take_in(SIZES, mine, theirs, preferred=False)
     assert stands.rows[H13] == (LABEL, "10", "5", "m", "x", "n")
-    nothing = Frame({H13: (LABEL, "9", "0")})
-    assert take_in(SIZES, nothing, Frame({H13: (LABEL, "8", "0")}), preferred=True).rows[H13] == (LABEL, "9", "0")
+
+
+def test_of_two_rows_the_one_that_says_something_wins_whoever_is_preferred() -> None:
+    something, nothing = Frame({H13: (LABEL, "10", "5")}), Frame({H13: (LABEL, "9", "0")})
+    for preferred in (True, False):
+        assert take_in(SIZES, nothing, something, preferred=preferred).rows == something.rows
+        assert take_in(SIZES, something, nothing, preferred=preferred).rows == something.rows
+    neither = take_in(SIZES, nothing, Frame({H13: (LABEL, "8", "0")}), preferred=True)
+    assert neither.rows == nothing.rows, "where neither says anything, what stands stays"
 
 
 # -- cells ------------------------------------------------------------------------------------------------------
@@ -344,9 +352,9 @@ def test_a_file_of_something_else_is_told_what_it_lacks_and_should_have() -> Non
 
 
 def test_a_file_is_written_by_hour_and_read_back_by_who_wrote_it() -> None:
-    frame = Frame({H13.shift(1): ("20220510-14", "1", "2", 'a,"b'), H13: (LABEL, "3", "4", "é\nf")}, ("n;m",))
+    frame = Frame({H13.shift(1): ("20220510-14", "1", "2", 'a,"b'), H13: (LABEL, "3", "4", "é\r\nf")}, ("n;m",))
     written = render(SIZES, frame)
-    assert written == 'date,size,files,n;m\n20220510-13,3,4,"é\nf"\n20220510-14,1,2,"a,""b"\n'.encode()
+    assert written == 'date,size,files,n;m\n20220510-13,3,4,"é\r\nf"\n20220510-14,1,2,"a,""b"\n'.encode()
     assert own_frame(SIZES, written.decode()) == frame
     assert own_frame(SIZES, "") == Frame({}, ())
     for torn, said in ((f"{LABEL},1", "a row of another width"), ("x,1,2", "not an Hour")):
