@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import proof as proofs
 from canary import CANARIES, Canaries
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 # Examples are counted, not timed: a slow machine is no counterexample.
 settings.register_profile("counted", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("soak", settings.get_profile("counted"), max_examples=2000)
+# The same examples each time: what is said of a mutant is said of it again. Nobody asks for the smallest that fails.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("counted"),
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "counted"))
 
 SEARCH: Final = "test_zz_canaries"
