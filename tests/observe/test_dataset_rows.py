@@ -18,6 +18,7 @@ from viplake.observe.datasets import (
     TABLES,
     Dataset,
     Frame,
+    Parsed,
     attribute_missed,
     names_json,
     own_frame,
@@ -230,6 +231,7 @@ def cell(dataset: Dataset, column: str, text: str) -> str | None:
         (RUNS, "initSeconds", "x", None),
         (RUNS, "outcome", " delivered ", "delivered"),
         (RUNS, "cause", "", ""),
+        (RUNS, "cause", "a\r\nb\rc\nd", "a\nb\nc\nd"),
         (TABLES, "completenessRatio", "nan", ""),
         (TABLES, "completenessRatio", "0.33333", "0.3333"),
         (TABLES, "completenessRatio", "-inf", None),
@@ -294,6 +296,37 @@ def test_a_cell_may_go_over_lines_and_a_quote_that_is_never_closed_costs_its_lin
     assert parsed.unreadable == ('20220510-14,1,2,"c\n',)
 
 
+def test_a_quote_that_the_next_line_closes_costs_its_line_alone_too_each_time() -> None:
+    torn = '20220510-14,1,2,"c\n'
+    data = f'date,size,files,note\n{torn}20220510-15,"1",2,d\n{torn}20220510-16,"1",2,e\n'
+    parsed = parse(SIZES, data.encode())
+    assert [(hour.label, row[-1]) for hour, row in parsed.frame.rows.items()] == [
+        ("20220510-15", "d"),
+        ("20220510-16", "e"),
+    ]
+    assert parsed.unreadable == (torn, torn)
+
+
+def test_a_quote_that_is_left_open_in_the_header_takes_no_row_into_it() -> None:
+    parsed = parse(SIZES, b'date,size,files,"note\n20220510-13,1,2,x\n')
+    assert parsed.frame == Frame({H13: (LABEL, "1", "2", "x")}, ("note",))
+
+
+def test_a_record_that_is_no_row_is_set_aside_with_all_its_lines_as_they_were() -> None:
+    parsed = parse(SIZES, b'date,size,files,note\r\nx,1,2,"a\r\nb"\r\n20220510-13,1,2,c\r\n')
+    assert parsed.unreadable == ('x,1,2,"a\r\nb"\r\n',)
+    assert parsed.frame.rows == {H13: (LABEL, "1", "2", "c")}
+
+
+def test_lines_may_end_as_on_an_old_mac() -> None:
+    assert parse(SIZES, b"date,size,files\r20220510-13,1,2\r").frame == Frame({H13: (LABEL, "1", "2")}, ())
+
+
+@pytest.mark.parametrize("header", ["date,size,files", "date,size,files\n", "date;size;files\n"])
+def test_a_header_alone_is_a_file_without_rows(header: str) -> None:
+    assert parse(SIZES, header.encode()) == Parsed(Frame({}, ()))
+
+
 def test_of_rows_that_repeat_an_hour_the_last_that_says_most_is_kept_and_three_are_named() -> None:
     hours = [H13.shift(n).label for n in range(4)]
     first = [f"{label},5,5" for label in hours]
@@ -345,6 +378,8 @@ def test_a_file_is_read_in_the_encoding_and_with_the_separator_that_it_has(
 
 
 def test_a_file_of_something_else_is_told_what_it_lacks_and_should_have() -> None:
+    with pytest.raises(SettingsError, match="it has no column date, size, files"):
+        parse(SIZES, b"")
     with pytest.raises(SettingsError) as caught:
         parse(SIZES, b"size,x\n1,2\n")
     assert caught.value.message == "this is no historical_job_size.csv: it has no column date, files"
