@@ -23,6 +23,7 @@ from viplake.observe.profiling import ColumnProfile, ContentFinding, HourContent
 from viplake.observe.record import Record, records
 from viplake.observe.rules import (
     RULES,
+    SEVERITIES,
     Breach,
     Case,
     Limit,
@@ -334,6 +335,14 @@ def test_an_outage_pages_when_time_is_short_or_too_many_hours_are_bad() -> None:
         assert isinstance(breach, Breach)
         severities.append(breach.severity)
     assert severities == ["ticket", "page", "page"]
+
+
+@pytest.mark.parametrize(("rule", "given"), [breach[:2] for breach in BREACHES])
+def test_whatever_a_rule_finds_is_as_grave_as_the_file_says(rule: str, given: Case) -> None:
+    for severity in SEVERITIES:
+        told = RuleSettings.parse({rule: {"severity": severity}})
+        found = [finding for finding in of(rule, given, told) if isinstance(finding, Breach)]
+        assert {breach.severity for breach in found} == {severity}
 
 
 def test_rules_are_data_that_the_file_may_change() -> None:

@@ -551,7 +551,7 @@ def _gap(case: Case, found: _Found, gap: Gap, at: datetime) -> Breach | None:
         what = f"{name}: records from about {after} to {until} are in no delivered Hour: lost, unless the vendor helps"
     else:
         what = f"{name}: in {span(left)} something is lost for good, unless an Hour is delivered"
-    return found.breach(what, case.attribution, table=gap.table, severity="page")
+    return found.breach(what, case.attribution, table=gap.table)
 
 
 def span(time: timedelta) -> str:
