@@ -564,7 +564,7 @@ def _bytes(count: int) -> str:
     amount = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 999.5:  # noqa: PLR2004 - SI units, and what would be rounded to a thousand
-            return f"{amount:.3g} {unit}" if unit != "B" else f"{amount:.0f} B"
+            return f"{amount:.3g} {unit}"
         amount /= 1000
     return f"{amount:.3g} TB"
 
