@@ -151,6 +151,8 @@ def test_a_job_remembers_its_moments() -> None:
 def test_a_success_after_the_deadline_is_late_and_has_no_cause() -> None:
     events = delivered_in_steps()
     events.insert(2, event(Kind.OVERDUE, "13:51", cause="vendor_timeout", detail="x"))
+    job = replay(HOUR, events[:3])
+    assert (job.state, job.late, job.cause, job.detail) == (State.OVERDUE, True, "vendor_timeout", "x")
     job = replay(HOUR, events)
     assert (job.state, job.late, job.cause, job.detail) == (State.DELIVERED, True, None, None)
 
@@ -212,6 +214,7 @@ MINE: dict[str, bool] = {"is_mine": True}
         (DEFERRED, "13:29:59", {}, Wait(until=at("13:30"))),
         (DEFERRED, "13:30", {}, Claim()),
         (DEFERRED, "14:00", {}, Close("trigger_limited")),
+        (replace(DEFERRED, cause=None), "14:00", {}, Close("trigger_limited")),
         (replace(DEFERRED, cause="auth_rejected", not_before=None), "13:02", {}, Claim()),
         (replace(DEFERRED, cause="auth_rejected", not_before=None), "14:00", {}, Close("auth_rejected")),
         (replace(DEFERRED, cause="trigger_drift", posts=6), "13:31", {}, Close("trigger_drift")),

@@ -52,6 +52,35 @@ def test_a_table_has_gaps_of_its_own_and_those_of_the_export_join_them() -> None
     ]
 
 
+def test_the_first_and_the_last_hour_of_the_record_may_lack_a_table_and_none_beyond_them_does() -> None:
+    lacking = {"Voyage": {START.shift(n) for n in (-1, 0, 9, 10)}}
+    assert gaps(record(10, set()), lacking) == [
+        Gap("Voyage", START, START, None, START.shift(1)),
+        Gap("Voyage", START.shift(9), START.shift(9), START.shift(8), None),
+    ]
+
+
+def test_an_export_that_begins_where_the_last_one_ended_leaves_nothing_out() -> None:
+    [gap] = gaps(record(60, set(range(10, 33))), {})
+    assert (gap.margin, gap.lost) == (timedelta(0), None)
+    [gap] = gaps(record(60, set(range(10, 34))), {})
+    assert (gap.margin, gap.lost) == (-timedelta(hours=1), (START.shift(9).start, START.shift(10).start))
+
+
+def test_where_the_look_back_is_measured_that_of_the_next_delivery_counts() -> None:
+    measured = {START.shift(12): timedelta(hours=2), START.shift(19): timedelta(hours=30)}
+    asked: list[Hour] = []
+
+    def look_back(hour: Hour) -> timedelta:
+        asked.append(hour)
+        return measured[hour]
+
+    healed, lasting = gaps(record(20, {10, 11, 18, 19}), {}, look_back=look_back)
+    assert asked == [START.shift(12), START.shift(19)], "while a gap lasts, that of the end of the record"
+    assert (healed.margin, healed.lost) == (-timedelta(hours=1), (START.shift(9).start, START.shift(10).start))
+    assert (lasting.margin, lasting.lost) == (None, None)
+
+
 def test_hours_that_are_not_on_record_are_unknown_and_prove_no_loss() -> None:
     delivered = record(60, set())
     for n in range(10, 40):

@@ -474,6 +474,11 @@ WORDS: list[tuple[str, Case, str]] = [
         case(record(None, seconds=(4000.0, 3000.0, 2000.0))),
         "2022-05-10T13 took 150 minutes, most of them the init",
     ),
+    (
+        "late_job",
+        case(record(None, seconds=(3000.0, 3000.0, 600.0))),
+        "2022-05-10T13 took 110 minutes, most of them the init",
+    ),
     ("late_job", case(record(LATE)), "2022-05-10T13 took 22 minutes, most of them the replication"),
     ("missing_table", case(record(None, missing=("Voyage",))), "Voyage has no file in 2022-05-10T13"),
     (
@@ -584,6 +589,7 @@ REASONS: list[tuple[str, Case, str]] = [
     ("slow_phase", case(OLD_DELIVERED), "no run left word of its times"),
     ("slow_phase", case(record(None, seconds=(None, None, None))), "its times are not known"),
     ("missing_table", case(WAITING), "the Hour is on its way"),
+    ("missing_table", case(NOTHING), "nothing was delivered"),
     ("missing_table", case(record(None, missing=None)), "it has no schema"),
     ("missing_partition", case(OLD_DELIVERED), "its Promise was not compared with what is stored"),
     ("unexpected_table", case(OLD_DELIVERED), "nobody looked at its files"),
