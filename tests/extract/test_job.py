@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from viplake.extract.job import (
+    UNTRIGGERED,
     Adoption,
     Claim,
     Close,
@@ -85,6 +86,10 @@ def test_the_oracle_knows_every_state_and_event() -> None:
     assert {row[0] for row in _ROWS} == set(State)
 
 
+def test_a_job_is_untriggered_while_its_trigger_can_be_refused() -> None:
+    assert {str(state) for state in UNTRIGGERED} == {state for state, kind in ORACLE if kind == "deferred"}
+
+
 @pytest.mark.parametrize(("state", "kind"), list(product(State, Kind)), ids=str)
 def test_every_pair_of_the_table(state: State, kind: Kind) -> None:
     job = ExportJob(HOUR, state, number=3, job_guid=GUID)
@@ -146,6 +151,83 @@ def test_a_job_remembers_its_moments() -> None:
     assert (job.state, job.job_guid, job.posts, job.cause, job.late) == (State.DELIVERED, GUID, 1, None, False)
     assert (job.claimed_at, job.triggered_at) == (at("13:00:10"), at("13:00:12"))
     assert (job.replicated_at, job.promised_at, job.ended_at) == (at("13:20"), at("13:20:01"), at("13:22"))
+
+
+FULL = ExportJob(
+    HOUR,
+    number=7,
+    job_guid=GUID,
+    claimed_at=at("13:01"),
+    opened_at=at("13:02"),
+    triggered_at=at("13:03"),
+    replicated_at=at("13:04"),
+    ended_at=at("13:05"),
+    posts=3,
+    not_before=at("13:06"),
+    promised_guid="other",
+    promised_at=at("13:07"),
+    unproven=frozenset({"a.gz"}),
+    cause="network",
+    detail="reset",
+)
+LATER = at("13:40")
+NO_CAUSE: dict[str, Any] = {"cause": None, "detail": None}
+ANEW: dict[str, Any] = {"triggered_at": LATER, "opened_at": LATER, "replicated_at": None, "ended_at": None} | NO_CAUSE
+
+
+@pytest.mark.parametrize(
+    ("job", "state", "kind", "data", "changes"),
+    [
+        (FULL, State.DEFERRED, Kind.DEFERRED, {"not_before": at("13:50")}, {"not_before": at("13:50")}),
+        (FULL, State.CLAIMED, Kind.DEFERRED, {"unsent": True}, {"not_before": None, "posts": 2}),
+        (replace(FULL, opened_at=None), State.IDLE, Kind.DEFERRED, {}, {"not_before": None, "opened_at": LATER}),
+        (FULL, State.DEFERRED, Kind.CLAIMED, {}, {"claimed_at": LATER, "posts": 4}),
+        (
+            replace(FULL, opened_at=None),
+            State.IDLE,
+            Kind.CLAIMED,
+            {},
+            {"claimed_at": LATER, "opened_at": LATER, "posts": 4},
+        ),
+        (FULL, State.CLAIMED, Kind.REPOSTING, {}, {"posts": 4, "reposted": True, "lost_at": at("13:01")}),
+        (replace(FULL, lost_at=at("13:00")), State.CLAIMED, Kind.REPOSTING, {}, {"posts": 4, "reposted": True}),
+        (
+            FULL,
+            State.CLAIMED,
+            Kind.TRIGGERED,
+            {"job_guid": "new"},
+            {"triggered_at": LATER, "job_guid": "new"} | NO_CAUSE,
+        ),
+        (FULL, State.TRIGGERED, Kind.REPLICATED, {}, {"replicated_at": LATER}),
+        (FULL, State.REPLICATED, Kind.PROMISED, {"files": 3}, {"promised_guid": GUID, "promised_at": LATER}),
+        (replace(FULL, promised_guid=GUID), State.PROMISED, Kind.PROMISED, {"files": 4}, {}),
+        (FULL, State.PROMISED, Kind.WORKING, {}, {}),
+        (FULL, State.PROMISED, Kind.OVERDUE, {"cause": "integrity"}, {"late": True, "cause": "integrity"}),
+        (
+            FULL,
+            State.OVERDUE,
+            Kind.OVERDUE,
+            {"unproven": ["b.gz"]},
+            {"late": True, "unproven": frozenset({"a.gz", "b.gz"})},
+        ),
+        (FULL, State.PROMISED, Kind.DELIVERED, {"files": 3}, {"ended_at": LATER} | NO_CAUSE),
+        (FULL, State.OVERDUE, Kind.FAILED, {"detail": "gone"}, {"ended_at": LATER, "detail": "gone"}),
+        (FULL, State.FAILED, Kind.REOPENED, {}, ANEW),
+        (FULL, State.DELIVERED, Kind.REOPENED, {"job_guid": "new"}, ANEW | {"promised_guid": None, "job_guid": "new"}),
+    ],
+)
+def test_an_event_changes_this_of_a_job_and_nothing_else(
+    job: ExportJob, state: State, kind: Kind, data: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    before, what = replace(job, state=state), Event(kind, LATER, A, "n", data)
+    after = apply(before, what)
+    assert after == replace(before, state=after.state, number=8, last=what, **changes)
+    assert all(getattr(before, name) != value for name, value in changes.items()), "each of them is a change"
+
+
+def test_a_job_is_complete_once_the_vendor_has_said_so() -> None:
+    steps = delivered_in_steps()
+    assert [replay(HOUR, steps[:count]).is_complete for count in range(7)] == [False] * 3 + [True] * 4
 
 
 def test_a_success_after_the_deadline_is_late_and_has_no_cause() -> None:

@@ -183,6 +183,8 @@ def test_of_two_rows_the_one_that_says_something_wins_whoever_is_preferred() -> 
         assert take_in(SIZES, something, nothing, preferred=preferred).rows == something.rows
     neither = take_in(SIZES, nothing, Frame({H13: (LABEL, "8", "0")}), preferred=True)
     assert neither.rows == nothing.rows, "where neither says anything, what stands stays"
+    mine, theirs = (Frame({H13: (LABEL, letter * 64, "")}) for letter in "ab")
+    assert take_in(SCHEMAS, mine, theirs, preferred=True).rows == theirs.rows, "any schema says something"
 
 
 # -- cells ------------------------------------------------------------------------------------------------------
@@ -256,6 +258,28 @@ def test_a_cell_is_read_in_its_plain_form_or_its_row_is_set_aside(
     dataset: Dataset, column: str, text: str, read: str | None
 ) -> None:
     assert cell(dataset, column, text) == read
+
+
+NUMBERS = [
+    (JOBS, "jobDelivered JobExpected", None),
+    (TABLES, "tablesDelivered tablesExpected missingTables", None),
+    (TABLES, "completenessRatio", ""),
+    (SIZES, "size files", None),
+    (RUNS, "initSeconds replicationSeconds transferSeconds attempts files bytes requests", ""),
+    (SCHEMAS, "tables", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "column", "gap"),
+    [(dataset, column, gap) for dataset, columns, gap in NUMBERS for column in columns.split()],
+)
+def test_a_column_of_numbers_takes_no_words_and_a_gap_only_where_it_may_have_none(
+    dataset: Dataset, column: str, gap: str | None
+) -> None:
+    assert cell(dataset, column, "1.0") in {"1", "1.0000"}
+    assert cell(dataset, column, "x") is None
+    assert cell(dataset, column, "nan") == gap
 
 
 def test_names_are_a_json_list_in_order_and_to_the_letter() -> None:

@@ -480,6 +480,11 @@ WORDS: list[tuple[str, Case, str]] = [
         "2022-05-10T13 took 110 minutes, most of them the init",
     ),
     ("late_job", case(record(LATE)), "2022-05-10T13 took 22 minutes, most of them the replication"),
+    (
+        "late_job",
+        case(record(LATE, seconds=(0.0, 0.5, 0.2))),
+        "2022-05-10T13 took 0 minutes, most of them the replication",
+    ),
     ("missing_table", case(record(None, missing=("Voyage",))), "Voyage has no file in 2022-05-10T13"),
     (
         "missing_partition",
@@ -709,6 +714,8 @@ def test_only_an_outage_is_as_grave_as_the_time_that_is_left() -> None:
     for rule, given, severity in (
         ("vendor_failure", case(FAILED, **short), "page"),
         ("never_started", case(NOTHING, **short), "page"),
+        ("missing_job", case(NOTHING, **short), "page"),
+        ("incomplete_job", case(record(replace(FACTS, promise=BAD_PROMISE)), **short), "page"),
         ("missing_table", case(record(None, missing=("Voyage",)), **short), "ticket"),
         ("slow_phase", case(record(None, seconds=(600.0, 0.0, 0.0)), **short), "info"),
         ("lookback_gap", case(NOTHING, gaps=gaps(LOST, {})), "page"),
@@ -716,6 +723,44 @@ def test_only_an_outage_is_as_grave_as_the_time_that_is_left() -> None:
         [breach] = of(rule, given)
         assert isinstance(breach, Breach)
         assert breach.severity == severity, rule
+
+
+def test_an_outage_is_judged_by_what_was_left_when_its_hour_ended_or_is_left_now() -> None:
+    [gap] = gaps(SOON, {})
+
+    def severity(after: int, now: datetime, table: str | None = None) -> str:
+        return case(NOTHING, now=now, gaps=[replace(gap, after=HOUR.shift(after), table=table)]).severity
+
+    for now in (HOUR.end, HOUR.end + timedelta(hours=5)):
+        assert severity(-17, now) == "ticket", "six hours are left at its end, however late it is judged"
+        assert severity(-18, now) == "page"
+    assert severity(-18, HOUR.start) == "ticket", "six hours are left now"
+    assert severity(-18, HOUR.start + timedelta(minutes=1)) == "page"
+    assert severity(-18, HOUR.end, "Voyage") == "ticket", "a table alone is no outage"
+
+
+def test_what_is_odd_is_as_sent_only_where_the_hour_is_proven_and_else_whose_the_hour_is() -> None:
+    empty = replace(FACTS, tables=(TableFacts("Voyage", 1, 20),))
+    for known, blame in (
+        (record(empty), ("as_sent", "vendor")),
+        (record(empty, cause="integrity", owner="us"), ("integrity", "us")),
+        (record(empty, cause="integrity"), ("integrity", "unknown")),
+        (record(empty, outcome="failed"), ("unknown", "unknown")),
+        (record(empty, ledger=False), ("unknown", "unknown")),
+    ):
+        [breach] = of("empty_file", case(known))
+        assert isinstance(breach, Breach)
+        assert (breach.cause, breach.owner) == blame
+
+
+@pytest.mark.parametrize(("rule", "key", "found"), [
+    ("lookback_change", "percent", 75), ("null_ratio", "points", 90), ("stale_table", "hours", 7)
+])  # fmt: skip
+def test_a_rule_of_content_goes_by_the_limit_that_is_told(rule: str, key: str, found: int) -> None:
+    [given] = [breach[1] for breach in BREACHES if breach[0] == rule]
+    for limit, kind in ((found - 1, Breach), (found + 1, Passed)):
+        [finding] = of(rule, given, RuleSettings.parse({rule: {key: limit}}))
+        assert isinstance(finding, kind)
 
 
 def test_a_gap_is_told_in_the_hours_that_it_holds_and_from_six_hours_before_the_loss_on() -> None:
