@@ -84,7 +84,7 @@ fuzz: dev
 	@$(BIN)/python tools/fuzz.py $(ARGS)
 	@$(BIN)/python tools/docs.py
 
-# An hour on two idle cores from nothing; afterwards only what changed. Needs mutants/, which make clean removes.
+# Five minutes on two cores from nothing; afterwards only what changed. Needs mutants/, which make clean removes.
 mutants: dev
 	@nice -n 10 $(BIN)/python tools/mutants.py $(ARGS)
 	@$(BIN)/python tools/docs.py

@@ -65,6 +65,12 @@ def test_no_cause_command_or_setting_is_missing(docs: ModuleType) -> None:
     assert {setting.variable for setting in SETTINGS} <= set(re.findall(r"`(VIPLAKE_\w+)`", settings))
 
 
+def test_every_mutant_that_survives_is_explained() -> None:
+    table = re.findall(r"^\| .+ \| (\d+) \| .+ \|$", (ROOT / "docs" / "mutants.md").read_text(), re.MULTILINE)
+    [survived] = [one.figure for one in read()["mutants"] if one.what == "of them survived"]
+    assert sum(map(int, table)) == survived
+
+
 def test_every_fault_has_a_test_or_a_reason(docs: ModuleType, proof: Callable[..., None]) -> None:
     tests = docs.held_by()
     entries = {fault: entry for part in docs.catalogue().values() for fault, entry in part.items()}

@@ -2,7 +2,7 @@
 
 ::
 
-    python tools/mutants.py                 # what was not tried since the source changed; an hour from nothing
+    python tools/mutants.py                 # what was not tried since the source changed; five minutes from nothing
     python tools/mutants.py --survivors     # those that survived once more, after tests were written
     python tools/mutants.py --show          # what survives, as diffs; nothing is run
     python tools/mutants.py --write         # and put the figures into docs/proof/mutants.json
