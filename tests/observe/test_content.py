@@ -17,7 +17,7 @@ from observe.tables import READABLE, ROWS, UNREADABLE, table_schema
 from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
-from viplake.observe import content as looking
+from viplake.observe import content as looking, duck
 from viplake.observe.content import ContentSettings, examine, newest_hour
 from viplake.simulator.tables import TABLES, ExportShape, make_export
 
@@ -178,6 +178,14 @@ async def test_keys_that_stand_twice_are_counted_over_all_files() -> None:
     assert [finding.count for finding in both.findings] == [1]
     assert (both.duplicates, one.duplicates, none.duplicates) == (1, 2, None)
     assert one.findings[0].kind == "duplicate_key"
+
+
+def test_Z1_keys_are_counted_while_the_records_pass_and_none_is_written_out(tmp_path: Path) -> None:
+    with duck.connect(tmp_path) as connection:
+        asked = "select count(a), max(b), count(distinct a) from (select i % 7 as a, i as b from range(99) t(i))"
+        [(_, plan)] = connection.execute(f"explain {asked}").fetchall()
+        assert "CTE" not in plan
+        assert connection.execute(asked).fetchall() == [(99, 98, 7)]
 
 
 async def test_without_columns_in_the_schema_conformance_is_unknown_and_never_passed() -> None:

@@ -293,21 +293,20 @@ def profile_sql(question: Question) -> str:
 def profile_in_parts(question: Question, parts: int) -> list[str]:
     """The same in so many queries of about the same work: their rows, one after the other, are that row."""
     place = {column: f"c{index}" for index, column in enumerate(question.columns)}
-    time = question.record_time
-    head = [
-        "count(*)",
-        _duplicates([place[column] for column in question.key]),
-        _cells(place[time], "timestamp")[-1] if time is not None else "0",
-    ]
+    key = [place[column] for column in question.key]
+    head = _Asked(("count(*)", _duplicates(key), "0"), tuple(key))
+    if question.record_time is not None:
+        tried: tuple[str, Kind] = (place[question.record_time], "timestamp")
+        head = _Asked((*head.cells[:2], f"count({_value(*tried)})"), head.texts, (tried,))
     works = [(KEY_WORK if question.key else 0, head)]
-    works += [(1, _cells(place[column], question.kind(column))) for column in question.columns]
+    works += [(1, _column(place[column], question.kind(column))) for column in question.columns]
     share = sum(work for work, _ in works) / parts
-    queries: list[list[str]] = [[] for _ in range(parts)]
+    queries: list[list[_Asked]] = [[] for _ in range(parts)]
     done = 0.0
-    for work, cells in works:
-        queries[min(int(done / share), parts - 1) if share else 0] += cells
+    for work, asked in works:
+        queries[min(int(done / share), parts - 1) if share else 0].append(asked)
         done += work
-    return [f"select {', '.join(cells)} from records" for cells in queries if cells]  # noqa: S608 - c0, c1, ...
+    return [_select(asked) for asked in queries if asked]
 
 
 def examples_sql(question: Question, column: str) -> str:
@@ -328,7 +327,7 @@ def counts_sql(width: int, by: str) -> str:
 
 def values_sql(kind: Kind | None, by: str) -> str:
     """A row for each group of values `c0`: it, and the `_PER_COLUMN` cells of a column of that kind."""
-    return f"select {by}, {', '.join(_cells('c0', kind))} from records group by {by}"  # noqa: S608 - our own names
+    return f"{_select([_Asked((by,), (by,)), _column('c0', kind)])} group by {by}"
 
 
 def wrong_values_sql(kind: Kind | None, by: str) -> str:
@@ -348,16 +347,60 @@ def _wrong(cell: str, kind: Kind | None) -> str:
     return f"from records where {cell} is not null and not {conforms(cell, kind)}"
 
 
-def _cells(cell: str, kind: Kind | None) -> list[str]:
-    kind = kind or "text"
-    tried = _TRIED[kind].format(c=cell)
-    fits = f" filter (where {_FITS[kind].format(x=tried)})" if kind in _FITS else ""
-    good = f"count(*){fits}" if fits else f"count({tried})"
-    shown = tried if fits else f"substr({cell}, 1, {SHOWN})"
-    ends = [f"min({shown}){fits}", f"max({shown}){fits}"]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A part of a query.
+
+    Attributes:
+        cells: what is selected.
+        texts: columns of `records` that these need.
+        tried: of which columns they need the values, and of what kind.
+    """
+
+    cells: tuple[str, ...]
+    texts: tuple[str, ...]
+    tried: tuple[tuple[str, Kind], ...] = ()
+
+
+def _select(asked: Sequence[_Asked]) -> str:
+    """A query over `records` that tries each value once, whatever is asked of it.
+
+    In two steps: an engine tries a value again for each aggregate that has it in a filter or in a branch.
+    """
+    texts = list(dict.fromkeys(text for one in asked for text in one.texts))
+    tried = list(dict.fromkeys(one for some in asked for one in some.tried))
+    first = [*texts, *(f"{_TRIED[kind].format(c=cell)} as tried_{_value(cell, kind)}" for cell, kind in tried)]
+    then = [
+        *texts,
+        *(f"{_fitting(f'tried_{_value(cell, kind)}', kind)} as {_value(cell, kind)}" for cell, kind in tried),
+    ]
+    cells = ", ".join(cell for one in asked for cell in one.cells)
+    if not tried:
+        return f"select {cells} from records"  # noqa: S608 - our own names, here and below
+    return f"select {cells} from (select {', '.join(then)} from (select {', '.join(first)} from records))"  # noqa: S608
+
+
+def _value(cell: str, kind: Kind) -> str:
+    """What the value of a column is called, as that kind."""
+    return f"{cell}_{kind}"
+
+
+def _fitting(tried: str, kind: Kind) -> str:
+    """What was tried; null where no column of the kind could hold it."""
+    return f"case when {_FITS[kind].format(x=tried)} then {tried} end" if kind in _FITS else tried
+
+
+def _column(cell: str, kind: Kind | None) -> _Asked:
+    """The `_PER_COLUMN` cells of a column: values, about how many different ones, least, greatest, those that fit."""
+    if kind is None or kind == "text":
+        ends = [f"substr({end}({cell}), 1, {SHOWN})" for end in ("min", "max")]  # the ends' beginnings are those of all
+        return _Asked((f"count({cell})", f"approx_count_distinct({cell})", *ends, f"count({cell})"), (cell,))
+    value = _value(cell, kind)
+    ends = [f"min({value})", f"max({value})"]
     if kind not in {"integer", "decimal"}:  # which come as numbers: each engine writes large ones as it likes
         ends = [f"cast({end} as varchar)" for end in ends]
-    return [f"count({cell})", f"approx_count_distinct({cell})", *ends, good]
+    cells = (f"count({cell})", f"approx_count_distinct({cell})", *ends, f"count({value})")
+    return _Asked(cells, (cell,), ((cell, kind),))
 
 
 def conforms(cell: str, kind: Kind | None) -> str:
