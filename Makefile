@@ -12,7 +12,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test faults crashes kills together fuzz mutants soak test-wheel check bench bench-content bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo test faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -20,6 +20,7 @@ help:
 	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
 	@echo "make faults  the catalogue of faults, by sockets, and what holds after any of them"
 	@echo "make crashes die at every call; make kills, make together: real processes; each counts for docs/proof.md"
+	@echo "make large   one file of 6 GB"
 	@echo "make soak    a thousand Hours with random faults, and state machines that go on for long"
 	@echo "make check   lint, format, types, layers, locks"
 	@echo "make bench   measure transfers beside other tools     (make bench ARGS='--only small --rounds 3')"
@@ -79,6 +80,10 @@ together: dev
 	@$(BIN)/python -m pytest -q tests/e2e/test_together.py tests/extract/test_run_interleavings.py \
 		--proof together --proof-command "make together" $(ARGS)
 	@$(BIN)/python tools/docs.py
+
+# What the tests do with 2 GB.
+large: dev
+	@$(BIN)/python -m pytest -q tests/e2e/test_whole_run.py -k D23 --whole $(ARGS)
 
 fuzz: dev
 	@$(BIN)/python tools/fuzz.py $(ARGS)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 import proof as proofs
+import registry
 from canary import CANARIES, Canaries
 from servers import ministack as ministacks
 from servers.seaweed import Seaweed, serve
@@ -39,6 +40,7 @@ _counted: list[proofs.Figure] = []
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The counts of a session that is a proof are kept."""
     parser.addoption("--proof", metavar="NAME", help="write what the tests counted to docs/proof/NAME.json")
+    parser.addoption("--whole", action="store_true", help="the largest sizes, which take minutes")
     parser.addoption("--proof-command", metavar="COMMAND", help="the command that the page names for them")
 
 
@@ -116,6 +118,13 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 def printed() -> list[tuple[str, str]]:
     """What all tests so far printed and logged: (test, text)."""
     return _printed
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_of_another_test() -> Iterator[None]:
+    """A test's own secrets are forgotten after it: each that is remembered makes every line of the others dearer."""
+    with registry.restored():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,13 @@ import html
 import json
 import pickle
 import re
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
+from registry import registry
 from viplake import redact as redaction
 from viplake.redact import MASK, Secret, redact, register
 
@@ -23,25 +23,6 @@ if TYPE_CHECKING:
 
 SECRETS = st.text(min_size=6, max_size=60).filter(lambda text: len(set(text)) > 3)
 AROUND = st.text("·•\\", max_size=20)  # too few characters to hold a secret
-
-
-@contextmanager
-def registry(*secrets: str) -> Iterator[None]:
-    """Have these values registered and no others, and afterwards again those that were."""
-    known, order, passing = dict(redaction._registered), list(redaction._order), dict(redaction._passing)
-    redaction._registered.clear()
-    redaction._passing.clear()
-    redaction._order.clear()
-    for secret in secrets:
-        register(secret)
-    try:
-        yield
-    finally:
-        redaction._registered.clear()
-        redaction._registered.update(known)
-        redaction._passing.clear()
-        redaction._passing.update(passing)
-        redaction._order[:] = order
 
 
 @pytest.fixture(autouse=True, scope="module")

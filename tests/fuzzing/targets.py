@@ -23,7 +23,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from viplake import config, redact, strictjson
+import registry
+from viplake import config, strictjson
 from viplake.aws import glue_arguments
 from viplake.config import secrets as secrets_of
 from viplake.errors import CredentialsError, LakeError, SettingsError, ViplakeError
@@ -99,20 +100,6 @@ def only(*documented: type[Exception]) -> Iterator[None]:
                 assert len(text) <= LONGEST_MESSAGE, f"a message of {len(text)} characters"
                 assert not {"\n", "\r", "\0", "\x1b"} & set(text), f"a message of many lines: {text[:200]!r}"
         raise Refused from error
-
-
-@contextmanager
-def _forgetting() -> Iterator[None]:
-    """Forget the secrets that are met within."""
-    known, order, passing = dict(redact._registered), list(redact._order), dict(redact._passing)
-    try:
-        yield
-    finally:
-        redact._registered.clear()
-        redact._registered.update(known)
-        redact._passing.clear()
-        redact._passing.update(passing)
-        redact._order[:] = order
 
 
 def drive(work: Coroutine[Any, Any, Any]) -> Any:
@@ -206,7 +193,7 @@ def _wait(answer: Answer) -> None:
 
 
 def _token(data: bytes) -> None:
-    with _forgetting(), only(ViplakeError):
+    with registry.restored(), only(ViplakeError):
         token = read_token(_answer(data), NOW)
     assert 60 <= token.lifetime <= 86_400
     assert token.value.reveal().isascii()
@@ -450,7 +437,7 @@ _EMPTY.mkdir()
 
 def _toml(data: bytes) -> None:
     (_FOLDER / "viplake.toml").write_bytes(data)
-    with _forgetting(), only(SettingsError):
+    with registry.restored(), only(SettingsError):
         settings = config.load(environ={"VIPLAKE_ENVIRONMENT": "Prod"}, cwd=_FOLDER)
         CheckSettings.parse(settings.tables)
     _use(settings)
@@ -459,7 +446,7 @@ def _toml(data: bytes) -> None:
 def _variables(data: bytes) -> None:
     lines = (line.partition("=") for line in data.decode(errors="surrogateescape").split("\n"))
     environ = {name: value.replace("\0", "") for name, equals, value in lines if equals and name}
-    with _forgetting(), only(SettingsError):
+    with registry.restored(), only(SettingsError):
         settings = config.load(environ=environ, cwd=_EMPTY)
     _use(settings)
 
@@ -471,14 +458,14 @@ def _use(settings: config.Settings) -> None:
     json.dumps([settings.company, sorted(settings.out_of_scope), settings.lake, settings.history]).encode()
     with suppress(Refused):
         if settings.secrets.startswith("file:"):
-            with _forgetting(), only(CredentialsError, SettingsError):
+            with registry.restored(), only(CredentialsError, SettingsError):
                 config.Secrets.of(settings).read()
     with suppress(Refused), only(CredentialsError, SettingsError):
         config.store_settings(settings, config.Secrets("env:", settings.surroundings))
 
 
 def _secret(data: bytes) -> None:
-    with _forgetting():
+    with registry.restored():
         with only(CredentialsError, SettingsError):
             values = secrets_of._checked(secrets_of._parse(data, "file:x"), "file:x")
         for value in values.values():
