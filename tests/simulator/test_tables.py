@@ -89,6 +89,14 @@ def test_an_export_follows_from_seed_configuration_and_hour_alone() -> None:
     assert same not in others
 
 
+def test_exports_share_the_files_in_which_they_do_not_differ() -> None:
+    shape = ExportShape(files=14, total_bytes=60_000)
+    one, other = (make_export(shape, PROD, HOUR.replace(hour=hour)) for hour in (13, 14))
+    extras = [(mine, theirs) for mine, theirs in zip(one, other, strict=True) if mine.table is None]
+    assert len(extras) == 3
+    assert all(mine is theirs for mine, theirs in extras)
+
+
 def test_nights_and_weekends_are_quiet() -> None:
     def rows(hour: datetime) -> int:
         return sum(len(_rows(file)) for file in make_export(ExportShape(), PROD, hour) if file.table)

@@ -446,15 +446,17 @@ def _skewed(count: int, total: int) -> list[int]:
     return sizes
 
 
-def _extras(shape: ExportShape) -> list[SimulatedFile]:
+@lru_cache(maxsize=4)
+def _extras(*, with_schema: bool, with_scripts: bool) -> tuple[SimulatedFile, ...]:
+    """What lies beside the partitions: the same of every export, so all share it."""
     found = []
-    if shape.schema:
+    if with_schema:
         found.append((SCHEMA_FILE, schema()))
-    if shape.scripts:
+    if with_scripts:
         by_rows = [table.name.encode() for table in sorted(TABLES, key=lambda table: table.rows)]
         found.append(("CreateTables.sql", b"\n".join(map(_script, TABLES))))
         found.append(("_PostLoad.sql", b"".join(b"update statistics [%s];\n" % name for name in by_rows)))
-    return [SimulatedFile(name, len(content), None, content) for name, content in found]
+    return tuple(SimulatedFile(name, len(content), None, content) for name, content in found)
 
 
 @lru_cache(maxsize=128)
@@ -462,7 +464,7 @@ def make_export(shape: ExportShape, config_name: str, hour: datetime) -> tuple[S
     """The files of the export that was triggered for `config_name` within `hour` (UTC, the full hour)."""
     tables = [table for table in TABLES if table.name not in shape.absent]
     bare = shape.sizes is None and shape.files is not None and shape.files < 4  # noqa: PLR2004 - as documented
-    extras = [] if bare else _extras(shape)
+    extras = () if bare else _extras(with_schema=shape.schema, with_scripts=shape.scripts)
     sizes = list(shape.sizes) if shape.sizes is not None else None
     if sizes is not None:
         count = len(sizes)
