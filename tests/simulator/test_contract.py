@@ -8,9 +8,10 @@ import hashlib
 import ipaddress
 import json
 import ssl
+import tracemalloc
 import urllib.error
 import urllib.request
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from simulator.client import PROD, SECRET, START, TEST, SetClock, vendor
 from viplake.simulator import ExportShape, Fault, Simulator, SimulatorSettings, running, serve
-from viplake.simulator.server import _url
+from viplake.simulator.server import REMEMBERED, Request, RequestLog, _url
+from viplake.simulator.vendor import Vendor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,6 +84,19 @@ async def test_a_token_lives_as_long_as_it_says() -> None:
         assert (await client.status(guid)).status == 401
         await client.log_in()
         assert (await client.status(guid)).status == 200
+
+
+def test_tokens_that_are_over_are_forgotten() -> None:
+    vendor = Vendor(SimulatorSettings())
+    tracemalloc.start()
+    try:
+        for hour in range(1000):
+            token = vendor.issue_token(START + timedelta(hours=hour))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert vendor.knows_token(token, START + timedelta(hours=999.5))
+    assert held < 50_000  # all thousand would hold five times that
 
 
 async def test_calls_without_a_token_are_refused() -> None:
@@ -231,6 +246,17 @@ async def test_the_log_of_requests_counts_and_holds_no_secret() -> None:
         assert log.peak["download"] == 1
         text = repr(log) + repr(client.vendor.settings) + repr(client.vendor.signer) + repr(client.vendor.jobs)
         assert not [word for word in (SECRET, client.token, "X-Amz", "Signature=") if word in text]
+
+
+def test_the_log_of_requests_keeps_the_newest_and_counts_all() -> None:
+    log = RequestLog()
+    for number in range(3 * REMEMBERED):
+        log.begin("files")
+        log.end(Request(START, "files", 200, str(number)))
+        assert min(number + 1, REMEMBERED) <= len(log.entries) < 2 * REMEMBERED
+    newest = [int(entry.detail) for entry in log.of("files")]
+    assert newest == list(range(3 * REMEMBERED))[-len(newest) :]
+    assert log.count("files") == 3 * REMEMBERED
 
 
 async def test_a_dropped_answer_is_noted_as_dropped() -> None:

@@ -48,6 +48,10 @@ _STOP_SECONDS = 1.0
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound to, only looked up
 
 
+# A simulator may run for weeks; a day of full exports is some 15,000 requests.
+REMEMBERED = 20_000
+"""So many of the newest requests are remembered at least, and never twice as many."""
+
 _Work = Callable[[web.Request, list[Fault]], Awaitable[tuple[Answer, str]]]
 
 
@@ -72,7 +76,7 @@ class RequestLog:
     """What was asked of the simulator.
 
     Attributes:
-        entries: the requests in the order in which their answers ended.
+        entries: the requests in the order in which their answers ended; `REMEMBERED` says how many.
         counts: how often each call was received, and as `followed` how often a redirect was followed.
         peak: how many of each call were under way at once, at most.
         bytes_sent: the bytes of download bodies.
@@ -109,6 +113,8 @@ class RequestLog:
         """Its answer has ended."""
         self._under_way[request.call] -= 1
         self.entries.append(request)
+        if len(self.entries) >= 2 * REMEMBERED:
+            del self.entries[:-REMEMBERED]
 
 
 class Simulator:

@@ -119,7 +119,9 @@ class Vendor:
         self._last: dict[str, SimulatedJob] = {}
 
     def issue_token(self, now: datetime) -> str:
-        """A new token, valid for `token_lifetime_seconds`."""
+        """A new token, valid for `token_lifetime_seconds`; those that are over are forgotten."""
+        while self._tokens and next(iter(self._tokens.values())) <= now:  # oldest first: all live equally long
+            del self._tokens[next(iter(self._tokens))]
         self._issued += 1
         seed = f"{self._issued}/{now.isoformat()}".encode()
         token = "sim." + hmac.digest(self.settings.client_secret.encode(), seed, "sha512").hex()
