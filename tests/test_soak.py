@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from soak import soaking
+import pytest
+
+from soak import SETTLED, Held, growth, soaking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,3 +24,29 @@ def test_I6_a_day_of_random_faults_ends_hour_by_hour_and_leaves_nothing(tmp_path
     assert sum(soak.ear.told.values()) > 0
     assert soak.left_over == 0
     assert soak.held[-1].files <= soak.held[1].files
+
+
+def _readings(*, leak: float, wavering: float = 0) -> list[Held]:
+    """Every 100 Hours of a thousand: caches fill up to Hour 130, then only the leak is left, in MB an Hour."""
+    hours = [1, *range(100, 1001, 100)]
+    waves = [wavering * (-1) ** number / 2 for number in range(len(hours))]
+    filled = [110 + min(hour, 130) * 0.2 for hour in hours]
+    return [
+        Held(hour, base + hour * leak + wave, files=21, threads=8, tasks=1, blocks=250_000)
+        for hour, base, wave in zip(hours, filled, waves, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("leak", "reached"), [(0.0, True), (0.005, True), (0.02, False), (0.1, False)])
+def test_a_leak_of_a_fiftieth_of_a_megabyte_an_hour_shows(leak: float, reached: bool) -> None:
+    for wavering in (-2, 0, 2):
+        figure = growth(_readings(leak=leak, wavering=wavering))
+        assert figure.reached is reached
+        assert figure.what.endswith("from 500 Hours to 1000")
+
+
+def test_a_soak_too_short_to_settle_tells_its_growth_without_a_bound() -> None:
+    short = [one for one in _readings(leak=0.1) if one.hour < 2 * SETTLED]
+    assert growth(short).most is None
+    assert growth(short).figure > 0
+    assert growth(short[:1]).figure == 0
