@@ -6,7 +6,9 @@ declares, can be worked with, and is read back the same after it was written. Al
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import codecs
 import csv
 import gzip
 import io
@@ -48,17 +50,23 @@ from viplake.lake.layout import (
 from viplake.lake.reconcile import judge, to_read_again
 from viplake.lake.retention import parse_age
 from viplake.model import PROD, Finding, Hour, Promise, PromisedFile, ProvenFile, Receipt, StoredFile
-from viplake.observe import history, incidents, months
+from viplake.observe import duck, history, incidents, inside, months
+from viplake.observe.content import ContentSettings, TableFiles, look_into
+from viplake.observe.contents import from_bytes, to_bytes
 from viplake.observe.datasets import DATASETS, RUNS, Dataset, Frame, names_json, own_frame, parse, render, upsert
 from viplake.observe.facts import HourFacts, RunFacts, Schema, SchemaFacts, TableFacts, promise_facts, run_facts
 from viplake.observe.judgement import CheckSettings
+from viplake.observe.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
 from viplake.observe.rules import Severity
 from viplake.observe.schemas import changes, columns_of
+from viplake.observe.staging import Staged, Unreadable, bad_byte, stage
 from viplake.observe.versions import Version, Versions
 from viplake.redact import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import AsyncIterator, Coroutine, Iterator
+
+    from duckdb import DuckDBPyConnection
 
 NOW: Final = datetime(2022, 5, 10, 13, 5, tzinfo=UTC)
 HOUR: Final = Hour.parse("2022-05-10T13")
@@ -118,6 +126,7 @@ _NAMES: Final[Mapping[str, Any]] = {
     for kind in (
         *(datetime, timedelta, Mapping, Callable, Hour, Event, Worker, Kind, Secret, Finding, Promise, PromisedFile),
         *(ProvenFile, Receipt, StoredFile, SchemaFacts, TableFacts, RunFacts, HourFacts, Path),
+        *(ColumnProfile, ContentFinding, TableContent),
     )
 } | {"Severity": Severity, "Any": Any}
 
@@ -427,6 +436,73 @@ def _csv(dataset: Dataset) -> Callable[[bytes], None]:
     return run
 
 
+# -- table files, and what was found in them ---------------------------------------------------------------------
+
+
+def _stage(data: bytes) -> Staged:
+    """Stage a file of these bytes; what is staged is what gzip makes of it.
+
+    Raises:
+        Refused: it is one that cannot be read.
+    """
+
+    async def read(_: str) -> AsyncIterator[bytes]:
+        for start in range(0, len(data), 4096):
+            yield data[start : start + 4096]
+
+    place = _FOLDER / "staged"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    [found] = asyncio.run(stage(["T_1.json.gz"], read, place))
+    check(found, Staged if isinstance(found, Staged) else Unreadable)
+    if isinstance(found, Unreadable):
+        assert found.byte is None or 0 <= found.byte <= len(data)
+        raise Refused
+    plain = gzip.decompress(data) if data.startswith(MAGIC) else data
+    kept = found.path.read_bytes()
+    assert (gzip.decompress(kept) if found.path.suffix == ".gz" else kept) == plain.removeprefix(codecs.BOM_UTF8)
+    assert (found.size, found.unfolded) == (len(data), len(plain.removeprefix(codecs.BOM_UTF8)))
+    return found
+
+
+def _table_file(data: bytes) -> None:
+    at = bad_byte(staged := _stage(data))
+    assert at is None or 0 <= at <= staged.unfolded
+
+
+@lru_cache
+def _connection() -> DuckDBPyConnection:
+    connection = duck.connect(_FOLDER)
+    atexit.register(connection.close)
+    return connection
+
+
+def _table(data: bytes) -> None:
+    columns = {"a": "integer", "b": "string", "c": "decimal(9, 2)", "d": "datetime", "e": "bit", "f": "date"}
+    known = TableFiles("T", {"T_1.json.gz": len(data)}, columns, ("a",))
+    found = look_into(_connection(), known, [_stage(data)], ContentSettings(record_times=("d",)))
+    check(found, TableContent)
+    _again(HourContent(HOUR, (found,)))
+
+
+def _content_record(data: bytes) -> None:
+    with only(LakeError):
+        content = from_bytes(data if data.startswith(MAGIC) else gzip.compress(data, compresslevel=1))
+    check(content, HourContent)
+    _again(content)
+
+
+def _again(content: HourContent) -> None:
+    """What was found is read back the same, and can be judged."""
+    assert from_bytes(to_bytes(content)) == content
+    judged = inside.Inside(HOUR, content, [content] * 3, {}, {}, inside.Nulls.of([content] * 4))
+    for verdict in (
+        inside.nonconforming(judged), inside.row_counts(judged), inside.null_ratios(judged, 10),
+        inside.stale(judged, 6), inside.look_back_changes(judged, 20),
+    ):  # fmt: skip
+        json.dumps(verdict if isinstance(verdict, str) else [odd.summary for odd in verdict]).encode()
+
+
 # -- settings ----------------------------------------------------------------------------------------------------
 
 _FOLDER: Final = Path(tempfile.mkdtemp(prefix="viplake-fuzz-"))
@@ -615,6 +691,7 @@ def _targets() -> Iterator[Target]:
     yield Target("gzipped.GzipMembers", _gzipped, (members[0], members[2] + members[1] + bytes(9), b"".join(members)))
     yield Target("strictjson.loads", _json, _seeds({"a": [1, 2.5, "x", None, True, {"b": []}]}, "x", [[[]]]))
     yield from _records_of_the_lake()
+    yield from _of_table_files()
     yield from _of_the_schema_and_the_datasets()
     yield from _of_the_settings()
 
@@ -654,6 +731,34 @@ def _records_of_the_lake() -> Iterator[Target]:
     yield Target(
         "months._parse", _months, (b"hour,table,partitions,bytes\n20220510-12,Voyage,2,99\n20220510-12,Port,1,1\n",)
     )
+
+
+def _of_table_files() -> Iterator[Target]:
+    rows = [
+        {"a": 1, "b": "x", "c": 1.5, "d": "2022-05-10T12:00:00", "e": True, "f": "2022-05-10"},
+        {"a": 2, "b": None, "c": "1,5", "d": "2022-05-10T11:30:00.5", "e": 0, "f": "31.12.2022", "new": {"x": [1]}},
+        {"a": 1, "b": "Sète", "c": -0.0, "d": None, "e": "no"},
+    ]
+    array, lines = json.dumps(rows).encode(), b"\n".join(json.dumps(row).encode() for row in rows)
+    files = (array, lines, codecs.BOM_UTF8 + array, gzip.compress(array, mtime=0), gzip.compress(lines, mtime=0) * 2)
+    yield Target("staging.stage", _table_file, files)
+    yield Target("content.look_into", _table, files)
+    column = {
+        "column": "a", "declared": "integer", "kind": "integer", "nulls": 1, "distinct": 30, "low": "1", "high": "30",
+        "nonconforming": 1,
+    }  # fmt: skip
+    finding = {
+        "kind": "wrong_type", "table": "T", "file": "T_1.json", "byte": 7, "column": "a", "count": 1,
+        "examples": ["x"], "detail": "a: 1 of 31 values are no integer: 'x'",
+    }  # fmt: skip
+    table = {
+        "table": "T", "files": 1, "rows": 31, "reason": None, "oldest": "2022-05-09T13:00:00.000Z",
+        "newest": "2022-05-10T12:59:00.000Z", "dated": 31, "duplicates": 2, "columns": [column], "findings": [finding],
+    }  # fmt: skip
+    other = table | {"table": "U", "rows": None, "reason": "no columns", "oldest": None, "newest": None, "columns": []}
+    record = {"format": 1, "hour": str(HOUR), "schema_problem": None, "tables": [table, other]}
+    [plain] = _seeds(record)
+    yield Target("contents.from_bytes", _content_record, (plain, gzip.compress(plain, mtime=0)))
 
 
 def _of_the_schema_and_the_datasets() -> Iterator[Target]:
