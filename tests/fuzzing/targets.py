@@ -472,9 +472,10 @@ def _table_file(data: bytes) -> None:
 
 @lru_cache
 def _connection() -> DuckDBPyConnection:
-    connection = duck.connect(_FOLDER)
-    atexit.register(connection.close)
-    return connection
+    return duck.connect(_FOLDER)
+
+
+atexit.register(_connection.cache_clear)
 
 
 def _table(data: bytes) -> None:
