@@ -21,8 +21,8 @@ MASK: Final = "[redacted]"
 # Shorter values would blank out innocent words; a real client secret, key or token is longer.
 _SHORTEST: Final = 6
 
-_registered: dict[str, tuple[tuple[str, re.Pattern[str]], ...]] = {}
-"""Value -> for each form: a plain part that a text must hold, and the pattern to remove."""
+_registered: dict[str, tuple[_Form, ...]] = {}
+"""Value -> the forms in which it travels."""
 
 _order: list[str] = []
 """The values, longest first: one that holds another goes whole."""
@@ -32,7 +32,7 @@ _passing: dict[str, None] = {}
 
 _MOST_PASSING: Final = 16
 """Tokens live for an hour: of a process that stays warm for days, the newest are enough, and all would fill it (a token
-of 900 characters takes 110 KB with its patterns)."""
+of 900 characters takes up to 110 KB with its patterns)."""
 
 # Credentials in a query or a form (AWS SigV4 and SigV2 query authentication, call 4's apiToken, OAuth 2.0), also
 # where the query stands encoded within another URL; then the same as members of JSON or of a dict.
@@ -115,8 +115,8 @@ def register(value: str, *, passing: bool = False) -> None:
         _passing.pop(value, None)
         _passing[value] = None
     if value not in _registered:
-        forms = [value, *_within_base64(value.encode(errors="surrogatepass"))]
-        _registered[value] = tuple((_plain_part(form), re.compile("".join(_ways(form)))) for form in forms)
+        forms = (value, *_within_base64(value.encode(errors="surrogatepass")))
+        _registered[value] = tuple(map(_Form, forms))
     while len(_passing) > _MOST_PASSING:
         oldest = next(iter(_passing))
         del _passing[oldest]
@@ -127,9 +127,8 @@ def register(value: str, *, passing: bool = False) -> None:
 def redact(text: str) -> str:
     """The text without any registered value, presigned query, token, signature or password in a URL."""
     for value in tuple(_order):
-        for part, pattern in _registered.get(value, ()):  # another thread may have let it go
-            if part in text:
-                text = pattern.sub(MASK, text)
+        for form in _registered.get(value, ()):  # another thread may have let it go
+            text = form.cut_from(text)
     text = _QUERY.sub(_cut_query, text)
     for pattern in _PATTERNS:
         text = pattern.sub(r"\1" + MASK, text)
@@ -139,6 +138,25 @@ def redact(text: str) -> str:
 def _cut_query(match: re.Match[str]) -> str:
     """The URL without its query, where that carries a credential."""
     return f"{match[1]}?{MASK}" if _SIGNED.search(match[2]) else match[0]
+
+
+class _Form:
+    """A form in which a value travels; its pattern is made for the first text that may hold it: few ever do."""
+
+    __slots__ = ("_part", "_pattern", "_value")
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+        self._part = _plain_part(value)
+        self._pattern: re.Pattern[str] | None = None
+
+    def cut_from(self, text: str) -> str:
+        """The text without it."""
+        if self._part not in text:
+            return text
+        if self._pattern is None:
+            self._pattern = re.compile("".join(_ways(self._value)))
+        return self._pattern.sub(MASK, text)
 
 
 def _plain_part(value: str) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fuzzing.targets import HOUR, LAYOUT, NOW, TARGETS, Refused
-from viplake import config, strictjson
+from registry import registry
+from viplake import config, redact, strictjson
 from viplake.errors import CredentialsError, LakeError, SettingsError, VendorError, ViplakeError
 from viplake.extract.answers import read_list, read_token
 from viplake.extract.job import Worker
@@ -346,6 +347,18 @@ def test_a_configuration_file_in_the_home_of_nobody_is_not_there(tmp_path: Path)
 def test_a_prefix_that_no_key_can_have_is_refused(tmp_path: Path, prefix: str) -> None:
     with pytest.raises(SettingsError, match="not a prefix"):
         config.load(environ={"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_PREFIX": prefix}, cwd=tmp_path)
+
+
+def test_a_proxy_of_kilobytes_costs_no_pattern_until_a_text_holds_it(tmp_path: Path) -> None:
+    """Compiling the seven of 6,000 characters took most of a second of each command's start."""
+    proxy = f"http://user:{'pässword/' * 900}@proxy:1"
+    environ = {"VIPLAKE_ENVIRONMENT": "Prod", "HTTPS_PROXY": proxy}
+    with registry():
+        config.load(environ=environ, cwd=tmp_path)
+        forms = [form for some in redact._registered.values() for form in some]
+        assert forms
+        assert {form._pattern for form in forms} == {None}
+        assert "pässword" not in redact.redact(f"no way to {proxy}")
 
 
 # -- and as they came ------------------------------------------------------------------------------------------
