@@ -351,7 +351,7 @@ def test_a_prefix_that_no_key_can_have_is_refused(tmp_path: Path, prefix: str) -
 
 def test_a_proxy_of_kilobytes_costs_no_pattern_until_a_text_holds_it(tmp_path: Path) -> None:
     """Compiling the seven of 6,000 characters took most of a second of each command's start."""
-    proxy = f"http://user:{'pässword/' * 900}@proxy:1"
+    proxy = f"http://user:{'pässword.' * 900}@proxy:1"
     environ = {"VIPLAKE_ENVIRONMENT": "Prod", "HTTPS_PROXY": proxy}
     with registry():
         config.load(environ=environ, cwd=tmp_path)
