@@ -25,7 +25,7 @@ from viplake.observe.content import ContentSettings, examine
 from viplake.observe.contents import keep
 from viplake.observe.history import ObserveSettings, Place, Scope, observe
 from viplake.observe.query import Asked, query
-from viplake.observe.views import PARQUET
+from viplake.observe.views import PARQUET, history
 from viplake.redact import Secret
 
 if TYPE_CHECKING:
@@ -191,6 +191,11 @@ async def test_only_the_tables_that_a_query_names_are_read(lake: Lake) -> None:
     assert ("Port",) in await lake.ask("show tables")
     assert await lake.ask("select column_name, data_type from information_schema.columns where table_name = 'Port'")
     assert wire.calls == []
+
+
+async def test_the_list_of_tables_holds_what_the_lake_has_and_nothing_of_ours(lake: Lake) -> None:
+    shown = {name for (name,) in await lake.ask("show tables")}
+    assert shown == {"Plain", "Port", "Voyage"} | {view.name for view in history()}
 
 
 async def test_tables_are_found_in_statements_that_need_their_columns(lake: Lake) -> None:

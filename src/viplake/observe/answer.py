@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 Row = tuple[str | None, ...]
 
-TABLE: Final = "temp.main.answer"
+SCHEMA: Final = "temporary"
+"""Of the answer: what a query sees is the other one, so that `show tables` lists no table of ours."""
+
+TABLE: Final = f"{SCHEMA}.answer"
 """Where the answer is."""
 
 _BATCH: Final = 1000

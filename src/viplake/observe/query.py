@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from viplake.errors import SettingsError
 from viplake.lake.layout import RECEIPT_NAME, is_delivered_file
 from viplake.observe import duck
-from viplake.observe.answer import TABLE, Answer
+from viplake.observe.answer import SCHEMA, TABLE, Answer
 from viplake.observe.content import files_of
 from viplake.observe.views import bring, history, limited, snapshots
 
@@ -315,6 +315,7 @@ def _answer(
     brought = [view for view in views if view.brought]
     own = (duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException, duckdb.OutOfMemoryException)
     try:
+        connection.execute(f"create schema {SCHEMA}")
         for view in views:
             connection.execute(view.show(connection, warn) if view.brought else view.describe())
         try:
@@ -339,7 +340,7 @@ def _run(connection: DuckDBPyConnection, statement: Statement) -> None:
 
     if statement.type == StatementType.EXPLAIN:
         plan = connection.execute(statement.query).fetchall()
-        connection.execute(f"create or replace temp table {TABLE} (explain_key varchar, explain_value varchar)")
+        connection.execute(f"create or replace table {TABLE} (explain_key varchar, explain_value varchar)")
         connection.executemany(f"insert into {TABLE} values (?, ?)", plan)  # noqa: S608 - our own name
         return
-    connection.execute(f"create or replace temp table {TABLE} as\n{statement.query}")
+    connection.execute(f"create or replace table {TABLE} as\n{statement.query}")
