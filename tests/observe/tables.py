@@ -69,12 +69,14 @@ UNREADABLE: dict[str, Bad] = {
     "text.json.gz": Bad(gzip.compress(b"oops", mtime=0), "begins with", 0),
     "cut_array.json": Bad(ARRAY[:-500], "end of data", len(ARRAY) - 500),
     "cut_line.json": Bad(LINES[:-6], "end of data", LINES.rindex(b'"x2999')),
-    "colon.json": Bad(ARRAY.replace(b'{"a": 1500,', b'{"a" 1500,'), "in record", ARRAY.index(b'{"a": 1500,') + 5),
-    "colon_line.json": Bad(LINES.replace(b'{"a": 1500,', b'{"a" 1500,'), "in record", LINES.index(b'{"a": 1500,') + 5),
-    "not_utf8.json": Bad(b'[{"a": 1}, {"b": "\xff\xfe"}]', "UTF-8", 18),
+    "colon.json": Bad(ARRAY.replace(b'{"a": 1500,', b'{"a" 1500,'), "in record 1501:", ARRAY.index(b'{"a": 1500,') + 5),
+    "colon_line.json": Bad(
+        LINES.replace(b'{"a": 1500,', b'{"a" 1500,'), "in record 1501:", LINES.index(b'{"a": 1500,') + 5
+    ),
+    "not_utf8.json": Bad(b'[{"a": 1}, {"b": "\xff\xfe"}]', "in record 2: invalid UTF-8", 18),
     "behind.json": Bad(ARRAY + b"garbage", "in record", len(ARRAY)),
-    "half_character.json": Bad(b'[{"a": "\\ud800"}]', "surrogate", None),
-    "member_twice.json": Bad(b'[{"a": 1, "a": 2}]', "'a' twice", None),
+    "half_character.json": Bad(b'[{"a": "\\ud800"}]', "in record 1: no low surrogate", None),
+    "member_twice.json": Bad(b'[{"a": 1, "a": 2}]', "'a' twice, in record 1", None),
     "no_object.json": Bad(b'[1, 2, {"a": 1}]', "no record", None),
 }
 """Files that cannot."""

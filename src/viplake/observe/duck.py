@@ -208,5 +208,6 @@ def _words(message: str) -> str:
     if "Expected OBJECT" in first:
         return f"it holds something that is no record{where}"
     if "Malformed JSON" in first and place:
-        return f"it is no JSON{where}: {place['why'].rstrip('. ')[:80]}"
+        record = int(place["number"]) - 1  # of JSON that is none, DuckDB tells the number of the record after it
+        return f"it is no JSON, in record {record}: {place['why'].rstrip('. ')[:80]}"
     return "it is no JSON of records"
