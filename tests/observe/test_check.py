@@ -120,6 +120,24 @@ async def test_each_planted_fault_is_one_incident_with_its_cause_owner_start_and
     assert (delivered.bad, dict(delivered.spent)) == (6, {"vendor": 4, "us": 2})
 
 
+async def test_a_young_lake_that_nobody_observes_is_not_blamed_for_the_hours_before_it() -> None:
+    store = memory()
+    await generate(
+        store,
+        LAYOUT,
+        FIRST.to(FIRST.shift(5)),
+        Past((Spell(FIRST.shift(2), FIRST.shift(2), "failed"),)),
+        environment=PROD,
+    )
+    clock = At(FIRST.shift(5).start + timedelta(minutes=50))
+    checked = await check(lake_of(store), clock, CheckSettings(), OBSERVING)
+    assert told(checked) == [
+        ("missing_job", str(FIRST.shift(2)), str(FIRST.shift(2)), "vendor_job_failed", "vendor", "resolved")
+    ]
+    assert checked.hours == 6
+    assert {state.good + state.bad for state in checked.objectives} == {6}
+
+
 HOLE = [Hour.parse("2022-05-10T13").shift(n) for n in range(22)]
 
 

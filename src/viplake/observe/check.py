@@ -18,6 +18,7 @@ import uuid
 from array import array
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -239,7 +240,9 @@ async def _load(
     history = await read_history(lake.place)
     standing = records(history.frames)
     looked = await look_at(lake.store, lake.layout, _to_look_at(standing, kept.judged, last), observing)
-    if not standing and not any(facts.present or facts.run is not None for facts in looked):
+    if not standing:  # nobody observes this lake: it begins where it first holds something, not a week ago
+        looked = list(dropwhile(lambda facts: not facts.present and facts.run is None, looked))
+    if not standing and not looked:
         return Evidence({}, now), ()
     known = records(history.frames, looked)
     hours = hours_to_judge(known, kept.judged, last, first)
