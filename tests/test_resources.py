@@ -130,6 +130,24 @@ def test_Z5_a_reader_that_leaves_ends_nothing(tmp_path: Path) -> None:
     assert len(list((tmp_path / "lake").rglob("_Receipt.json"))) == 1
 
 
+@pytest.mark.parametrize(
+    ("asked", "code"), [("status --last 500", 0), ("verify --from 2022-05-01T00 --to 2022-05-20T00 --json", 1)]
+)
+def test_Z5_a_command_ends_with_its_own_exit_code_whether_or_not_it_is_read(
+    asked: str, code: int, tmp_path: Path
+) -> None:
+    (tmp_path / "lake").mkdir()
+    environ = {"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": f"file://{tmp_path / 'lake'}"}
+    reader, writer = os.pipe()
+    os.close(reader)  # gone before the first word
+    command = [sys.executable, "-m", "viplake", *asked.split()]
+    around = Commands(environ, tmp_path).around({})
+    finished = subprocess.run(command, env=around, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert finished.returncode == code, finished
+    assert finished.stderr == b""
+
+
 def test_C2_a_host_with_another_time_zone_lands_in_the_hour_of_utc(tmp_path: Path) -> None:
     with simulated(export=ExportShape(files=5), replication_seconds=0) as vendor:
         now = datetime.now(UTC)

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it, so that `--help` and an idl
 
 from __future__ import annotations
 
+import io
 import json as jsonlib
 import os
 import signal
@@ -24,6 +25,8 @@ from viplake.redact import redact
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from typing_extensions import Buffer
 
     from viplake.config import Settings
     from viplake.extract.extraction import Extraction
@@ -905,6 +908,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
     Python object can abort the process (seen: SIGABRT after a listing): an exit code is a promise.
     """
     _occupy_closed_streams()
+    _outlast_readers()
     code = execute(sys.argv[1:] if tokens is None else tokens)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # whoever read our output has left; what we did stands
@@ -924,6 +928,27 @@ def _occupy_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115 - for as long as we live
+
+
+class _Outlasting(io.FileIO):
+    """A stream whose reader may leave, as `head` does; what is written then goes nowhere."""
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+def _outlast_readers() -> None:
+    """Let a command end with its own exit code, whether or not anybody reads to the end what it prints."""
+    out = sys.__stdout__
+    if out is None or out is not sys.stdout:
+        return  # the null device in place of a closed stream: nobody leaves it
+    raw = _Outlasting(out.fileno(), "wb", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=out.encoding, errors=out.errors, line_buffering=out.line_buffering
+    )
 
 
 def execute(tokens: Sequence[str]) -> int:
