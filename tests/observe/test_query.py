@@ -399,6 +399,15 @@ async def test_what_content_calls_nonconforming_is_null_and_nothing_else() -> No
     assert [int(count) for count in nulls] == [column.nonconforming for column in table.columns]
 
 
+async def test_a_table_of_the_schema_that_was_not_delivered_is_told_from_one_that_does_not_exist() -> None:
+    lake = Lake()
+    await lake.land(HOUR, {"Voyage_1.json": b"[]"}, columns={"Voyage": VOYAGE, "Port": {}})
+    with pytest.raises(SettingsError, match="Port stands in the schema, but no file of it was delivered"):
+        await lake.ask("from port")
+    await lake.land(HOUR.shift(1), {"Port_1.json": b'[{"A": 1}]'}, columns={"Voyage": VOYAGE, "Port": {}})
+    assert await lake.ask("select A from Port", since=HOUR) == [("1",)]
+
+
 async def test_an_unknown_table_gets_a_suggestion(lake: Lake) -> None:
     with pytest.raises(SettingsError, match="no table 'voyages'") as unknown:
         await lake.ask("select * from Voyages")

@@ -110,11 +110,15 @@ class TableFiles:
 
 @dataclass(frozen=True, slots=True)
 class HourFiles:
-    """The tables of an Hour that have files, by name; why its schema tells nothing, where it does not."""
+    """The tables of an Hour that have files, by name; why its schema tells nothing, where it does not.
+
+    `without` are the tables of its schema that have none.
+    """
 
     hour: Hour
     tables: tuple[TableFiles, ...] = field(default=())
     schema_problem: str | None = None
+    without: tuple[str, ...] = ()
 
 
 async def examine(
@@ -217,7 +221,7 @@ async def files_of(store: Store, layout: Layout, hour: Hour) -> HourFiles:
         )
         for table in sorted(by_table)
     )
-    return HourFiles(hour, tables, problem)
+    return HourFiles(hour, tables, problem, without=tuple(sorted((columns or {}).keys() - by_table.keys())))
 
 
 def _by_table(sizes: Mapping[str, int], columns: Mapping[str, Columns | None] | None) -> dict[str, dict[str, int]]:

@@ -98,9 +98,9 @@ async def query(
         with duck.connect(root, writes=writes, ordered=True) as connection:
             statement = _statement(connection, asked.sql)
             names = names_in(connection, statement)
-            hours, views = await _catalog(store, layout, asked, names, warn)
+            hours, views, without = await _catalog(store, layout, asked, names, warn)
             try:
-                await bring(store, layout, place, _named(views, names), root, warn)
+                await bring(store, layout, place, _named(views, names, without), root, warn)
             except OSError as error:
                 hint = "Make room, or set TMPDIR to a folder that has some."
                 raise SettingsError(
@@ -177,13 +177,16 @@ def names_in(connection: DuckDBPyConnection, statement: Statement) -> Names:
         return Names(frozenset(word.casefold() for word in plain), sure=False)
 
 
-def _named(views: Mapping[str, View], names: Names) -> list[View]:
-    """The views that a statement names.
+def _named(views: Mapping[str, View], names: Names, without: Mapping[str, str]) -> list[View]:
+    """The views that a statement names; `without` are tables of the schema that have no file, by name in small letters.
 
     Raises:
         SettingsError: it names one that is not there.
     """
     absent = sorted(names.words - views.keys()) if names.sure else []
+    if absent and absent[0] in without:
+        hint = "--at asks another Hour, --since several; viplake status tells which Hours lack it."
+        raise SettingsError(f"{without[absent[0]]} stands in the schema, but no file of it was delivered", hint=hint)
     if absent:
         raise _unknown(absent[0], views)
     return [view for key, view in views.items() if key in names.words]
@@ -286,11 +289,11 @@ async def _delivered(store: Store, layout: Layout, day: str) -> dict[Hour, bool]
 
 async def _catalog(
     store: Store, layout: Layout, asked: Asked, names: Names, warn: Callable[[str], None]
-) -> tuple[tuple[Hour, ...], dict[str, View]]:
-    """The Hours that are asked, and every view by its name in small letters."""
+) -> tuple[tuple[Hour, ...], dict[str, View], dict[str, str]]:
+    """The Hours that are asked, every view by its name in small letters, and likewise the tables without any file."""
     kept: dict[str, View] = {view.name: view for view in history()}
     if names.sure and names.words and names.words <= kept.keys():
-        return (), kept  # it needs no Hour
+        return (), kept, {}  # it needs no Hour
     try:
         hours = await hours_of(store, layout, asked, warn)
     except SettingsError as nothing:
@@ -300,7 +303,8 @@ async def _catalog(
         hours = ()
     found = await limited(_AT_ONCE, (files_of(store, layout, hour) for hour in hours))
     tables = snapshots(found, taken=kept, hourly=asked.since is not None)
-    return hours, kept | {view.name.casefold(): view for view in tables}
+    without = {table.casefold(): table for known in found for table in known.without}
+    return hours, kept | {view.name.casefold(): view for view in tables}, without
 
 
 def _answer(
