@@ -399,7 +399,7 @@ def content(
 ) -> int:
     """Look inside the tables: records, nulls, ranges, and whether they agree with the schema. viplake check judges it.
 
-    Exit code: 0 all agree, 1 something does not, or no table could be looked into.
+    Exit code: 0 nothing disagrees (unknown does not), 1 something does, or no table could be looked into.
     """
     from viplake import assembly, console
     from viplake.observe.content import newest_hour
