@@ -399,7 +399,7 @@ def content(
 ) -> int:
     """Look inside the tables: records, nulls, ranges, and whether they agree with the schema. viplake check judges it.
 
-    Exit code: 0 nothing disagrees (unknown does not), 1 something does, or no table could be looked into.
+    Exit code: 0 nothing disagrees (unknown does not), 1 something does, or a table could not be looked into.
     """
     from viplake import assembly, console
     from viplake.observe.content import newest_hour
@@ -426,8 +426,8 @@ def content(
         _print_json({"environment": settings.environment.name, "hours": [to_json(one) for one in found]})
     else:
         console.print_content(found)
-    looked = [table for one in found for table in one.tables]
-    return 0 if looked and not any(one.findings for one in found) else 1
+    tables = [table for one in found for table in one.tables]
+    return 0 if tables and all(table.rows is not None and not table.findings for table in tables) else 1
 
 
 @app.command(group=_LOOK, sort_key=9)

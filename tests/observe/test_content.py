@@ -121,6 +121,15 @@ async def test_A1_deep_json_ends_no_process() -> None:
     assert (found.rows or 0) >= 1
 
 
+async def test_A1_json_that_takes_more_memory_than_there_is_is_a_finding_on_that_file() -> None:
+    deep = b'[{"a": 1, "b": ' + b"[" * 4_000_000 + b"]" * 4_000_000 + b"}]"
+    found = await table({"0.json": deep, "1.json": lines({"a": 1})["0.json"]}, "a int")
+    [finding] = found.findings
+    assert (finding.kind, finding.file, finding.byte) == ("unreadable_file", "T_0.json", None)
+    assert "256MB of memory" in finding.detail
+    assert found.rows == 1
+
+
 async def test_values_of_another_type_are_counted_with_three_examples() -> None:
     wrong: list[Any] = ["1.5", "x", "", "9" * 30, "NaN", True, [1], {"n": 1}]
     good: list[Any] = [1, "2", -3, None, 9_000_000_000, "12"]

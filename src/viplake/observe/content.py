@@ -308,8 +308,6 @@ def look_into(
         return _asked(connection, known, staged, findings, settings)
     except duckdb.InterruptException:
         raise
-    except duckdb.OutOfMemoryException:
-        return unanswered(known, findings, f"it needs more than the {duck.MEMORY} of memory that it may have")
     except (duckdb.Error, UnicodeDecodeError):  # a message may quote bytes that are no text
         staged, bad = duck.readable(connection, staged)
     for blame in bad:
@@ -319,6 +317,8 @@ def look_into(
         return _asked(connection, known, staged, findings, settings)
     except duckdb.InterruptException:
         raise
+    except duckdb.OutOfMemoryException:  # each file can be read, but not all of them at once
+        return unanswered(known, findings, duck.TOO_MUCH)
     except (duckdb.Error, UnicodeDecodeError):
         return unanswered(known, findings, NOT_TOGETHER)
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MEMORY: Final = "256MB"
 """Of DuckDB; the process adds some 110 MB."""
 
+TOO_MUCH: Final = f"it needs more than the {MEMORY} of memory that it may have"
+"""Why a file, or a table, was not read to its end."""
+
 MEMBERS: Final = "select distinct unnest(json_keys(json)) from ({records})"
 """The members of some records, each once."""
 
@@ -187,8 +190,10 @@ def _error(connection: DuckDBPyConnection, file: Staged) -> str | None:
             cells = [f"c{index}" for index in range(len(members))]
             counts = ", ".join(f"count({cell})" for cell in cells)
             connection.execute(f"select {counts} from ({texts([file], members, cells)})").fetchall()  # noqa: S608 - quoted
-    except (duckdb.OutOfMemoryException, duckdb.InterruptException):
+    except duckdb.InterruptException:
         raise
+    except duckdb.OutOfMemoryException:  # JSON of a million levels unfolds to some hundred times its size
+        return TOO_MUCH
     except (duckdb.Error, UnicodeDecodeError) as error:  # a message may quote bytes that are no text
         return _words(str(error))
     return None

@@ -438,7 +438,7 @@ def _read_one(connection: DuckDBPyConnection, piece: Piece, file: Staged | Unrea
     try:
         members, rows = _looked_into(connection, piece, file)
     except duckdb.OutOfMemoryException:
-        yield _report(piece, unanswered=f"it needs more than the {duck.MEMORY} of memory that it may have")
+        yield _report(piece, file=piece.name, why=duck.TOO_MUCH, byte=None, empty=False, parsed=True)
     except (duckdb.Error, UnicodeDecodeError):
         yield _report(piece, unanswered=NOT_TOGETHER)
     except _NoRecordsError as error:
