@@ -58,6 +58,17 @@ def after(findings: Iterable[Finding], *, known: Incidents | None = None, first:
     return fold(known or {}, findings, list(hour(first).to(hour(last))), NOW)
 
 
+def test_of_what_began_with_an_hour_that_is_well_by_now_the_rest_stands_as_it_was_told() -> None:
+    """Of Hour 5 nothing can be said any more; Hour 4, with which it began, came late."""
+    known = after([breach(4), breach(5), passed(6)])
+    now = after([passed(4), NoData("missing_job", hour(5), "not on record"), passed(6)], known=known)
+    first, rest = (now[f"outage:{hour(n)}"] for n in (4, 5))
+    assert first.healed
+    assert (rest.hour, rest.spans, rest.open) == (hour(5), ((hour(5), hour(5)),), False)
+    was = known[f"outage:{hour(4)}"]
+    assert (rest.severity, rest.cause, rest.owner, rest.summary) == (was.severity, was.cause, was.owner, was.summary)
+
+
 def test_O3_an_outage_of_three_hours_is_one_incident_with_its_start_and_end() -> None:
     found = after([passed(0), *(breach(n) for n in (1, 2, 3)), *(passed(n) for n in range(4, 10))])
     [one] = found.values()

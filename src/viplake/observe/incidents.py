@@ -195,7 +195,7 @@ Incidents = dict[str, Incident]
 
 @dataclass(slots=True)
 class _Episode:
-    """A rule, for a table, in breach from one Hour on."""
+    """A rule, for a table, in breach from one Hour on; `of` is the incident that it is left of, where it is."""
 
     group: str
     rule: str
@@ -205,6 +205,7 @@ class _Episode:
     ended: Hour | None = None
     breaches: list[Breach] = field(default_factory=list)
     standing: list[Hour] = field(default_factory=list)
+    of: Incident | None = None
 
     def member(self) -> Member:
         return Member(self.rule, self.table, self.last, self.ended)
@@ -268,9 +269,9 @@ def _walk(known: Mapping[str, Incident], findings: Iterable[Finding], hours: Seq
     found = list(running.values())
     for hour in hours:
         now = breaches.get(hour, {})
-        for key, rule in standing.get(hour, {}).items():
+        for key, (rule, of) in standing.get(hour, {}).items():
             if key not in running:
-                running[key] = _Episode(key[0], rule, key[1], hour, hour)
+                running[key] = _Episode(key[0], rule, key[1], hour, hour, of=of)
                 found.append(running[key])
             running[key].last = hour
             running[key].standing.append(hour)
@@ -291,9 +292,9 @@ def _walk(known: Mapping[str, Incident], findings: Iterable[Finding], hours: Seq
 
 def _standing(
     known: Mapping[str, Incident], judged: Collection[tuple[str, Hour]], hours: Sequence[Hour]
-) -> dict[Hour, dict[_Key, str]]:
-    """What was found in Hours of which nothing can be said now, by Hour: the rule, by trouble and table."""
-    found: dict[Hour, dict[_Key, str]] = {}
+) -> dict[Hour, dict[_Key, tuple[str, Incident]]]:
+    """What was found in Hours of which nothing can be said now; by Hour, trouble and table: rule and incident."""
+    found: dict[Hour, dict[_Key, tuple[str, Incident]]] = {}
     for one in known.values():
         if one.healed:
             continue
@@ -302,7 +303,7 @@ def _standing(
                 for member in one.members:
                     key = (one.group, None if one.group == "outage" else member.table)
                     if hour <= member.last and (_DECIDES.get(one.group, member.rule), hour) not in judged:
-                        found.setdefault(hour, {})[key] = member.rule
+                        found.setdefault(hour, {})[key] = (member.rule, one)
     return found
 
 
@@ -349,14 +350,9 @@ def _incident(
         None if not is_over else now if known is None or known.resolved_at is None else known.resolved_at,
         tellings=() if known is None else known.tellings,
     )
-    if not breaches and known is not None:
-        return replace(
-            one,
-            severity=known.severity,
-            cause=known.cause,
-            owner=known.owner,
-            summary=known.summary,
-        )
+    said = known or next((part.of for part in parts if part.of is not None), None)
+    if not breaches and said is not None:
+        return replace(one, severity=said.severity, cause=said.cause, owner=said.owner, summary=said.summary)
     return _described(one, known, breaches)
 
 
