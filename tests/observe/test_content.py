@@ -19,13 +19,15 @@ from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
 from viplake.observe import content as looking, duck
 from viplake.observe.content import ContentSettings, examine, newest_hour
+from viplake.observe.contents import from_bytes, to_bytes
+from viplake.observe.profiling import HourContent
 from viplake.simulator.tables import TABLES, ExportShape, make_export
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from viplake.lake.store import Store
-    from viplake.observe.profiling import HourContent, TableContent
+    from viplake.observe.profiling import TableContent
 
 HOUR = Hour.parse("2022-05-10T13")
 
@@ -244,6 +246,16 @@ async def test_the_record_time_is_found_by_its_usual_names_or_by_the_one_that_is
 async def test_few_records_say_nothing_of_the_look_back() -> None:
     rows = [{"LastUpdate": f"2022-05-10T{hour:02}:00:00"} for hour in range(19)]
     assert (await table(lines(*rows), "LastUpdate datetime")).span_hours is None
+
+
+@pytest.mark.parametrize("none", ["0001-01-01T00:00:00", "9999-12-31T23:59:59", "0022-05-10T12:00:00"])
+async def test_a_time_that_stands_for_none_gives_no_span_and_a_record_that_can_be_read(none: str) -> None:
+    rows = [{"LastUpdate": f"2022-05-10T{hour:02}:00:00.123456"} for hour in range(24)]
+    found = await table(lines(*rows, {"LastUpdate": none}), "LastUpdate datetime")
+    assert found.span_hours is None
+    assert found.dated == 25
+    content = HourContent(Hour.parse("2022-05-10T13"), (found,))
+    assert from_bytes(to_bytes(content)) == content
 
 
 async def test_the_newest_hour_is_the_newest_with_a_receipt_or_else_with_a_file(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from viplake.lake.layout import parse_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from viplake.model import Hour
 
@@ -534,8 +536,11 @@ def _shown(kind: Kind | None, value: Any) -> str | None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    """A record time, which is UTC unless it says otherwise; None where no calendar has it."""
+    """A record time, which is UTC unless it says otherwise, to the millisecond; None where it is no time of a record.
+
+    Systems write the first day of the calendar, or its last, where they mean none: such a table has no span.
+    """
     try:
-        return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return None if text is None else parse_utc(f"{text}Z")
     except ValueError:
         return None
