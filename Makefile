@@ -10,7 +10,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml $(ARGS)
 
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
-SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE := -n $(shell n=$$(( $$(nproc 2>/dev/null || echo 2) + 1 )); echo $$(( n < 4 ? n : 4 ))) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
@@ -56,7 +56,7 @@ demo: runtime $(if $(filter --s3,$(ARGS)),seaweedfs)
 seaweedfs:
 	@tools/seaweedfs
 
-# As many at once as there are cores, four at most: each brings servers of its own. One at a time: make test ARGS=-n0
+# One more at once than there are cores, since many wait, four at most: each brings servers of its own. Singly: ARGS=-n0
 test: dev chromium
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
