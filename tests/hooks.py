@@ -1,4 +1,4 @@
-"""A webhook on this machine that keeps what it is told."""
+"""Small servers on this machine, among them a webhook that keeps what it is told."""
 
 from __future__ import annotations
 
@@ -12,12 +12,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class Quiet(BaseHTTPRequestHandler):
+    """Answers without a word on the terminal."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def serving(handler: type[Quiet]) -> Iterator[str]:
+    """The address of a server that answers so, for as long as the block lasts."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 @contextmanager
 def listening() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Its address, and what it got; whatever came whole counts, though the sender died before the answer."""
     got: list[dict[str, Any]] = []
 
-    class Hook(BaseHTTPRequestHandler):
+    class Hook(Quiet):
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
             body = self.rfile.read(length)
@@ -27,15 +48,5 @@ def listening() -> Iterator[tuple[str, list[dict[str, Any]]]]:
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/", got
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Hook) as url:
+        yield url, got

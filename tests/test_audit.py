@@ -6,11 +6,11 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hooks import Quiet, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ def advisories(**known: str) -> Iterator[tuple[str, list[str]]]:
     """A database of advisories as OSV's (id by package); its address, and the packages that it was asked about."""
     asked: list[str] = []
 
-    class Database(BaseHTTPRequestHandler):
+    class Database(Quiet):
         def do_POST(self) -> None:
             package = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["package"]
             asked.append(package["name"])
@@ -41,18 +41,8 @@ def advisories(**known: str) -> Iterator[tuple[str, list[str]]]:
             words = {"summary": "made up", "details": "made up", "modified": "2026-01-01T00:00:00Z"}
             return {"id": known[package["name"]], "aliases": [], "affected": affected, **words}
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Database)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1/query", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Database) as url:
+        yield f"{url}v1/query", asked
 
 
 def audit(url: str) -> subprocess.CompletedProcess[str]:
