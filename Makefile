@@ -63,7 +63,7 @@ test: dev chromium
 # What docs/proof.md counts: each target leaves its figures in docs/proof, and makes the page of them.
 faults: dev
 	@$(BIN)/python -m pytest -q tests/test_docs.py tests/extract/test_run_invariants.py tests/extract/test_run_http.py \
-		tests/extract/test_transfer_http.py tests/extract/test_vendor_network.py tests/lake/test_store_faults.py \
+		tests/extract/test_transfer_http.py tests/vendor/test_network.py tests/lake/test_store_faults.py \
 		tests/test_resources.py tests/test_zz_canaries.py --proof faults --proof-command "make faults" $(ARGS)
 	@$(BIN)/python tools/docs.py
 

@@ -3,7 +3,7 @@
     python bench/judge.py recall     weekly-seasonal volumes with injected faults, judged walk-forward
     python bench/judge.py check      300 tables over four months: what one check costs, in a process of its own
 
-The thresholds (`viplake.observe.anomaly.AnomalySettings`) were frozen before the seeds below were first run; others
+The thresholds (`viplake.judge.anomaly.AnomalySettings`) were frozen before the seeds below were first run; others
 were used while they were chosen. Figures and the machine: docs/bench/judge.md.
 """
 
@@ -26,16 +26,17 @@ from pathlib import Path
 from typing import Literal
 
 from viplake.clock import SystemClock
+from viplake.history.build import ObserveSettings, Place, observe
+from viplake.history.datasets import DATASETS, Frame, render, upsert
+from viplake.history.facts import HourFacts, RunFacts, SchemaFacts
+from viplake.history.volumes import Volumes
+from viplake.judge.anomaly import WEEK, Judged, Series
+from viplake.judge.check import Checked, Lake, check
+from viplake.judge.evaluate import CheckSettings
 from viplake.lake.layout import Layout
 from viplake.lake.store import Store, StoreSettings, open_store
 from viplake.model import Hour
-from viplake.observe.anomaly import WEEK, Judged, Series
-from viplake.observe.check import Checked, Lake, check
-from viplake.observe.datasets import DATASETS, Frame, render, upsert
-from viplake.observe.facts import HourFacts, RunFacts, SchemaFacts, TableFacts
-from viplake.observe.history import ObserveSettings, Place, observe
-from viplake.observe.judgement import CheckSettings
-from viplake.observe.volumes import Volumes
+from viplake.tables.index import TableFacts
 
 SEEDS = (2001, 2002, 2003)
 SERIES = 40

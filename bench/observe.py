@@ -169,9 +169,9 @@ def serve(lake: Lake, ready: Connection) -> None:
 
 async def observe(endpoint: str, lake: Lake) -> dict[str, Any]:
     """Build the history of the lake, then update it, as `viplake observe` does."""
+    from viplake.history.build import ObserveSettings, Place, observe  # noqa: PLC0415
     from viplake.lake.layout import Layout  # noqa: PLC0415 - the import is part of what is measured
     from viplake.lake.store import StoreSettings, open_store  # noqa: PLC0415
-    from viplake.observe.history import ObserveSettings, Place, observe  # noqa: PLC0415
     from viplake.redact import Secret  # noqa: PLC0415
 
     class Clock:

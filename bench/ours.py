@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 import uvloop
 
 from viplake.clock import Clock, SystemClock
-from viplake.extract.http import Body, Deadlines
-from viplake.extract.links import host_of, read_opening, read_refusal, seconds_early
 from viplake.extract.transfer import TransferSettings, land
-from viplake.extract.vendor import Download, HttpVendor, Triggered, VendorCredentials, VendorSettings, _Arriving
-from viplake.extract.wire import Answer
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD
 from viplake.redact import Secret
+from viplake.vendor.http import Body, Deadlines
+from viplake.vendor.links import host_of, read_opening, read_refusal, seconds_early
+from viplake.vendor.veson.client import Download, HttpVendor, Triggered, VendorCredentials, VendorSettings, _Arriving
+from viplake.vendor.wire import Answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from viplake.errors import CredentialsError, LakeError, NetworkError, VendorError
-from viplake.extract.vendor import LinkExpired, ListedFile, SourceChanged, TooEarly, Triggered
 from viplake.lake.store import LARGEST_RECORD, Page
 from viplake.model import StoredFile
 from viplake.redact import Secret
+from viplake.vendor.veson.client import LinkExpired, ListedFile, SourceChanged, TooEarly, Triggered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

@@ -41,23 +41,23 @@ from viplake.extract.extraction import Extraction
 from viplake.extract.job import Worker
 from viplake.extract.landing import RunSettings
 from viplake.extract.ledger import Ledger
-from viplake.extract.vendor import HttpVendor, VendorCredentials, VendorSettings
+from viplake.history.build import ObserveSettings, Place, Scope, observe
+from viplake.history.datasets import JOBS, RUNS
+from viplake.judge.check import Lake, check
+from viplake.judge.evaluate import CheckSettings
 from viplake.lake.layout import Layout, is_delivered_file, parse_receipt
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
-from viplake.observe.check import Lake, check
-from viplake.observe.datasets import JOBS, RUNS
-from viplake.observe.history import ObserveSettings, Place, Scope, observe
-from viplake.observe.judgement import CheckSettings
-from viplake.observe.notify import NotTold
+from viplake.notify.channels import NotTold
 from viplake.redact import Secret
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
+from viplake.vendor.veson.client import HttpVendor, VendorCredentials, VendorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from viplake.lake.store import Store
-    from viplake.observe.notify import Message
+    from viplake.notify.channels import Message
 
 USUAL: Final = 1000
 FIRST: Final = Hour.parse("2022-02-08T08")

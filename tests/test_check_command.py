@@ -17,17 +17,17 @@ from commands import Commands, environ_for, simulated
 from fakes import FakeClock
 from hooks import listening
 from viplake import assembly, config
+from viplake.history.build import Scope
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
-from viplake.observe.history import Scope
 from viplake.simulator.history import INSIDE, Past, Spell, generate, showcase
 from viplake.simulator.tables import TABLES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from viplake.observe.incidents import Incident
+    from viplake.judge.incidents import Incident
 
 
 INSIDE_RULES = {"nonconforming_content", "row_count", "null_ratio", "stale_table", "lookback_change"}

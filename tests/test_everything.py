@@ -17,12 +17,12 @@ from fakes import FakeClock, small_files
 from faults import Crash, Flaky, Tripwire, lake_down
 from machines import at_length
 from viplake.errors import LakeError, NetworkError, SettingsError, VendorError
+from viplake.history.build import ObserveSettings, Place, Scope, observe, read_history
+from viplake.history.datasets import DATASETS, JOBS, RUNS, parse
+from viplake.judge.check import Lake, check
+from viplake.judge.evaluate import CheckSettings
 from viplake.model import Hour
-from viplake.observe.check import Lake, check
-from viplake.observe.datasets import DATASETS, JOBS, RUNS, parse
-from viplake.observe.history import ObserveSettings, Place, Scope, observe, read_history
-from viplake.observe.judgement import CheckSettings
-from viplake.observe.notify import NotTold
+from viplake.notify.channels import NotTold
 from world import World, at
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from faults import When
     from viplake.extract.extraction import Extraction
-    from viplake.observe.notify import Message
+    from viplake.notify.channels import Message
 
 FEW: Final = small_files(4, tables=2)
 OBSERVING: Final = ObserveSettings()

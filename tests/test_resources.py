@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WITHOUT_OPEN_FILES = """
 import asyncio, resource, sys
 from viplake.errors import ViplakeError
-from viplake.extract.http import Http
+from viplake.vendor.http import Http
 from viplake.lake.store import StoreSettings, open_store
 
 async def main():

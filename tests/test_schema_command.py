@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from commands import Commands
+from viplake.history.schema_changes import FIRST, NO_COLUMNS
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
-from viplake.observe.drift import FIRST, NO_COLUMNS
 from viplake.simulator.history import Past, SchemaChange, generate
 from viplake.simulator.tables import TABLES
 

@@ -35,13 +35,13 @@ from viplake import aws, config, doctor
 from viplake.assembly import place_of
 from viplake.clock import SystemClock
 from viplake.demo import StoryClock
-from viplake.extract.job import Kind
+from viplake.extract.job import EventKind
 from viplake.extract.outcome import Outcome
+from viplake.judge.check import incidents_prefix
 from viplake.lake.layout import Layout
 from viplake.lake.store import open_store
+from viplake.lake.versions import KEPT, Version, Versions
 from viplake.model import PROD, TEST, Hour
-from viplake.observe.check import incidents_prefix
-from viplake.observe.versions import KEPT, Version, Versions
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
 
 if TYPE_CHECKING:
@@ -194,7 +194,9 @@ def test_O7_a_delivery_in_a_containers_log_is_what_its_alarm_counts(container_st
     [kept] = client.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
     assert (group, kept["retentionInDays"]) == ("/viplake/vip-container", 90)
     [rule] = client.describe_metric_filters(logGroupName=group)["metricFilters"]
-    assert rule["filterPattern"] == f'{{ $.event = "{Kind.DELIVERED}" }}', "as the log's JSON names the ledger's event"
+    assert rule["filterPattern"] == f'{{ $.event = "{EventKind.DELIVERED}" }}', (
+        "as the log's JSON names the ledger's event"
+    )
     [metric] = rule["metricTransformations"]
     [alarm] = container_stack.cloud.client("cloudwatch").describe_alarms(AlarmNames=[container_stack.out["AlarmName"]])[
         "MetricAlarms"

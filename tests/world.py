@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fakes import MORNING, DictStore, FakeClock, FakeVendor, small_files
 from faults import Flaky, Tripwire
 from viplake.extract.extraction import Extraction
-from viplake.extract.job import MAX_POSTS, Kind, Worker
+from viplake.extract.job import MAX_POSTS, EventKind, Worker
 from viplake.extract.landing import RunSettings
 from viplake.extract.ledger import Ledger
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, Layout, is_delivered_file, parse_promise, parse_receipt
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from viplake.extract.outcome import Outcome
-    from viplake.extract.vendor import Download, ListedFile, TooEarly, Triggered, Vendor
     from viplake.lake.store import Store
     from viplake.model import Environment
     from viplake.redact import Secret
+    from viplake.vendor.veson.client import Download, ListedFile, TooEarly, Triggered, Vendor
 
 HOUR = Hour.of(MORNING)
 TICK = 120.0
@@ -150,7 +150,7 @@ class World:
 
     def kinds(self, hour: Hour = HOUR) -> list[str]:
         """What happened in an Hour, signs of life left out."""
-        return [event["event"] for event in self.events(hour) if event["event"] != Kind.WORKING]
+        return [event["event"] for event in self.events(hour) if event["event"] != EventKind.WORKING]
 
     def folder(self, hour: Hour = HOUR) -> dict[str, bytes]:
         """What lies in the Hour's folder, by name."""
@@ -199,13 +199,13 @@ class World:
 
     def _check_ledger(self, hour: Hour) -> None:
         kinds = [event["event"] for event in self.events(hour)]
-        finals = [n for n, kind in enumerate(kinds) if kind in {Kind.DELIVERED, Kind.FAILED}]
-        assert all(n == len(kinds) - 1 or kinds[n + 1] == Kind.REOPENED for n in finals), "nothing follows the end"
-        posts = sum(kind in {Kind.CLAIMED, Kind.REPOSTING} for kind in kinds)
-        assert kinds.count(Kind.REPOSTING) <= 1, "one re-POST at most"
+        finals = [n for n, kind in enumerate(kinds) if kind in {EventKind.DELIVERED, EventKind.FAILED}]
+        assert all(n == len(kinds) - 1 or kinds[n + 1] == EventKind.REOPENED for n in finals), "nothing follows the end"
+        posts = sum(kind in {EventKind.CLAIMED, EventKind.REPOSTING} for kind in kinds)
+        assert kinds.count(EventKind.REPOSTING) <= 1, "one re-POST at most"
         assert posts <= MAX_POSTS
         assert self.triggers_in(hour) <= 1, "the vendor accepted two triggers in one Hour"
-        if Kind.DELIVERED in kinds:
+        if EventKind.DELIVERED in kinds:
             assert RECEIPT_NAME in self.folder(hour), "delivered without a Receipt"
 
     async def check_rest(self, hour: Hour = HOUR) -> None:

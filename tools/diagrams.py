@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from viplake.extract.job import FINAL, TRANSITIONS, Kind, State
+from viplake.extract.job import FINAL, TRANSITIONS, EventKind, State
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "states.md"
 
@@ -25,7 +25,7 @@ This page is generated from the table in `src/viplake/extract/job.py` by `tools/
 
 def states_page() -> str:
     """The page as it should be."""
-    arrows: dict[tuple[State, State], list[Kind]] = {}
+    arrows: dict[tuple[State, State], list[EventKind]] = {}
     for (before, kind), after in TRANSITIONS.items():
         arrows.setdefault((before, after), []).append(kind)
     order = {state: number for number, state in enumerate(State)}
@@ -34,9 +34,10 @@ def states_page() -> str:
         lines.append(f"    {before} --> {after}: {', '.join(sorted(kinds))}")
     lines += [f"    {state} --> [*]" for state in State if state in FINAL]
     rows = [
-        f"| {state} | " + " | ".join(str(TRANSITIONS.get((state, kind), "")) for kind in Kind) + " |" for state in State
+        f"| {state} | " + " | ".join(str(TRANSITIONS.get((state, kind), "")) for kind in EventKind) + " |"
+        for state in State
     ]
-    table = [f"| state | {' | '.join(Kind)} |", "|" + " --- |" * (len(Kind) + 1), *rows]
+    table = [f"| state | {' | '.join(EventKind)} |", "|" + " --- |" * (len(EventKind) + 1), *rows]
     drawing = "\n".join(["```mermaid", *lines, "```"])
     return _HEAD + drawing + "\n\n## The same as a table\n\n" + "\n".join(table) + "\n"
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from viplake.clock import SystemClock
+from viplake.history.build import ObserveSettings, Place, observe
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
-from viplake.observe.history import ObserveSettings, Place, observe
 from viplake.report.figures import CHARTS
 from viplake.report.page import compose
 from viplake.simulator.history import generate, showcase

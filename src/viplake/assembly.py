@@ -20,25 +20,25 @@ from viplake.clock import Clock, SystemClock
 from viplake.errors import SettingsError, ViplakeError
 from viplake.extract.extraction import Extraction
 from viplake.extract.ledger import Ledger
-from viplake.extract.vendor import HttpVendor
 from viplake.lake.proof import check_lake, read_receipt
 from viplake.lake.store import Store, StoreSettings, open_store
 from viplake.model import Hour
+from viplake.vendor.veson.client import HttpVendor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from datetime import datetime
 
+    from viplake.content.profiling import HourContent
     from viplake.extract.outcome import Outcome
     from viplake.extract.transfer import Progress
-    from viplake.lake.retention import Pruned
+    from viplake.history.build import Observed, ObserveSettings, Place, Scope
+    from viplake.history.schema_changes import Differing, Held, Listed
+    from viplake.judge.check import Checked, Lake
+    from viplake.lake.prune import Pruned
     from viplake.model import Promise
-    from viplake.observe.answer import Answer
-    from viplake.observe.check import Checked, Lake
-    from viplake.observe.drift import Differing, Held, Listed
-    from viplake.observe.history import Observed, ObserveSettings, Place, Scope
-    from viplake.observe.profiling import HourContent
-    from viplake.observe.query import Asked
+    from viplake.query.answer import Answer
+    from viplake.query.query import Asked
     from viplake.report.evidence import Pack
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ def place_of(settings: config.Settings, store: Store) -> Place:
     Raises:
         SettingsError, CredentialsError, LakeError: that place cannot be opened.
     """
-    from viplake.observe.history import Place  # noqa: PLC0415 - only observation needs it
+    from viplake.history.build import Place  # noqa: PLC0415 - only observation needs it
 
     if settings.history is None:
         return Place.within(store, settings.layout)
@@ -125,7 +125,7 @@ async def observe(
     Raises:
         LakeError, SettingsError: as `observe.history.observe`; the history is as it was.
     """
-    from viplake.observe.history import observe as bring_up_to_date  # noqa: PLC0415 - as above
+    from viplake.history.build import observe as bring_up_to_date  # noqa: PLC0415 - as above
 
     told = _observing(settings)
     place = place_of(settings, store)
@@ -148,7 +148,7 @@ async def check(
     Raises:
         SettingsError, CredentialsError, LakeError: as `config.check_settings`, `config.notifiers`, `check.check`.
     """
-    from viplake.observe import check as checking  # noqa: PLC0415 - as above
+    from viplake.judge import check as checking  # noqa: PLC0415 - as above
 
     told = config.check_settings(settings)
     listening = config.notifiers(settings, told, config.Secrets.of(settings)) if tells else None
@@ -185,7 +185,7 @@ async def content(
         SettingsError, CredentialsError, LakeError: as `place_of`; or the lake cannot be read or written.
         SettingsError, ViplakeError: Spark is not there, or fails.
     """
-    from viplake.observe import contents  # noqa: PLC0415 - as above
+    from viplake.content import records as contents  # noqa: PLC0415 - as above
 
     place = place_of(settings, store)
     found: list[HourContent] = []
@@ -205,27 +205,27 @@ async def _examined(
 ) -> AsyncIterator[HourContent]:
     told = config.content_settings(settings)
     if engine == "spark":
-        from viplake.observe.spark import examine_many  # noqa: PLC0415 - as above
+        from viplake.content.spark import examine_many  # noqa: PLC0415 - as above
 
         lake = config.store_settings(settings, config.Secrets.of(settings))
         async for content in examine_many(lake, settings.layout, hours, told):
             yield content
         return
-    from viplake.observe.content import examine  # noqa: PLC0415 - as above
+    from viplake.content.examine import examine  # noqa: PLC0415 - as above
 
     for hour in hours:
         yield await examine(store, settings.layout, hour, told)
 
 
 def _judged_lake(settings: config.Settings, store: Store) -> Lake:
-    from viplake.observe.check import Lake  # noqa: PLC0415 - as above
+    from viplake.judge.check import Lake  # noqa: PLC0415 - as above
 
     place = place_of(settings, store)
     return Lake(store, settings.layout, place, settings.environment.name, url_of(settings))
 
 
 def _observing(settings: config.Settings) -> ObserveSettings:
-    from viplake.observe.history import ObserveSettings  # noqa: PLC0415 - as above
+    from viplake.history.build import ObserveSettings  # noqa: PLC0415 - as above
 
     return ObserveSettings(settings.out_of_scope, timedelta(minutes=settings.grace_minutes))
 
@@ -238,10 +238,10 @@ async def schema(
     Raises:
         SettingsError, CredentialsError, LakeError: as `place_of`, and where the history cannot be read.
     """
-    from viplake.observe.copies import Copies  # noqa: PLC0415 - as above
-    from viplake.observe.datasets import SCHEMAS, TABLES  # noqa: PLC0415 - as above
-    from viplake.observe.drift import Listed, versions  # noqa: PLC0415 - as above
-    from viplake.observe.history import read_history  # noqa: PLC0415 - as above
+    from viplake.history.build import read_history  # noqa: PLC0415 - as above
+    from viplake.history.datasets import SCHEMAS, TABLES  # noqa: PLC0415 - as above
+    from viplake.history.schema_changes import Listed, versions  # noqa: PLC0415 - as above
+    from viplake.history.schema_store import Copies  # noqa: PLC0415 - as above
 
     place = place_of(settings, store)
     history = await read_history(place)
@@ -269,7 +269,7 @@ async def query(
     Raises:
         SettingsError, LakeError: as `observe.query.query`.
     """
-    from viplake.observe.query import query as answer  # noqa: PLC0415 - only this needs it, and DuckDB
+    from viplake.query.query import query as answer  # noqa: PLC0415 - only this needs it, and DuckDB
 
     place = place_of(settings, store)
     return await answer(store, settings.layout, place, asked, take, warn=warn, writes=writes)
@@ -299,7 +299,7 @@ async def evidence(settings: config.Settings, store: Store, *, first: Hour, last
 
 async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tuple[Hour, ...]) -> None:
     """Tell of what was delivered, and check. `after_settling` takes care of what goes wrong."""
-    from viplake.observe.check import after_delivery  # noqa: PLC0415 - as above
+    from viplake.judge.check import after_delivery  # noqa: PLC0415 - as above
 
     told = config.check_settings(settings)
     listening = config.notifiers(settings, told, config.Secrets.of(settings))
@@ -309,7 +309,7 @@ async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tu
 
 async def after_settling(settings: config.Settings, ready: Extraction) -> None:
     """Observe, judge and tell what this process has just brought to an end. Nothing here changes an outcome."""
-    from viplake.observe.history import Scope  # noqa: PLC0415 - as above
+    from viplake.history.build import Scope  # noqa: PLC0415 - as above
 
     hours = ready.settled()
     if not hours:
@@ -391,7 +391,7 @@ async def prune(
         SettingsError: the lake is no folder, or another environment's; or the age is too short.
         LakeError: it cannot be read or written.
     """
-    from viplake.lake.retention import expendable, held_hours, parse_age, remove  # noqa: PLC0415 - only `prune` needs it
+    from viplake.lake.prune import expendable, held_hours, parse_age, remove  # noqa: PLC0415 - only `prune` needs it
 
     before = Hour.of((clock or SystemClock()).now() - parse_age(older_than))
     folder = folder_of(settings)

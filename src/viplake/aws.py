@@ -232,7 +232,7 @@ class Looked:
 
 async def _looked(settings: config.Settings) -> Looked:
     """Look inside the last day's Hours, up to the newest that is delivered, on the Spark that this job is."""
-    from viplake.observe.content import newest_hour  # noqa: PLC0415 - no other job looks inside
+    from viplake.content.examine import newest_hour  # noqa: PLC0415 - no other job looks inside
 
     store = await lake_to_read(settings)
     last = await newest_hour(store, settings.layout)

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from viplake.config import Settings
+    from viplake.content.profiling import HourContent
     from viplake.extract.extraction import Extraction
     from viplake.extract.outcome import Outcome
+    from viplake.history.build import Observed
+    from viplake.history.daily import Daily
+    from viplake.history.schema_changes import Differing, Held, Listed
+    from viplake.judge.check import Checked
     from viplake.lake.consolidate import Span
-    from viplake.observe.check import Checked
-    from viplake.observe.daily import Daily
-    from viplake.observe.drift import Differing, Held, Listed
-    from viplake.observe.history import Observed
-    from viplake.observe.profiling import HourContent
     from viplake.progress import Display
 
 T = TypeVar("T")
@@ -212,8 +212,8 @@ def observe(
 ) -> int:
     """Build or update the datasets: what was delivered, Hour by Hour."""
     from viplake import assembly, console
-    from viplake.observe.daily import daily as daily_views
-    from viplake.observe.history import Scope, read_history, read_imports
+    from viplake.history.build import Scope, read_history, read_imports
+    from viplake.history.daily import daily as daily_views
 
     settings = options.settings()
     scope = Scope(_hour_or_none(from_), _hour_or_none(to), rebuild=rebuild)
@@ -275,10 +275,10 @@ def consolidate(
     """
     from viplake import assembly, console
     from viplake.clock import SystemClock
+    from viplake.history.build import Scope
     from viplake.lake import consolidate as copying
     from viplake.lake.layout import Layout
     from viplake.lake.store import copy_within, open_store
-    from viplake.observe.history import Scope
 
     settings = options.settings()
     if bool(second_source) != bool(second_range):
@@ -402,8 +402,8 @@ def content(
     Exit code: 0 nothing disagrees (unknown does not), 1 something does, or a table could not be looked into.
     """
     from viplake import assembly, console
-    from viplake.observe.content import newest_hour
-    from viplake.observe.contents import to_json
+    from viplake.content.examine import newest_hour
+    from viplake.content.records import to_json
 
     settings = options.settings()
     if at is not None and (from_ is not None or to is not None):
@@ -452,8 +452,8 @@ def query(
         One statement that reads, in DuckDB's SQL; "show tables" lists what there is.
     """
     from viplake import assembly, console
-    from viplake.observe.answer import Answer, being_written
-    from viplake.observe.query import Asked
+    from viplake.query.answer import Answer, being_written
+    from viplake.query.query import Asked
 
     settings = options.settings()
     asked = Asked(sql, _hour_or_none(at), _hour_or_none(since), unproven=unproven)

@@ -12,17 +12,17 @@ from viplake.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from viplake.content.profiling import HourContent
     from viplake.doctor import Examination
     from viplake.extract.outcome import Outcome
+    from viplake.history.build import Observed
+    from viplake.history.daily import Daily
+    from viplake.judge.check import Checked
     from viplake.lake.consolidate import Consolidated, CopiedHour
     from viplake.lake.proof import Verified
-    from viplake.lake.retention import Pruned
+    from viplake.lake.prune import Pruned
     from viplake.model import Hour
-    from viplake.observe.answer import Answer
-    from viplake.observe.check import Checked
-    from viplake.observe.daily import Daily
-    from viplake.observe.history import Observed
-    from viplake.observe.profiling import HourContent
+    from viplake.query.answer import Answer
     from viplake.simulator.server import Simulator
 
 _STYLES = {"delivered": "green", "failed": "bold red", "waiting": "yellow", "none": "dim"}

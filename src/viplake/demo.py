@@ -265,7 +265,7 @@ async def _conclude(story: Story, first: Hour, folder: Path) -> None:
 
 async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     """Prod, in the same lake, with weeks of a made-up past: observed, judged, and told in a report."""
-    from viplake.observe.history import Scope  # noqa: PLC0415 - the story so far does without
+    from viplake.history.build import Scope  # noqa: PLC0415 - the story so far does without
     from viplake.report.page import compose  # noqa: PLC0415 - as above: templates and figures
 
     begin, past = history.showcase(last, days=_PAST_DAYS)

@@ -36,19 +36,19 @@ from viplake.errors import (
     VendorError,
     ViplakeError,
 )
-from viplake.extract.http import Http, Proxy
-from viplake.extract.vendor import HttpVendor
 from viplake.lake.layout import parse_identity
 from viplake.lake.store import open_store
 from viplake.redact import redact
+from viplake.vendor.http import Http, Proxy
+from viplake.vendor.veson.client import HttpVendor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from datetime import datetime
 
-    from viplake.extract.vendor import VendorSettings
-    from viplake.extract.wire import Answer
     from viplake.lake.store import Store, StoreSettings
+    from viplake.vendor.veson.client import VendorSettings
+    from viplake.vendor.wire import Answer
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 
@@ -109,7 +109,7 @@ class Check:
 
 async def try_channels(settings: config.Settings) -> tuple[Check, ...]:
     """Send a test message to every channel of `[notify]`; one check each."""
-    from viplake.observe.notify import tell, trial_message  # noqa: PLC0415 - only asked for
+    from viplake.notify.channels import tell, trial_message  # noqa: PLC0415 - only asked for
 
     try:
         told = config.check_settings(settings)

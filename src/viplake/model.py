@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 
 from viplake.errors import SettingsError
 
@@ -20,6 +20,10 @@ FIRST_YEAR: Final = 2000
 LAST_YEAR: Final = 9998
 """Years of the Hours and times that are read. An earlier one is a slip (`0222` for `2022`) that would make a history
 of millions of Hours; after the last one there is no later one to compare with."""
+
+Severity = Literal["info", "ticket", "page"]
+SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
+"""How grave a breach or an incident is, the least grave first."""
 
 _ONE_HOUR: Final = timedelta(hours=1)
 _HOUR_FORMS: Final = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})[T /-]?(\d{2})(?::?00)?Z?")

@@ -18,22 +18,22 @@ import pytest
 
 from fakes import DictStore
 from faults import Crash, Flaky, Tripwire, lake_down
-from observe.lakes import LAYOUT, At
+from history.lakes import LAYOUT, At
 from viplake.errors import LakeError
+from viplake.history.build import ObserveSettings, Place, observe
+from viplake.judge.check import Lake, check, read_incidents
+from viplake.judge.evaluate import CheckSettings
+from viplake.judge.incidents import LEASE
 from viplake.model import PROD, Hour
-from viplake.observe.check import Lake, check, read_incidents
-from viplake.observe.history import ObserveSettings, Place, observe
-from viplake.observe.incidents import LEASE
-from viplake.observe.judgement import CheckSettings
-from viplake.observe.notify import NotTold
+from viplake.notify.channels import NotTold
 from viplake.simulator.history import Past, Spell, hour_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from faults import When
-    from viplake.observe.incidents import Incident
-    from viplake.observe.notify import Message
+    from viplake.judge.incidents import Incident
+    from viplake.notify.channels import Message
 
 FIRST: Final = Hour.parse("2022-05-10T04")
 HOURS: Final = 12

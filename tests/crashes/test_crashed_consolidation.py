@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from fakes import DictStore
 from faults import Crash, Flaky, Tripwire
-from observe.lakes import At, at, export
+from history.lakes import At, at, export
+from viplake.history.build import ObserveSettings, Place, Scope, observe
 from viplake.lake import layout as records
 from viplake.lake.consolidate import SMALL, Source, consolidate
 from viplake.lake.layout import RECEIPT_NAME, Layout
 from viplake.model import PROD, Hour, ProvenFile, Receipt
-from viplake.observe.history import ObserveSettings, Place, Scope, observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

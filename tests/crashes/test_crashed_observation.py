@@ -10,12 +10,12 @@ import pytest
 
 from fakes import DictStore
 from faults import Crash, Flaky, Tripwire
-from observe.lakes import LAYOUT, At, at
+from history.lakes import LAYOUT, At, at
+from viplake.history.build import ObserveSettings, Place, observe, read_history
+from viplake.history.datasets import DATASETS, JOBS, parse
+from viplake.history.volumes import FOLDER
+from viplake.lake.versions import Versions
 from viplake.model import PROD, Hour
-from viplake.observe.datasets import DATASETS, JOBS, parse
-from viplake.observe.history import ObserveSettings, Place, observe, read_history
-from viplake.observe.versions import Versions
-from viplake.observe.volumes import FOLDER
 from viplake.simulator.history import Past, Spell, hour_objects
 
 if TYPE_CHECKING:

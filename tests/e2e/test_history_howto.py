@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import obstore
 
 from e2e.command import Command
-from observe.oracle import the_three_csvs
+from history.oracle import the_three_csvs
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour

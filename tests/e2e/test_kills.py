@@ -25,17 +25,17 @@ import commands
 from commands import stay_within_the_hour
 from e2e.command import Command
 from e2e.lakes import Bucket, Folder
+from history.lakes import At
 from hooks import listening
-from observe.lakes import At
+from viplake.history.build import ObserveSettings, Place, observe
+from viplake.judge.check import Lake, check
+from viplake.judge.evaluate import CheckSettings
+from viplake.judge.incidents import LEASE
 from viplake.lake.layout import Layout
 from viplake.lake.proof import verify
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
-from viplake.observe.check import Lake, check
-from viplake.observe.history import ObserveSettings, Place, observe
-from viplake.observe.incidents import LEASE
-from viplake.observe.judgement import CheckSettings
-from viplake.observe.notify import Webhook
+from viplake.notify.channels import Webhook
 from viplake.redact import Secret
 from viplake.simulator import ExportShape, Simulator
 from viplake.simulator.history import Past, Spell, generate

@@ -95,10 +95,10 @@ def _simulate(export: dict[str, Any]) -> None:
 async def _transfer(urls: dict[str, str], lake: dict[str, Any], at_once: dict[str, int]) -> Measured:
     from viplake.clock import SystemClock  # noqa: PLC0415 - loaded here, so that the simulator's process differs
     from viplake.extract.transfer import TransferSettings, land  # noqa: PLC0415 - as above
-    from viplake.extract.vendor import HttpVendor, Triggered, VendorCredentials, VendorSettings  # noqa: PLC0415 - as above
     from viplake.lake.store import StoreSettings, open_store  # noqa: PLC0415 - as above
     from viplake.model import PROD  # noqa: PLC0415 - as above
     from viplake.redact import Secret  # noqa: PLC0415 - as above
+    from viplake.vendor.veson.client import HttpVendor, Triggered, VendorCredentials, VendorSettings  # noqa: PLC0415 - as above
 
     async def credentials(*, fresh: bool = False) -> VendorCredentials:  # noqa: ARG001 - the port's shape
         return VendorCredentials(Secret("demo-client"), Secret("demo-secret"))

@@ -20,9 +20,9 @@ from viplake.extract.job import (
     Deferral,
     Done,
     Event,
+    EventKind,
     ExportJob,
     IllegalTransition,
-    Kind,
     Land,
     Limits,
     Poll,
@@ -53,7 +53,7 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(f"2022-05-10T{text}").replace(tzinfo=UTC)
 
 
-def event(kind: Kind, when: str = "13:00:10", **data: Any) -> Event:
+def event(kind: EventKind, when: str = "13:00:10", **data: Any) -> Event:
     return Event(kind, at(when), A, "n", data)
 
 
@@ -82,7 +82,7 @@ def test_the_table_is_the_design_s() -> None:
 
 
 def test_the_oracle_knows_every_state_and_event() -> None:
-    assert set(_HEAD) == set(Kind)
+    assert set(_HEAD) == set(EventKind)
     assert {row[0] for row in _ROWS} == set(State)
 
 
@@ -90,8 +90,8 @@ def test_a_job_is_untriggered_while_its_trigger_can_be_refused() -> None:
     assert {str(state) for state in UNTRIGGERED} == {state for state, kind in ORACLE if kind == "deferred"}
 
 
-@pytest.mark.parametrize(("state", "kind"), list(product(State, Kind)), ids=str)
-def test_every_pair_of_the_table(state: State, kind: Kind) -> None:
+@pytest.mark.parametrize(("state", "kind"), list(product(State, EventKind)), ids=str)
+def test_every_pair_of_the_table(state: State, kind: EventKind) -> None:
     job = ExportJob(HOUR, state, number=3, job_guid=GUID)
     expected = ORACLE.get((state, kind))
     if expected is None:
@@ -102,8 +102,8 @@ def test_every_pair_of_the_table(state: State, kind: Kind) -> None:
         assert (after.state, after.number) == (expected, 4)
 
 
-@given(st.lists(st.sampled_from(list(Kind)), max_size=12))
-def test_whatever_happens_a_job_is_final_at_most_until_it_is_reopened(kinds: list[Kind]) -> None:
+@given(st.lists(st.sampled_from(list(EventKind)), max_size=12))
+def test_whatever_happens_a_job_is_final_at_most_until_it_is_reopened(kinds: list[EventKind]) -> None:
     job = ExportJob(HOUR)
     for kind in kinds:
         try:
@@ -111,7 +111,7 @@ def test_whatever_happens_a_job_is_final_at_most_until_it_is_reopened(kinds: lis
         except IllegalTransition:
             assert (str(job.state), str(kind)) not in ORACLE
             continue
-        assert not job.is_final or kind is Kind.REOPENED
+        assert not job.is_final or kind is EventKind.REOPENED
         assert after.number == job.number + 1
         job = after
 
@@ -137,12 +137,12 @@ def load_tool(name: str) -> ModuleType:
 
 def delivered_in_steps() -> list[Event]:
     return [
-        event(Kind.CLAIMED, "13:00:10"),
-        event(Kind.TRIGGERED, "13:00:12", job_guid=GUID),
-        event(Kind.REPLICATED, "13:20"),
-        event(Kind.PROMISED, "13:20:01", files=3, bytes=9),
-        event(Kind.WORKING, "13:21"),
-        event(Kind.DELIVERED, "13:22", files=3, bytes=9),
+        event(EventKind.CLAIMED, "13:00:10"),
+        event(EventKind.TRIGGERED, "13:00:12", job_guid=GUID),
+        event(EventKind.REPLICATED, "13:20"),
+        event(EventKind.PROMISED, "13:20:01", files=3, bytes=9),
+        event(EventKind.WORKING, "13:21"),
+        event(EventKind.DELIVERED, "13:22", files=3, bytes=9),
     ]
 
 
@@ -178,46 +178,52 @@ ANEW: dict[str, Any] = {"triggered_at": LATER, "opened_at": LATER, "replicated_a
 @pytest.mark.parametrize(
     ("job", "state", "kind", "data", "changes"),
     [
-        (FULL, State.DEFERRED, Kind.DEFERRED, {"not_before": at("13:50")}, {"not_before": at("13:50")}),
-        (FULL, State.CLAIMED, Kind.DEFERRED, {"unsent": True}, {"not_before": None, "posts": 2}),
-        (replace(FULL, opened_at=None), State.IDLE, Kind.DEFERRED, {}, {"not_before": None, "opened_at": LATER}),
-        (FULL, State.DEFERRED, Kind.CLAIMED, {}, {"claimed_at": LATER, "posts": 4}),
+        (FULL, State.DEFERRED, EventKind.DEFERRED, {"not_before": at("13:50")}, {"not_before": at("13:50")}),
+        (FULL, State.CLAIMED, EventKind.DEFERRED, {"unsent": True}, {"not_before": None, "posts": 2}),
+        (replace(FULL, opened_at=None), State.IDLE, EventKind.DEFERRED, {}, {"not_before": None, "opened_at": LATER}),
+        (FULL, State.DEFERRED, EventKind.CLAIMED, {}, {"claimed_at": LATER, "posts": 4}),
         (
             replace(FULL, opened_at=None),
             State.IDLE,
-            Kind.CLAIMED,
+            EventKind.CLAIMED,
             {},
             {"claimed_at": LATER, "opened_at": LATER, "posts": 4},
         ),
-        (FULL, State.CLAIMED, Kind.REPOSTING, {}, {"posts": 4, "reposted": True, "lost_at": at("13:01")}),
-        (replace(FULL, lost_at=at("13:00")), State.CLAIMED, Kind.REPOSTING, {}, {"posts": 4, "reposted": True}),
+        (FULL, State.CLAIMED, EventKind.REPOSTING, {}, {"posts": 4, "reposted": True, "lost_at": at("13:01")}),
+        (replace(FULL, lost_at=at("13:00")), State.CLAIMED, EventKind.REPOSTING, {}, {"posts": 4, "reposted": True}),
         (
             FULL,
             State.CLAIMED,
-            Kind.TRIGGERED,
+            EventKind.TRIGGERED,
             {"job_guid": "new"},
             {"triggered_at": LATER, "job_guid": "new"} | NO_CAUSE,
         ),
-        (FULL, State.TRIGGERED, Kind.REPLICATED, {}, {"replicated_at": LATER}),
-        (FULL, State.REPLICATED, Kind.PROMISED, {"files": 3}, {"promised_guid": GUID, "promised_at": LATER}),
-        (replace(FULL, promised_guid=GUID), State.PROMISED, Kind.PROMISED, {"files": 4}, {}),
-        (FULL, State.PROMISED, Kind.WORKING, {}, {}),
-        (FULL, State.PROMISED, Kind.OVERDUE, {"cause": "integrity"}, {"late": True, "cause": "integrity"}),
+        (FULL, State.TRIGGERED, EventKind.REPLICATED, {}, {"replicated_at": LATER}),
+        (FULL, State.REPLICATED, EventKind.PROMISED, {"files": 3}, {"promised_guid": GUID, "promised_at": LATER}),
+        (replace(FULL, promised_guid=GUID), State.PROMISED, EventKind.PROMISED, {"files": 4}, {}),
+        (FULL, State.PROMISED, EventKind.WORKING, {}, {}),
+        (FULL, State.PROMISED, EventKind.OVERDUE, {"cause": "integrity"}, {"late": True, "cause": "integrity"}),
         (
             FULL,
             State.OVERDUE,
-            Kind.OVERDUE,
+            EventKind.OVERDUE,
             {"unproven": ["b.gz"]},
             {"late": True, "unproven": frozenset({"a.gz", "b.gz"})},
         ),
-        (FULL, State.PROMISED, Kind.DELIVERED, {"files": 3}, {"ended_at": LATER} | NO_CAUSE),
-        (FULL, State.OVERDUE, Kind.FAILED, {"detail": "gone"}, {"ended_at": LATER, "detail": "gone"}),
-        (FULL, State.FAILED, Kind.REOPENED, {}, ANEW),
-        (FULL, State.DELIVERED, Kind.REOPENED, {"job_guid": "new"}, ANEW | {"promised_guid": None, "job_guid": "new"}),
+        (FULL, State.PROMISED, EventKind.DELIVERED, {"files": 3}, {"ended_at": LATER} | NO_CAUSE),
+        (FULL, State.OVERDUE, EventKind.FAILED, {"detail": "gone"}, {"ended_at": LATER, "detail": "gone"}),
+        (FULL, State.FAILED, EventKind.REOPENED, {}, ANEW),
+        (
+            FULL,
+            State.DELIVERED,
+            EventKind.REOPENED,
+            {"job_guid": "new"},
+            ANEW | {"promised_guid": None, "job_guid": "new"},
+        ),
     ],
 )
 def test_an_event_changes_this_of_a_job_and_nothing_else(
-    job: ExportJob, state: State, kind: Kind, data: dict[str, Any], changes: dict[str, Any]
+    job: ExportJob, state: State, kind: EventKind, data: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     before, what = replace(job, state=state), Event(kind, LATER, A, "n", data)
     after = apply(before, what)
@@ -232,7 +238,7 @@ def test_a_job_is_complete_once_the_vendor_has_said_so() -> None:
 
 def test_a_success_after_the_deadline_is_late_and_has_no_cause() -> None:
     events = delivered_in_steps()
-    events.insert(2, event(Kind.OVERDUE, "13:51", cause="vendor_timeout", detail="x"))
+    events.insert(2, event(EventKind.OVERDUE, "13:51", cause="vendor_timeout", detail="x"))
     job = replay(HOUR, events[:3])
     assert (job.state, job.late, job.cause, job.detail) == (State.OVERDUE, True, "vendor_timeout", "x")
     job = replay(HOUR, events)
@@ -240,21 +246,21 @@ def test_a_success_after_the_deadline_is_late_and_has_no_cause() -> None:
 
 
 def test_a_trigger_that_never_left_is_not_counted() -> None:
-    job = replay(HOUR, [event(Kind.CLAIMED), event(Kind.DEFERRED, cause="network", unsent=True)])
+    job = replay(HOUR, [event(EventKind.CLAIMED), event(EventKind.DEFERRED, cause="network", unsent=True)])
     assert (job.posts, job.cause) == (0, "network")
-    job = replay(HOUR, [event(Kind.CLAIMED), event(Kind.DEFERRED, cause="trigger_limited")])
+    job = replay(HOUR, [event(EventKind.CLAIMED), event(EventKind.DEFERRED, cause="trigger_limited")])
     assert job.posts == 1
 
 
 def test_another_export_s_promise_begins_its_own_time() -> None:
     """What lies in the folder from before belongs to the first export: the second must not keep it."""
-    first = [*delivered_in_steps()[:4], event(Kind.PROMISED, "13:21", files=4)]
+    first = [*delivered_in_steps()[:4], event(EventKind.PROMISED, "13:21", files=4)]
     assert replay(HOUR, first).promised_at == at("13:20:01")
     again = [
         *first,
-        event(Kind.REOPENED, "14:00", job_guid="other"),
-        event(Kind.REPLICATED, "14:00:05"),
-        event(Kind.PROMISED, "14:00:06"),
+        event(EventKind.REOPENED, "14:00", job_guid="other"),
+        event(EventKind.REPLICATED, "14:00:05"),
+        event(EventKind.PROMISED, "14:00:06"),
     ]
     job = replay(HOUR, again)
     assert (job.promised_guid, job.promised_at) == ("other", at("14:00:06"))
@@ -262,23 +268,23 @@ def test_another_export_s_promise_begins_its_own_time() -> None:
 
 def test_events_that_do_not_fit_each_other_are_refused() -> None:
     with pytest.raises(IllegalTransition):
-        replay(HOUR, [event(Kind.CLAIMED), event(Kind.CLAIMED)])
+        replay(HOUR, [event(EventKind.CLAIMED), event(EventKind.CLAIMED)])
 
 
 # -- what comes next ----------------------------------------------------------------------------------------
 
-CLAIMED = replay(HOUR, [event(Kind.CLAIMED, "13:00:10")])
-UNCERTAIN = apply(CLAIMED, event(Kind.REPOSTING, "13:00:20"))
-DEFERRED = apply(CLAIMED, event(Kind.DEFERRED, "13:00:11", cause="trigger_limited", not_before=at("13:30")))
-TRIGGERED = apply(CLAIMED, event(Kind.TRIGGERED, "13:00:12", job_guid=GUID))
-REPLICATED = apply(TRIGGERED, event(Kind.REPLICATED, "13:20"))
-PROMISED = apply(REPLICATED, event(Kind.PROMISED, "13:20:05"))
-WORKING = apply(PROMISED, event(Kind.WORKING, "13:21"))
-LATE = apply(TRIGGERED, event(Kind.OVERDUE, "13:51", cause="vendor_timeout"))
-LATE_COMPLETE = apply(PROMISED, event(Kind.OVERDUE, "13:51", cause="source_missing"))
-LATE_WORKING = apply(LATE_COMPLETE, event(Kind.WORKING, "13:53"))
-REPOSTED_BUT_UNSENT = apply(UNCERTAIN, event(Kind.DEFERRED, "13:00:30", cause="network", unsent=True))
-CLAIMED_AGAIN = apply(REPOSTED_BUT_UNSENT, event(Kind.CLAIMED, "13:01"))
+CLAIMED = replay(HOUR, [event(EventKind.CLAIMED, "13:00:10")])
+UNCERTAIN = apply(CLAIMED, event(EventKind.REPOSTING, "13:00:20"))
+DEFERRED = apply(CLAIMED, event(EventKind.DEFERRED, "13:00:11", cause="trigger_limited", not_before=at("13:30")))
+TRIGGERED = apply(CLAIMED, event(EventKind.TRIGGERED, "13:00:12", job_guid=GUID))
+REPLICATED = apply(TRIGGERED, event(EventKind.REPLICATED, "13:20"))
+PROMISED = apply(REPLICATED, event(EventKind.PROMISED, "13:20:05"))
+WORKING = apply(PROMISED, event(EventKind.WORKING, "13:21"))
+LATE = apply(TRIGGERED, event(EventKind.OVERDUE, "13:51", cause="vendor_timeout"))
+LATE_COMPLETE = apply(PROMISED, event(EventKind.OVERDUE, "13:51", cause="source_missing"))
+LATE_WORKING = apply(LATE_COMPLETE, event(EventKind.WORKING, "13:53"))
+REPOSTED_BUT_UNSENT = apply(UNCERTAIN, event(EventKind.DEFERRED, "13:00:30", cause="network", unsent=True))
+CLAIMED_AGAIN = apply(REPOSTED_BUT_UNSENT, event(EventKind.CLAIMED, "13:01"))
 
 DEAD: dict[str, bool] = {"holder_is_dead": True}
 MINE: dict[str, bool] = {"is_mine": True}
@@ -339,8 +345,8 @@ MINE: dict[str, bool] = {"is_mine": True}
         (LATE_COMPLETE, "19:00:10", {}, Close("source_missing")),
         (replace(LATE, cause=None), "20:00", {}, Close("abandoned")),
         # the end
-        (apply(PROMISED, event(Kind.DELIVERED)), "13:30", {}, Done()),
-        (apply(CLAIMED, event(Kind.FAILED, cause="vendor_contract")), "13:30", DEAD, Done()),
+        (apply(PROMISED, event(EventKind.DELIVERED)), "13:30", {}, Done()),
+        (apply(CLAIMED, event(EventKind.FAILED, cause="vendor_contract")), "13:30", DEAD, Done()),
     ],
 )
 def test_what_comes_next(job: ExportJob, now: str, who: dict[str, bool], expected: Step) -> None:
@@ -348,23 +354,25 @@ def test_what_comes_next(job: ExportJob, now: str, who: dict[str, bool], expecte
 
 
 def test_a_reopened_hour_has_its_last_chance_anew() -> None:
-    reopened = apply(LATE, event(Kind.REOPENED, "19:30", job_guid=GUID))
-    late = apply(reopened, event(Kind.OVERDUE, "20:21", cause="vendor_timeout"))
+    reopened = apply(LATE, event(EventKind.REOPENED, "19:30", job_guid=GUID))
+    late = apply(reopened, event(EventKind.OVERDUE, "20:21", cause="vendor_timeout"))
     assert next_step(reopened, at("19:30:01"), LIMITS, holder_is_dead=False) == Poll(last=False)
     assert next_step(late, at("22:00"), LIMITS, holder_is_dead=False) == Poll(last=True)
 
 
 @given(
-    st.lists(st.sampled_from(list(Kind)), max_size=10),
+    st.lists(st.sampled_from(list(EventKind)), max_size=10),
     st.integers(min_value=-3600, max_value=100_000),
     st.booleans(),
     st.booleans(),
 )
-def test_there_is_always_a_next_step_and_it_is_legal(kinds: list[Kind], seconds: int, dead: bool, mine: bool) -> None:
+def test_there_is_always_a_next_step_and_it_is_legal(
+    kinds: list[EventKind], seconds: int, dead: bool, mine: bool
+) -> None:
     job = ExportJob(HOUR)
     for kind in kinds:
         if (str(job.state), str(kind)) in ORACLE:
-            job = apply(job, event(kind, job_guid=GUID) if kind is Kind.TRIGGERED else event(kind))
+            job = apply(job, event(kind, job_guid=GUID) if kind is EventKind.TRIGGERED else event(kind))
     step = next_step(job, HOUR.start + timedelta(seconds=seconds), LIMITS, holder_is_dead=dead, is_mine=mine)
     legal = {
         Claim: {"claimed"},
@@ -474,7 +482,7 @@ def test_G5_the_guid_of_an_earlier_export_is_not_adopted() -> None:
 
 def test_G6_in_the_calendar_reading_a_lost_answer_is_known_by_the_end_of_the_hour() -> None:
     """The vendor's hour began before our claim then, whoever's export it was."""
-    claimed = replay(HOUR, [event(Kind.CLAIMED, "13:20"), event(Kind.REPOSTING, "13:20:30")])
+    claimed = replay(HOUR, [event(EventKind.CLAIMED, "13:20"), event(EventKind.REPOSTING, "13:20:30")])
     assert too_early(claimed, "14:00", now=at("13:20:31")) == Close("trigger_ack_lost")
     assert too_early(claimed, "14:00", GUID, now=at("13:20:31")) == Adoption(GUID)
     assert too_early(claimed, "14:00", now=at("13:20:31"), previous="12:59:30") == Close("trigger_drift")

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from fakes import DictStore, FakeClock
 from faults import Flaky, Tripwire, lake_down
 from viplake.errors import LakeError, NotYet
-from viplake.extract.job import IllegalTransition, Kind, State, Worker
+from viplake.extract.job import EventKind, IllegalTransition, State, Worker
 from viplake.extract.ledger import Ledger, is_dead, summary_of, this_worker
 from viplake.lake.layout import Layout
 from viplake.model import Hour
@@ -60,8 +60,8 @@ def lake() -> Lake:
 
 
 async def triggered(ledger: Ledger) -> None:
-    await ledger.append(HOUR, Kind.CLAIMED)
-    await ledger.append(HOUR, Kind.TRIGGERED, job_guid=GUID)
+    await ledger.append(HOUR, EventKind.CLAIMED)
+    await ledger.append(HOUR, EventKind.TRIGGERED, job_guid=GUID)
 
 
 async def test_what_was_appended_is_read_back(lake: Lake) -> None:
@@ -76,15 +76,15 @@ async def test_what_was_appended_is_read_back(lake: Lake) -> None:
 async def test_two_appends_at_once_take_two_numbers(lake: Lake) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
-    await ledger.append(HOUR, Kind.REPLICATED)
-    await asyncio.gather(*(ledger.append(HOUR, Kind.WORKING) for _ in range(5)))
+    await ledger.append(HOUR, EventKind.REPLICATED)
+    await asyncio.gather(*(ledger.append(HOUR, EventKind.WORKING) for _ in range(5)))
     assert len(lake.numbers()) == 8
     assert (await lake.ledger().read(HOUR)).number == 8
 
 
 async def test_K_of_many_writers_one_has_the_number(lake: Lake) -> None:
     ledgers = [lake.ledger(f"host-{n}") for n in range(8)]
-    results = await asyncio.gather(*(one.append(HOUR, Kind.CLAIMED) for one in ledgers), return_exceptions=True)
+    results = await asyncio.gather(*(one.append(HOUR, EventKind.CLAIMED) for one in ledgers), return_exceptions=True)
     lost = [result for result in results if isinstance(result, NotYet)]
     assert len(lost) == 7
     assert {error.cause.word for error in lost} == {"claim_lost"}
@@ -95,25 +95,25 @@ async def test_K_of_many_writers_one_has_the_number(lake: Lake) -> None:
 async def test_an_illegal_event_writes_nothing(lake: Lake) -> None:
     ledger = lake.ledger()
     with pytest.raises(IllegalTransition):
-        await ledger.append(HOUR, Kind.DELIVERED)
+        await ledger.append(HOUR, EventKind.DELIVERED)
     await triggered(ledger)
     with pytest.raises(IllegalTransition):
-        await ledger.append(HOUR, Kind.CLAIMED)
+        await ledger.append(HOUR, EventKind.CLAIMED)
     assert len(lake.numbers()) == 2
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_R3_a_lost_answer_is_read_back_by_its_nonce(lake: Lake, when: When) -> None:
     wire = Tripwire(at=1, when=when, verbs=["put_if_absent"], error=lake_down)
-    job = await lake.ledger(store=Flaky(lake.store, wire)).append(HOUR, Kind.CLAIMED)
+    job = await lake.ledger(store=Flaky(lake.store, wire)).append(HOUR, EventKind.CLAIMED)
     assert (job.state, lake.numbers()) == (State.CLAIMED, ["0001.json"])
 
 
 async def test_R3_a_lost_answer_behind_another_s_event_is_a_lost_claim(lake: Lake) -> None:
     mine = lake.ledger(store=Flaky(lake.store, Tripwire(at=1, verbs=["put_if_absent"], error=lake_down)))
-    await lake.ledger("b").append(HOUR, Kind.CLAIMED)
+    await lake.ledger("b").append(HOUR, EventKind.CLAIMED)
     with pytest.raises(NotYet):
-        await mine.append(HOUR, Kind.CLAIMED)
+        await mine.append(HOUR, EventKind.CLAIMED)
     assert not mine.is_mine(mine.jobs[HOUR])
 
 
@@ -131,17 +131,17 @@ async def test_R2_a_store_that_refuses_as_existing_what_is_not_there_is_asked_ag
 
     lake = Lake()
     lake.store = Conflict(lake.clock)
-    assert (await lake.ledger().append(HOUR, Kind.CLAIMED)).number == 1
+    assert (await lake.ledger().append(HOUR, EventKind.CLAIMED)).number == 1
     lake.store = Conflict(lake.clock)
     lake.store.refusals = 99
     with pytest.raises(LakeError, match="refused as existing"):
-        await lake.ledger().append(HOUR, Kind.CLAIMED)
+        await lake.ledger().append(HOUR, EventKind.CLAIMED)
 
 
 async def test_a_store_that_stays_down_is_said(lake: Lake) -> None:
     wire = Tripwire(at=1, verbs=["put_if_absent"], error=lake_down, times=None)
     with pytest.raises(LakeError):
-        await lake.ledger(store=Flaky(lake.store, wire)).append(HOUR, Kind.CLAIMED)
+        await lake.ledger(store=Flaky(lake.store, wire)).append(HOUR, EventKind.CLAIMED)
     assert len(wire.calls) == 3
     assert lake.numbers() == []
 
@@ -149,13 +149,13 @@ async def test_a_store_that_stays_down_is_said(lake: Lake) -> None:
 async def test_a_store_that_forbids_is_not_asked_again(lake: Lake) -> None:
     denied = Tripwire(at=1, verbs=["put_if_absent"], error=lambda: LakeError("no", cause="dest_denied"), times=None)
     with pytest.raises(LakeError):
-        await lake.ledger(store=Flaky(lake.store, denied)).append(HOUR, Kind.CLAIMED)
+        await lake.ledger(store=Flaky(lake.store, denied)).append(HOUR, EventKind.CLAIMED)
     assert len(denied.calls) == 1
 
 
 async def test_times_are_the_store_s_where_events_are_read(lake: Lake) -> None:
     ledger = lake.ledger()
-    await ledger.append(HOUR, Kind.CLAIMED)
+    await ledger.append(HOUR, EventKind.CLAIMED)
     lake.store.stamps[LAYOUT.event(HOUR, 1)] = at("13:33")
     assert ledger.jobs[HOUR].claimed_at == at("13:00:05")
     assert (await ledger.read(HOUR)).claimed_at == at("13:33")
@@ -164,9 +164,9 @@ async def test_times_are_the_store_s_where_events_are_read(lake: Lake) -> None:
 async def test_a_final_hour_costs_one_read(lake: Lake) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
-    job = await ledger.append(HOUR, Kind.REPLICATED)
-    await ledger.append(HOUR, Kind.PROMISED)
-    await ledger.append(HOUR, Kind.DELIVERED, files=1, **summary_of(job))
+    job = await ledger.append(HOUR, EventKind.REPLICATED)
+    await ledger.append(HOUR, EventKind.PROMISED)
+    await ledger.append(HOUR, EventKind.DELIVERED, files=1, **summary_of(job))
     wire = Tripwire(verbs=["get", "files"])
     fresh = lake.ledger(store=Flaky(lake.store, wire))
     found = (await fresh.read_days([HOUR.day]))[HOUR]
@@ -231,7 +231,7 @@ async def test_R5_a_torn_or_flipped_record_is_read_or_said(cut: int, flip: int) 
 async def test_R5_a_missing_event_is_damage(lake: Lake) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
-    await ledger.append(HOUR, Kind.REPLICATED)
+    await ledger.append(HOUR, EventKind.REPLICATED)
     del lake.store.objects[LAYOUT.event(HOUR, 2)]
     with pytest.raises(LakeError, match=r"event 2 before .*0003.json is gone"):
         await ledger.read(HOUR)
@@ -250,8 +250,8 @@ async def test_R5_events_that_do_not_fit_are_damage(lake: Lake) -> None:
 
 async def test_R5_garbage_in_a_last_summary_is_damage(lake: Lake) -> None:
     ledger = lake.ledger()
-    await ledger.append(HOUR, Kind.CLAIMED)
-    await ledger.append(HOUR, Kind.FAILED, cause="vendor_contract", posts="many")
+    await ledger.append(HOUR, EventKind.CLAIMED)
+    await ledger.append(HOUR, EventKind.FAILED, cause="vendor_contract", posts="many")
     fresh = lake.ledger()
     assert await fresh.read_days([HOUR.day]) == {}
     assert set(fresh.damaged) == {HOUR}
@@ -269,8 +269,8 @@ async def test_R5_a_record_of_a_newer_viplake_is_refused(lake: Lake) -> None:
 
 async def test_a_cause_of_a_later_viplake_is_still_a_failure(lake: Lake) -> None:
     ledger = lake.ledger()
-    await ledger.append(HOUR, Kind.CLAIMED)
-    await ledger.append(HOUR, Kind.FAILED, cause="vendor_contract")
+    await ledger.append(HOUR, EventKind.CLAIMED)
+    await ledger.append(HOUR, EventKind.FAILED, cause="vendor_contract")
     lake.damage(2, lambda record: record.update(cause="never_heard_of"))
     job = (await lake.ledger().read_days([HOUR.day]))[HOUR]
     assert (job.state, job.cause) == (State.FAILED, "unexpected")

@@ -4,7 +4,7 @@ import pytest
 
 from viplake.errors import CAUSES, CredentialsError, LakeError, NetworkError, VendorError, ViplakeError
 from viplake.extract.recovery import STEPS, OtherSize, Step, kind_of, next_step
-from viplake.extract.vendor import LinkExpired, SourceChanged
+from viplake.vendor.veson.client import LinkExpired, SourceChanged
 
 LATER, RELIST, RELIST_LATER = Step.LATER, Step.RELIST, Step.RELIST_LATER
 ANEW, GIVE_UP, STOP = Step.ANEW, Step.GIVE_UP, Step.STOP

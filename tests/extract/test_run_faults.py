@@ -15,10 +15,10 @@ from fakes import FakeClock, small_files
 from faults import Crash, Tripwire, lake_down
 from viplake.errors import CAUSES, CredentialsError, NetworkError, SettingsError, VendorError
 from viplake.extract.status import status
-from viplake.extract.vendor import TooEarly, Triggered
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, parse_promise, parse_receipt
 from viplake.lake.proof import verify
 from viplake.model import TEST, Hour
+from viplake.vendor.veson.client import TooEarly, Triggered
 from world import HOUR, World, at
 
 if TYPE_CHECKING:

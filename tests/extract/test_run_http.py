@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from canary import CANARIES
-from extract.vendor_rig import HASTY, Keys, client
 from fakes import DictStore, FakeClock
+from vendor.rig import HASTY, Keys, client
 from viplake.extract.extraction import Extraction
 from viplake.extract.job import Worker
 from viplake.extract.landing import RunSettings

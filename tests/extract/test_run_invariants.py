@@ -13,19 +13,19 @@ import pytest
 from fakes import FakeClock, small_files
 from faults import Crash, Tripwire, lake_down
 from viplake.errors import CAUSES, CredentialsError, NetworkError, VendorError
-from viplake.extract.job import LAST_CHANCE, MAX_POSTS, Kind
-from viplake.extract.vendor import Doubted
+from viplake.extract.job import LAST_CHANCE, MAX_POSTS, EventKind
 from viplake.lake.layout import RECEIPT_NAME, is_delivered_file, parse_receipt, parse_utc
 from viplake.lake.proof import verify
 from viplake.model import Hour
+from viplake.vendor.veson.client import Doubted
 from world import HOUR, TICK, World, at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from viplake.extract.outcome import Outcome
-    from viplake.extract.vendor import TooEarly, Triggered
     from viplake.model import StoredFile
+    from viplake.vendor.veson.client import TooEarly, Triggered
 
 FILES = small_files(8, tables=3)
 
@@ -178,7 +178,7 @@ def test_I4_a_receipt_is_written_once(name: str) -> None:
 @EACH
 def test_I6_every_hour_ends_in_time_with_one_cause_or_none(name: str) -> None:
     world, outcome = played(name).world, played(name).outcome
-    ended = [event for event in world.events() if event["event"] in {Kind.DELIVERED, Kind.FAILED}]
+    ended = [event for event in world.events() if event["event"] in {EventKind.DELIVERED, EventKind.FAILED}]
     assert len(ended) == 1
     assert parse_utc(ended[0]["at"]) <= world.clock.start + LAST_CHANCE + timedelta(seconds=2 * TICK)
     assert (outcome.cause is None) == (outcome.outcome == "delivered")
@@ -196,7 +196,7 @@ def test_I7_no_secret_is_in_anything_that_a_troubled_run_stores(name: str) -> No
 @EACH
 def test_I8_requests_are_bounded(name: str) -> None:
     world = played(name).world
-    posts = sum(event["event"] in {Kind.CLAIMED, Kind.REPOSTING} for event in world.events())
+    posts = sum(event["event"] in {EventKind.CLAIMED, EventKind.REPOSTING} for event in world.events())
     assert posts <= MAX_POSTS
     hours = (world.clock.now() - world.clock.start).total_seconds() / 3600 + 1
     assert world.vendor.count("trigger") <= MAX_POSTS * hours

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from viplake.extract.vendor import ListedFile
     from viplake.lake.store import Store
     from viplake.model import StoredFile
+    from viplake.vendor.veson.client import ListedFile
 
 FOLDER = "IMOSDL/Hourly/20220510/13/"
 SMALL = TransferSettings(whole_below=300_000)

@@ -12,8 +12,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from extract.vendor_rig import HASTY, Rig, rig
 from fakes import FakeClock, FakeVendor
+from vendor.rig import HASTY, Rig, rig
 from viplake.extract.transfer import Landed, TransferSettings, land
 from viplake.lake.store import Store, StoreSettings, open_store
 from viplake.redact import Secret

@@ -29,13 +29,17 @@ import registry
 from viplake import config, strictjson
 from viplake.aws import glue_arguments
 from viplake.config import secrets as secrets_of
+from viplake.content.examine import ContentSettings, TableFiles, look_into
+from viplake.content.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
+from viplake.content.records import from_bytes, to_bytes
 from viplake.errors import CredentialsError, LakeError, SettingsError, ViplakeError
 from viplake.extract import ledger
-from viplake.extract.answers import TooEarly, Triggered, quoted, read_list, read_status, read_token, read_trigger
-from viplake.extract.gzipped import MAGIC, GzipMembers
-from viplake.extract.job import Event, ExportJob, Kind, Limits, Worker, apply, next_step
-from viplake.extract.links import Origins, check_link, read_opening, read_refusal, seconds_early
-from viplake.extract.wire import Answer, next_allowed, retry_after
+from viplake.extract.job import Event, EventKind, ExportJob, Limits, Worker, apply, next_step
+from viplake.history import build as history, months
+from viplake.history.datasets import DATASETS, RUNS, Dataset, Frame, names_json, own_frame, parse, render, upsert
+from viplake.history.facts import HourFacts, RunFacts, Schema, SchemaFacts, promise_facts, run_facts
+from viplake.judge import content_rules as inside, incidents
+from viplake.judge.evaluate import CheckSettings
 from viplake.lake.layout import (
     Layout,
     identity_bytes,
@@ -47,21 +51,20 @@ from viplake.lake.layout import (
     receipt_bytes,
     schema_tables,
 )
+from viplake.lake.prune import parse_age
 from viplake.lake.reconcile import judge, to_read_again
-from viplake.lake.retention import parse_age
-from viplake.model import PROD, Finding, Hour, Promise, PromisedFile, ProvenFile, Receipt, StoredFile
-from viplake.observe import duck, history, incidents, inside, months
-from viplake.observe.content import ContentSettings, TableFiles, look_into
-from viplake.observe.contents import from_bytes, to_bytes
-from viplake.observe.datasets import DATASETS, RUNS, Dataset, Frame, names_json, own_frame, parse, render, upsert
-from viplake.observe.facts import HourFacts, RunFacts, Schema, SchemaFacts, TableFacts, promise_facts, run_facts
-from viplake.observe.judgement import CheckSettings
-from viplake.observe.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
-from viplake.observe.rules import Severity
-from viplake.observe.schemas import changes, columns_of
-from viplake.observe.staging import Staged, Unreadable, bad_byte, stage
-from viplake.observe.versions import Version, Versions
+from viplake.lake.versions import Version, Versions
+from viplake.model import PROD, Finding, Hour, Promise, PromisedFile, ProvenFile, Receipt, Severity, StoredFile
 from viplake.redact import Secret
+from viplake.tables import duck
+from viplake.tables.gzipped import MAGIC, GzipMembers
+from viplake.tables.index import TableFacts
+from viplake.tables.schema import changes, columns_of
+from viplake.tables.staging import Staged, Unreadable, bad_byte, stage
+from viplake.vendor.links import Origins, check_link, read_opening, read_refusal, seconds_early
+from viplake.vendor.veson.answers import TooEarly, Triggered, quoted, read_list, read_status, read_token, read_trigger
+from viplake.vendor.veson.too_early import next_allowed
+from viplake.vendor.wire import Answer, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -124,7 +127,20 @@ def drive(work: Coroutine[Any, Any, Any]) -> Any:
 _NAMES: Final[Mapping[str, Any]] = {
     cast("type", kind).__name__: kind
     for kind in (
-        *(datetime, timedelta, Mapping, Callable, Hour, Event, Worker, Kind, Secret, Finding, Promise, PromisedFile),
+        *(
+            datetime,
+            timedelta,
+            Mapping,
+            Callable,
+            Hour,
+            Event,
+            Worker,
+            EventKind,
+            Secret,
+            Finding,
+            Promise,
+            PromisedFile,
+        ),
         *(ProvenFile, Receipt, StoredFile, SchemaFacts, TableFacts, RunFacts, HourFacts, Path),
         *(ColumnProfile, ContentFinding, TableContent),
     )
@@ -316,14 +332,14 @@ def _event(data: bytes) -> None:
     assert ledger._parse_event(ledger._event_bytes(event), key, None) == event
     ledger.is_dead(event.worker, Worker(event.worker.host, 1))
     with only(LakeError):
-        if event.kind in {Kind.DELIVERED, Kind.FAILED}:
+        if event.kind in {EventKind.DELIVERED, EventKind.FAILED}:
             job = ledger._from_last(HOUR, 3, event)
         else:
             job = ledger.Ledger(cast("Any", None), LAYOUT, cast("Any", None))._replay(HOUR, [event])
     check(job, ExportJob)
     next_step(job, NOW, LIMITS, holder_is_dead=False)
     strictjson.dumps(ledger.summary_of(job))
-    apply(job, Event(Kind.REOPENED, NOW, event.worker, "n", {})) if job.state != "delivered" else None
+    apply(job, Event(EventKind.REOPENED, NOW, event.worker, "n", {})) if job.state != "delivered" else None
 
 
 def _run(data: bytes) -> None:

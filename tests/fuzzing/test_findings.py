@@ -13,18 +13,20 @@ from fuzzing.targets import HOUR, LAYOUT, NOW, TARGETS, Refused
 from registry import registry
 from viplake import config, redact, strictjson
 from viplake.errors import CredentialsError, LakeError, SettingsError, VendorError, ViplakeError
-from viplake.extract.answers import read_list, read_token
 from viplake.extract.job import Worker
 from viplake.extract.ledger import _parse_event, is_dead
-from viplake.extract.links import Origins, check_link
-from viplake.extract.wire import Answer, next_allowed, retry_after
+from viplake.history import build as history, months
+from viplake.history.datasets import JOBS, TABLES, _records, parse, render
+from viplake.history.facts import run_facts
+from viplake.judge import incidents
+from viplake.judge.evaluate import CheckSettings
 from viplake.lake.layout import parse_promise, parse_receipt, parse_utc, schema_tables
 from viplake.model import Hour
-from viplake.observe import history, incidents, months
-from viplake.observe.datasets import JOBS, TABLES, _records, parse, render
-from viplake.observe.facts import run_facts
-from viplake.observe.judgement import CheckSettings
-from viplake.observe.schemas import columns_of
+from viplake.tables.schema import columns_of
+from viplake.vendor.links import Origins, check_link
+from viplake.vendor.veson.answers import read_list, read_token
+from viplake.vendor.veson.too_early import next_allowed
+from viplake.vendor.wire import Answer, retry_after
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,13 +6,13 @@ import math
 import random
 from typing import TYPE_CHECKING, Final
 
+from viplake.history.schema_changes import compared, versions
+from viplake.history.volumes import Volume
 from viplake.model import Hour
-from viplake.observe.drift import compared, versions
-from viplake.observe.volumes import Volume
 from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
 
 if TYPE_CHECKING:
-    from viplake.observe.drift import SchemaVersion, Tables
+    from viplake.history.schema_changes import SchemaVersion, Tables
 
 FIRST: Final = Hour.parse("2022-02-08T08")
 NAMES: Final = [

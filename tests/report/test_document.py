@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, strategies as st
 from plotly.offline import get_plotlyjs_version
 
-from observe.lakes import LAYOUT, TABLES, at, export, fill, memory
+from history.lakes import LAYOUT, TABLES, at, export, fill, memory
 from report.generated import FIRST, history
+from viplake.history.build import ObserveSettings, Place, observe, read_history
+from viplake.history.daily import daily
 from viplake.model import PROD, Hour
-from viplake.observe.daily import daily
-from viplake.observe.history import ObserveSettings, Place, observe, read_history
 from viplake.report import tables
 from viplake.report.packing import dumps, pack_figure, pack_numbers, pack_table, pack_words
 from viplake.report.page import compose, render

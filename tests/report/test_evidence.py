@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from observe.lakes import LAYOUT, At, export, fill, memory
+from history.lakes import LAYOUT, At, export, fill, memory
 from viplake import strictjson
+from viplake.history.build import ObserveSettings, Place, observe
+from viplake.judge.evaluate import CheckSettings
 from viplake.model import PROD, Hour
-from viplake.observe.history import ObserveSettings, Place, observe
-from viplake.observe.judgement import CheckSettings
 from viplake.report.evidence import COLUMNS, Pack, gather, to_csv, to_html
 from viplake.simulator.history import Past, Spell, generate
 

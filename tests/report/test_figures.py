@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from report.generated import history
+from viplake.history.schema_changes import SchemaVersion, versions
+from viplake.history.volumes import Volume
 from viplake.model import Hour
-from viplake.observe.drift import SchemaVersion, versions
-from viplake.observe.schemas import Change
-from viplake.observe.volumes import Volume
 from viplake.report import figures, tables
 from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
+from viplake.tables.schema import Change
 
 SEED_TITLES = [
     "Files Delivered (partitions, schema, scripts included) in Successful Jobs, Hourly",

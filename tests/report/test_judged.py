@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import pytest_asyncio
 
-from observe.lakes import LAYOUT, At, memory
+from history.lakes import LAYOUT, At, memory
 from report.test_page import DRAWN, browser, opened, read_table
+from viplake.history.build import ObserveSettings, Place, observe, read_history
+from viplake.history.schema_changes import FIRST
+from viplake.judge.calendar import Calendar, Planned
+from viplake.judge.check import Lake, check, read_kept
+from viplake.judge.evaluate import CheckSettings
+from viplake.judge.record import records
 from viplake.model import PROD, Hour
-from viplake.observe.check import Lake, check, read_kept
-from viplake.observe.drift import FIRST
-from viplake.observe.history import ObserveSettings, Place, observe, read_history
-from viplake.observe.judgement import CheckSettings
-from viplake.observe.planned import Calendar, Planned
-from viplake.observe.record import records
 from viplake.report import judged_figures, judged_tables
 from viplake.report.figures import CHARTS, dark
 from viplake.report.judged import Judged, judge
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser
 
-    from viplake.observe.check import Checked
+    from viplake.judge.check import Checked
     from viplake.report.tables import Table
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

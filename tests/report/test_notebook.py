@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from observe.lakes import TABLES, export, fill
+from history.lakes import TABLES, export, fill
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
 from viplake.report.figures import CHARTS

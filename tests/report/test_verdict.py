@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from observe.lakes import LAYOUT, At, memory
+from history.lakes import LAYOUT, At, memory
+from viplake.history.build import ObserveSettings, Place, observe, read_history
+from viplake.judge.calendar import Calendar, Planned
+from viplake.judge.check import Lake, check, read_kept
+from viplake.judge.evaluate import CheckSettings
+from viplake.judge.incidents import Kept
+from viplake.judge.record import records
 from viplake.model import PROD, Hour
-from viplake.observe.check import Lake, check, read_kept
-from viplake.observe.history import ObserveSettings, Place, observe, read_history
-from viplake.observe.incidents import Kept
-from viplake.observe.judgement import CheckSettings
-from viplake.observe.planned import Calendar, Planned
-from viplake.observe.record import records
 from viplake.report.judged import Judged, judge
 from viplake.report.page import compose
 from viplake.report.rows import Datasets

@@ -41,12 +41,12 @@ from viplake.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from viplake.content.examine import ContentSettings
     from viplake.extract.landing import RunSettings
-    from viplake.extract.vendor import VendorCredentials, VendorSettings
+    from viplake.judge.evaluate import CheckSettings
     from viplake.lake.store import StoreSettings
-    from viplake.observe.content import ContentSettings
-    from viplake.observe.judgement import CheckSettings
-    from viplake.observe.notify import Notifier
+    from viplake.notify.channels import Notifier
+    from viplake.vendor.veson.client import VendorCredentials, VendorSettings
 
 __all__ = [
     "FURTHER_VARIABLES",
@@ -164,7 +164,7 @@ def vendor_settings(settings: Settings, secrets: Secrets) -> VendorSettings:
         SettingsError: the company is not given.
         CredentialsError, NetworkError: as `Secrets.read`.
     """
-    from viplake.extract.vendor import VendorSettings  # noqa: PLC0415 - aiohttp is loaded only by who asks the vendor
+    from viplake.vendor.veson.client import VendorSettings  # noqa: PLC0415 - aiohttp is loaded only by who asks the vendor
 
     around = settings.surroundings
     return VendorSettings(
@@ -206,7 +206,7 @@ def check_settings(settings: Settings) -> CheckSettings:
     Raises:
         SettingsError: one of them is wrong, in one line that says where.
     """
-    from viplake.observe.judgement import CheckSettings  # noqa: PLC0415 - only judging needs it
+    from viplake.judge.evaluate import CheckSettings  # noqa: PLC0415 - only judging needs it
 
     tables, notify = settings.tables, settings.tables.get("notify", {})
     if settings.sns_topic and isinstance(notify, dict):
@@ -216,7 +216,7 @@ def check_settings(settings: Settings) -> CheckSettings:
 
 def content_settings(settings: Settings) -> ContentSettings:
     """What looking inside is told."""
-    from viplake.observe.content import ContentSettings  # noqa: PLC0415 - only looking inside needs DuckDB
+    from viplake.content.examine import ContentSettings  # noqa: PLC0415 - only looking inside needs DuckDB
 
     return ContentSettings(settings.record_times) if settings.record_times else ContentSettings()
 
@@ -228,7 +228,7 @@ def notifiers(settings: Settings, told: CheckSettings, secrets: Secrets) -> list
         SettingsError: an address is asked for that the secret does not have.
         CredentialsError, NetworkError: as `Secrets.read`.
     """
-    from viplake.observe.notify import channels  # noqa: PLC0415 - as in check_settings
+    from viplake.notify.channels import channels  # noqa: PLC0415 - as in check_settings
 
     known = secrets.read() if told.notify.needs_secret and not secrets.in_environment else {}
     around = settings.surroundings
@@ -239,7 +239,7 @@ def credentials(secrets: Secrets) -> Callable[..., Awaitable[VendorCredentials]]
     """Gives the vendor's client id and secret when they are first needed; with `fresh=True` it reads them anew."""
 
     async def read(*, fresh: bool = False) -> VendorCredentials:
-        from viplake.extract.vendor import VendorCredentials  # noqa: PLC0415 - as in vendor_settings
+        from viplake.vendor.veson.client import VendorCredentials  # noqa: PLC0415 - as in vendor_settings
 
         values = await asyncio.to_thread(secrets.read, fresh=fresh)
         return VendorCredentials(values[CLIENT_ID], values[CLIENT_SECRET])

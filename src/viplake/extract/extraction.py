@@ -28,13 +28,13 @@ from viplake.errors import (
     ViplakeError,
 )
 from viplake.extract import job as rules
-from viplake.extract.job import TRANSITIONS, Claim, Close, Done, ExportJob, Kind, Land, Poll, State, TakeOver, Wait
+from viplake.extract.job import TRANSITIONS, Claim, Close, Done, EventKind, ExportJob, Land, Poll, State, TakeOver, Wait
 from viplake.extract.landing import EMPTY_LIST_PATIENCE, Landing, RunSettings
 from viplake.extract.ledger import Ledger, summary_of
 from viplake.extract.outcome import Outcome, Word, outcome_of, seconds_of
-from viplake.extract.vendor import AnswerUnreadable, Doubted, TooEarly, Triggered
 from viplake.lake.proof import own_lake, read_receipt, stored_files
 from viplake.model import Hour
+from viplake.vendor.veson.client import AnswerUnreadable, Doubted, TooEarly, Triggered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
     from viplake.clock import Clock
     from viplake.extract.transfer import Progress
-    from viplake.extract.vendor import Vendor
     from viplake.lake.store import Store
     from viplake.model import Promise
+    from viplake.vendor.veson.client import Vendor
 
 log = structlog.get_logger(__name__)
 
@@ -223,7 +223,7 @@ class Extraction:
             if other >= hour.shift(-1) or job.is_final or job.state is State.OVERDUE or held:
                 continue
             chance = job.opened_at is not None and self._steady_now() < job.opened_at + rules.LAST_CHANCE
-            kind = Kind.OVERDUE if chance and (job.state, Kind.OVERDUE) in TRANSITIONS else Kind.FAILED
+            kind = EventKind.OVERDUE if chance and (job.state, EventKind.OVERDUE) in TRANSITIONS else EventKind.FAILED
             with contextlib.suppress(NotYet):  # another has gone on with it: then it is not abandoned
                 await self._append(other, kind, cause="abandoned")
                 given_up.add(other)
@@ -257,7 +257,7 @@ class Extraction:
                 case Done():
                     return None
                 case Close(cause):
-                    await self._append(hour, Kind.FAILED, cause=cause, detail=job.detail)
+                    await self._append(hour, EventKind.FAILED, cause=cause, detail=job.detail)
                 case Wait(until, held):
                     if held or not await self._sleep_in_place(job, until):
                         return until
@@ -303,9 +303,9 @@ class Extraction:
             await self.vendor.authorize()
         except (CredentialsError, VendorError, NetworkError) as error:
             if job.cause != error.cause.word:
-                await self._append(hour, Kind.DEFERRED, cause=error.cause.word, detail=error.message)
+                await self._append(hour, EventKind.DEFERRED, cause=error.cause.word, detail=error.message)
             raise
-        await self._append(hour, Kind.CLAIMED)
+        await self._append(hour, EventKind.CLAIMED)
         await self._post(hour)
 
     async def _refuse_taken_folder(self, hour: Hour) -> None:
@@ -317,7 +317,7 @@ class Extraction:
         """Send the trigger that was just claimed, and record what came of it."""
         if self.clock.now() not in hour:
             cause = "trigger_ack_lost" if self.ledger.jobs[hour].reposted else "trigger_drift"
-            await self._append(hour, Kind.FAILED, cause=cause, detail="the Hour was over before the trigger")
+            await self._append(hour, EventKind.FAILED, cause=cause, detail="the Hour was over before the trigger")
             return
         try:
             await _see_through(self._ask_for_export(hour))
@@ -328,13 +328,13 @@ class Extraction:
                 return
             again = self.clock.now() + RETRY_UNSENT
             why = {"cause": error.cause.word, "detail": error.message}
-            await self._append(hour, Kind.DEFERRED, not_before=again, unsent=unsent, **why)
+            await self._append(hour, EventKind.DEFERRED, not_before=again, unsent=unsent, **why)
             raise
         except VendorError as error:
             if isinstance(error, AnswerUnreadable) or error.cause.word == "vendor_unavailable":
                 await self._lost(hour, error)
             else:
-                await self._append(hour, Kind.FAILED, cause=error.cause.word, detail=error.message)
+                await self._append(hour, EventKind.FAILED, cause=error.cause.word, detail=error.message)
 
     async def _ask_for_export(self, hour: Hour) -> None:
         match answer := await self.vendor.trigger():
@@ -346,7 +346,7 @@ class Extraction:
     async def _lost(self, hour: Hour, error: ViplakeError) -> None:
         """The answer is lost: nobody knows whether the trigger was accepted. Ask once more, once."""
         if self.ledger.jobs[hour].reposted:
-            await self._append(hour, Kind.FAILED, cause="trigger_ack_lost", detail=error.message)
+            await self._append(hour, EventKind.FAILED, cause="trigger_ack_lost", detail=error.message)
             return
         wished = error.retry_after if isinstance(error, VendorError) else None
         await self.clock.sleep(min(wished or REPOST_AFTER, LONGEST_REPOST_WAIT))
@@ -354,10 +354,10 @@ class Extraction:
 
     async def _post_again(self, hour: Hour, why: str) -> None:
         if self.clock.now() not in hour:
-            await self._append(hour, Kind.FAILED, cause="trigger_ack_lost", detail=why)
+            await self._append(hour, EventKind.FAILED, cause="trigger_ack_lost", detail=why)
             return
         await self.vendor.authorize()
-        await self._append(hour, Kind.REPOSTING, detail=why)
+        await self._append(hour, EventKind.REPOSTING, detail=why)
         await self._post(hour)
 
     async def _too_early(self, hour: Hour, answer: TooEarly) -> None:
@@ -373,21 +373,23 @@ class Extraction:
             case rules.Adoption(job_guid):
                 await self._triggered(hour, job_guid)
             case rules.Deferral(not_before, cause):
-                await self._append(hour, Kind.DEFERRED, cause=cause, not_before=not_before)
+                await self._append(hour, EventKind.DEFERRED, cause=cause, not_before=not_before)
             case Close(cause):
-                await self._append(hour, Kind.FAILED, cause=cause)
+                await self._append(hour, EventKind.FAILED, cause=cause)
 
     async def _triggered(self, hour: Hour, job_guid: str) -> None:
         """Keep the GUID, whatever it takes: without it a whole export is lost."""
         twin = next((h for h, job in self.ledger.jobs.items() if h != hour and job.job_guid == job_guid), None)
         if twin is not None:
-            await self._append(hour, Kind.FAILED, cause="duplicate_guid", detail=f"{job_guid} is the GUID of {twin}")
+            await self._append(
+                hour, EventKind.FAILED, cause="duplicate_guid", detail=f"{job_guid} is the GUID of {twin}"
+            )
             return
         self._unsaved[hour] = job_guid
         for attempt in range(_GUID_ATTEMPTS):
             job = self.ledger.jobs[hour]
             given_up = job.state is State.FAILED and job.job_guid is None
-            kind = Kind.REOPENED if given_up else Kind.TRIGGERED
+            kind = EventKind.REOPENED if given_up else EventKind.TRIGGERED
             if (job.state, kind) not in TRANSITIONS:
                 break  # another took the Hour over while we waited for the answer, and got a GUID of its own
             try:
@@ -416,13 +418,13 @@ class Extraction:
             complete = await self.vendor.is_complete(job.job_guid)
         except (VendorError, NetworkError, CredentialsError) as error:
             if error.cause.word in {"vendor_job_failed", "job_gone"}:
-                await self._append(job.hour, Kind.FAILED, cause=error.cause.word, detail=error.message)
+                await self._append(job.hour, EventKind.FAILED, cause=error.cause.word, detail=error.message)
                 return True
             # At the deadline an odd answer is believed; overdue, not failed: it may still turn out to be a passing one.
             await self._hindered(job, error.said if last and isinstance(error, Doubted) else error, last=last)
             return False
         if complete:
-            await self._append(job.hour, Kind.REPLICATED)
+            await self._append(job.hour, EventKind.REPLICATED)
         elif last:
             await self._overdue(job, "vendor_timeout", "the export was not complete at the deadline")
         return complete
@@ -431,7 +433,7 @@ class Extraction:
         """List, transfer and prove, under a lease that others respect while we live."""
         hour = job.hour
         if not self.ledger.is_mine(job) or job.state is State.OVERDUE:
-            job = await self._append(hour, Kind.WORKING)
+            job = await self._append(hour, EventKind.WORKING)
         spent = 0.0 if last or job.replicated_at is None else (self._steady_now() - job.replicated_at).total_seconds()
         seconds = max(self.settings.transfer_timeout - max(spent, 0.0), 0.0) or self.settings.transfer_timeout
         try:
@@ -461,7 +463,7 @@ class Extraction:
             await self.clock.sleep(rules.HEARTBEAT)
             try:
                 # Shielded: an event that is half written when the work ends would make the next one lose its number.
-                await asyncio.shield(self.ledger.append(hour, Kind.WORKING))
+                await asyncio.shield(self.ledger.append(hour, EventKind.WORKING))
             except rules.IllegalTransition:
                 return  # delivered while we slept
             except LakeError as error:
@@ -480,9 +482,9 @@ class Extraction:
 
     async def _overdue(self, job: ExportJob, cause: str, detail: str, unproven: frozenset[str] = frozenset()) -> None:
         is_news = job.state is not State.OVERDUE or job.cause != cause or not unproven <= job.unproven
-        if is_news and (job.state, Kind.OVERDUE) in TRANSITIONS:  # else another has ended it meanwhile
+        if is_news and (job.state, EventKind.OVERDUE) in TRANSITIONS:  # else another has ended it meanwhile
             more = {"unproven": sorted(unproven)} if unproven else {}
-            await self._append(job.hour, Kind.OVERDUE, cause=cause, detail=detail, **more)
+            await self._append(job.hour, EventKind.OVERDUE, cause=cause, detail=detail, **more)
 
     # -- collect -------------------------------------------------------------------------------------------
 
@@ -507,7 +509,7 @@ class Extraction:
                 cause="receipt_conflict",
                 hint=f"It is delivered; to put that on record: viplake collect {hour} --job-guid {receipt.job_guid}",
             )
-        await self._append(hour, Kind.REOPENED, job_guid=guid)
+        await self._append(hour, EventKind.REOPENED, job_guid=guid)
 
     async def _prove_again(self, job: ExportJob, job_guid: str | None) -> bool:
         if job_guid not in {None, job.job_guid}:
@@ -519,8 +521,8 @@ class Extraction:
 
     # -- what came of it -----------------------------------------------------------------------------------
 
-    async def _append(self, hour: Hour, kind: Kind, **data: Any) -> ExportJob:
-        if kind is Kind.FAILED:
+    async def _append(self, hour: Hour, kind: EventKind, **data: Any) -> ExportJob:
+        if kind is EventKind.FAILED:
             job = self._job(hour)
             data = summary_of(job) | {"seconds": seconds_of(job, self.clock.now())} | data
         return await self.ledger.append(hour, kind, **data)

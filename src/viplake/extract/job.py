@@ -64,7 +64,7 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What happened: the `event` of a ledger's record."""
 
     DEFERRED = "deferred"
@@ -80,9 +80,9 @@ class Kind(StrEnum):
     REOPENED = "reopened"
 
 
-def _transitions() -> dict[tuple[State, Kind], State]:
-    s, k = State, Kind
-    table: dict[tuple[State, Kind], State] = {
+def _transitions() -> dict[tuple[State, EventKind], State]:
+    s, k = State, EventKind
+    table: dict[tuple[State, EventKind], State] = {
         # Nothing is in flight at the vendor: no POST was sent yet, or each one was surely refused.
         (s.IDLE, k.DEFERRED): s.DEFERRED,
         (s.IDLE, k.CLAIMED): s.CLAIMED,
@@ -118,7 +118,7 @@ def _transitions() -> dict[tuple[State, Kind], State]:
     return table
 
 
-TRANSITIONS: Final[Mapping[tuple[State, Kind], State]] = MappingProxyType(_transitions())
+TRANSITIONS: Final[Mapping[tuple[State, EventKind], State]] = MappingProxyType(_transitions())
 """(state, event) -> state. What is not here is illegal."""
 
 FINAL: Final = frozenset({State.DELIVERED, State.FAILED})
@@ -156,7 +156,7 @@ class Event:
         data: the rest, by kind: `job_guid`, `cause`, `detail`, `not_before`, `files`, `bytes`, ...
     """
 
-    kind: Kind
+    kind: EventKind
     at: datetime
     worker: Worker
     nonce: str
@@ -237,33 +237,36 @@ def apply(job: ExportJob, event: Event) -> ExportJob:
 
 _NO_CAUSE: Final = {"cause": None, "detail": None}
 
-_CHANGES: Final[Mapping[Kind, Callable[[ExportJob, Event], dict[str, Any]]]] = {
-    Kind.DEFERRED: lambda job, event: {
+_CHANGES: Final[Mapping[EventKind, Callable[[ExportJob, Event], dict[str, Any]]]] = {
+    EventKind.DEFERRED: lambda job, event: {
         "not_before": event.data.get("not_before"),
         "opened_at": job.opened_at or event.at,
         "posts": job.posts - bool(event.data.get("unsent")),
     },
-    Kind.CLAIMED: lambda job, event: {
+    EventKind.CLAIMED: lambda job, event: {
         "claimed_at": event.at,
         "opened_at": job.opened_at or event.at,
         "posts": job.posts + 1,
     },
-    Kind.REPOSTING: lambda job, _: {
+    EventKind.REPOSTING: lambda job, _: {
         "posts": job.posts + 1,
         "reposted": True,
         "lost_at": job.lost_at or job.claimed_at,
     },
-    Kind.TRIGGERED: lambda _, event: {"triggered_at": event.at} | _NO_CAUSE,
-    Kind.REPLICATED: lambda _, event: {"replicated_at": event.at},
-    Kind.PROMISED: lambda job, event: {
+    EventKind.TRIGGERED: lambda _, event: {"triggered_at": event.at} | _NO_CAUSE,
+    EventKind.REPLICATED: lambda _, event: {"replicated_at": event.at},
+    EventKind.PROMISED: lambda job, event: {
         "promised_guid": job.job_guid,
         "promised_at": job.promised_at if job.promised_guid == job.job_guid else event.at,
     },
-    Kind.WORKING: lambda _job, _event: {},
-    Kind.OVERDUE: lambda job, event: {"late": True, "unproven": job.unproven | set(event.data.get("unproven", ()))},
-    Kind.DELIVERED: lambda _, event: {"ended_at": event.at} | _NO_CAUSE,
-    Kind.FAILED: lambda _, event: {"ended_at": event.at},
-    Kind.REOPENED: lambda job, event: (
+    EventKind.WORKING: lambda _job, _event: {},
+    EventKind.OVERDUE: lambda job, event: {
+        "late": True,
+        "unproven": job.unproven | set(event.data.get("unproven", ())),
+    },
+    EventKind.DELIVERED: lambda _, event: {"ended_at": event.at} | _NO_CAUSE,
+    EventKind.FAILED: lambda _, event: {"ended_at": event.at},
+    EventKind.REOPENED: lambda job, event: (
         {
             # A delivered Hour is reopened because its folder proves nothing any more: then all of it is fetched anew.
             "promised_guid": None if job.state is State.DELIVERED else job.promised_guid,
@@ -414,7 +417,7 @@ def _when_triggered(job: ExportJob, now: datetime, limits: Limits, *, holder_is_
         return Close(job.cause or "abandoned")
     if job.replicated_at is None:
         return Poll(last=job.triggered_at is None or now >= job.triggered_at + limits.replication)
-    works = job.last is not None and job.last.kind in {Kind.REPLICATED, Kind.PROMISED, Kind.WORKING}
+    works = job.last is not None and job.last.kind in {EventKind.REPLICATED, EventKind.PROMISED, EventKind.WORKING}
     if works and job.last and not is_mine and not holder_is_dead and now < job.last.at + LEASE_TTL:
         return Wait(until=job.last.at + LEASE_TTL, held=True)
     return Land(last=now >= job.replicated_at + limits.transfer)

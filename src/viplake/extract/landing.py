@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from viplake.errors import DeliveryError, LakeError, VendorError, ViplakeError
-from viplake.extract.job import Kind, Limits
+from viplake.extract.job import EventKind, Limits
 from viplake.extract.ledger import summary_of
 from viplake.extract.outcome import seconds_of
 from viplake.extract.transfer import Progress, TransferSettings, land
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from viplake.clock import Clock
     from viplake.extract.job import ExportJob
     from viplake.extract.ledger import Ledger
-    from viplake.extract.vendor import ListedFile, Vendor
     from viplake.lake.layout import Layout
     from viplake.lake.store import Store
     from viplake.model import Environment, Hour, StoredFile
+    from viplake.vendor.veson.client import ListedFile, Vendor
 
 log = structlog.get_logger(__name__)
 
@@ -181,7 +181,7 @@ class Landing:
         if standing != promise:
             records.check_names(promise.files)
             await self.store.put(self.settings.layout.promise(hour), records.promise_bytes(promise))
-            await self.ledger.append(hour, Kind.PROMISED, files=len(promise.files), bytes=promise.size)
+            await self.ledger.append(hour, EventKind.PROMISED, files=len(promise.files), bytes=promise.size)
         return promise
 
     async def _kept(self, job: ExportJob, promise: Promise) -> dict[str, ProvenFile]:
@@ -294,7 +294,7 @@ class Landing:
         job = self.ledger.jobs[hour]
         return await self.ledger.append(
             hour,
-            Kind.DELIVERED,
+            EventKind.DELIVERED,
             files=len(receipt.files),
             bytes=receipt.size,
             missing_tables=await self._missing_tables(receipt),

@@ -19,7 +19,7 @@ import structlog
 
 from viplake import strictjson
 from viplake.errors import CAUSES, LakeError, NotYet
-from viplake.extract.job import Event, ExportJob, IllegalTransition, Kind, State, Worker, apply, replay
+from viplake.extract.job import Event, EventKind, ExportJob, IllegalTransition, State, Worker, apply, replay
 from viplake.lake.layout import FORMAT, Layout, parse_utc, utc
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Ledger:
         numbered = {parsed[1]: file for file in listing if (parsed := self.layout.parse_event(file.key))}
         return await self._load(numbered)
 
-    async def append(self, hour: Hour, kind: Kind, **data: Any) -> ExportJob:
+    async def append(self, hour: Hour, kind: EventKind, **data: Any) -> ExportJob:
         """Write the next event of an Hour as we know it; returns the job after it.
 
         Raises:
@@ -206,7 +206,7 @@ class Ledger:
         try:
             last = max(files)
             [event] = await self._load({last: files[last]}, alone=True)
-            if event.kind in {Kind.DELIVERED, Kind.FAILED}:
+            if event.kind in {EventKind.DELIVERED, EventKind.FAILED}:
                 return _from_last(hour, last, event)
             return self._replay(hour, await self._load(files))
         except LakeError as error:
@@ -295,7 +295,7 @@ def _parse_event(data: bytes, key: str, stored_at: datetime | None) -> Event:
             raise LakeError(f"{key} was written by a newer viplake", cause="lake_format")
         worker = record.pop("worker")
         written = parse_utc(record.pop("at"))
-        kind, nonce = Kind(record.pop("event")), strictjson.text_of(record.pop("nonce"))
+        kind, nonce = EventKind(record.pop("event")), strictjson.text_of(record.pop("nonce"))
         for name in _TIMES:
             if record.get(name) is not None:
                 record[name] = parse_utc(record[name])

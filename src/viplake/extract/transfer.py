@@ -21,19 +21,19 @@ import structlog
 
 from viplake.errors import DamagedUpload, LakeError, NetworkError, VendorError, ViplakeError
 from viplake.extract.flow import ByteBudget, Lanes, Pipe, ReaderGone, RetryTokens
-from viplake.extract.gzipped import GzipMembers
 from viplake.extract.recovery import OtherSize, Step, kind_of, next_step
 from viplake.lake.store import PART_BYTES, PARTS_AT_ONCE
 from viplake.model import ProvenFile, StoredFile
 from viplake.redact import redact
+from viplake.tables.gzipped import GzipMembers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from viplake.clock import Clock
-    from viplake.extract.vendor import Download, ListedFile, Vendor
     from viplake.lake.store import Store
     from viplake.model import PromisedFile
+    from viplake.vendor.veson.client import Download, ListedFile, Vendor
 
     Sink: TypeAlias = Callable[[bytes], Awaitable[None]]
 

@@ -16,21 +16,21 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake import strictjson
+from viplake.history.build import look_at, read_history
+from viplake.judge.record import NOBODY, records
 from viplake.lake.layout import parse_utc
-from viplake.observe.history import look_at, read_history
-from viplake.observe.record import NOBODY, records
 from viplake.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from viplake.history.build import ObserveSettings, Place
+    from viplake.judge.evaluate import CheckSettings
+    from viplake.judge.record import Record
     from viplake.lake.layout import Layout
     from viplake.lake.store import Store
     from viplake.model import Hour
-    from viplake.observe.history import ObserveSettings, Place
-    from viplake.observe.judgement import CheckSettings
-    from viplake.observe.record import Record
 
 _AT_ONCE: Final = 16
 

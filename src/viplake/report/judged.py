@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from viplake.judge import objectives as slo
+from viplake.judge.evaluate import CheckSettings, Evidence, decide, graded, settled
 from viplake.model import Hour
-from viplake.observe import objectives as slo
-from viplake.observe.judgement import CheckSettings, Evidence, decide, graded, settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from viplake.observe.coverage import Gap
-    from viplake.observe.incidents import Incident, Kept
-    from viplake.observe.objectives import Graded, Indicator, ObjectiveState
-    from viplake.observe.planned import Planned
-    from viplake.observe.record import Record
+    from viplake.judge.calendar import Planned
+    from viplake.judge.coverage import Gap
+    from viplake.judge.incidents import Incident, Kept
+    from viplake.judge.objectives import Graded, Indicator, ObjectiveState
+    from viplake.judge.record import Record
 
 MOST_DAYS: Final = 400
 """The most days of error budget: each costs a pass over the window."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from viplake.observe.judgement import gap_words
+from viplake.judge.evaluate import gap_words
 from viplake.report.tables import Column, Table
 
 if TYPE_CHECKING:
+    from viplake.judge.calendar import Planned
+    from viplake.judge.coverage import Gap
+    from viplake.judge.incidents import Incident
     from viplake.model import Hour
-    from viplake.observe.coverage import Gap
-    from viplake.observe.incidents import Incident
-    from viplake.observe.planned import Planned
     from viplake.report.judged import BudgetDay, Judged
 
 OPEN: Final = "open"

@@ -17,12 +17,12 @@ from importlib import resources
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+from viplake.history.build import read_history, read_volumes
+from viplake.history.schema_store import Copies
+from viplake.judge.check import read_kept
+from viplake.judge.evaluate import CheckSettings
+from viplake.judge.record import records
 from viplake.model import Hour
-from viplake.observe.check import read_kept
-from viplake.observe.copies import Copies
-from viplake.observe.history import read_history, read_volumes
-from viplake.observe.judgement import CheckSettings
-from viplake.observe.record import records
 from viplake.report.assessment import assess
 from viplake.report.figures import CHARTS, DARK, INK, Chart, largest_table
 from viplake.report.judged import judge
@@ -34,7 +34,7 @@ from viplake.report.verdict import verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from viplake.observe.history import Place
+    from viplake.history.build import Place
     from viplake.report.assessment import Assessment
     from viplake.report.tables import Column, Table
 

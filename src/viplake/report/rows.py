@@ -10,15 +10,15 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from viplake.observe.datasets import DATASETS, JOBS, RUNS, SCHEMAS, SIZES, TABLES, Dataset, Frame, parse
-from viplake.observe.drift import versions
+from viplake.history.datasets import DATASETS, JOBS, RUNS, SCHEMAS, SIZES, TABLES, Dataset, Frame, parse
+from viplake.history.schema_changes import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from viplake.history.schema_changes import SchemaVersion
+    from viplake.history.volumes import Volume
     from viplake.model import Hour
-    from viplake.observe.drift import SchemaVersion
-    from viplake.observe.volumes import Volume
 
 
 class _OfHour(Protocol):

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from viplake.observe.drift import words
+from viplake.history.schema_changes import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from viplake.model import Hour
     from viplake.report.rows import Datasets, Row, TableRow
 
-Kind = Literal["hour", "day", "number", "text"]
+ColumnKind = Literal["hour", "day", "number", "text"]
 
 MATRIX_HOURS: Final = 24 * 400
 """The most Hours in a matrix: a year and what lies around it, whatever a stray date in a file says."""
@@ -48,7 +48,7 @@ class Column:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     values: Sequence[str | float | None]
     unit: str = ""
 

@@ -11,15 +11,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from viplake.errors import CAUSES
-from viplake.model import Hour
-from viplake.observe.rules import SEVERITIES, span
+from viplake.judge.rules import span
+from viplake.model import SEVERITIES, Hour
 from viplake.report.assessment import GRACE, WORST, Assessment, Point, assess, stale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from viplake.observe.incidents import Incident
-    from viplake.observe.objectives import ObjectiveState
+    from viplake.judge.incidents import Incident
+    from viplake.judge.objectives import ObjectiveState
     from viplake.report.assessment import Level
     from viplake.report.judged import Judged
     from viplake.report.rows import Datasets

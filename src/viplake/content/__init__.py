@@ -1,0 +1,1 @@
+"""Data checks: the records in an Hour's table files, against the schema."""

@@ -1,0 +1,287 @@
+"""I/O. What was found inside an Hour's files, kept: a record an Hour, Parquet for people, series for judgement.
+
+::
+
+    _viplake/content/20220510/13.json.gz              the truth: what was found; a later look replaces it
+    Observability/column_content/20220510/13.parquet  the same for people: a row a table and column
+    Observability/table_content/2022-05.parquet       a row an Hour and table: records, oldest and newest record time
+
+Both under where the history lives. A record is a function of the Hour's files alone, so that two who look at once
+write the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import tempfile
+import zlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake import strictjson
+from viplake.content.profiling import FINDINGS, ColumnProfile, ContentFinding, HourContent, TableContent
+from viplake.errors import LakeError, SettingsError
+from viplake.history.months import Kept, Months
+from viplake.lake.layout import FORMAT, parse_utc, utc
+from viplake.model import Hour
+from viplake.strictjson import count_of, text_of
+from viplake.tables.types import KINDS
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from viplake.history.build import Place
+
+TABLES: Final = Kept(
+    "table_content/",
+    {
+        "files": "files::integer",
+        "rows": "rows",
+        "findings": "findings::integer",
+        "oldest": "to_timestamp(oldest)",
+        "newest": "to_timestamp(newest)",
+    },
+)
+
+COLUMNS_FOLDER: Final = "column_content/"
+
+_AT_ONCE: Final = 16
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_PARQUET_TYPES: Final = {
+    "hour": "VARCHAR",
+    "table": "VARCHAR",
+    "column": "VARCHAR",
+    "declared": "VARCHAR",
+    "rows": "BIGINT",
+    "nulls": "BIGINT",
+    "distinct": "BIGINT",
+    "low": "VARCHAR",
+    "high": "VARCHAR",
+    "nonconforming": "BIGINT",
+}
+
+
+async def keep(place: Place, found: Sequence[HourContent]) -> None:
+    """Keep what was found in some Hours, ascending.
+
+    Raises:
+        LakeError: it cannot be written.
+    """
+    months = Months(place.store, place.published, place.versions, TABLES)
+    for content in found:
+        await place.store.put(_key(place, content.hour), to_bytes(content))
+        columns = await asyncio.to_thread(_parquet, content)
+        await place.store.put(f"{place.published}{COLUMNS_FOLDER}{content.hour.folder}.parquet", columns)
+        await months.add(content.hour, tuple((table.table, _cells(table)) for table in content.tables))
+    await months.flush()
+
+
+async def read(place: Place, hours: Iterable[Hour]) -> dict[Hour, HourContent]:
+    """What was found in these Hours, as far as somebody looked; ascending. One request where nobody ever did.
+
+    Raises:
+        LakeError: a record cannot be read.
+    """
+    turn = asyncio.Semaphore(_AT_ONCE)
+    folder, wanted = _folder(place), sorted(set(hours))
+    days = set(await place.store.folders(folder)) & {hour.day for hour in wanted}
+    listed = [file.key for day in sorted(days) for file in await place.store.files(f"{folder}{day}/")]
+    there = frozenset(listed)
+
+    async def one(hour: Hour) -> HourContent | None:
+        async with turn:
+            data = await place.store.get(_key(place, hour))
+        return None if data is None else from_bytes(data)
+
+    known = [hour for hour in wanted if _key(place, hour) in there]
+    found = await asyncio.gather(*(one(hour) for hour in known))
+    return {hour: content for hour, content in zip(known, found, strict=True) if content is not None}
+
+
+async def series(place: Place, first: Hour, last: Hour) -> tuple[dict[str, array[int]], dict[str, array[int]]]:
+    """Records, and the newest record time in seconds since 1970, of each table, one an Hour; -1 where none is known.
+
+    Raises:
+        LakeError: they cannot be read.
+    """
+    months = Months(place.store, place.published, place.versions, TABLES)
+    rows, newest = await months.series(first, last, ["rows", "newest"])
+    return rows, newest
+
+
+def _folder(place: Place) -> str:
+    return f"{place.versions.removesuffix('history/')}content/"
+
+
+def _key(place: Place, hour: Hour) -> str:
+    return f"{_folder(place)}{hour.folder}.json.gz"
+
+
+def _cells(table: TableContent) -> tuple[int | None, ...]:
+    oldest, newest = (
+        None if moment is None or moment < _EPOCH else (moment - _EPOCH) // timedelta(seconds=1)
+        for moment in (table.oldest, table.newest)
+    )
+    return (table.files, table.rows, len(table.findings), oldest, newest)
+
+
+# -- records ------------------------------------------------------------------------------------------------------
+
+
+def to_json(content: HourContent) -> dict[str, Any]:
+    """As the record and `viplake content --json` have it."""
+    return {
+        "hour": str(content.hour),
+        "look_back_hours": content.look_back_hours,
+        "schema_problem": content.schema_problem,
+        "tables": [
+            {
+                "table": table.table,
+                "files": table.files,
+                "rows": table.rows,
+                "conformance": table.conformance,
+                "reason": table.unknown,
+                "oldest": None if table.oldest is None else utc(table.oldest),
+                "newest": None if table.newest is None else utc(table.newest),
+                "dated": table.dated,
+                "duplicates": table.duplicates,
+                "columns": [
+                    {
+                        "column": column.name,
+                        "declared": column.declared or None,
+                        "kind": column.kind,
+                        "nulls": column.nulls,
+                        "distinct": column.distinct,
+                        "low": column.low,
+                        "high": column.high,
+                        "nonconforming": column.nonconforming,
+                    }
+                    for column in table.columns
+                ],
+                "findings": [finding.to_json() for finding in table.findings],
+            }
+            for table in content.tables
+        ],
+    }
+
+
+def to_bytes(content: HourContent) -> bytes:
+    """The record, compressed; equal bytes for equal content."""
+    text = json.dumps({"format": FORMAT} | to_json(content), ensure_ascii=False, separators=(",", ":"))
+    return gzip.compress(text.encode(), compresslevel=4, mtime=0)
+
+
+def from_bytes(data: bytes) -> HourContent:
+    """Read a record.
+
+    Raises:
+        LakeError: it is none (`ledger_damaged`), or of a newer format (`lake_format`).
+    """
+    try:
+        record = strictjson.loads(gzip.decompress(data))
+        if int(record["format"]) > FORMAT:
+            raise LakeError("a record of content was written by a newer viplake", cause="lake_format")
+        tables = tuple(_table(table) for table in record["tables"])
+        return HourContent(Hour.parse(text_of(record["hour"])), tables, _text(record["schema_problem"]))
+    except (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, zlib.error, SettingsError) as error:
+        raise LakeError(f"a record of content cannot be read: {error}", cause="ledger_damaged") from None
+
+
+def _table(record: Mapping[str, Any]) -> TableContent:
+    rows = _count(record["rows"])
+    if record["columns"] and rows is None:
+        raise ValueError("columns without records")
+    return TableContent(
+        text_of(record["table"]),
+        count_of(record["files"]),
+        rows,
+        tuple(_column(column, rows or 0) for column in record["columns"]),
+        tuple(_finding(finding) for finding in record["findings"]),
+        _text(record["reason"]),
+        None if record["oldest"] is None else parse_utc(text_of(record["oldest"])),
+        None if record["newest"] is None else parse_utc(text_of(record["newest"])),
+        count_of(record["dated"]),
+        _count(record["duplicates"]),
+    )
+
+
+def _column(record: Mapping[str, Any], rows: int) -> ColumnProfile:
+    kind = record["kind"]
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"no kind of values: {kind!r}")
+    return ColumnProfile(
+        text_of(record["column"]),
+        _text(record["declared"]) or "",
+        kind,
+        rows,
+        count_of(record["nulls"]),
+        count_of(record["distinct"]),
+        _text(record["low"]),
+        _text(record["high"]),
+        _count(record["nonconforming"]),
+    )
+
+
+def _finding(record: Mapping[str, Any]) -> ContentFinding:
+    if record["kind"] not in FINDINGS:
+        raise ValueError(f"no kind of findings: {record['kind']!r}")
+    return ContentFinding(
+        record["kind"],
+        text_of(record["table"]),
+        text_of(record["detail"]),
+        _text(record["file"]),
+        _count(record["byte"]),
+        _text(record["column"]),
+        _count(record["count"]),
+        tuple(text_of(example) for example in record["examples"]),
+    )
+
+
+def _count(value: Any) -> int | None:
+    return None if value is None else count_of(value)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else text_of(value)
+
+
+def _parquet(content: HourContent) -> bytes:
+    """A row a table and column."""
+    import duckdb  # noqa: PLC0415 - 35 MB and 0.1 s that other commands do without
+
+    rows = [
+        {
+            "hour": f"{content.hour.start:%Y-%m-%d %H:00:00}+00",
+            "table": table.table,
+            "column": column.name,
+            "declared": column.declared or None,
+            "rows": column.rows,
+            "nulls": column.nulls,
+            "distinct": column.distinct,
+            "low": column.low,
+            "high": column.high,
+            "nonconforming": column.nonconforming,
+        }
+        for table in content.tables
+        for column in table.columns
+    ]
+    types = ", ".join(f"'{name}': '{kind}'" for name, kind in _PARQUET_TYPES.items())
+    with tempfile.TemporaryDirectory(prefix="viplake-") as folder:
+        source, target = Path(folder) / "rows.json", Path(folder) / "rows.parquet"
+        source.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+        with duckdb.connect(config={"threads": 1}) as connection:
+            connection.execute(
+                f"""
+                copy (
+                    select * replace (hour::timestamptz as hour)
+                    from read_json($source, format = 'newline_delimited', records = true, columns = {{{types}}})
+                ) to '$target' (format parquet, compression zstd, kv_metadata {{viplake_format: '{FORMAT}'}})
+                """.replace("$target", str(target).replace("'", "''")),  # noqa: S608 - our own names
+                {"source": str(source)},
+            )
+        return target.read_bytes()

@@ -1,0 +1,1 @@
+"""Lake to datasets: what was delivered, Hour by Hour."""

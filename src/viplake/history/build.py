@@ -1,0 +1,630 @@
+"""I/O. The history: every Hour's rows, built once, kept up to date with few requests, healed when Hours come late.
+
+`observe` reads like this: read the history that stands; decide which Hours to look at; list them; merge; write one
+new version; publish it under the names that people know. Facts replace rows of Hours that the lake has; rows of
+Hours that it lacks stand. Merging is a pure function of (what stands, what was seen), asked again after each lost
+race, so two writers lose nothing, and a rebuild and any sequence of increments end in the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from viplake import strictjson
+from viplake.errors import LakeError, SettingsError
+from viplake.history.datasets import (
+    DATASETS,
+    JOBS,
+    RUNS,
+    Frame,
+    attribute_missed,
+    own_frame,
+    parse,
+    render,
+    take_in,
+    upsert,
+)
+from viplake.history.facts import SchemaFacts
+from viplake.history.listing import Listing
+from viplake.history.schema_store import Copies
+from viplake.history.volumes import Volume, Volumes
+from viplake.lake.layout import FORMAT
+from viplake.lake.versions import Version, Versions
+from viplake.model import Hour
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from viplake.clock import Clock
+    from viplake.history.datasets import Dataset, Row
+    from viplake.history.facts import HourFacts
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import Store
+
+log = structlog.get_logger(__name__)
+
+NEWEST: Final = 3
+"""Hours that every update looks at: an export takes up to half an hour, a late one up to an hour or two."""
+
+LOOK_BACK: Final = timedelta(hours=48)
+"""What the first update of a day looks at again: later ticks try for 6 hours, people repair the day after."""
+
+HOLES: Final = timedelta(days=7)
+"""How long an Hour without files is looked at again each day."""
+
+_WIDE: Final = 100
+"""From so many Hours on, the days that exist are asked for first: absent ones then cost nothing."""
+
+_PUBLISH_ATTEMPTS: Final = 3
+
+_SCHEMAS: Final = "schemas.json"
+"""Beside the versions: what the newest Hours' schemas say, by ETag, so that an update need not read them again.
+
+Of each of these a copy is kept; a file that does not say so was left by a viplake that kept none.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveSettings:
+    """What observation is told.
+
+    Attributes:
+        out_of_scope: tables of the schema that are never delivered: not expected.
+        grace: how far into an Hour it counts although nothing is proven of it yet.
+    """
+
+    out_of_scope: frozenset[str] = frozenset()
+    grace: timedelta = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the history lives.
+
+    Attributes:
+        store: the lake's, or another.
+        published: prefix of the files that people read, with its closing slash.
+        versions: prefix of the versions that they are made from, with its closing slash.
+    """
+
+    store: Store
+    published: str
+    versions: str
+
+    @classmethod
+    def within(cls, store: Store, layout: Layout) -> Place:
+        """The usual place: `Observability/` in the lake."""
+        return cls(store, layout.observability, f"{layout.root}_viplake/history/")
+
+    @classmethod
+    def elsewhere(cls, store: Store, prefix: str = "") -> Place:
+        """Another store, or another prefix."""
+        inside = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        return cls(store, inside, f"{inside}_viplake/history/")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which Hours to look at. Nothing given: all of them the first time, then what an update needs.
+
+    Attributes:
+        first, last: a range, both included; `last` alone begins at the first hourly folder, `first` alone ends with
+            the last countable Hour.
+        hours: just these, besides what an update looks at anyway.
+        rebuild: everything from the first hourly folder on.
+    """
+
+    first: Hour | None = None
+    last: Hour | None = None
+    hours: tuple[Hour, ...] = ()
+    rebuild: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All datasets with one row an Hour.
+
+    Attributes:
+        frames: by the dataset's name.
+        built: everything from the first hourly folder on was looked at, once.
+    """
+
+    frames: Mapping[str, Frame]
+    built: bool = False
+
+    def rows(self, dataset: Dataset) -> dict[Hour, Row]:
+        """The rows of a dataset, by Hour; the cells of the contract come first."""
+        return self.frames[dataset.name].rows
+
+
+@dataclass(frozen=True, slots=True)
+class Healed:
+    """A row that changed: late, repaired and copied-in Hours."""
+
+    hour: Hour
+    dataset: str
+    old: dict[str, str]
+    new: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a pass did.
+
+    Attributes:
+        first, last: the Hours looked at, from and to; None where there were none.
+        added: Hours that had no row before.
+        healed: rows that changed.
+        unchanged: Hours looked at whose rows all stayed as they were.
+        imported: rows that were taken in from files of users, by dataset.
+        rows: that each dataset has now.
+        requests: made to the lake, by kind.
+        version: of the history now.
+        warnings: what was mended or left out, one sentence each.
+        facts: of the newest Hours, where the pass was an update.
+    """
+
+    first: Hour | None
+    last: Hour | None
+    added: tuple[Hour, ...] = ()
+    healed: tuple[Healed, ...] = ()
+    unchanged: int = 0
+    imported: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    requests: dict[str, int] = field(default_factory=dict)
+    version: int = 0
+    warnings: tuple[str, ...] = ()
+    facts: tuple[HourFacts, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake observe --json` prints it."""
+        return {
+            "schema_version": 1,
+            "from": None if self.first is None else str(self.first),
+            "to": None if self.last is None else str(self.last),
+            "added": [str(hour) for hour in self.added],
+            "healed": [{"hour": str(h.hour), "dataset": h.dataset, "old": h.old, "new": h.new} for h in self.healed],
+            "unchanged": self.unchanged,
+            "imported": self.imported,
+            "rows": self.rows,
+            "requests": self.requests,
+            "version": self.version,
+            "warnings": list(self.warnings),
+            "partitions": [
+                {
+                    "hour": str(facts.hour),
+                    "promised": facts.promise.files,
+                    "stored": facts.promise.stored,
+                    "completeness": facts.promise.completeness,
+                }
+                for facts in self.facts
+                if facts.promise is not None
+            ],
+        }
+
+
+async def observe(
+    store: Store,
+    layout: Layout,
+    place: Place,
+    clock: Clock,
+    settings: ObserveSettings,
+    *,
+    scope: Scope = Scope(),
+    imports: Mapping[str, bytes] | None = None,
+    progress: Callable[[Hour], None] | None = None,
+) -> Observed:
+    """Bring the history up to date, or build it.
+
+    Args:
+        store: the lake's.
+        layout: of the lake.
+        place: where the history lives.
+        clock: tells which Hour is the current one.
+        settings: what is expected.
+        scope: which Hours.
+        imports: CSV files that users hold, by file name, to take in; everything is then looked at.
+        progress: told the last Hour of each day that was done.
+
+    Raises:
+        LakeError: the lake or the history cannot be read or written; the history is as it was.
+        SettingsError: a range that ends before it begins, or an import that is no file of ours.
+    """
+    pass_ = _Pass(store, layout, place, clock.now(), settings)
+    await pass_.read_history(imports or {})
+    hours = await pass_.plan(replace(scope, rebuild=True) if imports else scope)
+    await pass_.look(hours, progress)
+    result = await pass_.write()
+    await pass_.publish(clock)
+    return result
+
+
+async def read_history(place: Place) -> History:
+    """The history as it stands; without rows where there is none.
+
+    Raises:
+        LakeError: it cannot be read.
+    """
+    return _unpack((await _versions(place).newest()).content)
+
+
+async def read_volumes(place: Place, first: Hour, last: Hour) -> list[Volume]:
+    """The table volumes of these Hours, both included, by Hour and table.
+
+    Raises:
+        LakeError: they cannot be read.
+    """
+    return await Volumes(place.store, place.published, place.versions).rows(first, last)
+
+
+async def look_at(
+    store: Store, layout: Layout, hours: Iterable[Hour], settings: ObserveSettings, *, promises: bool = True
+) -> list[HourFacts]:
+    """The facts of some Hours right now, without touching the history; ascending.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    listing = Listing(store, layout, out_of_scope=settings.out_of_scope, promises=promises)
+    return [facts async for day in listing.facts(sorted(set(hours))) for facts in day]
+
+
+def read_imports(folder: Path) -> dict[str, bytes]:
+    """The CSV files of datasets in a folder, by file name.
+
+    Raises:
+        SettingsError: there is none, or one cannot be read.
+    """
+    try:
+        found = {dataset.file: path.read_bytes() for dataset in DATASETS if (path := folder / dataset.file).is_file()}
+    except OSError as error:
+        raise SettingsError(f"cannot read the files to import: {error}") from None
+    if not found:
+        names = ", ".join(dataset.file for dataset in DATASETS)
+        raise SettingsError(f"nothing to import in {folder}", hint=f"Files to import are named {names}.")
+    return found
+
+
+# -- the pass -----------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Pass:
+    """One pass: what it has read so far."""
+
+    store: Store
+    layout: Layout
+    place: Place
+    now: datetime
+    settings: ObserveSettings
+    facts: dict[Hour, HourFacts] = field(default_factory=dict)
+    fresh: list[HourFacts] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    edits: dict[str, Frame] = field(default_factory=dict)
+    imports: dict[str, Frame] = field(default_factory=dict)
+    published: dict[str, bytes | None] = field(default_factory=dict)
+    newest: Version = field(default_factory=lambda: Version(0, None))
+    stands: History = field(default_factory=lambda: _unpack(None))
+    result: History = field(default_factory=lambda: _unpack(None))
+    days: list[str] | None = None
+    ledger_days: frozenset[str] | None = None
+    trim: bool = False
+    completes: bool = False
+    schemas: bytes | None = None
+    listing: Listing = field(init=False)
+
+    @property
+    def current(self) -> Hour:
+        """The Hour that it is now."""
+        return Hour.of(self.now)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    async def read_history(self, imports: Mapping[str, bytes]) -> None:
+        """Read what stands, what people made of the published files, and what is to be imported."""
+        for name, data in sorted(imports.items()):
+            [dataset] = [dataset for dataset in DATASETS if dataset.file == name]
+            self.imports[dataset.name] = await self._parse(dataset, data, name)
+        self.newest = await _versions(self.place).newest()
+        self.stands = _unpack(self.newest.content)
+        texts = _record(self.newest.content)["datasets"]
+        keys = [self.place.versions + _SCHEMAS, *(self.place.published + dataset.file for dataset in DATASETS)]
+        self.schemas, *found = await asyncio.gather(*map(self.place.store.get, keys))
+        for dataset, there in zip(DATASETS, found, strict=True):
+            self.published[dataset.name] = there
+            if there is None or there == texts.get(dataset.name, "").encode():
+                continue
+            if not await self._was_ours(dataset, there):
+                await self._read_edited(dataset, there)
+
+    async def _read_edited(self, dataset: Dataset, data: bytes) -> None:
+        """Take in what people made of a published file; what is beyond reading is set aside."""
+        name = self.place.published + dataset.file
+        try:
+            self.edits[dataset.name] = await self._parse(dataset, data, name)
+        except SettingsError as error:
+            await self._set_aside(dataset, data)
+            self.warnings.append(f"{error.message}; it is set aside and written anew")
+
+    async def _was_ours(self, dataset: Dataset, data: bytes) -> bool:
+        """Whether the published file is an older version: a writer died before it published the newest."""
+        versions = _versions(self.place)
+        for number in range(self.newest.number - 1, 0, -1):
+            content = await versions.content(number)
+            if content is None:
+                return False
+            if _record(content)["datasets"].get(dataset.name) == data.decode(errors="replace"):
+                return True
+        return False
+
+    async def _parse(self, dataset: Dataset, data: bytes, name: str) -> Frame:
+        try:
+            parsed = parse(dataset, data)
+        except SettingsError as error:
+            raise SettingsError(f"{name}: {error.message}", hint=error.hint) from None
+        if parsed.unreadable:
+            await self._set_aside(dataset, "".join(parsed.unreadable).encode())
+        self.warnings += [f"{name}: {warning}" for warning in parsed.warnings]
+        return parsed.frame
+
+    async def _set_aside(self, dataset: Dataset, data: bytes) -> None:
+        """Keep what cannot be read where somebody can look at it."""
+        digest = hashlib.sha256(data).hexdigest()[:12]
+        await self.place.store.put_if_absent(f"{self.place.published}quarantine/{dataset.name}-{digest}.csv", data)
+
+    # -- which Hours -----------------------------------------------------------------------------------------
+
+    async def plan(self, scope: Scope) -> list[Hour]:
+        """The Hours to look at, ascending."""
+        self.listing = Listing(
+            self.store,
+            self.layout,
+            out_of_scope=self.settings.out_of_scope,
+            known={} if scope.rebuild else _parse_schemas(self.schemas),
+            keep=Copies(self.place.store, self.place.published).keep,
+        )
+        history = self._merged_history(self.stands)
+        if scope.first is None and scope.last is None and history.built and not scope.rebuild:
+            hours = self._update(history.rows(JOBS), scope.hours)
+        else:
+            hours = await self._range(scope)
+        if len(hours) > _WIDE:
+            self.days = self.days or await self.listing.days()
+            self.ledger_days = await self.listing.ledger_days()
+        elif history.built:
+            self.listing.promises = True
+        return hours
+
+    async def _range(self, scope: Scope) -> list[Hour]:
+        last = min(scope.last or self.current, self.current)
+        first = scope.first
+        if first is None:
+            self.days = await self.listing.days()
+            if not self.days and scope.hours:  # a lake whose first Hour has failed has no folder yet, but a ledger
+                return sorted(hour for hour in scope.hours if hour <= self.current)
+            if not self.days:
+                raise LakeError(
+                    f"there is no hourly folder below {self.layout.prefix}",
+                    cause="dest_missing",
+                    hint="Check VIPLAKE_LAKE, VIPLAKE_ENVIRONMENT and VIPLAKE_PREFIX.",
+                )
+            first = Hour.parse(f"{self.days[0]}/00")
+            self.trim = True
+            self.completes = last == self.current
+        if first > last:
+            raise SettingsError(f"the range from {first} to {last} holds no Hour that counts yet")
+        return sorted({*first.to(last), *(hour for hour in scope.hours if hour <= self.current)})
+
+    def _update(self, rows: Mapping[Hour, Row], wanted: Iterable[Hour]) -> list[Hour]:
+        """The newest Hours, those since the last row, and once a day those that may have changed."""
+        newest = max((hour for hour in rows if hour <= self.current), default=self.current)
+        hours = {self.current.shift(-back) for back in range(NEWEST)}
+        if newest.day != self.current.day:
+            recent = Hour.of(self.now - LOOK_BACK)
+            hours |= set(recent.to(self.current))
+            oldest = Hour.of(self.now - HOLES)
+            hours |= {hour for hour, row in rows.items() if oldest <= hour < recent and row[1] == "0"}
+        known = {hour for hour in hours if hour in rows or hour > newest}
+        return sorted(known | set(newest.shift(1).to(self.current)) | {h for h in wanted if h <= self.current})
+
+    # -- the lake ----------------------------------------------------------------------------------------------
+
+    async def look(self, hours: list[Hour], progress: Callable[[Hour], None] | None) -> None:
+        """List the Hours, day by day, and keep of each what its rows need."""
+        volumes = Volumes(self.place.store, self.place.published, self.place.versions)
+        async for day in self.listing.facts(hours, days=self.days, ledger_days=self.ledger_days):
+            counting = [facts for facts in day if self._counts(facts)]
+            if self.trim:
+                counting = _from_first_folder(counting)
+                self.trim = not counting
+            await volumes.add(counting)
+            self.fresh = [*self.fresh, *counting][-NEWEST:]
+            self.facts.update((facts.hour, replace(facts, tables=(), promise=None)) for facts in counting)
+            if progress is not None:
+                progress(day[-1].hour)
+        await volumes.flush()
+        await self._remember_schemas()
+        self.warnings += [
+            f"the schema of {hour} cannot be read, so it has no row of tables: {facts.schema.problem}"
+            for hour, facts in sorted(self.facts.items())
+            if facts.schema is not None and facts.schema.problem is not None
+        ]
+
+    async def _remember_schemas(self) -> None:
+        """Spare the next pass what this one read. Best effort: nobody relies on it."""
+        marks = {self.listing.marks[facts.hour] for facts in self.fresh if facts.hour in self.listing.marks}
+        data = _schemas_bytes({mark: self.listing.known[mark].facts for mark in marks})
+        if marks and data != self.schemas:
+            await self.place.store.put(self.place.versions + _SCHEMAS, data)
+
+    def _counts(self, facts: HourFacts) -> bool:
+        return facts.hour < self.current or self.now >= facts.hour.start + self.settings.grace or facts.has_receipt
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def _merged_history(self, history: History) -> History:
+        """What stands, with what people wrote into it and gave us."""
+        frames = dict(history.frames)
+        for dataset in DATASETS:
+            if (edited := self.edits.get(dataset.name)) is not None:
+                frames[dataset.name] = take_in(dataset, frames[dataset.name], edited, preferred=False)
+            if (imported := self.imports.get(dataset.name)) is not None:
+                frames[dataset.name] = take_in(dataset, frames[dataset.name], imported, preferred=True)
+        return History(frames, history.built)
+
+    def _merge(self, content: bytes | None) -> bytes:
+        """The content of the next version, from that of the newest."""
+        if content is not self.newest.content:
+            self.stands = _unpack(content)
+        history = self._merged_history(self.stands)
+        frames = {d.name: upsert(d, history.frames[d.name], self.facts) for d in DATASETS}
+        frames[RUNS.name] = attribute_missed(frames[RUNS.name])
+        self.result = History(frames, history.built or self.completes)
+        return _pack(self.result)
+
+    async def write(self) -> Observed:
+        """Write the new version, unless nothing changed."""
+        self.newest = await _versions(self.place).update(self._merge, known=self.newest)
+        result = self._compare(self.stands, self.result)
+        for healed in result.healed:
+            log.info("healed", hour=str(healed.hour), dataset=healed.dataset, old=healed.old, new=healed.new)
+        for warning in result.warnings:
+            log.warning("observe", detail=warning)
+        return result
+
+    def _compare(self, old: History, new: History) -> Observed:
+        added = tuple(hour for hour in sorted(self.facts) if hour not in old.rows(JOBS))
+        healed = tuple(
+            Healed(hour, dataset.name, _cells(dataset, was), _cells(dataset, now))
+            for dataset in DATASETS
+            for hour in sorted(self.facts)
+            if (was := old.rows(dataset).get(hour)) is not None
+            and (now := new.rows(dataset)[hour])[: len(dataset.columns)] != was[: len(dataset.columns)]
+        )
+        hours = sorted(self.facts)
+        return Observed(
+            first=hours[0] if hours else None,
+            last=hours[-1] if hours else None,
+            added=added,
+            healed=healed,
+            unchanged=len(set(hours) - set(added) - {row.hour for row in healed}),
+            imported={name: len(frame.rows) for name, frame in sorted(self.imports.items())},
+            rows={dataset.name: len(new.rows(dataset)) for dataset in DATASETS},
+            requests=dict(self.listing.requests),
+            version=self.newest.number,
+            warnings=tuple(self.warnings),
+            facts=tuple(self.fresh),
+        )
+
+    async def publish(self, clock: Clock) -> None:
+        """Put copies under the names that people know; if another wrote a newer version meanwhile, that one."""
+        versions = _versions(self.place)
+        while True:
+            texts = _record(self.newest.content)["datasets"]
+            for dataset in DATASETS:
+                data = texts.get(dataset.name, "").encode()
+                if data != self.published[dataset.name]:
+                    await self._put(self.place.published + dataset.file, data, clock)
+                    self.published[dataset.name] = data
+            newest = await versions.newest(after=self.newest.number)
+            if newest.number == self.newest.number:
+                return
+            self.newest = newest
+
+    async def _put(self, key: str, data: bytes, clock: Clock) -> None:
+        """Write a published file. Where it is held open or locked, leave its new content beside it and say so."""
+        for attempt in range(_PUBLISH_ATTEMPTS):
+            try:
+                await self.place.store.put(key, data)
+            except LakeError as error:
+                failure = error
+                await clock.sleep(attempt)
+            else:
+                return
+        beside = f"{key}.new"
+        try:
+            await self.place.store.put(beside, data)
+        except LakeError:
+            raise failure from None
+        raise LakeError(
+            f"{failure.message}; its new content lies in {beside}",
+            cause=failure.cause.word,
+            hint="Close the file wherever it is open, or make it writable; the next update writes it.",
+        )
+
+
+def _from_first_folder(day: list[HourFacts]) -> list[HourFacts]:
+    """The day from its first Hour on that has a folder."""
+    first = next((place for place, facts in enumerate(day) if facts.present), len(day))
+    return day[first:]
+
+
+def _cells(dataset: Dataset, row: Row) -> dict[str, str]:
+    return dict(zip(dataset.columns, row, strict=False))
+
+
+def _schemas_bytes(schemas: Mapping[tuple[str, int], SchemaFacts]) -> bytes:
+    readable = {mark: facts for mark, facts in schemas.items() if facts.tables is not None}
+    tables = {facts.sha256: facts.tables for facts in readable.values()}
+    seen = sorted((etag, size, facts.sha256) for (etag, size), facts in readable.items())
+    return strictjson.dumps({"format": FORMAT, "kept": True, "tables": dict(sorted(tables.items())), "seen": seen})
+
+
+def _parse_schemas(data: bytes | None) -> dict[tuple[str, int], SchemaFacts]:
+    try:
+        record = strictjson.loads(data or b"")
+        if record["kept"] is not True:
+            return {}
+        facts = {
+            digest: SchemaFacts(digest, tuple(strictjson.text_of(table) for table in tables))
+            for digest, tables in record["tables"].items()
+        }
+        return {
+            (strictjson.text_of(etag), strictjson.count_of(size)): facts[digest]
+            for etag, size, digest in record["seen"]
+        }
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+# -- a version's content --------------------------------------------------------------------------------------
+
+
+def _versions(place: Place) -> Versions:
+    return Versions(place.store, f"{place.versions}datasets/")
+
+
+def _pack(history: History) -> bytes:
+    texts = {dataset.name: render(dataset, history.frames[dataset.name]).decode() for dataset in DATASETS}
+    return strictjson.dumps({"format": FORMAT, "built": history.built, "datasets": texts})
+
+
+def _record(content: bytes | None) -> dict[str, Any]:
+    if content is None:
+        return {"built": False, "datasets": {}}
+    try:
+        record = strictjson.loads(content)
+        if strictjson.count_of(record["format"]) > FORMAT:
+            raise LakeError("the history was written by a newer viplake", cause="lake_format")
+        texts = {name: strictjson.text_of(text) for name, text in record["datasets"].items()}
+        return {"built": bool(record["built"]), "datasets": texts}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise LakeError(f"the history cannot be read: {error}", cause="ledger_damaged") from None
+
+
+def _unpack(content: bytes | None) -> History:
+    record = _record(content)
+    texts = record["datasets"]
+    try:
+        frames = {d.name: own_frame(d, texts[d.name]) if d.name in texts else Frame() for d in DATASETS}
+    except ValueError as error:
+        raise LakeError(f"the history cannot be read: {error}", cause="ledger_damaged") from None
+    return History(frames, built=record["built"])

@@ -1,0 +1,512 @@
+r"""PURE. The datasets: their columns, their rows from facts, and the bytes of their CSV files.
+
+Names, order and meaning of the columns are a contract: people hold files of them. Reading is lenient with what
+such files have been through (Excel, pandas, an editor, a cut line); writing is strict: sorted by Hour, contract
+columns first, then whatever other columns the file had, UTF-8 without BOM, `\n`, the same bytes for the same rows.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake.errors import CAUSES, SettingsError
+from viplake.model import Hour
+from viplake.strictjson import LARGEST_COUNT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from viplake.history.facts import HourFacts
+    from viplake.tables.types import ValueKind
+
+Row = tuple[str, ...]
+"""The cells of a row: those of the contract, then those of the frame's extra columns."""
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+csv.field_size_limit(1 << 24)  # the list of a thousand missing tables is longer than the default 128 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset with one row an Hour.
+
+    Attributes:
+        name: of its file, without `.csv`.
+        cells: how to read each column of the contract, in order; each raises ValueError for what it cannot be.
+        of: the row of an Hour, None where it has none.
+        weight: how much a row says: one that says more is never replaced by one that says less, unless the lake
+            has the Hour.
+    """
+
+    name: str
+    cells: Mapping[str, Callable[[str], str]] = field(hash=False)
+    of: Callable[[HourFacts], Row | None]
+    weight: Callable[[Row], float]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the contract, in order."""
+        return tuple(self.cells)
+
+    @property
+    def kinds(self) -> dict[str, ValueKind]:
+        """What the cells of each column are: `integer`, `decimal` or `text`; empty ones are unknown."""
+        return {column: _KINDS.get(cell, "text") for column, cell in self.cells.items()}
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"{self.name}.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The rows of a dataset.
+
+    Attributes:
+        rows: by Hour, in any order.
+        extra: columns that are not of the contract, in the order in which they were met.
+    """
+
+    rows: dict[Hour, Row] = field(default_factory=dict)
+    extra: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a CSV file held.
+
+    Attributes:
+        frame: its rows, cells in their plain form.
+        unreadable: raw lines that are no rows: a torn last line, or worse.
+        warnings: what was mended, one sentence each.
+    """
+
+    frame: Frame
+    unreadable: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+# -- cells --------------------------------------------------------------------------------------------------
+
+
+def _hour(text: str) -> str:
+    try:
+        return Hour.parse(text).label
+    except SettingsError:
+        raise ValueError(text) from None
+
+
+def _count(text: str) -> str:
+    number = float(text)  # pandas writes integers beside a gap as 1.0
+    if not math.isfinite(number) or number != int(number):
+        raise ValueError(text)
+    count = int(text) if text.isdecimal() else int(number)
+    if not 0 <= count <= LARGEST_COUNT:
+        raise ValueError(text)
+    return str(count)
+
+
+def _count_or_none(text: str) -> str:
+    return "" if _is_gap(text) else _count(text)
+
+
+def _ratio(text: str) -> str:
+    return "" if _is_gap(text) else f"{_number(text):.4f}"
+
+
+def _seconds(text: str) -> str:
+    return "" if _is_gap(text) else f"{_number(text):.3f}".rstrip("0").rstrip(".")
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _names(text: str) -> str:
+    """A list of strings, as JSON; old files hold the `repr` of a Python list."""
+    if _is_gap(text):
+        return "[]"
+    try:
+        names = json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            names = ast.literal_eval(text)
+        except (SyntaxError, TypeError, MemoryError, RecursionError):
+            raise ValueError(text) from None
+    if not isinstance(names, list | tuple | set) or not all(isinstance(name, str) for name in names):
+        raise ValueError(text)
+    written = names_json(names)
+    written.encode()  # half a character in an escape is a UnicodeEncodeError, which is a ValueError
+    return written
+
+
+def _text(text: str) -> str:
+    """With the line breaks that the writer quotes: a lone carriage return it would write bare, and tear the row."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _digest(text: str) -> str:
+    if not _SHA256.fullmatch(text.casefold()):
+        raise ValueError(text)
+    return text.casefold()
+
+
+def _is_gap(text: str) -> bool:
+    return text.strip().casefold() in {"", "nan", "none", "null"}
+
+
+_KINDS: Final[Mapping[Callable[[str], str], ValueKind]] = {
+    _count: "integer",
+    _count_or_none: "integer",
+    _ratio: "decimal",
+    _seconds: "decimal",
+}
+
+
+def names_json(names: Any) -> str:
+    """Names as `missingTablesList` holds them: a JSON list, sorted."""
+    return json.dumps(sorted(names), ensure_ascii=False)
+
+
+# -- rows from facts ----------------------------------------------------------------------------------------
+
+
+def _job_row(facts: HourFacts) -> Row:
+    return facts.hour.label, str(int(facts.delivered)), "1"
+
+
+def _table_row(facts: HourFacts) -> Row | None:
+    if facts.expected is None or facts.missing is None:
+        return None
+    expected, missing = len(facts.expected), len(facts.missing)
+    ratio = "" if facts.ratio is None else f"{facts.ratio:.4f}"
+    return facts.hour.label, str(expected - missing), str(expected), str(missing), names_json(facts.missing), ratio
+
+
+def _size_row(facts: HourFacts) -> Row:
+    return facts.hour.label, str(facts.size // 1000), str(facts.files)
+
+
+MISSED: Final = "missed"
+"""Outcome of an Hour of which the lake shows neither a file nor a run; also its cause where we should have run."""
+
+UNKNOWN: Final = "unknown"
+"""Cause of a missed Hour from before the first ledger: another program ran then, and left no word why."""
+
+
+def _run_row(facts: HourFacts) -> Row:
+    run = facts.run
+    if run is None:
+        outcome, cause = ("delivered", "") if facts.delivered else (MISSED, UNKNOWN)
+        return _run_cells(facts, outcome, cause, "", ("", "", "", "", ""))
+    figures = (
+        *("" if value is None else _seconds(str(value)) for value in (run.init, run.replication, run.transfer)),
+        str(run.attempts),
+        "" if run.requests is None else str(run.requests),
+    )
+    return _run_cells(facts, run.outcome, _text((run.cause or "").strip()), run.owner or "", figures)
+
+
+def _run_cells(facts: HourFacts, outcome: str, cause: str, owner: str, figures: tuple[str, ...]) -> Row:
+    run = facts.run
+    init, replication, transfer, attempts, requests = figures
+    files = facts.files - facts.has_promise if run is None or run.files is None else run.files
+    size = facts.delivered_size if run is None or run.size is None else run.size
+    return (
+        facts.hour.label, outcome, cause, owner, init, replication, transfer, attempts, str(files), str(size), requests,
+    )  # fmt: skip
+
+
+def _schema_row(facts: HourFacts) -> Row | None:
+    schema = facts.schema
+    if schema is None or schema.sha256 is None:
+        return None
+    return facts.hour.label, schema.sha256, "" if schema.tables is None else str(len(schema.tables))
+
+
+def attribute_missed(frame: Frame) -> Frame:
+    """Say of every missed Hour whose it is, from all rows of the run metrics together.
+
+    From the first Hour with a ledger on, viplake should have run: the cause is `missed`, ours. Before it, another
+    program should have: `unknown`, and no guess at the owner.
+    """
+    first = min((hour for hour, row in frame.rows.items() if row[_ATTEMPTS]), default=None)
+    rows = dict(frame.rows)
+    for hour, row in frame.rows.items():
+        if row[_OUTCOME] == MISSED:
+            ours = first is not None and hour > first
+            cause, owner = (MISSED, CAUSES[MISSED].owner or "") if ours else (UNKNOWN, "")
+            rows[hour] = (*row[: _OUTCOME + 1], cause, owner, *row[_OUTCOME + 3 :])
+    return Frame(rows, frame.extra)
+
+
+def _run_weight(row: Row) -> float:
+    return 2.0 if row[_ATTEMPTS] else float(row[_OUTCOME] != MISSED)
+
+
+JOBS: Final = Dataset(
+    "historical_job_metrics",
+    {"date": _hour, "jobDelivered": _count, "JobExpected": _count},
+    _job_row,
+    lambda row: float(row[1]),
+)
+TABLES: Final = Dataset(
+    "historical_table_metrics",
+    {
+        "date": _hour,
+        "tablesDelivered": _count,
+        "tablesExpected": _count,
+        "missingTables": _count,
+        "missingTablesList": _names,
+        "completenessRatio": _ratio,
+    },
+    _table_row,
+    lambda row: float(row[1]),
+)
+SIZES: Final = Dataset(
+    "historical_job_size",
+    {"date": _hour, "size": _count, "files": _count},
+    _size_row,
+    lambda row: float(row[2]),
+)
+RUNS: Final = Dataset(
+    "historical_run_metrics",
+    {
+        "date": _hour,
+        "outcome": _text,
+        "cause": _text,
+        "owner": _text,
+        "initSeconds": _seconds,
+        "replicationSeconds": _seconds,
+        "transferSeconds": _seconds,
+        "attempts": _count_or_none,
+        "files": _count_or_none,
+        "bytes": _count_or_none,
+        "requests": _count_or_none,
+    },
+    _run_row,
+    _run_weight,
+)
+SCHEMAS: Final = Dataset(
+    "historical_schema_versions",
+    {"date": _hour, "schema": _digest, "tables": _count_or_none},
+    _schema_row,
+    lambda _: 1.0,
+)
+_OUTCOME: Final = RUNS.columns.index("outcome")
+_ATTEMPTS: Final = RUNS.columns.index("attempts")
+
+DATASETS: Final = (JOBS, TABLES, SIZES, RUNS, SCHEMAS)
+"""All datasets with one row an Hour; the first three are the original scripts'."""
+
+
+# -- upsert -------------------------------------------------------------------------------------------------
+
+
+def upsert(dataset: Dataset, frame: Frame, facts: Mapping[Hour, HourFacts]) -> Frame:
+    """The frame with the rows of these Hours: what the lake has replaces what stands; what it lacks never does.
+
+    A row stands against an Hour that the lake lacks when it says more: it was imported, or was observed before the
+    folder was removed. Extra cells of a row stay.
+    """
+    rows = dict(frame.rows)
+    width = len(dataset.columns)
+    blank = ("",) * len(frame.extra)
+    for hour, known in facts.items():
+        new, old = dataset.of(known), rows.get(hour)
+        if new is None or (old is not None and not _replaces(dataset, known, new, old[:width])):
+            continue
+        rows[hour] = new + (blank if old is None else old[width:])
+    return Frame(rows, frame.extra)
+
+
+def _replaces(dataset: Dataset, known: HourFacts, new: Row, old: Row) -> bool:
+    if known.delivered and dataset is not RUNS:
+        return True
+    return dataset.weight(new) >= dataset.weight(old)
+
+
+def take_in(dataset: Dataset, frame: Frame, other: Frame, *, preferred: bool) -> Frame:
+    """The frame with the rows and columns of another that somebody holds.
+
+    Where both have an Hour, one says nothing (not delivered) and gives way; else the `preferred` other wins, or what
+    stands. Cells of extra columns come from the other where it has them.
+    """
+    extra = frame.extra + tuple(name for name in other.extra if name not in frame.extra)
+    width = len(dataset.columns)
+    mine, theirs = _by_name(dataset, frame), _by_name(dataset, other)
+    rows: dict[Hour, Row] = {}
+    for hour in mine.keys() | theirs.keys():
+        a, b = frame.rows.get(hour), other.rows.get(hour)
+        takes = a is None or (b is not None and _outweighs(dataset, b[:width], a[:width], preferred=preferred))
+        core = b if takes else a
+        known = {**mine.get(hour, {}), **{name: cell for name, cell in theirs.get(hour, {}).items() if cell}}
+        rows[hour] = (core or ())[:width] + tuple(known.get(name, "") for name in extra)
+    return Frame(rows, extra)
+
+
+def _outweighs(dataset: Dataset, new: Row, old: Row, *, preferred: bool) -> bool:
+    weights = dataset.weight(new), dataset.weight(old)
+    if 0 in weights:
+        return weights[0] > weights[1]
+    return preferred
+
+
+def _by_name(dataset: Dataset, frame: Frame) -> dict[Hour, dict[str, str]]:
+    width = len(dataset.columns)
+    return {hour: dict(zip(frame.extra, row[width:], strict=True)) for hour, row in frame.rows.items()}
+
+
+# -- files --------------------------------------------------------------------------------------------------
+
+
+def render(dataset: Dataset, frame: Frame) -> bytes:
+    """The CSV file of a frame."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(dataset.columns + frame.extra)
+    writer.writerows(frame.rows[hour] for hour in sorted(frame.rows))
+    return out.getvalue().encode()
+
+
+def own_frame(dataset: Dataset, text: str) -> Frame:
+    """Read back what `render` wrote: nothing to mend, so no cell is checked again.
+
+    Raises:
+        ValueError: `render` did not write it.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        extra = tuple(next(reader, dataset.columns)[len(dataset.columns) :])
+        rows = {_labelled(row[0]): tuple(row) for row in reader if row}
+    except (csv.Error, SettingsError) as error:
+        raise ValueError(f"{dataset.file}: {error}") from None
+    width = len(dataset.columns) + len(extra)
+    if any(len(row) != width for row in rows.values()):
+        raise ValueError(f"{dataset.file}: a row of another width")
+    return Frame(rows, extra)
+
+
+@lru_cache(maxsize=1 << 17)
+def _labelled(label: str) -> Hour:
+    """The Hour of a label; every dataset holds the same ones."""
+    return Hour.parse(label)
+
+
+def parse(dataset: Dataset, data: bytes) -> Parsed:
+    """Read a CSV file of the dataset, mending what can be mended.
+
+    Raises:
+        SettingsError: it lacks a column of the contract, so it is no file of this dataset.
+    """
+    text, warnings = _decode(data)
+    lines = list(io.StringIO(text, newline=""))
+    delimiter = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
+    header = [name.strip() for name in _header(lines, delimiter)]
+    _check_header(dataset, header)
+    places = [header.index(name) for name in dataset.columns]
+    others = [place for place in range(len(header)) if header[place] not in dataset.columns]
+    frame = Frame({}, tuple(header[place] for place in others))
+    unreadable: list[str] = []
+    repeated: list[str] = []
+    for cells, raw in _records(lines[1:], delimiter, len(header)):
+        row = _row(dataset, cells, places, others) if cells is not None else None
+        if row is None:
+            unreadable.append(raw)
+            continue
+        hour = _labelled(row[0])
+        old = frame.rows.get(hour)
+        if old is not None:
+            repeated.append(hour.label)
+        if old is None or dataset.weight(row) >= dataset.weight(old):
+            frame.rows[hour] = row
+    if repeated:
+        warnings.append(f"{len(repeated)} rows repeat an Hour ({_some(repeated)}): the one that says most is kept")
+    if unreadable:
+        warnings.append(f"{len(unreadable)} lines are no rows and were set aside: {unreadable[-1].strip()[:80]!r}")
+    return Parsed(frame, tuple(unreadable), tuple(warnings))
+
+
+def _decode(data: bytes) -> tuple[str, list[str]]:
+    encoding = "utf-16" if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+    try:
+        return data.decode(encoding), []
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace"), ["it is not UTF-8: read as Windows-1252"]
+
+
+def _header(lines: list[str], delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader(lines[:1], delimiter=delimiter), [])
+    except csv.Error:
+        return []
+
+
+def _check_header(dataset: Dataset, header: list[str]) -> None:
+    lacking = [name for name in dataset.columns if name not in header]
+    if lacking:
+        raise SettingsError(
+            f"this is no {dataset.file}: it has no column {', '.join(lacking)}",
+            hint=f"Its columns are {','.join(dataset.columns)}; further ones are kept.",
+        )
+
+
+def _records(lines: list[str], delimiter: str, width: int) -> list[tuple[list[str] | None, str]]:
+    """The records with their raw text; None for the cells of what is none.
+
+    A quote that is never closed would swallow all lines after it: such a line is set aside alone. It shows by the
+    width of what comes, or at the end of the file, where the quote is still open.
+    """
+    found: list[tuple[list[str] | None, str]] = []
+    at = 0
+    while at < len(lines):
+        # Not a slice: a file of a million such lines would be copied a million times.
+        reader = csv.reader(map(lines.__getitem__, range(at, len(lines))), delimiter=delimiter)
+        read = 0
+        try:
+            for cells in reader:
+                if cells and len(cells) != width and reader.line_num > read + 1:
+                    break
+                if at + reader.line_num == len(lines) and _is_open(lines[at + read :], delimiter):
+                    break
+                raw = "".join(lines[at + read : at + reader.line_num])
+                read = reader.line_num
+                if cells and any(cells):
+                    found.append((cells if len(cells) == width else None, raw))
+            else:
+                return found
+        except csv.Error:  # a cell without an end
+            pass
+        found.append((None, lines[at + read]))
+        at += read + 1
+    return found
+
+
+def _is_open(record: list[str], delimiter: str) -> bool:
+    """Whether the lines of a record end within a quote: then one more line would belong to it."""
+    return len(list(csv.reader([*record, "x"], delimiter=delimiter))) == 1
+
+
+def _row(dataset: Dataset, cells: list[str], places: list[int], others: list[int]) -> Row | None:
+    try:
+        core = tuple(read(cells[place].strip()) for read, place in zip(dataset.cells.values(), places, strict=True))
+    except (ValueError, OverflowError):
+        return None
+    return core + tuple(_text(cells[place]) for place in others)
+
+
+def _some(labels: list[str]) -> str:
+    return ", ".join(labels[:3]) + (", ..." if len(labels) > 3 else "")  # noqa: PLR2004 - enough to find them

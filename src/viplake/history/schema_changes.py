@@ -1,0 +1,294 @@
+"""PURE. Schema drift: which schema held from when to when, and what each differs in from the one before, in words.
+
+Two schemas are the same when their bytes are. A schema that comes back is a version anew, because what lies between
+matters to whoever reads the data; Hours without any schema interrupt nothing. What cannot be told is told as that,
+with the reason: a version without a difference is never taken for one without a change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake.tables.schema import Change, Columns, changes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from viplake.history.datasets import Row
+    from viplake.model import Hour
+
+Tables = dict[str, Columns | None]
+"""The columns of each table of a schema; None for a table whose columns it does not tell."""
+
+MOST_COMPARED: Final = 200
+"""The newest versions that are compared, each at a request: should schemas ever hold a date, each Hour has its own."""
+
+FIRST: Final = "it is the first on record"
+OLDER: Final = f"only the newest {MOST_COMPARED} are compared"
+UNREAD: Final = "its copy was not read"
+NO_COLUMNS: Final = "the schema lists none for it"
+SAME: Final = "other bytes, but the same tables, with the same columns as far as they are told"
+
+_NAMED: Final = 12
+"""Hex digits by which people know a schema."""
+
+_SHOWN: Final = 20
+"""Versions, and tables of each, that people are shown at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaVersion:
+    """A stretch of Hours whose schemas have the same bytes.
+
+    Attributes:
+        sha256: of these bytes.
+        first, last: the Hours in which it was seen first and last.
+        hours: that had it.
+        tables: how many it names; None where it cannot be read.
+        changes: what it differs in from the last one before that can be read; or why that is not known.
+    """
+
+    sha256: str
+    first: Hour
+    last: Hour
+    hours: int
+    tables: int | None
+    changes: tuple[Change, ...] | str = UNREAD
+
+    @property
+    def name(self) -> str:
+        """Enough of the hash for people."""
+        return named(self.sha256)
+
+    @property
+    def count(self) -> str:
+        """Of its tables."""
+        return "tables unknown" if self.tables is None else f"{self.tables:,} table{'' if self.tables == 1 else 's'}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As `Listed.to_json` has it."""
+        return {
+            "schema": self.sha256,
+            "first": str(self.first),
+            "last": str(self.last),
+            "hours": self.hours,
+            "tables": self.tables,
+            **_told(self.changes),
+        }
+
+
+def named(sha256: str) -> str:
+    """Enough of a hash for people."""
+    return sha256[:_NAMED]
+
+
+def versions(rows: Mapping[Hour, Row]) -> tuple[SchemaVersion, ...]:
+    """The versions in the rows of `historical_schema_versions`, the oldest first; not compared yet."""
+    found = []
+    for sha256, group in groupby(sorted(rows.items()), key=lambda item: item[1][1]):
+        stretch = list(group)
+        tables = stretch[-1][1][2]
+        known = int(tables) if tables else None
+        found.append(SchemaVersion(sha256, stretch[0][0], stretch[-1][0], len(stretch), known))
+    return tuple(found)
+
+
+def to_compare(found: Sequence[SchemaVersion]) -> frozenset[str]:
+    """The hashes of the schemas that `compared` needs."""
+    return frozenset(version.sha256 for version in found[-MOST_COMPARED - 1 :] if version.tables is not None)
+
+
+def compared(found: Sequence[SchemaVersion], known: Mapping[str, Tables | str]) -> tuple[SchemaVersion, ...]:
+    """The versions with their differences.
+
+    Args:
+        found: as `versions` gives them.
+        known: by hash, what the schemas of `to_compare` say, or why that is not known.
+    """
+    told = []
+    before: SchemaVersion | None = None
+    for number, version in enumerate(found):
+        why: tuple[Change, ...] | str
+        if version.tables is None:
+            why = unreadable(version.sha256)
+        elif before is None:
+            why = FIRST
+        elif number < len(found) - MOST_COMPARED:
+            why = OLDER
+        else:
+            why = difference(before.sha256, version.sha256, known)
+        told.append(replace(version, changes=why))
+        if version.tables is not None:
+            before = version
+    return tuple(told)
+
+
+def difference(before: str, after: str, known: Mapping[str, Tables | str]) -> tuple[Change, ...] | str:
+    """What one schema differs in from another, by their hashes; or why that is not known."""
+    if before == after:
+        return ()
+    old, new = known.get(before, UNREAD), known.get(after, UNREAD)
+    if isinstance(old, str):
+        return old
+    return new if isinstance(new, str) else tuple(changes(old, new))
+
+
+def unreadable(sha256: str) -> str:
+    """Said of a schema that is none."""
+    return f"schema {named(sha256)} cannot be read: it is no list of tables"
+
+
+def lost(sha256: str) -> str:
+    """Said of a schema of which there is no copy."""
+    return f"no copy of schema {named(sha256)} is left; if its folder is, viplake observe --rebuild makes one"
+
+
+def holding(found: Iterable[SchemaVersion], at: Hour) -> SchemaVersion | None:
+    """The version that held at an Hour: the newest that had begun; None before the first."""
+    return max((version for version in found if version.first <= at), key=lambda version: version.first, default=None)
+
+
+def words(told: Sequence[Change] | str) -> list[str]:
+    """Differences for people, one line a table; or why they are not known."""
+    if isinstance(told, str):
+        return [told]
+    lines = [
+        f"{table}: {'; '.join(change.what for change in of)}" for table, of in groupby(told, key=lambda one: one.table)
+    ]
+    return lines or [SAME]
+
+
+def none_at(found: Sequence[SchemaVersion], at: Hour | None) -> str:
+    """Why no version holds."""
+    if not found:
+        return "no Hour on record has a schema; viplake observe brings the record up to date"
+    return f"no schema is on record at or before {at}: the first is of {found[0].first}"
+
+
+# -- what is told ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All versions.
+
+    Attributes:
+        versions: the oldest first.
+        unknown: Hours that had a schema, but nobody kept which: an older viplake observed them, or they were imported.
+    """
+
+    versions: tuple[SchemaVersion, ...]
+    unknown: int = 0
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is none."""
+        return None if self.versions else none_at((), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake schema --json` prints it."""
+        told = [version.to_json() for version in self.versions]
+        return {"versions": told, "unknown_hours": self.unknown, "reason": self.reason}
+
+    def lines(self) -> Iterator[str]:
+        """For people: the newest versions, a line each, and the lines of what they differ in."""
+        if self.reason is not None:
+            yield self.reason
+        if self.unknown:
+            many = "1 Hour" if self.unknown == 1 else f"{self.unknown:,} Hours"
+            yield f"of {many} nobody kept which schema; viplake observe --rebuild finds it where the folders are"
+        if len(self.versions) > _SHOWN:
+            yield f"{len(self.versions) - _SHOWN} older versions are told by --json"
+        for version in self.versions[-_SHOWN:]:
+            yield f"{version.first} to {version.last}  {version.hours:>6,} Hours  {version.count}  {version.name}"
+            told = words(version.changes)
+            yield from (f"  {line}" for line in told[:_SHOWN])
+            if len(told) > _SHOWN:
+                yield f"  {len(told) - _SHOWN} tables more differ: viplake schema --diff {version.first.shift(-1)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The schema that held at an Hour.
+
+    Attributes:
+        at: the Hour.
+        version: whose schema; None where none held.
+        tables: what it says, or why that is not known.
+    """
+
+    at: Hour
+    version: SchemaVersion | None
+    tables: Tables | str
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake schema --at HOUR --json` prints it."""
+        version = self.version
+        reason = self.tables if isinstance(self.tables, str) else None
+        tables = None if isinstance(self.tables, str) else [_table_json(*one) for one in sorted(self.tables.items())]
+        return {
+            "at": str(self.at),
+            "schema": version and version.sha256,
+            "first": version and str(version.first),
+            "last": version and str(version.last),
+            "hours": version and version.hours,
+            "tables": tables,
+            "reason": reason,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """For people: a line a table, then one a column."""
+        if self.version is not None:
+            yield f"{self.at}: schema {self.version.sha256}, {self.version.count}"
+            yield f"  seen from {self.version.first} to {self.version.last} in {self.version.hours:,} Hours"
+        if isinstance(self.tables, str):
+            yield self.tables
+            return
+        for table, columns in sorted(self.tables.items()):
+            yield table if columns is not None else f"{table}  columns unknown: {NO_COLUMNS}"
+            width = max(map(len, columns or ()), default=0)
+            yield from (f"  {name:{width}}  {kind}".rstrip() for name, kind in (columns or {}).items())
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """What differs between the schemas that held at two Hours.
+
+    Attributes:
+        hours: from which to which; the second is None where the newest was meant and there is none.
+        ends: whose schemas; None where none held.
+        changes: the differences, or why they are not known.
+    """
+
+    hours: tuple[Hour, Hour | None]
+    ends: tuple[SchemaVersion | None, SchemaVersion | None]
+    changes: tuple[Change, ...] | str
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake schema --diff HOUR --json` prints it."""
+        ends = zip(("from", "to"), self.hours, self.ends, strict=True)
+        return {
+            name: {"hour": None if hour is None else str(hour), "schema": version and version.sha256}
+            for name, hour, version in ends
+        } | _told(self.changes)
+
+    def lines(self) -> Iterator[str]:
+        """For people: the two ends, and what they differ in, a line a table."""
+        for name, hour, version in zip(("from", "to"), self.hours, self.ends, strict=True):
+            if version is not None:
+                yield f"{name:4}  {hour}: schema {version.name}, {version.count}, since {version.first}"
+        one = len({version and version.sha256 for version in self.ends}) == 1
+        yield from ["it is the same schema"] if one and not self.changes else words(self.changes)
+
+
+def _table_json(table: str, columns: Columns | None) -> dict[str, Any]:
+    told = None if columns is None else [{"column": name, "type": kind or None} for name, kind in columns.items()]
+    return {"table": table, "columns": told, "reason": NO_COLUMNS if columns is None else None}
+
+
+def _told(told: Sequence[Change] | str) -> dict[str, Any]:
+    if isinstance(told, str):
+        return {"changes": None, "reason": told}
+    return {"changes": [{"table": one.table, "change": one.what} for one in told], "reason": None}

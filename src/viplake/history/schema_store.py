@@ -1,0 +1,129 @@
+"""I/O. Copies of the schemas that Hours had, one object a content, so that differences outlive hourly folders.
+
+They lie under the hash of their bytes, so that a copy proves itself, writing one again only mends it, and two
+writers cannot disagree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from viplake.history.listing import LARGEST_SCHEMA
+from viplake.history.schema_changes import (
+    Differing,
+    Held,
+    compared,
+    difference,
+    holding,
+    lost,
+    none_at,
+    to_compare,
+    unreadable,
+)
+from viplake.tables.schema import columns_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from viplake.history.schema_changes import SchemaVersion, Tables
+    from viplake.lake.store import Store
+    from viplake.model import Hour
+
+FOLDER: Final = "schemas/"
+"""Below the published files: `schemas/SHA256.json`."""
+
+_AT_ONCE: Final = 8
+"""Copies read side by side: a large one and what it says are in memory meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """The copies of a history.
+
+    Args:
+        store: where the history lives.
+        published: prefix of the files that people read.
+    """
+
+    store: Store
+    published: str
+
+    def key(self, sha256: str) -> str:
+        """Of the copy of the schema with this hash."""
+        return f"{self.published}{FOLDER}{sha256}.json"
+
+    async def keep(self, sha256: str, data: bytes) -> None:
+        """Leave a copy, in place of one that was damaged too.
+
+        Raises:
+            LakeError: it cannot be written.
+        """
+        await self.store.put(self.key(sha256), data)
+
+    async def read(self, sha256: str) -> bytes | None:
+        """The schema with this hash; None where no copy was kept, or where it has become another.
+
+        Raises:
+            LakeError: it cannot be read.
+        """
+        data = await self.store.get(self.key(sha256), limit=LARGEST_SCHEMA)
+        return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None
+
+    async def tables(self, wanted: Iterable[str]) -> dict[str, Tables | str]:
+        """What the schemas with these hashes say, or why that is not known.
+
+        Raises:
+            LakeError: one cannot be read.
+        """
+        turn = asyncio.Semaphore(_AT_ONCE)
+
+        async def told(sha256: str) -> Tables | str:
+            async with turn:
+                data = await self.read(sha256)
+                if data is None:
+                    return lost(sha256)
+                found = await asyncio.to_thread(columns_of, data)
+                return unreadable(sha256) if found is None else found
+
+        hashes = sorted(set(wanted))
+        return dict(zip(hashes, await asyncio.gather(*map(told, hashes)), strict=True))
+
+    async def compared(self, found: Sequence[SchemaVersion]) -> tuple[SchemaVersion, ...]:
+        """The versions (`drift.versions`) with what each differs in from the one before.
+
+        Raises:
+            LakeError: a copy cannot be read.
+        """
+        return compared(found, await self.tables(to_compare(found)))
+
+    async def held(self, found: Sequence[SchemaVersion], at: Hour) -> Held:
+        """The schema that held at an Hour.
+
+        Raises:
+            LakeError: its copy cannot be read.
+        """
+        version = holding(found, at)
+        if version is None:
+            return Held(at, None, none_at(found, at))
+        return Held(at, version, (await self._of(version))[version.sha256])
+
+    async def differing(self, found: Sequence[SchemaVersion], first: Hour, at: Hour | None) -> Differing:
+        """What the schema that held at an Hour `at` (None: the newest) differs in from that at the `first` one.
+
+        Raises:
+            LakeError: a copy cannot be read.
+        """
+        at = at or max((version.last for version in found), default=None)
+        before, after = holding(found, first), None if at is None else holding(found, at)
+        if before is None or after is None:
+            return Differing((first, at), (before, after), none_at(found, first if before is None else at))
+        known = await self._of(before, after)
+        return Differing((first, at), (before, after), difference(before.sha256, after.sha256, known))
+
+    async def _of(self, *wanted: SchemaVersion) -> dict[str, Tables | str]:
+        """What these say; of one that cannot be read no copy was ever kept."""
+        known = await self.tables(version.sha256 for version in wanted if version.tables is not None)
+        return known | {version.sha256: unreadable(version.sha256) for version in wanted if version.tables is None}

@@ -1,0 +1,1 @@
+"""History to judgement: rules, anomalies, coverage, objectives, incidents."""

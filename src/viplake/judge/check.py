@@ -1,0 +1,472 @@
+"""I/O. The check: load what is on record, judge it, bring the incidents in the lake up to date, tell.
+
+::
+
+    evidence = await _load(...)                   # the history, the lake's newest Hours, the volumes
+    judgement = decide(evidence, hours, ...)      # PURE: rules, volumes, coverage, objectives
+    kept = await _keep(...)                       # incidents: a version chain, so that two checks lose nothing
+    await _tell(...)                              # each once, grouped in one message
+
+Incidents live in `_viplake/incidents/` of where the history lives. What is to be told is claimed in the same write
+that makes it known, so that of two checks at once only one tells. A check that finds nothing on record says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from array import array
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import dropwhile
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from viplake.content import records as contents
+from viplake.errors import ViplakeError
+from viplake.history.build import look_at, read_history
+from viplake.history.listing import LARGEST_SCHEMA
+from viplake.history.volumes import Volumes
+from viplake.judge import incidents as episodes
+from viplake.judge.content_rules import BEFORE
+from viplake.judge.evaluate import (
+    Evidence,
+    Judgement,
+    decide,
+    first_of_volumes,
+    gap_words,
+    hours_to_judge,
+    reasons,
+)
+from viplake.judge.incidents import Incident, Kept
+from viplake.judge.record import records
+from viplake.lake.layout import SCHEMA_NAME
+from viplake.lake.versions import Version, Versions
+from viplake.model import SEVERITIES, Hour
+from viplake.notify.channels import Message, delivered_only, tell
+from viplake.tables.schema import changes, columns_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from viplake.clock import Clock
+    from viplake.history.build import ObserveSettings, Place
+    from viplake.history.facts import HourFacts
+    from viplake.judge.coverage import Gap
+    from viplake.judge.evaluate import CheckSettings
+    from viplake.judge.incidents import Incidents
+    from viplake.judge.objectives import ObjectiveState
+    from viplake.judge.record import Record
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import Store
+    from viplake.notify.channels import Notifier
+    from viplake.tables.schema import Change, Columns
+
+log = structlog.get_logger(__name__)
+
+LOOKED_AT: Final = 3
+"""Newest Hours whose facts every check reads from the lake: the history keeps neither Promises nor schemas."""
+
+MOST_LOOKED_AT: Final = 168
+"""And those since the last check, up to so many: the first check looks back a week."""
+
+WEEKS_OF_VOLUMES: Final = 7
+"""What anomalies look back: six weeks, and one whose level is followed."""
+
+DEADLINE: Final = 120.0
+"""Seconds that judging and telling after a delivery may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found.
+
+    Attributes:
+        environment: `Prod` or `Test`.
+        now: when.
+        at: the last Hour that was judged.
+        hours: how many were.
+        incidents: those that are open, and those that were in the judged Hours; the oldest first.
+        objectives: where each stands.
+        gaps: of look-back coverage in the judged Hours, planned ones too.
+        no_data: why rules could not be judged, by rule: how many Hours had each reason.
+        told: what became of telling, by channel: None, or why not; empty where there was nothing to tell.
+        reason: why nothing at all could be judged; empty where something was.
+        look_back: what exports carry now.
+    """
+
+    environment: str
+    now: datetime
+    at: Hour
+    hours: int = 0
+    incidents: tuple[Incident, ...] = ()
+    objectives: tuple[ObjectiveState, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    no_data: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    told: Mapping[str, str | None] = field(default_factory=dict)
+    reason: str = ""
+    look_back: timedelta = timedelta(hours=24)
+
+    @property
+    def open(self) -> tuple[Incident, ...]:
+        """The incidents that last."""
+        return tuple(one for one in self.incidents if one.open)
+
+    @property
+    def well(self) -> bool:
+        """Nothing is open, and that was seen."""
+        return not self.open and not self.reason
+
+    def to_json(self) -> dict[str, Any]:
+        """As `viplake check --json` prints it."""
+        return {
+            "schema_version": 1,
+            "environment": self.environment,
+            "at": str(self.at),
+            "hours": self.hours,
+            "incidents": [one.to_json(self.now) for one in self.incidents],
+            "objectives": [state.to_json() for state in self.objectives],
+            "coverage": [self._gap_json(gap) for gap in self.gaps],
+            "no_data": {rule: dict(why) for rule, why in self.no_data.items()},
+            "told": dict(self.told),
+            "reason": self.reason or None,
+        }
+
+    def _gap_json(self, gap: Gap) -> dict[str, Any]:
+        return {
+            "table": gap.table,
+            "from": str(gap.first),
+            "to": str(gap.last),
+            "planned": gap.planned,
+            "lasts": gap.before is None,
+            "margin_hours": None if gap.margin is None else round(gap.margin.total_seconds() / 3600, 2),
+            "lost": None if gap.lost is None else [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in gap.lost],
+            "summary": gap_words(gap, self.now, self.look_back),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """Where a check looks.
+
+    Attributes:
+        store, layout: the lake.
+        place: where the history lives, and the incidents with it.
+        environment: `Prod` or `Test`.
+        url: of the lake, for messages to programs; free of credentials.
+    """
+
+    store: Store
+    layout: Layout
+    place: Place
+    environment: str
+    url: str = ""
+
+
+async def check(
+    lake: Lake,
+    clock: Clock,
+    settings: CheckSettings,
+    observing: ObserveSettings,
+    *,
+    notifiers: Sequence[Notifier] | None = (),
+    at: Hour | None = None,
+    first: Hour | None = None,
+) -> Checked:
+    """Judge, keep, tell.
+
+    Args:
+        lake: where to look.
+        clock: tells now.
+        settings: rules, calendar, objectives.
+        observing: what tables are expected.
+        notifiers: whom to tell; None: nobody now, and a later check tells.
+        at: the last Hour to judge; None: the current one.
+        first: the first; None: all on record the first time, then what is new and the last two days.
+
+    Raises:
+        LakeError: the lake, the history or the incidents cannot be read or written.
+    """
+    now = clock.now()
+    last = min(at or Hour.of(now), Hour.of(now))
+    versions = Versions(lake.place.store, incidents_prefix(lake.place))
+    newest = await versions.newest()
+    kept = episodes.unpack(newest.content)
+    evidence, hours = await _load(lake, kept, observing, now, last, first)
+    if not hours:
+        why = "no Hour is on record: run viplake observe"
+        return Checked(lake.environment, now, last, reason=why)
+    judgement = await asyncio.to_thread(decide, evidence, hours, settings)
+    by = uuid.uuid4().hex
+    least = len(SEVERITIES) if notifiers is None else SEVERITIES.index(settings.notify.severity)
+    version = await _keep(versions, newest, judgement, by, now, least)
+    told = await _tell(lake, versions, version, by, notifiers or (), clock)
+    return _checked(lake, judgement, episodes.unpack(version.content).incidents, told, now)
+
+
+def incidents_prefix(place: Place) -> str:
+    """Where the incidents lie: beside the history's versions."""
+    return f"{place.versions.removesuffix('history/')}incidents/"
+
+
+async def read_incidents(place: Place) -> Incidents:
+    """The incidents as they stand, by identity.
+
+    Raises:
+        LakeError: they cannot be read.
+    """
+    return dict((await read_kept(place)).incidents)
+
+
+async def read_kept(place: Place) -> Kept:
+    """The incidents as they stand, and up to which Hour was judged; nothing is written.
+
+    Raises:
+        LakeError: they cannot be read.
+    """
+    newest = await Versions(place.store, incidents_prefix(place)).newest()
+    return episodes.unpack(newest.content)
+
+
+# -- load -----------------------------------------------------------------------------------------------------
+
+
+async def _load(
+    lake: Lake, kept: Kept, observing: ObserveSettings, now: datetime, last: Hour, first: Hour | None
+) -> tuple[Evidence, tuple[Hour, ...]]:
+    """What is on record up to an Hour, and the Hours to judge."""
+    history = await read_history(lake.place)
+    standing = records(history.frames)
+    looked = await look_at(lake.store, lake.layout, _to_look_at(standing, kept.judged, last), observing)
+    if not standing:  # nobody observes this lake: it begins where it first holds something, not a week ago
+        looked = list(dropwhile(lambda facts: not facts.present and facts.run is None, looked))
+    if not standing and not looked:
+        return Evidence({}, now), ()
+    known = records(history.frames, looked)
+    hours = hours_to_judge(known, kept.judged, last, first)
+    if not hours:
+        return Evidence(known, now), ()
+    base = first_of_volumes(known, hours).shift(-WEEKS_OF_VOLUMES * 168)
+    volumes = Volumes(lake.place.store, lake.place.published, lake.place.versions)
+    series = await volumes.series(base, hours[-1])
+    _add_looked_at(series, base, looked, hours[-1])
+    found = await contents.read(lake.place, [*hours[0].shift(-BEFORE).to(hours[0].shift(-1)), *hours])
+    counts, newest = await contents.series(lake.place, base, hours[-1]) if found else ({}, {})
+    changed = await _schema_changes(lake, looked)
+    return Evidence(known, now, series, base, changed, found, counts, newest), hours
+
+
+def _to_look_at(standing: Mapping[Hour, Record], judged: Hour | None, last: Hour) -> list[Hour]:
+    """The newest Hours, those that are new, and the delivered one before them to compare with."""
+    newest = max((hour for hour in standing if hour <= last), default=last)
+    since = last.shift(1 - LOOKED_AT)
+    for mark in (newest, judged):
+        if mark is not None and mark < last:
+            since = min(since, mark.shift(1))
+    since = last.shift(1 - MOST_LOOKED_AT) if judged is None else max(since, last.shift(1 - MOST_LOOKED_AT))
+    if standing:
+        since = max(since, min(standing))
+    before = max((hour for hour, known in standing.items() if hour < since and known.delivered), default=None)
+    return [*([] if before is None else [before]), *since.to(last)]
+
+
+def _add_looked_at(series: dict[str, array[int]], base: Hour, looked: Iterable[HourFacts], last: Hour) -> None:
+    """The volumes of Hours that the history does not have yet."""
+    length = next((len(values) for values in series.values()), 0) or sum(1 for _ in base.to(last))
+    for facts in looked:
+        place = round((facts.hour.start - base.start).total_seconds() / 3600)
+        for table in facts.tables if 0 <= place < length else ():
+            series.setdefault(table.table, array("q", [-1]) * length)[place] = table.size
+
+
+async def _schema_changes(lake: Lake, looked: Sequence[HourFacts]) -> dict[Hour, Sequence[Change] | str]:
+    """What each schema differs in from the delivered Hour's before; read only where their hashes differ."""
+    found: dict[Hour, Sequence[Change] | str] = {}
+    before: HourFacts | None = None
+    for facts in looked:
+        if not facts.delivered:
+            continue
+        found[facts.hour] = await _compared(lake, before, facts)
+        if facts.schema is not None and facts.schema.sha256 is not None:
+            before = facts
+    return found
+
+
+async def _compared(lake: Lake, before: HourFacts | None, facts: HourFacts) -> Sequence[Change] | str:
+    if facts.schema is None or facts.schema.tables is None:
+        return "it has no schema" if facts.schema is None else f"its schema cannot be read: {facts.schema.problem}"
+    if before is None or before.schema is None:
+        return "there is no schema before to compare with"
+    if before.schema.sha256 == facts.schema.sha256:
+        return ()
+    old, new = await asyncio.gather(_columns(lake, before.hour), _columns(lake, facts.hour))
+    if old is None or new is None:
+        return "one of the two schemas cannot be read"
+    return changes(old, new)
+
+
+async def _columns(lake: Lake, hour: Hour) -> dict[str, Columns | None] | None:
+    data = await lake.store.get(lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
+    return None if data is None else await asyncio.to_thread(columns_of, data)
+
+
+# -- keep -----------------------------------------------------------------------------------------------------
+
+
+async def _keep(
+    versions: Versions, newest: Version, judgement: Judgement, by: str, now: datetime, least: int
+) -> Version:
+    """Write the incidents as they are now, with what this check is to tell marked as its own."""
+
+    def change(content: bytes | None) -> bytes:
+        kept = episodes.unpack(content)
+        folded = episodes.fold(kept.incidents, judgement.findings, judgement.hours, now)
+        audible = {key: one for key, one in folded.items() if SEVERITIES.index(one.severity) >= least}
+        marked = folded | episodes.claim(audible, by, now)
+        judged = judgement.hours[-1] if kept.judged is None else max(judgement.hours[-1], kept.judged)
+        return episodes.pack(Kept(marked, judged))
+
+    return await versions.update(change, known=newest)
+
+
+# -- tell -----------------------------------------------------------------------------------------------------
+
+
+async def _tell(
+    lake: Lake, versions: Versions, version: Version, by: str, notifiers: Sequence[Notifier], clock: Clock
+) -> dict[str, str | None]:
+    """Tell what this check has claimed, in one message a channel, and write down what became of it."""
+    mine = episodes.claimed(episodes.unpack(version.content).incidents, by)
+    if not mine:
+        return {}
+    answers: dict[str, str | None] = {}
+    sent: dict[str, list[str]] = {one.key: [] for one, _ in mine}
+    failed: dict[str, dict[str, str]] = {one.key: {} for one, _ in mine}
+    for notifier in notifiers:
+        new = [(one, telling) for one, telling in mine if notifier.name not in telling.sent]
+        if not new:
+            continue
+        answers |= await tell([notifier], incidents_message(lake, new, clock.now()), clock)
+        for one, _ in new:
+            if (why := answers[notifier.name]) is None:
+                sent[one.key].append(notifier.name)
+            else:
+                failed[one.key][notifier.name] = why
+
+    def change(content: bytes | None) -> bytes:
+        kept = episodes.unpack(content)
+        return episodes.pack(Kept(episodes.told(kept.incidents, by, sent, failed), kept.judged))
+
+    await versions.update(change, known=version)
+    return answers
+
+
+def incidents_message(lake: Lake, told: Sequence[tuple[Incident, Any]], now: datetime) -> Message:
+    """All that is to be told, as one message: a storm is one message, not forty."""
+    worst = max((one.severity for one, _ in told), key=SEVERITIES.index)
+    lines = [
+        f"{telling.kind.upper()} ({one.severity}, {one.owner}: {one.cause}) {one.rule} since {one.hour}: {one.summary}"
+        for one, telling in told
+    ]
+    [first, *others] = told
+    subject = f"[viplake {lake.environment} {worst}] {first[0].rule} {first[1].kind}, since {first[0].hour}"
+    if others:
+        subject = f"[viplake {lake.environment} {worst}] {len(told)} incidents, the first since {first[0].hour}"
+    notices = [{"notice": telling.kind, **one.to_json(now)} for one, telling in told]
+    body = {"environment": lake.environment, "lake": lake.url, "notices": notices}
+    return Message("incidents", subject, "\n".join(lines), body)
+
+
+# -- the result -----------------------------------------------------------------------------------------------
+
+
+def _checked(
+    lake: Lake,
+    judgement: Judgement,
+    standing: Mapping[str, Incident],
+    told: Mapping[str, str | None],
+    now: datetime,
+) -> Checked:
+    first, last = judgement.hours[0], judgement.hours[-1]
+    shown = [one for one in standing.values() if one.open or (one.last >= first and one.hour <= last)]
+    return Checked(
+        lake.environment,
+        now,
+        last,
+        len(judgement.hours),
+        tuple(shown),
+        judgement.objectives,
+        tuple(gap for gap in judgement.gaps if gap.last >= first and gap.first <= last),
+        reasons(judgement.findings),
+        dict(told),
+        look_back=judgement.look_back,
+    )
+
+
+# -- after a delivery -----------------------------------------------------------------------------------------
+
+
+async def after_delivery(
+    lake: Lake,
+    clock: Clock,
+    settings: CheckSettings,
+    observing: ObserveSettings,
+    *,
+    notifiers: Sequence[Notifier],
+    hours: Sequence[Hour],
+) -> Checked | None:
+    """What follows an Hour that has just come to its end: tell programs that it is delivered, then check.
+
+    It has its own deadline and never raises: whatever happens here changes neither the outcome nor the exit code.
+    """
+    try:
+        async with asyncio.timeout(DEADLINE):
+            if settings.notify.delivered:
+                await tell_delivered(lake, clock, observing, notifiers, hours)
+            return await check(lake, clock, settings, observing, notifiers=notifiers)
+    except TimeoutError:
+        log.warning("not_checked", detail=f"it took longer than {DEADLINE:.0f} s")
+    except ViplakeError as error:
+        log.warning("not_checked", cause=error.cause.word, detail=error.message, hint=error.hint)
+    except Exception as error:  # noqa: BLE001 - a defect in judging must not hide a delivery
+        log.warning("not_checked", cause="unexpected", detail=f"{type(error).__name__}: {error}")
+    return None
+
+
+async def tell_delivered(
+    lake: Lake, clock: Clock, observing: ObserveSettings, notifiers: Sequence[Notifier], hours: Sequence[Hour]
+) -> dict[str, str | None]:
+    """Tell programs of each of these Hours that has its Receipt, so that loads downstream can start on proof.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    listening = delivered_only(notifiers)
+    answers: dict[str, str | None] = {}
+    for facts in await look_at(lake.store, lake.layout, hours, observing, promises=False) if listening else ():
+        if facts.has_receipt:
+            answers |= await tell(listening, delivered_message(lake, facts), clock)
+    return answers
+
+
+def delivered_message(lake: Lake, facts: HourFacts) -> Message:
+    """An Hour is delivered and proven: where it lies, and what is in it."""
+    run, folder = facts.run, lake.layout.folder(facts.hour)
+    body = {
+        "environment": lake.environment,
+        "lake": lake.url,
+        "hour": str(facts.hour),
+        "folder": folder,
+        "receipt": lake.layout.receipt(facts.hour),
+        "job_guid": None if run is None else run.job_guid,
+        "files": facts.files - facts.has_promise,
+        "bytes": facts.delivered_size,
+        "late": run is not None and run.late,
+        "missing_tables": None if facts.missing is None else list(facts.missing),
+    }
+    subject = f"[viplake {lake.environment}] {facts.hour} delivered"
+    text = f"{facts.hour} is delivered and proven: {body['files']} files, {body['bytes']} bytes in {folder}"
+    # The same id whoever tells it: an Hour is delivered once.
+    return Message("delivered", subject, text, body, key=f"delivered-{lake.environment}-{facts.hour.label}")

@@ -1,0 +1,232 @@
+"""PURE. What rules say of the content of an Hour, beside that of the Hours before it.
+
+An Hour's own findings need nothing else. Whether a share of nulls, a newest record time or the look-back is odd shows
+only against the Hours before, of which a few are enough; whether a number of records is, against weeks of them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from datetime import timedelta
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+from viplake.judge.anomaly import Judged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from viplake.content.profiling import HourContent, TableContent
+    from viplake.judge.anomaly import Silent
+    from viplake.model import Hour
+
+BEFORE: Final = 24
+"""Hours before that an Hour's content is compared with."""
+
+FEWEST_BEFORE: Final = 3
+"""Of them that there must be: a median of two is no middle."""
+
+CLEARLY_LESS: Final = 0.85
+"""Of the told look-back; a table of 20 records is on average at 0.9 of its window."""
+
+FEWEST_ROWS: Final = 20
+"""Records from which on a share says something."""
+
+NOT_LOOKED: Final = "nobody looked inside its files: run viplake content"
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """Something about a table, or about the whole export, in one sentence."""
+
+    table: str | None
+    summary: str
+
+
+Verdict = list[Odd] | str
+"""What is odd; nothing: all is well; text: why it cannot be judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nulls:
+    """The shares of nulls of all columns, Hour after Hour.
+
+    Attributes:
+        shares: by table and column: Hours, ascending, and the share in each; only of tables with enough records.
+    """
+
+    shares: Mapping[tuple[str, str], tuple[list[Hour], list[float]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, contents: Iterable[HourContent]) -> Nulls:
+        """Those of some Hours, ascending."""
+        found: dict[tuple[str, str], tuple[list[Hour], list[float]]] = {}
+        for content in contents:
+            for table in content.tables:
+                for column in table.columns if (table.rows or 0) >= FEWEST_ROWS else ():
+                    hours, ratios = found.setdefault((table.table, column.name), ([], []))
+                    hours.append(content.hour)
+                    ratios.append(column.null_ratio or 0)
+        return cls(found)
+
+    def before(self, hour: Hour, table: str, column: str) -> float | None:
+        """The median of the last `BEFORE` Hours before this one; None with fewer than `FEWEST_BEFORE`."""
+        hours, ratios = self.shares.get((table, column), ([], []))
+        end = bisect_left(hours, hour)
+        known = ratios[max(end - BEFORE, 0) : end]
+        return median(known) if len(known) >= FEWEST_BEFORE else None
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The content of an Hour, and what it is judged on.
+
+    Attributes:
+        hour: which.
+        content: of it; None where nobody looked.
+        before: of the Hours before, ascending, at most `BEFORE`.
+        counts: verdicts on the numbers of records, by table.
+        stuck: for how many Hours the newest record time has stood still, by table, and the longest that it ever did
+            before; without tables whose past is too short.
+        nulls: of this Hour and those before.
+        told: what an export is told to carry.
+    """
+
+    hour: Hour
+    content: HourContent | None
+    before: Sequence[HourContent] = ()
+    counts: Mapping[str, Judged | Silent] | None = None
+    stuck: Mapping[str, tuple[int, int]] | None = None
+    nulls: Nulls = field(default_factory=Nulls)
+    told: timedelta = timedelta(hours=24)
+
+    @property
+    def usual_look_back(self) -> float | None:
+        """Hours: the median of the measured look-backs before; None with fewer than three."""
+        known = [hours for content in self.before if (hours := content.look_back_hours) is not None]
+        return median(known) if len(known) >= FEWEST_BEFORE else None
+
+    @property
+    def look_back(self) -> timedelta:
+        """What exports carry now: as measured in the last three Hours where that is clearly less than is told.
+
+        More than is told is no reason to promise more; a little less is what few records of a window come to.
+        """
+        recent = [*self.before, *([self.content] if self.content else [])][-3:]
+        known = [hours for content in recent if (hours := content.look_back_hours) is not None]
+        measured = timedelta(hours=median(known)) if known else self.told
+        return measured if measured < CLEARLY_LESS * self.told else self.told
+
+
+def nonconforming(inside: Inside) -> Verdict:
+    """Tables whose files do not agree with the schema, or cannot be read."""
+    if inside.content is None:
+        return NOT_LOOKED
+    odd = [Odd(table.table, _findings(table)) for table in inside.content.tables if table.findings]
+    unknown = [table.unknown for table in inside.content.tables if table.unknown is not None]
+    if not odd and unknown and len(unknown) == len(inside.content.tables):
+        return str(unknown[0])
+    return odd
+
+
+def _findings(table: TableContent) -> str:
+    first, more = table.findings[0], len(table.findings) - 1
+    place = f" (byte {first.byte:,})" if first.byte is not None else ""
+    return f"{table.table}: {first.detail}{place}" + (f"; and {more} more findings" if more else "")
+
+
+def row_counts(inside: Inside) -> Verdict:
+    """Tables with far too few or too many records."""
+    if inside.content is None or inside.counts is None:
+        return NOT_LOOKED
+    known = {table: verdict for table, verdict in inside.counts.items() if isinstance(verdict, Judged)}
+    if not known:
+        reasons = [verdict.reason for verdict in inside.counts.values() if not isinstance(verdict, Judged)]
+        return reasons[0] if reasons else "no number of records is on record"
+    return [
+        Odd(
+            table,
+            f"{table} has {verdict.value:,} records in {inside.hour}, too {verdict.kind}: expected are about "
+            f"{verdict.usual:,}, from {verdict.least:,} to {verdict.most:,}",
+        )
+        for table, verdict in known.items()
+        if verdict.kind in {"low", "high"}
+    ]
+
+
+def null_ratios(inside: Inside, points: float) -> Verdict:
+    """Columns with so many percentage points more nulls than is usual."""
+    if inside.content is None:
+        return NOT_LOOKED
+    if len(inside.before) < FEWEST_BEFORE:
+        return f"only {len(inside.before)} Hours before have been looked into, and {FEWEST_BEFORE} are needed"
+    odd = []
+    for table in inside.content.tables:
+        absent = {finding.column for finding in table.findings if finding.kind == "missing_column"}
+        for column in table.columns if (table.rows or 0) >= FEWEST_ROWS else ():
+            ratio = column.null_ratio or 0
+            if ratio <= points / 100 or column.name in absent:  # so small a share is not so much above any other
+                continue
+            usual = inside.nulls.before(inside.hour, table.table, column.name)
+            if usual is not None and ratio - usual > points / 100:
+                share = f"{ratio:.0%} of its {table.rows:,} records; {usual:.0%} are usual"
+                odd.append(Odd(table.table, f"{table.table}: {column.name} is empty in {share}"))
+    return odd
+
+
+def stale(inside: Inside, hours: float) -> Verdict:
+    """Tables whose newest record time has stood still for so many Hours, and never did for as long before."""
+    if inside.content is None or inside.stuck is None:
+        return NOT_LOOKED
+    if not inside.stuck:
+        return "no table has a record time, and a past to compare it with"
+    newest = {table.table: table.newest for table in inside.content.tables}
+    return [
+        Odd(
+            table,
+            f"{table}: the newest record is of {newest[table]:%Y-%m-%d %H:%M} for {now} Hours now; it never stood "
+            f"still for more than {longest} before",
+        )
+        for table, (now, longest) in sorted(inside.stuck.items())
+        if now >= hours and now > 2 * longest and newest.get(table) is not None
+    ]
+
+
+def look_back_changes(inside: Inside, percent: float) -> Verdict:
+    """The export carries another stretch of record time than it did before, or less than it is told to."""
+    if inside.content is None:
+        return NOT_LOOKED
+    measured, usual = inside.content.look_back_hours, inside.usual_look_back
+    if measured is None:
+        return "no table has enough records with a time"
+    share = percent / 100
+    if usual is not None and abs(measured / usual - 1) > share:
+        what = f"the export of {inside.hour} carries {measured:.1f} h of records; before it were {usual:.1f} h"
+        return [Odd(None, what)]
+    if measured < (1 - share) * (told := inside.told / timedelta(hours=1)):
+        return [Odd(None, f"the export of {inside.hour} carries {measured:.1f} h of records; {told:g} h are told")]
+    return []
+
+
+def standing_still(newest: Sequence[int], place: int) -> tuple[int, int] | None:
+    """For how many values up to a place, in a row, nothing moved; and the longest such stretch before that.
+
+    Args:
+        newest: a value an Hour; below zero where nobody looked: such Hours say nothing.
+        place: the last one that counts.
+
+    Returns:
+        None where there are fewer than `2 * FEWEST_BEFORE` values before the stretch.
+    """
+    known = [value for value in newest[: place + 1] if value >= 0]
+    if not known or newest[place] < 0:
+        return None
+    runs: list[int] = []
+    for index, value in enumerate(known):
+        if index and value == known[index - 1]:
+            runs[-1] += 1
+        else:
+            runs.append(0)
+    now = runs.pop()
+    return (now, max(runs, default=0)) if len(known) - now - 1 >= 2 * FEWEST_BEFORE else None

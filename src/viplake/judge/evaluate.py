@@ -1,0 +1,363 @@
+"""PURE. From what is on record to findings: which Hours, what rules ask for about each, and the objectives.
+
+The driver (`check`) loads, this decides, `incidents` keeps count. Everything that a rule may ask is put together here
+once for all Hours, so that an hourly check over months of 300 tables stays a matter of a second.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake.judge import objectives as slo
+from viplake.judge.anomaly import Series
+from viplake.judge.calendar import Calendar
+from viplake.judge.content_rules import BEFORE, Inside, Nulls, standing_still
+from viplake.judge.coverage import LOOK_BACK, Gap, gaps
+from viplake.judge.objectives import Graded, Indicator, ObjectiveSettings, ObjectiveState
+from viplake.judge.record import NOBODY, PHASES
+from viplake.judge.rules import OWNERS_OF_PHASES, Case, NoData, RuleSettings, judge, span
+from viplake.notify.settings import NotifySettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from viplake.content.profiling import HourContent
+    from viplake.judge.anomaly import AnomalySettings, Judged, Silent
+    from viplake.judge.record import Record
+    from viplake.judge.rules import Finding
+    from viplake.model import Hour
+    from viplake.tables.schema import Change
+
+AGAIN: Final = 48
+"""Hours that every check judges again: later ticks try for 6 hours, people repair the day after."""
+
+EVALUATIONS: Final = 15_000
+"""Volumes of tables that one check judges: the newest Hours of all tables. At 40 us each that is below a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSettings:
+    """What the tables of `viplake.toml` say of judging and telling."""
+
+    rules: RuleSettings = field(default_factory=RuleSettings)
+    calendar: Calendar = field(default_factory=Calendar)
+    objectives: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
+
+    @classmethod
+    def parse(cls, tables: Mapping[str, Any]) -> CheckSettings:
+        """Read `rules`, `calendar`, `objectives` and `notify`; what is not given is as by default.
+
+        Raises:
+            SettingsError: one of them is wrong, in one line that says where.
+        """
+        return cls(
+            RuleSettings.parse(tables.get("rules", {})),
+            Calendar.parse(tables.get("calendar", [])),
+            ObjectiveSettings.parse(tables.get("objectives", {})),
+            NotifySettings.parse(tables.get("notify", {})),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was loaded.
+
+    Attributes:
+        records: by Hour, ascending.
+        now: when.
+        volumes: bytes by table, one an Hour from `base` on; -1 where there is none.
+        base: the Hour of the first volume.
+        changes: what an Hour's schema differs in from the delivered Hour before; a reason where it is not known.
+        contents: what was found inside Hours, of those to judge and of some before, ascending.
+        counts: records by table, one an Hour from `base` on; -1 where nobody looked.
+        newest: seconds of the newest record time, likewise.
+    """
+
+    records: Mapping[Hour, Record]
+    now: datetime
+    volumes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    base: Hour | None = None
+    changes: Mapping[Hour, Sequence[Change] | str] = field(default_factory=dict)
+    contents: Mapping[Hour, HourContent] = field(default_factory=dict)
+    counts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    newest: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was decided.
+
+    Attributes:
+        hours: that were judged, ascending.
+        findings: of all rules in them.
+        objectives: where each stands at the last of them.
+        gaps: of look-back coverage, in all that is on record.
+        look_back: what exports carry now, as told or as measured.
+    """
+
+    hours: tuple[Hour, ...]
+    findings: tuple[Finding, ...] = ()
+    objectives: tuple[ObjectiveState, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    look_back: timedelta = LOOK_BACK
+
+
+def hours_to_judge(on_record: Iterable[Hour], judged: Hour | None, last: Hour, first: Hour | None) -> tuple[Hour, ...]:
+    """Which Hours a check judges: all on record the first time, then those since, and the last two days again."""
+    known = [hour for hour in on_record if hour <= last]
+    if not known:
+        return ()
+    if first is None:
+        first = min(known) if judged is None else min(judged.shift(1), last.shift(1 - AGAIN))
+    return tuple(max(first, min(known)).to(last))
+
+
+def first_of_volumes(records: Mapping[Hour, Record], hours: Sequence[Hour]) -> Hour:
+    """The first Hour whose tables' volumes are judged: as many of the newest Hours as `EVALUATIONS` allows."""
+    tables = max((known.expected or 0 for known in records.values()), default=0)
+    return max(hours[0], hours[-1].shift(1 - max(EVALUATIONS // max(tables, 1), AGAIN)))
+
+
+def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -> Judgement:
+    """Judge these Hours."""
+    if not hours:
+        return Judgement(())
+    records, planned = evidence.records, settings.calendar.at
+    counted = settled(records, hours[-1], evidence.now)
+    contents = _Contents(evidence, settings)
+    found = _gaps(counted, hours[-1], evidence.now, settings, contents)
+    grades = {objective: graded(counted, objective, settings) for objective in slo.INDICATORS}
+    volumes = _Volumes(evidence, hours, settings)
+    by_hour = _by_hour(found, hours)
+    ledger = min((hour for hour, known in records.items() if known.ledger), default=None)
+    findings: list[Finding] = []
+    before: Record | None = None
+    for hour in hours:
+        known = records.get(hour)
+        case = Case(
+            known,
+            hour,
+            evidence.now,
+            ours=ledger is not None and hour >= ledger,
+            unmatched=before.facts.unmatched if before is not None and before.facts is not None else None,
+            changes=evidence.changes.get(hour, "its schema was not compared with the one before"),
+            volumes=volumes.of(hour),
+            gaps=by_hour.get(hour, ()),
+            look_back=contents.look_back(hour),
+            inside=contents.of(hour),
+            burning=slo.burning(grades["delivered"], hour) is not None,
+            planned=planned(hour),
+        )
+        findings += judge(case, settings.rules)
+        if known is not None and known.delivered:
+            before = known
+    standings = tuple(
+        slo.standing(objective, grades[objective.name], last=max(counted, default=hours[-1]), now=evidence.now)
+        for objective in settings.objectives.objectives
+    )
+    return Judgement(tuple(hours), tuple(findings), standings, tuple(found), contents.look_back(hours[-1]))
+
+
+def reasons(findings: Iterable[Finding]) -> dict[str, dict[str, int]]:
+    """Why rules could not be judged, by rule: how many Hours had each reason."""
+    found: dict[str, dict[str, int]] = {}
+    for finding in findings:
+        if isinstance(finding, NoData):
+            of_rule = found.setdefault(finding.rule, {})
+            of_rule[finding.reason] = of_rule.get(finding.reason, 0) + 1
+    return found
+
+
+def gap_words(gap: Gap, now: datetime, look_back: timedelta) -> str:
+    """What a gap came to, in one clause."""
+    if gap.lost is not None:
+        return f"lost: records from about {gap.lost[0]:%Y-%m-%d %H:%M} to {gap.lost[1]:%Y-%m-%d %H:%M}"
+    if gap.unknown:
+        return f"not known: {gap.unknown} Hours are not on record"
+    if gap.after is None:
+        return "not known: nothing was delivered before"
+    left = gap.left(now, look_back)
+    if left is not None:
+        return (
+            f"it lasts: {span(left)} left until something is lost" if left > timedelta(0) else "it lasts: lost already"
+        )
+    if gap.margin is None:
+        return "not known"
+    return f"nothing lost, margin about {span(gap.margin)}"
+
+
+def settled(records: Mapping[Hour, Record], last: Hour, now: datetime) -> dict[Hour, Record]:
+    """The records up to an Hour of which nothing is still to be expected in time: those that objectives count."""
+    return {hour: known for hour, known in records.items() if hour <= last and _counts(known, now)}
+
+
+def _counts(known: Record, now: datetime) -> bool:
+    """Whether an Hour is settled: nothing of it is still to be expected in time."""
+    return known.outcome in {"delivered", "failed"} or (known.outcome != "waiting" and now >= known.hour.end)
+
+
+def _arrived(known: Record) -> bool:
+    return known.delivered and known.outcome == "delivered"
+
+
+def _gaps(
+    counted: Mapping[Hour, Record], last: Hour, now: datetime, settings: CheckSettings, contents: _Contents
+) -> list[Gap]:
+    delivered: dict[Hour, bool | None] = {hour: _arrived(known) for hour, known in counted.items()}
+    if delivered:
+        # Hours that have passed and of which nothing is on record are unknown, also after the last one that is.
+        for hour in max(delivered).shift(1).to(last):
+            if now >= hour.end:
+                delivered[hour] = None
+    lacking: dict[str, set[Hour]] = {}
+    for hour, known in counted.items():
+        for table in known.missing or () if _arrived(known) else ():
+            lacking.setdefault(table, set()).add(hour)
+    planned = settings.calendar.at
+    return gaps(delivered, lacking, look_back=contents.look_back, planned=lambda hour: planned(hour) is not None)
+
+
+def _by_hour(found: Iterable[Gap], hours: Sequence[Hour]) -> dict[Hour, list[Gap]]:
+    """The gaps that touch each judged Hour."""
+    by_hour: dict[Hour, list[Gap]] = {}
+    for gap in found:
+        for hour in max(gap.first, hours[0]).to(min(gap.last, hours[-1])):
+            by_hour.setdefault(hour, []).append(gap)
+    return by_hour
+
+
+# -- objectives -----------------------------------------------------------------------------------------------
+
+
+def graded(counted: Mapping[Hour, Record], name: Indicator, settings: CheckSettings) -> dict[Hour, Graded]:
+    """Each settled Hour by one indicator."""
+    planned = settings.calendar.at
+    limit = settings.objectives.on_time
+    return {
+        hour: Graded(hour, *_grade(known, name, limit), planned=planned(hour) is not None)
+        for hour, known in counted.items()
+    }
+
+
+def _grade(known: Record, name: Indicator, limit: timedelta) -> tuple[bool | None, str]:
+    if not _arrived(known):
+        return False, known.owner or NOBODY
+    sender = "vendor" if known.ledger else NOBODY
+    if name == "complete":
+        return (None if known.missing is None else not known.missing), sender
+    if name == "on_time":
+        if known.took is None:
+            return None, NOBODY
+        slowest = max(zip(known.seconds, PHASES, strict=True), key=lambda phase: phase[0] or 0)[1]
+        return known.took <= limit.total_seconds(), OWNERS_OF_PHASES[slowest]
+    return True, ""
+
+
+# -- volumes --------------------------------------------------------------------------------------------------
+
+
+class _Volumes:
+    """The verdicts on volumes, Hour by Hour."""
+
+    def __init__(self, evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -> None:
+        self._records = evidence.records
+        self._base = evidence.base
+        told = settings.rules.told
+        planned = settings.calendar.at
+        tables = {table: values for table, values in evidence.volumes.items() if told["volume_table"].enabled}
+        self._first = first_of_volumes(evidence.records, hours)
+        first = min(evidence.records, default=hours[0])
+        unfit = {
+            hour
+            for hour in first.to(hours[-1])
+            if (known := evidence.records.get(hour)) is None or not known.whole or planned(hour) is not None
+        }
+        lost = {hour for hour in unfit if (known := evidence.records.get(hour)) is None or not _arrived(known)}
+        lost |= {hour for hour in unfit if planned(hour) is not None}
+        self._start = first
+        sizes = [self._size(hour) for hour in first.to(hours[-1])]
+        self._whole = Series(sizes, _places(unfit, first), told["volume_job"].anomaly, exact=False)
+        self._tables = self._series(tables, lost, told["volume_table"].anomaly)
+
+    def _series(self, tables: Mapping[str, Sequence[int]], lost: set[Hour], told: AnomalySettings) -> dict[str, Series]:
+        if self._base is None:
+            return {}
+        bad = _places(lost, self._base)
+        return {table: Series(values, bad, told) for table, values in tables.items()}
+
+    def _size(self, hour: Hour) -> int:
+        known = self._records.get(hour)
+        return known.kilobytes * 1000 if known is not None and known.delivered and known.kilobytes is not None else -1
+
+    def of(self, hour: Hour) -> Mapping[str | None, Judged | Silent] | str:
+        """The verdicts on an Hour's volumes; why there are none."""
+        known = self._records.get(hour)
+        if known is None or not known.delivered:
+            return "nothing was delivered"
+        found: dict[str | None, Judged | Silent] = {None: self._whole.judge(_distance(self._start, hour))}
+        if self._base is not None and hour >= self._first:
+            place = _distance(self._base, hour)
+            for table, series in self._tables.items():
+                if 0 <= place < len(series.values) and series.values[place] >= 0:
+                    found[table] = series.judge(place)
+        return found
+
+
+# -- content --------------------------------------------------------------------------------------------------
+
+
+class _Contents:
+    """What was found inside each Hour, and what it is judged on."""
+
+    def __init__(self, evidence: Evidence, settings: CheckSettings) -> None:
+        self._told = settings.rules.look_back
+        self._contents = evidence.contents
+        self._hours = sorted(evidence.contents)
+        self._nulls = Nulls.of(evidence.contents[hour] for hour in self._hours)
+        self._base, self._newest = evidence.base, evidence.newest
+        told = settings.rules.told["row_count"]
+        bad = frozenset[int]()
+        if evidence.base is not None and evidence.counts:
+            known = evidence.records.items()
+            unfit = [hour for hour, record in known if hour >= evidence.base and not record.whole]
+            bad = _places(unfit, evidence.base)
+        counts = evidence.counts.items() if told.enabled else ()
+        self._counts = {table: Series(values, bad, told.anomaly, exact=False) for table, values in counts}
+
+    def look_back(self, hour: Hour) -> timedelta:
+        """What the export of an Hour carries."""
+        at = bisect_right(self._hours, hour)
+        recent = [self._contents[known] for known in self._hours[max(at - 3, 0) : at]]
+        return Inside(hour, None, recent, told=self._told).look_back if recent else self._told
+
+    def of(self, hour: Hour) -> Inside | None:
+        """The content of an Hour; None where nobody looked."""
+        content = self._contents.get(hour)
+        if content is None:
+            return None
+        at = bisect_left(self._hours, hour)
+        before = [self._contents[known] for known in self._hours[max(at - BEFORE, 0) : at]]
+        counts: dict[str, Judged | Silent] = {}
+        stuck: dict[str, tuple[int, int]] = {}
+        if self._base is not None and hour >= self._base:
+            place = _distance(self._base, hour)
+            for table in content.tables:
+                if (series := self._counts.get(table.table)) is not None and 0 <= place < len(series.values):
+                    counts[table.table] = series.judge(place)
+                newest = self._newest.get(table.table)
+                if newest and place < len(newest) and (stood := standing_still(newest, place)) is not None:
+                    stuck[table.table] = stood
+        return Inside(hour, content, before, counts, stuck, self._nulls, self._told)
+
+
+def _distance(first: Hour, hour: Hour) -> int:
+    return (hour.start - first.start) // timedelta(hours=1)
+
+
+def _places(hours: Iterable[Hour], first: Hour) -> frozenset[int]:
+    return frozenset(_distance(first, hour) for hour in hours)

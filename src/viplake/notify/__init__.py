@@ -1,0 +1,1 @@
+"""Notifications: one message, many channels."""

@@ -1,1 +1,0 @@
-"""Lake to history: what was delivered, Hour by Hour."""

@@ -1,0 +1,350 @@
+"""I/O. SQL over the lake: a view for each table of an Hour, or of several, and for each dataset of the history.
+
+::
+
+    names = names_in(connection, sql)       # DuckDB says which tables it names; nothing was fetched yet
+    hours = await hours_of(...)             # with a Receipt, unless told otherwise
+    views = ...                             # one a table and dataset
+    await bring(...)                        # the files of those that are named, through our own store
+    take(answer)                            # in a thread, while they are here
+
+The connection sees the folder of these files and nothing else (see `duck.connect`): whoever may ask may not read or
+write anywhere else, and nothing is downloaded but the lake's own files. What cannot be read of them is said; the rest
+is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from viplake.content.examine import files_of
+from viplake.errors import SettingsError
+from viplake.lake.layout import RECEIPT_NAME, is_delivered_file
+from viplake.query.answer import SCHEMA, TABLE, Answer
+from viplake.query.views import bring, history, limited, snapshots
+from viplake.tables import duck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from duckdb import DuckDBPyConnection, Statement
+
+    from viplake.history.build import Place
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import Store
+    from viplake.model import Hour
+    from viplake.query.views import View
+
+T = TypeVar("T")
+
+LISTED: Final = 'viplake query "show tables" lists what there is.'
+
+_AT_ONCE: Final = 8
+"""Days or Hours that are listed side by side."""
+
+_WORD: Final = re.compile(r"""  "(?:[^"]|"")*" | '(?:[^']|'')*' | [^\W\d]\w*  """, re.VERBOSE)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query.
+
+    Attributes:
+        sql: one statement that reads.
+        at: the Hour whose tables are asked; with `since` the last one; None: the newest.
+        since: the first of several Hours; each table then has its Hour as the first column, `hour`.
+        unproven: Hours without a Receipt count too.
+    """
+
+    sql: str
+    at: Hour | None = None
+    since: Hour | None = None
+    unproven: bool = False
+
+
+async def query(
+    store: Store,
+    layout: Layout,
+    place: Place,
+    asked: Asked,
+    take: Callable[[Answer], T],
+    *,
+    warn: Callable[[str], None],
+    writes: Iterable[Path] = (),
+) -> T:
+    """Answer a query and give the answer to `take`, which is called in a thread, while the files are here.
+
+    Args:
+        store: of the lake.
+        layout: of the lake.
+        place: of the history.
+        asked: what.
+        take: what to do with the answer; its result is returned.
+        warn: is told, in a line each, what was left out and why.
+        writes: files that `take` will write.
+
+    Raises:
+        SettingsError: the SQL is wrong, or there is no Hour to ask; or there is no room here for the files.
+        LakeError: the lake cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="viplake-") as name:
+        root = Path(name)
+        with duck.connect(root, writes=writes, ordered=True) as connection:
+            statement = _statement(connection, asked.sql)
+            names = names_in(connection, statement)
+            hours, views, without = await _catalog(store, layout, asked, names, warn)
+            try:
+                await bring(store, layout, place, _named(views, names, without), root, warn)
+            except OSError as error:
+                hint = "Make room, or set TMPDIR to a folder that has some."
+                raise SettingsError(
+                    f"the files cannot be put into {root.parent}: {error.strerror}", hint=hint
+                ) from None
+            return await _interruptible(
+                connection, lambda: take(_answer(connection, statement, views.values(), hours, warn))
+            )
+
+
+async def _interruptible(connection: DuckDBPyConnection, work: Callable[[], T]) -> T:
+    """Work in a thread that ends when it is told to stop: DuckDB then leaves off where it is."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            connection.interrupt()
+            await asyncio.wait([task], timeout=0.1)
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody complains that nobody did
+        raise
+
+
+# -- the statement --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The tables that a statement names.
+
+    Attributes:
+        words: in small letters.
+        sure: exactly these; else every word of the statement: some may name a table.
+    """
+
+    words: frozenset[str]
+    sure: bool
+
+
+def _statement(connection: DuckDBPyConnection, sql: str) -> Statement:
+    from duckdb import StatementType  # noqa: PLC0415 - 35 MB and 0.1 s that other commands do without
+
+    try:
+        statements = connection.extract_statements(sql)
+    except duck.faults() as error:
+        raise _refused(error) from None
+    if len(statements) != 1:
+        raise SettingsError(f"there are {len(statements)} statements in the query", hint="It takes one.")
+    if statements[0].type not in {StatementType.SELECT, StatementType.MULTI, StatementType.EXPLAIN}:  # MULTI: a PIVOT
+        word = statements[0].type.name
+        hint = "SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE, PIVOT and EXPLAIN are answered."
+        raise SettingsError(f"a query only reads: {word} is not answered", hint=hint)
+    return statements[0]
+
+
+def names_in(connection: DuckDBPyConnection, statement: Statement) -> Names:
+    """Which tables a statement names.
+
+    DuckDB says it, but for statements that mean nothing to it before it knows the columns, as with USING or PIVOT.
+
+    Raises:
+        SettingsError: it reaches for something that no query may.
+    """
+    from duckdb import PermissionException  # noqa: PLC0415 - as above
+
+    try:
+        return Names(frozenset(name.casefold() for name in connection.get_table_names(statement.query)), sure=True)
+    except PermissionException as error:
+        raise _refused(error) from None
+    except duck.faults():
+        words = (match[0] for match in _WORD.finditer(statement.query))
+        plain = (word[1:-1].replace(word[0] * 2, word[0]) if word[0] in "\"'" else word for word in words)
+        return Names(frozenset(word.casefold() for word in plain), sure=False)
+
+
+def _named(views: Mapping[str, View], names: Names, without: Mapping[str, str]) -> list[View]:
+    """The views that a statement names; `without` are tables of the schema that have no file, by name in small letters.
+
+    Raises:
+        SettingsError: it names one that is not there.
+    """
+    absent = sorted(names.words - views.keys()) if names.sure else []
+    if absent and absent[0] in without:
+        hint = "--at asks another Hour, --since several; viplake status tells which Hours lack it."
+        raise SettingsError(f"{without[absent[0]]} stands in the schema, but no file of it was delivered", hint=hint)
+    if absent:
+        raise _unknown(absent[0], views)
+    return [view for key, view in views.items() if key in names.words]
+
+
+def _unknown(name: str, views: Mapping[str, View]) -> SettingsError:
+    close = [views[key].name for key in difflib.get_close_matches(name, views, n=3)]
+    meant = f"Did you mean {' or '.join(close)}? " if close else ""
+    return SettingsError(f"there is no table {name!r}", hint=meant + LISTED)
+
+
+def _refused(error: Exception, *, lines_before: int = 0) -> SettingsError:
+    """What DuckDB says of a query, with the line that it points at; so many lines before it are ours."""
+    import duckdb  # noqa: PLC0415 - as above
+
+    hint = "Mend the query; its SQL is DuckDB's."
+    if isinstance(error, duckdb.PermissionException):
+        hint = "A query sees the tables and the history, and nothing else."
+    elif isinstance(error, duckdb.OutOfMemoryException):
+        hint = f"It may have {duck.MEMORY}: ask for fewer columns or Hours, or write --parquet and go on from there."
+    elif isinstance(error, duckdb.CatalogException | duckdb.BinderException):
+        hint = f"{LISTED} DESCRIBE and a table's name lists its columns."
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    shown = re.sub(
+        r"^LINE (\d+):", lambda m: f"LINE {max(1, int(m[1]) - lines_before)}:", "\n".join(lines[:4]), flags=re.MULTILINE
+    )
+    return SettingsError(shown, hint=hint)
+
+
+# -- which Hours ----------------------------------------------------------------------------------------------------
+
+
+async def hours_of(store: Store, layout: Layout, asked: Asked, warn: Callable[[str], None]) -> tuple[Hour, ...]:
+    """The Hours that are asked, ascending; at least one.
+
+    Raises:
+        SettingsError: there is none.
+        LakeError: the lake cannot be read.
+    """
+    if asked.since is None and asked.at is not None:
+        return (await _this(store, layout, asked.at, unproven=asked.unproven),)
+    days = sorted(day for day in await store.folders(layout.prefix) if re.fullmatch(r"\d{8}", day))
+    if asked.since is None:
+        return (await _newest(store, layout, days, unproven=asked.unproven),)
+    first, last = asked.since, asked.at
+    wanted = [day for day in days if first.day <= day and (last is None or day <= last.day)]
+    found = await limited(_AT_ONCE, (_delivered(store, layout, day) for day in wanted))
+    within = {h: proven for day in found for h, proven in day.items() if first <= h and (last is None or h <= last)}
+    hours = tuple(sorted(hour for hour, proven in within.items() if proven or asked.unproven))
+    left_out = len(within) - len(hours)
+    if not hours:
+        raise _nothing(f"no Hour from {first} to {last or 'now'}", left_out)
+    if left_out:
+        warn(f"{left_out} Hours without a Receipt are left out; --unproven takes them in")
+    return hours
+
+
+async def _this(store: Store, layout: Layout, hour: Hour, *, unproven: bool) -> Hour:
+    proven = (await _delivered(store, layout, hour.day)).get(hour)
+    if not proven and not (unproven and proven is not None):
+        raise _nothing(f"the Hour {hour}", int(proven is not None), one=True)
+    return hour
+
+
+async def _newest(store: Store, layout: Layout, days: Sequence[str], *, unproven: bool) -> Hour:
+    left_out = 0
+    for day in reversed(days):
+        found = await _delivered(store, layout, day)
+        hours = [hour for hour, proven in found.items() if proven or unproven]
+        if hours:
+            return max(hours)
+        left_out += len(found)
+    raise _nothing("no Hour of this lake", left_out)
+
+
+def _nothing(what: str, left_out: int, *, one: bool = False) -> SettingsError:
+    """Why there is nothing to ask."""
+    if left_out:
+        hint = "Until an Hour has a Receipt it may be half there. --unproven asks it all the same."
+        return SettingsError(f"{what} has {'no' if one else 'a'} Receipt", hint=hint)
+    hint = "viplake status tells what each Hour came to."
+    return SettingsError(f"{what} {'was not' if one else 'was'} delivered", hint=hint)
+
+
+async def _delivered(store: Store, layout: Layout, day: str) -> dict[Hour, bool]:
+    """The Hours of a day that hold anything delivered, and whether they have a Receipt."""
+    found: dict[Hour, bool] = {}
+    for file in await store.files(layout.day(day)):
+        if (parsed := layout.parse_file(file.key)) is not None:
+            hour, name = parsed
+            if name == RECEIPT_NAME:
+                found[hour] = True
+            elif is_delivered_file(name):
+                found.setdefault(hour, False)
+    return found
+
+
+# -- asking ---------------------------------------------------------------------------------------------------------
+
+
+async def _catalog(
+    store: Store, layout: Layout, asked: Asked, names: Names, warn: Callable[[str], None]
+) -> tuple[tuple[Hour, ...], dict[str, View], dict[str, str]]:
+    """The Hours that are asked, every view by its name in small letters, and likewise the tables without any file."""
+    kept: dict[str, View] = {view.name: view for view in history()}
+    if names.sure and names.words and names.words <= kept.keys():
+        return (), kept, {}  # it needs no Hour
+    try:
+        hours = await hours_of(store, layout, asked, warn)
+    except SettingsError as nothing:
+        if names.sure and names.words:
+            raise
+        warn(f"{nothing.message}. {nothing.hint}")
+        hours = ()
+    found = await limited(_AT_ONCE, (files_of(store, layout, hour) for hour in hours))
+    tables = snapshots(found, taken=kept, hourly=asked.since is not None)
+    without = {table.casefold(): table for known in found for table in known.without}
+    return hours, kept | {view.name.casefold(): view for view in tables}, without
+
+
+def _answer(
+    connection: DuckDBPyConnection,
+    statement: Statement,
+    views: Collection[View],
+    hours: tuple[Hour, ...],
+    warn: Callable[[str], None],
+) -> Answer:
+    import duckdb  # noqa: PLC0415 - as above
+
+    brought = [view for view in views if view.brought]
+    own = (duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException, duckdb.OutOfMemoryException)
+    try:
+        connection.execute(f"create schema {SCHEMA}")
+        for view in views:
+            connection.execute(view.show(connection, warn) if view.brought else view.describe())
+        try:
+            _run(connection, statement)
+        except own:
+            raise
+        except duck.faults():  # the query's own, or that of a file
+            weeded = [view.weed(connection, warn) for view in brought]
+            if not any(weeded):
+                raise
+            for view in brought:
+                connection.execute(view.show(connection, warn))
+            _run(connection, statement)
+        return Answer.of(connection, hours)
+    except duck.faults() as error:
+        raise _refused(error, lines_before=1) from None
+
+
+def _run(connection: DuckDBPyConnection, statement: Statement) -> None:
+    """Put the whole answer into `TABLE`: an error in its middle leaves nothing half told."""
+    from duckdb import StatementType  # noqa: PLC0415 - as above
+
+    if statement.type == StatementType.EXPLAIN:
+        plan = connection.execute(statement.query).fetchall()
+        connection.execute(f"create or replace table {TABLE} (explain_key varchar, explain_value varchar)")
+        connection.executemany(f"insert into {TABLE} values (?, ?)", plan)  # noqa: S608 - our own name
+        return
+    connection.execute(f"create or replace table {TABLE} as\n{statement.query}")

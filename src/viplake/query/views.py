@@ -1,0 +1,450 @@
+"""I/O. What a query can name: a view for each table of an Hour, or of several, and for each dataset of the history.
+
+A view that a query names stands over files that were brought here through our own store. The others can only be
+described: asking one of them fails, and never says that there is nothing in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from viplake.content.examine import FIRST_RECORDS, LOOKED_THROUGH, fetch
+from viplake.content.profiling import conforms
+from viplake.errors import SettingsError
+from viplake.history.datasets import DATASETS, parse, render
+from viplake.tables import duck
+from viplake.tables.staging import Staged, Unreadable
+from viplake.tables.types import kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+    from viplake.content.examine import HourFiles, TableFiles
+    from viplake.history.build import Place
+    from viplake.history.datasets import Dataset
+    from viplake.lake.layout import Layout
+    from viplake.lake.store import Store
+    from viplake.model import Hour
+    from viplake.tables.types import ValueKind
+
+T = TypeVar("T")
+Columns = dict[str, "ValueKind"]
+
+PARQUET: Final[Mapping[str, Columns]] = {
+    "table_volumes": {"hour": "timestamp", "table": "text", "partitions": "integer", "bytes": "integer"},
+    "table_content": {
+        "hour": "timestamp", "table": "text", "files": "integer", "rows": "integer", "findings": "integer",
+        "oldest": "timestamp", "newest": "timestamp",
+    },
+    "column_content": {
+        "hour": "timestamp", "table": "text", "column": "text", "declared": "text", "rows": "integer",
+        "nulls": "integer", "distinct": "integer", "low": "text", "high": "text", "nonconforming": "integer",
+    },
+}  # fmt: skip
+"""Datasets of the history in folders of Parquet files, besides those of `DATASETS`, and what columns they have."""
+
+_HOURS_AT_ONCE: Final = 4
+"""Hours whose files are fetched side by side, 16 files each: latency is hidden, memory stays flat."""
+
+_FILES_AT_ONCE: Final = 16
+_LARGEST_CSV: Final = 1 << 30
+
+_TYPES: Final[Mapping[ValueKind, str]] = {
+    "integer": "bigint",
+    "decimal": "double",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamp",
+    "text": "varchar",
+}
+# Of those that content calls conforming: a cast alone would round 1.5 to an integer, and take NaN for a number.
+_VALUES: Final[Mapping[ValueKind, str]] = {
+    "integer": "try_cast({c} as bigint)",
+    "decimal": "try_cast({c} as double)",
+    "boolean": "try_cast({c} as boolean)",
+    "date": "try_cast({c} as date)",
+    "timestamp": "cast(try_cast({c} as timestamptz) as timestamp)",  # which alone would drop the zone
+}
+_NO_COLUMNS: Final[Mapping[str, ValueKind]] = {"unknown": "text"}
+"""Of a table of which neither the schema nor a record tells any: a view has at least one."""
+
+_HOUR_OF_PATH: Final = r"strptime(regexp_extract(path, '(\d{10})[/\\][^/\\]*$', 1), '%Y%m%d%H')"
+"""Folders of staged files are called by their Hour."""
+
+
+class View(Protocol):
+    """What a query can name."""
+
+    @property
+    def name(self) -> str:
+        """What queries call it."""
+        ...
+
+    @property
+    def brought(self) -> bool:
+        """Its files are here."""
+        ...
+
+    def describe(self) -> str:
+        """A view that can be described, and not asked."""
+        ...
+
+    def show(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> str:
+        """The view over the files that are here."""
+        ...
+
+    def weed(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> bool:
+        """Leave out the files that cannot be read; whether there were any."""
+        ...
+
+
+# -- tables ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Snapshots:
+    """A table of one Hour, or of several.
+
+    Attributes:
+        name: what queries call it.
+        columns: by the schemas of these Hours.
+        files: what each Hour has of it.
+        hourly: the Hour is its first column.
+        staged: the files that are here and can be read.
+        brought: they are.
+    """
+
+    name: str
+    columns: Columns
+    files: Mapping[Hour, TableFiles]
+    hourly: bool
+    staged: list[Staged] = field(default_factory=list)
+    brought: bool = False
+
+    @property
+    def _head(self) -> Columns:
+        return {"hour": "timestamp"} if self.hourly else {}
+
+    def describe(self) -> str:
+        """See `View`."""
+        return _view(self.name, _empty(self._head, self.columns, _not_brought(self.name)))
+
+    def show(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> str:
+        """See `View`."""
+        try:
+            members = self._members(connection)
+        except duck.faults():
+            self.weed(connection, warn)
+            members = self._members(connection)
+        columns: Columns = self.columns | {name: "text" for name in members if name not in self.columns}
+        if not self.staged or not columns:
+            return _view(self.name, _empty(self._head, columns, "false"))
+        cells = [f"c{index}" for index in range(len(columns))]
+        labels = names_for([*self._head, *columns])[len(self._head) :]
+        records = duck.texts(self.staged, list(columns), cells, path="path" if self.hourly else None)
+        values = _valued(columns.values(), cells, labels)
+        hour = f"{_HOUR_OF_PATH} as hour, " if self.hourly else ""
+        return _view(self.name, f"select {hour}{values} from ({records})")  # noqa: S608 - quoted
+
+    def weed(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> bool:
+        """See `View`."""
+        self.staged, bad = duck.readable(connection, self.staged)
+        for blame in bad:
+            where = "" if blame.byte is None else f", at byte {blame.byte:,} of its JSON"
+            warn(f"{blame.file.name} is left out: {blame.why}{where}")
+        return bool(bad)
+
+    def _members(self, connection: DuckDBPyConnection) -> list[str]:
+        """The members of the records: those of the first one, in its order, then others."""
+        if not self.staged:
+            return []
+        records = duck.objects(self.staged)
+        if sum(file.unfolded for file in self.staged) > LOOKED_THROUGH:
+            records += f" limit {FIRST_RECORDS}"
+        first = connection.execute(f"select json_keys(json) from ({records}) limit 1").fetchall()  # noqa: S608 - quoted
+        ahead = list(dict.fromkeys(first[0][0] or ())) if first else []
+        every = {name for (name,) in connection.execute(duck.MEMBERS.format(records=records)).fetchall()}
+        return [*ahead, *sorted(every - set(ahead))]
+
+
+def snapshots(hours: Sequence[HourFiles], *, taken: Iterable[str], hourly: bool) -> list[Snapshots]:
+    """The tables of some Hours, ascending, by name.
+
+    Args:
+        hours: and their files.
+        taken: names that they cannot have.
+        hourly: the Hour is the first column of each.
+    """
+    by_table: dict[str, dict[Hour, TableFiles]] = {}
+    for known in hours:
+        for table in known.tables:
+            by_table.setdefault(table.table, {})[known.hour] = table
+    reserved = list(taken)
+    names = names_for([*reserved, *sorted(by_table)])[len(reserved) :]
+    return [
+        Snapshots(name, _columns(list(by_table[table].values())), by_table[table], hourly)
+        for name, table in zip(names, sorted(by_table), strict=True)
+    ]
+
+
+def _columns(tables: Sequence[TableFiles]) -> Columns:
+    """The columns of a table by the schemas of its Hours, in the order of the newest; text where these differ."""
+    found: Columns = {}
+    for table in reversed(tables):
+        for name, declared in (table.columns or {}).items():
+            kind: ValueKind = kind_of(declared) or "text"
+            found[name] = kind if found.get(name, kind) == kind else "text"
+    return found
+
+
+# -- the history ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Rows:
+    """A dataset of the history that is a CSV file; its Hour is the first column besides.
+
+    Attributes:
+        dataset: which.
+        extra: further columns that people gave it.
+        staged: its file, here; None where there is none.
+        brought: it was looked for.
+    """
+
+    dataset: Dataset
+    extra: tuple[str, ...] = ()
+    staged: Path | None = None
+    brought: bool = False
+
+    @property
+    def name(self) -> str:
+        """See `View`."""
+        return self.dataset.name
+
+    @property
+    def _columns(self) -> Columns:
+        return self.dataset.kinds | dict.fromkeys(self.extra, "text")
+
+    def describe(self) -> str:
+        """See `View`."""
+        return _view(self.name, _empty({"hour": "timestamp"}, self._columns, _not_brought(self.name)))
+
+    def show(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> str:  # noqa: ARG002 - as the others
+        """See `View`."""
+        if self.staged is None:
+            return _view(self.name, _empty({"hour": "timestamp"}, self._columns, "false"))
+        cells = [f"c{index}" for index in range(len(self._columns))]
+        types = ", ".join(f"{cell}: 'VARCHAR'" for cell in cells)
+        values = _valued(self._columns.values(), cells, names_for(["hour", *self._columns])[1:])
+        form = "auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"'"
+        rows = f"read_csv({duck.quoted(str(self.staged))}, {form}, columns = {{{types}}})"
+        return _view(self.name, f"select strptime(c0, '%Y%m%d-%H') as hour, {values} from {rows}")  # noqa: S608 - quoted
+
+    def weed(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> bool:  # noqa: ARG002 - as the others
+        """See `View`: what is here was written anew, and can be read."""
+        return False
+
+    async def bring(self, place: Place, folder: Path, warn: Callable[[str], None]) -> None:
+        """Its file, mended as `observe` would mend it."""
+        self.brought = True
+        data = await place.store.get(place.published + self.dataset.file, limit=_LARGEST_CSV)
+        if data is None:
+            warn(f"there is no {self.name} yet: viplake observe makes it")
+            return
+        try:
+            parsed = parse(self.dataset, data)
+        except SettingsError as error:
+            warn(f"{self.dataset.file} is left out: {error.message}")
+            return
+        for warning in parsed.warnings:
+            warn(f"{self.dataset.file}: {warning}")
+        self.extra, self.staged = parsed.frame.extra, folder / self.dataset.file
+        self.staged.write_bytes(render(self.dataset, parsed.frame))
+
+
+@dataclass(slots=True)
+class Parquet:
+    """A dataset of the history that is a folder of Parquet files; its times have no zone here: they are UTC.
+
+    Attributes:
+        name: what queries call it, and of the folder.
+        columns: what they are.
+        staged: its files, here.
+        brought: they are.
+    """
+
+    name: str
+    columns: Columns
+    staged: list[Path] = field(default_factory=list)
+    brought: bool = False
+
+    def describe(self) -> str:
+        """See `View`."""
+        return _view(self.name, _empty({}, self.columns, _not_brought(self.name)))
+
+    def show(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> str:
+        """See `View`."""
+        try:
+            return self._shown(connection)
+        except duck.faults():
+            self.weed(connection, warn)
+            return self._shown(connection)
+
+    def _shown(self, connection: DuckDBPyConnection) -> str:
+        if not self.staged:
+            return _view(self.name, _empty({}, self.columns, "false"))
+        described = connection.execute(f"describe from {_parquet(self.staged)}").fetchall()
+        zoned = [duck.named(name) for name, type_, *_ in described if type_ == "TIMESTAMP WITH TIME ZONE"]
+        plain = ", ".join(f"cast({name} as timestamp) as {name}" for name in zoned)
+        replaced = f" replace ({plain})" if plain else ""
+        return _view(self.name, f"select *{replaced} from {_parquet(self.staged)}")  # noqa: S608 - quoted
+
+    def weed(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> bool:
+        """See `View`."""
+        good = []
+        for path in self.staged:
+            try:
+                connection.execute(f"summarize from {_parquet([path])}").fetchall()  # reads every cell
+            except duck.faults():
+                warn(f"{self.name}/{path.name} is left out: it cannot be read as Parquet")
+            else:
+                good.append(path)
+        bad, self.staged = len(self.staged) - len(good), good
+        return bad > 0
+
+    async def bring(self, place: Place, folder: Path, warn: Callable[[str], None]) -> None:
+        """All its files."""
+        self.brought = True
+        prefix = f"{place.published}{self.name}/"
+        keys = [file.key for file in await place.store.files(prefix) if file.key.endswith(".parquet")]
+        if not keys:
+            maker = "content" if self.name.endswith("_content") else "observe"
+            warn(f"there is no {self.name} yet: viplake {maker} makes it")
+        here = folder / self.name
+        here.mkdir()
+
+        async def one(key: str) -> Path:
+            path = here / key.removeprefix(prefix).replace("/", "-")
+            with path.open("wb") as target:
+                async for chunk in place.store.read(key):
+                    target.write(chunk)
+            return path
+
+        self.staged = await limited(_FILES_AT_ONCE, (one(key) for key in keys))
+
+
+def _parquet(files: Iterable[Path]) -> str:
+    return f"read_parquet([{', '.join(duck.quoted(str(path)) for path in files)}], union_by_name = true)"
+
+
+def history() -> list[Rows | Parquet]:
+    """The datasets of the history."""
+    return [*(Rows(dataset) for dataset in DATASETS), *(Parquet(name, dict(PARQUET[name])) for name in PARQUET)]
+
+
+# -- bringing -------------------------------------------------------------------------------------------------------
+
+
+async def bring(
+    store: Store, layout: Layout, place: Place, views: Sequence[View], root: Path, warn: Callable[[str], None]
+) -> None:
+    """Bring the files of some views into folders below `root`; what cannot be read is said.
+
+    Raises:
+        LakeError: the lake cannot be read.
+        OSError: there is no room here.
+    """
+    tables = [view for view in views if isinstance(view, Snapshots)]
+    hours = sorted({hour for view in tables for hour in view.files})
+
+    async def of(hour: Hour) -> None:
+        here = {view.files[hour].table: view for view in tables if hour in view.files}
+        folder = root / f"{hour.start:%Y%m%d%H}"
+        found = await fetch(store, layout, hour, [view.files[hour] for view in here.values()], folder)
+        for table, files in found.items():
+            here[table].staged += [file for file in files if isinstance(file, Staged)]
+            for file in files:
+                if isinstance(file, Unreadable):
+                    where = f", at byte {file.byte:,}" if file.byte and f"{file.byte:,}" not in file.why else ""
+                    warn(f"{file.name} of {hour} is left out: {file.why}{where}")
+
+    await limited(_HOURS_AT_ONCE, (of(hour) for hour in hours))
+    for table in tables:
+        table.brought = True
+        table.staged.sort(key=lambda file: file.path)
+    folder = root / "history"
+    folder.mkdir()
+    for view in views:
+        if isinstance(view, Rows | Parquet):
+            await view.bring(place, folder, warn)
+
+
+async def limited(most: int, work: Iterable[Awaitable[T]]) -> list[T]:
+    """All of it, in order, so much at once."""
+    turn = asyncio.Semaphore(most)
+
+    async def one(part: Awaitable[T]) -> T:
+        async with turn:
+            return await part
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(part)) for part in work]
+    except BaseExceptionGroup as failures:  # the first one says it; who catches a LakeError waits for no group
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+# -- names and values -----------------------------------------------------------------------------------------------
+
+
+def names_for(names: Iterable[str]) -> list[str]:
+    """Names that a database can tell apart: it knows no empty one, and none that differs in case alone."""
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        plain = name.replace("\0", "\N{REPLACEMENT CHARACTER}") or "unnamed"
+        label, number = plain, 0
+        while label.casefold() in taken:
+            number += 1
+            label = f"{plain}_{number}"
+        taken.add(label.casefold())
+        found.append(label)
+    return found
+
+
+def _view(name: str, select: str) -> str:
+    return f"create or replace view {duck.named(name)} as {select}"
+
+
+def _empty(head: Columns, columns: Columns, where: str) -> str:
+    """A relation of these columns without rows: either it is empty, or asking it fails."""
+    shown = [*head.items(), *(columns or _NO_COLUMNS).items()]
+    labels = names_for(name for name, _ in shown)
+    cells = [
+        f"cast(null as {_TYPES[kind]}) as {duck.named(label)}" for (_, kind), label in zip(shown, labels, strict=True)
+    ]
+    return f"select {', '.join(cells)} from (select 1) where {where}"  # noqa: S608 - quoted
+
+
+def _not_brought(name: str) -> str:
+    message = f"{name} was not read, because the query does not name it plainly"
+    return f"error({duck.quoted(message)}) is null"
+
+
+def _valued(kinds: Iterable[ValueKind], cells: Iterable[str], labels: Iterable[str]) -> str:
+    """Cells of text as what the columns are."""
+    return ", ".join(
+        f"{_value(kind, cell)} as {duck.named(label)}" for kind, cell, label in zip(kinds, cells, labels, strict=True)
+    )
+
+
+def _value(kind: ValueKind, cell: str) -> str:
+    if kind not in _VALUES:
+        return cell
+    return f"case when {conforms(cell, kind)} then {_VALUES[kind].format(c=cell)} end"

@@ -1,0 +1,1 @@
+"""An Hour's table files as relations."""

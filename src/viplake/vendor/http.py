@@ -1,0 +1,434 @@
+"""I/O. One HTTP session for all that is asked of the vendor: verified TLS, proxies, caps, and no URL in any error.
+
+The files call carries the client secret in its URL, and every download link is a credential. The HTTP library
+puts URLs into its exceptions; so none of them leaves this module, not even as the context of another: each is
+translated here into an error that names the step and the host, and is raised after the handler has ended.
+
+Nothing is ever redirected, cookies are not kept, and bodies are read up to a cap, decoded as well as raw.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import zlib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # documented by its users only
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from viplake.errors import NetworkError, SettingsError
+from viplake.redact import Secret, redact
+from viplake.vendor.wire import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from aiohttp.abc import AbstractResolver
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long to wait for what; seconds, of the machine's clock, for sockets know no other.
+
+    Attributes:
+        connect: one connection with its TLS handshake. Packets that find nobody must not cost a minute; with several
+            addresses the next one is tried after a quarter of a second anyway (RFC 8305).
+        stall: a download without a single byte. S3 answers within seconds; what is silent so long is dead.
+        queue: a download until it has its connection: pool, proxy and all.
+        token: call 1, all in all.
+        call: a trigger or a poll, all in all. An answer that is later than this counts as lost.
+        listing: call 4, all in all; a list may be megabytes.
+    """
+
+    connect: float = 5.0
+    stall: float = 30.0
+    queue: float = 60.0
+    token: float = 30.0
+    call: float = 60.0
+    listing: float = 120.0
+
+
+CONNECTIONS: Final = 256
+"""At once; above any concurrency of the transfer, so that the pool is never the queue."""
+
+ERROR_BODY: Final = 64 * 1024
+"""Bytes of an answer other than 2xx that are read; they have a few hundred."""
+
+_READABLE_ENCODINGS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""Content codings and what zlib calls them (wbits)."""
+
+_TROUBLE: Final = (aiohttp.ClientError, OSError, TimeoutError, EOFError, ValueError)
+"""What the library raises for a request that went wrong (`ValueError` for addresses that it cannot use)."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A forward proxy.
+
+    Attributes:
+        url: without user and password.
+        auth: its `Proxy-Authorization`, where it has user and password.
+        exceptions: hosts that are asked directly, as `NO_PROXY` has them.
+    """
+
+    url: URL
+    auth: Secret | None
+    exceptions: str = ""
+
+    @classmethod
+    def parse(cls, text: Secret, exceptions: str) -> Proxy:
+        """Read `http://user:password@host:port`.
+
+        Raises:
+            SettingsError: it is no such URL; the text is not shown.
+        """
+        plain = text.reveal().strip()
+        try:
+            url = URL(plain if "://" in plain else f"http://{plain}")
+            port = url.port
+        except ValueError:
+            url, port = URL(), None
+        if url.scheme not in {"http", "https"} or not url.host or port is None:
+            raise SettingsError("the proxy is no URL", hint="Write HTTPS_PROXY as http://user:password@host:port.")
+        login = base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
+        return cls(url.origin(), Secret(f"Basic {login}") if url.user else None, exceptions)
+
+    def serves(self, url: URL) -> bool:
+        """Whether it stands between us and this URL. Plain http is loopback alone, which no proxy can reach."""
+        host = f"{url.host}:{url.port}"
+        return url.scheme == "https" and not proxy_bypass_environment(host, {"no": self.exceptions})
+
+
+@dataclass(slots=True)
+class _Flight:
+    """How far a request got.
+
+    Attributes:
+        step: its name in messages.
+        host: whom it asks.
+        connected: it had a connection to the host, so that bytes of it may have arrived there.
+        proxied: a proxy stands in between.
+    """
+
+    step: str
+    host: str
+    connected: bool = False
+    proxied: bool = False
+
+
+class Body:
+    """An answer whose head has come and whose body follows.
+
+    Attributes:
+        status: of HTTP.
+        headers: names in lower case.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, flight: _Flight) -> None:
+        self._response = response
+        self._flight = flight
+        self.status = response.status
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, undecoded.
+
+        Raises:
+            NetworkError: it breaks, or stalls.
+        """
+        while True:
+            failure = None
+            chunk = b""
+            try:
+                chunk = await self._response.content.readany()
+            except _TROUBLE as error:
+                failure = _failure(error, self._flight)
+            if failure:
+                raise failure
+            if not chunk:
+                return
+            yield chunk
+
+    async def read(self, cap: int) -> Answer:
+        """The whole answer, decoded; with a flaw where it is longer than `cap` bytes or cannot be decoded."""
+        coding = self.headers.get("content-encoding", "identity").strip().casefold()
+        if coding not in {"identity", "", *_READABLE_ENCODINGS}:
+            return Answer(self.status, self.headers, b"", "has an encoding that nobody asked for")
+        decoder = zlib.decompressobj(_READABLE_ENCODINGS[coding]) if coding in _READABLE_ENCODINGS else None
+        data = bytearray()
+        cap = cap if self.status < 300 else min(cap, ERROR_BODY)  # noqa: PLR2004 - HTTP
+        async for chunk in self.chunks():
+            try:
+                data += decoder.decompress(chunk, cap + 1 - len(data)) if decoder else chunk
+            except zlib.error:
+                return Answer(self.status, self.headers, bytes(data), "has a broken encoding")
+            if len(data) > cap:
+                return Answer(
+                    self.status, self.headers, bytes(data[:cap]), f"is longer than {cap} bytes", excessive=True
+                )
+        flaw = "has a broken encoding" if decoder and data and not decoder.eof else None
+        return Answer(self.status, self.headers, bytes(data), flaw)
+
+
+class Http:
+    """A session.
+
+    Args:
+        proxy: for everything that is https and not excepted.
+        ca_file: PEM certificates to trust besides the system's.
+        deadlines: how long to wait for what.
+        resolver: gives the addresses of a host, where the system's shall not.
+
+    Attributes:
+        requests_sent: so far, of all kinds.
+
+    Raises:
+        SettingsError: the certificates cannot be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        proxy: Proxy | None = None,
+        ca_file: Path | None = None,
+        deadlines: Deadlines | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._resolver = resolver
+        self.deadlines = deadlines or Deadlines()
+        self._proxy = proxy
+        self._tls = trust(ca_file)
+        self._session: aiohttp.ClientSession | None = None
+        self.requests_sent = 0
+
+    async def __aenter__(self) -> Self:
+        """Open it."""
+        self._session = self._new_session()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it, and all its connections."""
+        if self._session:
+            await self._session.close()
+        self._session = None
+
+    async def call(
+        self,
+        step: str,
+        method: str,
+        url: Secret | str,
+        *,
+        seconds: float,
+        cap: int,
+        headers: Mapping[str, Secret | str] | None = None,
+        body: Secret | bytes | None = None,
+        alone: bool = False,
+    ) -> Answer:
+        """One request with one whole answer, whatever its status.
+
+        Args:
+            step: its name in messages and logs.
+            method: of HTTP.
+            url: sent byte for byte.
+            seconds: for all of it.
+            cap: bytes of the answer, decoded as well as raw; of a refusal, at most 64 KiB.
+            headers: further ones; secrets among them are revealed only to the socket.
+            body: likewise.
+            alone: on a connection of its own, so that no idle one that has died meanwhile can lose the request.
+
+        Raises:
+            NetworkError: no whole answer; `sent=False` where the host surely got nothing.
+        """
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self.deadlines.connect)
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **(headers or {})}
+        session = self._new_session() if alone else self._opened()
+        try:
+            async with self._request(session, step, method, url, headers=headers, body=body, timeout=timeout) as got:
+                answer = await got.read(cap) if isinstance(got, Body) else got
+        finally:
+            if alone:
+                await session.close()
+        log.debug("asked the vendor", step=step, status=answer.status, bytes=len(answer.body), flaw=answer.flaw)
+        return answer
+
+    @asynccontextmanager
+    async def open(self, step: str, url: Secret, headers: Mapping[str, str]) -> AsyncIterator[Body | Answer]:
+        """GET a body of any length, as it is sent; an `Answer` (with a flaw) where no HTTP came back.
+
+        Raises:
+            NetworkError: no answer.
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=None,
+            connect=self.deadlines.queue,
+            sock_connect=self.deadlines.connect,
+            sock_read=self.deadlines.stall,
+        )
+        headers = {"Accept-Encoding": "identity", **headers}
+        async with self._request(self._opened(), step, "GET", url, headers=headers, timeout=timeout) as got:
+            yield got
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        session: aiohttp.ClientSession,
+        step: str,
+        method: str,
+        url: Secret | str,
+        *,
+        headers: Mapping[str, Secret | str],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the library's own deadlines, not ours
+        body: Secret | bytes | None = None,
+    ) -> AsyncIterator[Body | Answer]:
+        flight = _Flight(step, "")
+        response = None
+        failure: NetworkError | Answer | None = None
+        try:
+            target = URL(_revealed(url), encoded=True)
+            flight.host = target.host or ""
+            proxy = self._proxy if self._proxy and self._proxy.serves(target) else None
+            flight.proxied = proxy is not None
+            self.requests_sent += 1
+            response = await session.request(
+                method,
+                target,
+                headers={name: _revealed(value) for name, value in headers.items()},
+                data=body.reveal().encode() if isinstance(body, Secret) else body,
+                proxy=proxy.url if proxy else None,
+                proxy_headers={"Proxy-Authorization": proxy.auth.reveal()} if proxy and proxy.auth else None,
+                timeout=timeout,
+                allow_redirects=False,
+                trace_request_ctx=flight,
+            )
+        except _TROUBLE as error:
+            failure = _unusable(error, flight) or _failure(error, flight)
+        finally:
+            target = URL()
+        if isinstance(failure, NetworkError):
+            raise failure
+        if response is None:
+            yield failure or Answer(0)
+            return
+        try:
+            yield Body(response, flight)
+        finally:
+            response.release()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("the session is not open: use it as a context manager")
+        return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        progress = aiohttp.TraceConfig()
+        progress.on_connection_create_end.append(_note_connection)
+        progress.on_connection_reuseconn.append(_note_connection)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self._tls, resolver=self._resolver),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "viplake"},
+            auto_decompress=False,
+            trust_env=False,
+            trace_configs=[progress],
+        )
+
+
+async def _note_connection(_session: object, context: object, _params: object) -> None:
+    context.trace_request_ctx.connected = True  # type: ignore[attr-defined] # the library's namespace, untyped
+
+
+def _revealed(value: Secret | str) -> str:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def trust(ca_file: Path | None) -> ssl.SSLContext:
+    """Verification against the system's roots, and those of `ca_file` besides.
+
+    OpenSSL itself reads `SSL_CERT_FILE` *in place of* the system's file, so that one is named here too.
+
+    Raises:
+        SettingsError: `ca_file` cannot be read, or holds no certificate.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is None:
+        return context
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no PEM certificates"
+        raise SettingsError(
+            f"the CA bundle {ca_file} cannot be read: {reason}",
+            hint="Point SSL_CERT_FILE at a file of PEM certificates.",
+        ) from None
+    system = ssl.get_default_verify_paths()
+    for place in ({"cafile": system.openssl_cafile}, {"capath": system.openssl_capath}):
+        try:
+            context.load_verify_locations(**place)
+        except OSError:
+            continue  # systems have the one or the other
+    return context
+
+
+# -- the library's exceptions -----------------------------------------------------------------------------
+
+
+def _unusable(error: BaseException, flight: _Flight) -> Answer | None:
+    """An answer that is no HTTP (endless headers, a broken status line), where that is what went wrong."""
+    spoke = isinstance(error, aiohttp.ClientResponseError) and not isinstance(error, aiohttp.ClientHttpProxyError)
+    return Answer(0, flaw="is no valid HTTP") if spoke and flight.connected else None
+
+
+def _failure(error: BaseException, flight: _Flight) -> NetworkError:
+    """What went wrong, in words that hold no URL."""
+    cause, reason = _diagnosis(error, flight)
+    return NetworkError(f"the {flight.step} call to {flight.host}: {reason}", cause=cause, sent=flight.connected)
+
+
+def _diagnosis(error: BaseException, flight: _Flight) -> tuple[str, str]:
+    """The cause word and the reason."""
+    before = flight.proxied and not flight.connected
+    root = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        if error.status == 407:  # noqa: PLR2004 - HTTP: proxy authentication required
+            return "proxy_auth", "the proxy wants other credentials (407)"
+        return "proxy", f"the proxy answered {error.status}"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return "proxy", f"the proxy cannot be reached ({_words(root)})"
+    if isinstance(root, ssl.SSLError) and not isinstance(root, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return "tls", _tls_words(root)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "tls", _tls_words(error.certificate_error)
+    reason = _plain_reason(error, root, connected=flight.connected)
+    return ("proxy", f"through the proxy: {reason}") if before else ("network", reason)
+
+
+def _plain_reason(error: BaseException, root: BaseException, *, connected: bool) -> str:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its name cannot be resolved"
+    if isinstance(error, TimeoutError):
+        return "no answer in time" if connected else "no connection in time"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the answer broke off"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "it hung up without an answer"
+    return _words(root)
+
+
+def _tls_words(error: BaseException) -> str:
+    detail = getattr(error, "verify_message", None) or getattr(error, "reason", None) or "handshake failed"
+    return f"its certificate or TLS cannot be trusted ({redact(str(detail))})"
+
+
+def _words(error: BaseException) -> str:
+    """An operating system's words; those of others might quote a URL."""
+    text = error.strerror if isinstance(error, OSError) else None
+    return redact(text) if isinstance(text, str) and text and "://" not in text else type(error).__name__

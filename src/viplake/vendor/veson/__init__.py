@@ -1,0 +1,1 @@
+"""The port over the VIP Data Lake API of Veson."""

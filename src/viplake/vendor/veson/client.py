@@ -1,0 +1,420 @@
+"""I/O. The vendor as the run sees it: the port, and the HTTP client behind it.
+
+The client decides nothing that a table could decide: what answers mean stands in `answers` and `links`, how
+bytes travel in `http`, how a token is kept in `authorization`. Here is only which call is made, and when again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, Self
+from urllib.parse import quote
+
+import structlog
+
+from viplake.errors import CredentialsError, NetworkError, VendorError
+from viplake.redact import Secret
+from viplake.vendor.http import ERROR_BODY, Body, Http, Proxy
+from viplake.vendor.links import (
+    LONGEST_WAIT,
+    LinkExpired,
+    Opening,
+    Origins,
+    SourceChanged,
+    check_endpoint,
+    check_link,
+    host_of,
+    read_opening,
+    read_refusal,
+    seconds_early,
+)
+from viplake.vendor.veson.answers import (
+    AnswerUnreadable,
+    ListedFile,
+    NotJson,
+    TooEarly,
+    Triggered,
+    read_list,
+    read_status,
+    read_trigger,
+)
+from viplake.vendor.veson.token import Authorization, VendorCredentials, pause
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from viplake.clock import Clock
+    from viplake.model import Environment
+    from viplake.vendor.http import Deadlines
+    from viplake.vendor.wire import Answer
+
+__all__ = [
+    "AnswerUnreadable",
+    "Doubted",
+    "Download",
+    "HttpVendor",
+    "LinkExpired",
+    "ListedFile",
+    "SourceChanged",
+    "TooEarly",
+    "Triggered",
+    "Vendor",
+    "VendorCredentials",
+    "VendorSettings",
+]
+
+_ANSWER_CAP: Final = 1024 * 1024
+_LIST_CAP: Final = 64 * 1024 * 1024
+
+_LIST_TRIES: Final = 3
+"""For a list that is cut or is none."""
+
+_CONTRACT_TRIES: Final = 5
+"""Polls in a row that may bring something else than a status, before the driver hears that they do."""
+
+_GONE_TRIES: Final = 3
+_GONE_SECONDS: Final = 120.0
+"""A GUID that is seconds old may not be known everywhere yet: three refusals, two minutes from first to last."""
+
+log = structlog.get_logger(__name__)
+
+
+class Doubted(VendorError):
+    """An answer to a poll that is too odd to believe yet; for now it counts as none (`vendor_unavailable`).
+
+    How often it came is counted in this process alone. Ticks in separate processes hear it once each, and nothing is
+    written for a poll; so whoever has no time left for another answer believes this one.
+
+    Args:
+        said: what it means where it is believed: `job_gone` or `vendor_contract`.
+    """
+
+    default_cause = "vendor_unavailable"
+
+    def __init__(self, said: VendorError) -> None:
+        super().__init__(said.message, retry_after=said.retry_after)
+        self.said = said
+
+
+class Download(Protocol):
+    """A file on its way.
+
+    Attributes:
+        start: the offset of the first byte that comes; 0 where the source ignored the Range that was asked for.
+        size: bytes of the whole file as the source declares it; None where it does not.
+        etag: the source's mark of the content, as sent (with quotes), for `If-Match`.
+        md5: 32 hex digits, where the ETag is known to be the MD5 of the content.
+    """
+
+    start: int
+    size: int | None
+    etag: str | None
+    md5: str | None
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, undecoded; `NetworkError` where it breaks, stalls or ends early."""
+        ...
+
+
+class Vendor(Protocol):
+    """The four calls and the files. Bound to one environment and company."""
+
+    @property
+    def requests_sent(self) -> int:
+        """HTTP requests so far, of all kinds."""
+        ...
+
+    async def authorize(self) -> None:
+        """Make sure of a token that is good for the next minutes.
+
+        Raises:
+            CredentialsError, VendorError, NetworkError: why there is none.
+        """
+        ...
+
+    async def trigger(self) -> Triggered | TooEarly:
+        """Ask once for an export; never repeated in here, but for a 401, which is a refusal.
+
+        Raises:
+            NetworkError: with `sent=False` when the vendor surely got nothing; else nobody knows.
+            AnswerUnreadable: it was answered as if accepted, but the GUID is lost: nobody knows.
+            VendorError: `vendor_unavailable`: nobody knows whether it was accepted; any other: it was refused.
+            CredentialsError: it was refused.
+        """
+        ...
+
+    async def is_complete(self, job_guid: str) -> bool:
+        """Whether the ExportJob is complete; False while it runs.
+
+        Raises:
+            VendorError: `vendor_job_failed`, `job_gone`, `vendor_contract`; `vendor_unavailable`: poll again (it is
+                `Doubted` where the vendor did answer).
+            CredentialsError, NetworkError: why there is no answer.
+        """
+        ...
+
+    async def list_files(self, job_guid: str) -> tuple[ListedFile, ...]:
+        """The files of a complete ExportJob, exact duplicates removed; all keys, sizes and URLs checked.
+
+        Raises:
+            VendorError: `url_list_empty`, `key_rejected`, `name_collision`, `url_rejected`, `vendor_contract`, ...
+            CredentialsError, NetworkError: why there is no answer.
+        """
+        ...
+
+    def download(
+        self, url: Secret, *, start: int = 0, etag: str | None = None
+    ) -> AbstractAsyncContextManager[Download]:
+        """Open a file, from byte `start` on and only if its ETag still is `etag`. One request, no retries.
+
+        Raises (on entering):
+            LinkExpired, SourceChanged: as they say.
+            VendorError: `source_missing`, `source_denied`, `vendor_unavailable`, `vendor_contract`, `url_rejected`,
+                `integrity` (an error page in place of a file).
+            NetworkError: no connection.
+        """
+        ...
+
+
+# -- the HTTP client --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class VendorSettings:
+    """Where the vendor is and how it is reached; `config` fills it.
+
+    Attributes:
+        environment: whose configuration is triggered and listed.
+        company: code in the files call.
+        token_url: of call 1.
+        export_url: base of `/export` and `/CheckJobStatus`.
+        files_url: base of `/presignedUrls/{company}`.
+        allow_insecure_http: http to loopback is allowed, and loopback then counts as a download host.
+        download_hosts: that files may come from, besides Amazon S3.
+        proxy: `http://user:password@host:port`, for API and downloads alike.
+        no_proxy: hosts that are asked directly, as `NO_PROXY` has them.
+        ca_file: PEM certificates to trust besides the system's.
+    """
+
+    environment: Environment
+    company: str
+    token_url: str = "https://auth.veslink.com/connect/token"  # noqa: S105 - an address, no password
+    export_url: str = "https://emea.veslink.com/api/datalake/v1"
+    files_url: str = "https://api.veslink.com/v1/datalake"
+    allow_insecure_http: bool = False
+    download_hosts: frozenset[str] = frozenset()
+    proxy: Secret | None = None
+    no_proxy: str = ""
+    ca_file: Path | None = None
+
+
+class _Arriving:
+    """A `Download` over HTTP."""
+
+    def __init__(self, opening: Opening, body: Body, host: str) -> None:
+        self.start = opening.start
+        self.size = opening.size
+        self.etag = opening.etag
+        self.md5 = opening.md5
+        self._body = body
+        self._host = host
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes; it ends only where the declared size is reached, or none was declared."""
+        position = self.start
+        async for chunk in self._body.chunks():
+            position += len(chunk)
+            yield chunk
+        if self.size is not None and position < self.size:
+            raise NetworkError(f"the file from {self._host} broke off after {position} of {self.size} bytes")
+
+
+class HttpVendor:
+    """The vendor over HTTP; a context manager, for one event loop.
+
+    Args:
+        settings: where it is.
+        credentials: gives ours; with `fresh=True` it reads the secret anew.
+        clock: all waits and expiries go by it (the deadlines of sockets go by the machine's).
+        rng: spreads retries.
+        deadlines: of sockets, where they shall not be the usual ones.
+
+    Raises:
+        SettingsError: a URL, the proxy or the CA bundle is wrong.
+    """
+
+    def __init__(
+        self,
+        settings: VendorSettings,
+        credentials: Callable[..., Awaitable[VendorCredentials]],
+        *,
+        clock: Clock,
+        rng: random.Random | None = None,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        insecure = settings.allow_insecure_http
+        token_url = check_endpoint("VIPLAKE_TOKEN_URL", settings.token_url, allow_insecure_http=insecure)
+        self._export_url = check_endpoint("VIPLAKE_EXPORT_URL", settings.export_url, allow_insecure_http=insecure)
+        self._files_url = check_endpoint("VIPLAKE_FILES_URL", settings.files_url, allow_insecure_http=insecure)
+        self._settings = settings
+        self._credentials = credentials
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self._origins = Origins(settings.download_hosts, loopback=insecure)
+        proxy = Proxy.parse(settings.proxy, settings.no_proxy) if settings.proxy else None
+        self._http = Http(proxy=proxy, ca_file=settings.ca_file, deadlines=deadlines)
+        self._authorization = Authorization(self._http, token_url, credentials, clock=clock, rng=self._rng)
+        self._words_seen: set[str] = set()
+        # Of each job by itself: two Hours may be open at once.
+        self._odd: Counter[str] = Counter()
+        self._gone: dict[str, list[float]] = {}
+
+    async def __aenter__(self) -> Self:
+        """Open the session."""
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        await self._authorization.close()
+        await self._http.__aexit__()
+
+    @property
+    def requests_sent(self) -> int:
+        """HTTP requests so far, of all kinds."""
+        return self._http.requests_sent
+
+    async def authorize(self) -> None:
+        """Make sure of a token that is good for the next minutes."""
+        await self._authorization.token()
+
+    async def trigger(self) -> Triggered | TooEarly:
+        """Ask once for an export."""
+        body = {"configName": self._settings.environment.config_name}
+        return read_trigger(await self._post("trigger", "/export", body), self._clock.now())
+
+    async def is_complete(self, job_guid: str) -> bool:
+        """Whether the ExportJob is complete."""
+        answer = await self._post("status", "/CheckJobStatus", {"jobGuid": job_guid})
+        try:
+            standing = read_status(answer, job_guid, self._clock.now())
+        except VendorError as error:
+            failure = self._borne(error, job_guid)
+        else:
+            self._odd.pop(job_guid, None)
+            self._gone.pop(job_guid, None)
+            if not standing.known and standing.word not in self._words_seen:
+                self._words_seen.add(standing.word)
+                log.warning("an unknown job status counts as still running", status=standing.word)
+            return standing.complete
+        raise failure
+
+    async def list_files(self, job_guid: str) -> tuple[ListedFile, ...]:
+        """The files of a complete ExportJob."""
+        try:
+            return await self._list(job_guid, await self._credentials())
+        except CredentialsError as error:
+            if error.cause.word != "auth_rejected":
+                raise
+        # This call takes the client secret itself, which may have been rotated since we read it.
+        return await self._list(job_guid, await self._credentials(fresh=True))
+
+    async def _list(self, job_guid: str, credentials: VendorCredentials) -> tuple[ListedFile, ...]:
+        """The list, asked for again where it is broken."""
+        attempt = 0
+        while True:
+            attempt += 1
+            url = self._list_url(job_guid, credentials)
+            answer = await self._http.call("list", "GET", url, seconds=self._http.deadlines.listing, cap=_LIST_CAP)
+            try:
+                return read_list(answer, job_guid, self._check_link, self._clock.now())
+            except NotJson as error:
+                if attempt >= _LIST_TRIES:
+                    raise
+                log.warning("no list yet", reason=error.message)
+            await self._clock.sleep(pause(attempt, self._rng))
+
+    @asynccontextmanager
+    async def download(self, url: Secret, *, start: int = 0, etag: str | None = None) -> AsyncIterator[Download]:
+        """Open a file, from byte `start` on and only if its ETag still is `etag`."""
+        self._check_link(url.reveal())
+        host = host_of(url.reveal())
+        if early := seconds_early(url.reveal(), self._clock.now()):
+            await self._clock.sleep(min(early, LONGEST_WAIT))
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        if etag:
+            headers["If-Match"] = etag
+        async with self._http.open("file", url, headers) as got:
+            yield await self._arriving(got, host, start=start, etag=etag)
+
+    async def _arriving(self, got: Body | Answer, host: str, *, start: int, etag: str | None) -> _Arriving:
+        if isinstance(got, Body) and got.status in ({200, 206} if start else {200}):
+            return _Arriving(read_opening(got.status, got.headers, start=start, etag=etag), got, host)
+        answer = await got.read(ERROR_BODY) if isinstance(got, Body) else got
+        raise read_refusal(answer, host, self._clock.now())
+
+    # -- one request ---------------------------------------------------------------------------------------
+
+    async def _post(self, step: str, path: str, record: dict[str, str]) -> Answer:
+        """POST JSON with our token; once more with another token where the first is refused."""
+        token = await self._token_for(step)
+        answer = await self._send(step, path, record, token)
+        if answer.status != 401:  # noqa: PLR2004 - HTTP
+            return answer
+        return await self._send(step, path, record, await self._token_for(step, refused=token))
+
+    async def _token_for(self, step: str, *, refused: Secret | None = None) -> Secret:
+        try:
+            return await self._authorization.token(refused=refused)
+        except NetworkError as error:
+            # It tells of the token call, but our caller asks whether *its* request was sent: it was not.
+            unsent = NetworkError(error.message, cause=error.cause.word, hint=error.hint, sent=False)
+        log.debug("no token, so nothing was sent", step=step)
+        raise unsent
+
+    async def _send(self, step: str, path: str, record: dict[str, str], token: Secret) -> Answer:
+        return await self._http.call(
+            step,
+            "POST",
+            self._export_url + path,
+            seconds=self._http.deadlines.call,
+            cap=_ANSWER_CAP,
+            headers={
+                "Authorization": Secret(f"Bearer {token.reveal()}", remember=False),
+                "Content-Type": "application/json",
+            },
+            body=json.dumps(record).encode(),
+            alone=step == "trigger",
+        )
+
+    def _list_url(self, job_guid: str, credentials: VendorCredentials) -> Secret:
+        company, guid = quote(self._settings.company, safe=""), quote(job_guid, safe="")
+        token = quote(credentials.client_secret.reveal(), safe="")
+        return Secret(
+            f"{self._files_url}/presignedUrls/{company}?apiToken={token}"
+            f"&environmentType={self._settings.environment.name}&jobGuid={guid}"
+            "&fileFilter=*&hideMetaData=False&expirationInMinutes=60",
+            remember=False,
+        )
+
+    def _check_link(self, url: str) -> None:
+        check_link(url, self._origins)
+
+    def _borne(self, error: VendorError, job_guid: str) -> VendorError:
+        """The error of a poll; doubted while it is too early to believe it."""
+        if error.cause.word == "job_gone":
+            times = self._gone.setdefault(job_guid, [])
+            times.append(self._clock.monotonic())
+            believed = len(times) >= _GONE_TRIES and times[-1] - times[0] >= _GONE_SECONDS
+        elif error.cause.word == "vendor_contract":
+            self._odd[job_guid] += 1
+            believed = self._odd[job_guid] >= _CONTRACT_TRIES
+        else:
+            return error
+        return error if believed else Doubted(error)

@@ -1,0 +1,247 @@
+"""CSV files as people really hold them are read, mended and kept; what is written is always the same."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, strategies as st
+
+from history.lakes import LAYOUT, at, contents, export, fill, memory
+from viplake.errors import SettingsError
+from viplake.history.build import ObserveSettings, Place, Scope, observe, read_history, read_imports
+from viplake.history.datasets import (
+    DATASETS,
+    JOBS,
+    RUNS,
+    SCHEMAS,
+    SIZES,
+    TABLES,
+    Frame,
+    names_json,
+    parse,
+    render,
+    take_in,
+)
+from viplake.history.facts import HourFacts, SchemaFacts
+from viplake.model import Hour
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+H13 = Hour.parse("2022-05-10T13")
+SETTINGS = ObserveSettings()
+
+
+def test_the_columns_are_the_contract() -> None:
+    assert [",".join(dataset.columns) for dataset in DATASETS] == [
+        "date,jobDelivered,JobExpected",
+        "date,tablesDelivered,tablesExpected,missingTables,missingTablesList,completenessRatio",
+        "date,size,files",
+        "date,outcome,cause,owner,initSeconds,replicationSeconds,transferSeconds,attempts,files,bytes,requests",
+        "date,schema,tables",
+    ]
+
+
+def test_the_schema_of_an_hour_is_a_hash_and_a_count_or_no_row() -> None:
+    held = SCHEMAS.of(HourFacts(H13, schema=SchemaFacts("a" * 64, ("Vessel", "Voyage"))))
+    unreadable = SCHEMAS.of(HourFacts(H13, schema=SchemaFacts("b" * 64, None, "no list")))
+    assert (held, unreadable) == (("20220510-13", "a" * 64, "2"), ("20220510-13", "b" * 64, ""))
+    assert SCHEMAS.of(HourFacts(H13)) is None
+    assert SCHEMAS.of(HourFacts(H13, schema=SchemaFacts(None, None, "it vanished while it was read"))) is None
+    parsed = parse(SCHEMAS, f"date,schema,tables\n20220510-13,{'A' * 64},2.0\n20220510-14,{'x' * 64},2\n".encode())
+    assert (list(parsed.frame.rows.values()), len(parsed.unreadable)) == ([("20220510-13", "a" * 64, "2")], 1)
+
+
+def test_M2_bom_crlf_reordered_and_further_columns_are_read_and_kept() -> None:
+    data = "\ufeffnote,files,date,size,ticket\r\nok,12,20220510-13,345,A-1\r\n,3,20220510-12,1.0,\r\n".encode()
+    parsed = parse(SIZES, data)
+    assert parsed.warnings == ()
+    assert render(SIZES, parsed.frame) == (
+        b"date,size,files,note,ticket\n20220510-12,1,3,,\n20220510-13,345,12,ok,A-1\n"
+    )
+
+
+def test_M2_duplicate_hours_are_one_row_that_says_most_with_a_warning() -> None:
+    parsed = parse(SIZES, b"date,size,files\n20220510-13,0,0\n20220510-13,345,12\n20220510-13,0,0\n20220510-12,1,1\n")
+    assert render(SIZES, parsed.frame) == b"date,size,files\n20220510-12,1,1\n20220510-13,345,12\n"
+    assert "2 rows repeat an Hour (20220510-13, 20220510-13)" in parsed.warnings[0]
+
+
+@pytest.mark.parametrize("torn", ["20220510-14,1", "20220510-1", "20220510-14,", "20220510-14,1,x", '20220510-14,"1,1'])
+def test_M3_a_torn_last_line_is_set_aside(torn: str) -> None:
+    parsed = parse(JOBS, f"date,jobDelivered,JobExpected\n20220510-13,1,1\n{torn}".encode())
+    assert list(parsed.frame.rows) == [H13]
+    assert parsed.unreadable == (torn,)
+    assert "1 lines are no rows" in parsed.warnings[0]
+
+
+def test_M3_a_quote_that_is_never_closed_swallows_no_other_row() -> None:
+    rows = '20220510-12,1,2,1,"[""A""],0.5\n20220510-13,2,2,0,[],1.0\n20220510-14,2,2,0,[],1.0\n'
+    parsed = parse(TABLES, f"{','.join(TABLES.columns)}\n{rows}".encode())
+    assert [hour.label for hour in parsed.frame.rows] == ["20220510-13", "20220510-14"]
+    assert len(parsed.unreadable) == 1
+
+
+def test_M2_lists_of_python_and_of_json_are_read_and_written_as_json() -> None:
+    header = ",".join(TABLES.columns)
+    rows = [
+        "20220510-12,1,3,2,\"['Voyage', 'O\\'Neil']\",0.33333",
+        '20220510-13,1,2,1,"[""Voyage""]",0.5',
+        "20220510-14,2,2,0,[],1",
+    ]
+    parsed = parse(TABLES, "\n".join([header, *rows]).encode())
+    assert parsed.warnings == ()
+    written = list(csv.reader(io.StringIO(render(TABLES, parsed.frame).decode())))
+    assert written[1] == ["20220510-12", "1", "3", "2", '["O\'Neil", "Voyage"]', "0.3333"]
+    assert written[2][4:] == ['["Voyage"]', "0.5000"]
+    assert written[3][4:] == ["[]", "1.0000"]
+
+
+@pytest.mark.parametrize("cell", ["__import__('os').system('x')", "{'a': 1}", "[1, 2]", "[" * 5000, "'x'"])
+def test_a_list_that_is_none_is_no_row_and_runs_nothing(cell: str) -> None:
+    out = io.StringIO()
+    csv.writer(out).writerows([TABLES.columns, ["20220510-12", "1", "2", "1", cell, "0.5"]])
+    assert parse(TABLES, out.getvalue().encode()).frame.rows == {}
+
+
+def test_a_file_of_something_else_is_refused_with_its_missing_columns() -> None:
+    with pytest.raises(SettingsError, match=r"this is no historical_job_size\.csv: it has no column size, files"):
+        parse(SIZES, b"date,jobDelivered,JobExpected\n20220510-13,1,1\n")
+    with pytest.raises(SettingsError, match="no column date"):
+        parse(SIZES, b"")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_other_encodings_and_semicolons_are_read(encoding: str) -> None:
+    parsed = parse(SIZES, "date;size;files;wer\n20220510-13;345;12;Müller\n".encode(encoding))
+    assert render(SIZES, parsed.frame) == "date,size,files,wer\n20220510-13,345,12,Müller\n".encode()
+
+
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=8)
+
+
+@given(
+    rows=st.dictionaries(
+        st.integers(0, 200), st.tuples(st.lists(CELLS, max_size=3), st.integers(0, 9), CELLS, CELLS), max_size=8
+    )
+)
+def test_what_is_written_is_read_back_and_written_the_same(
+    rows: dict[int, tuple[list[str], int, str, str]],
+) -> None:
+    frame = Frame(
+        {
+            H13.shift(number): (H13.shift(number).label, str(n), "3", "1", names_json(names), "0.5000", a, b)
+            for number, (names, n, a, b) in rows.items()
+        },
+        ("Ä b", "c,d"),
+    )
+    written = render(TABLES, frame)
+    assert render(TABLES, parse(TABLES, written).frame) == written
+
+
+def test_of_two_rows_for_an_hour_the_preferred_wins_but_never_one_that_says_nothing() -> None:
+    mine = Frame({H13: (H13.label, "10", "5"), H13.shift(1): (H13.shift(1).label, "0", "0")})
+    theirs = Frame({H13: (H13.label, "0", "0", "n"), H13.shift(1): (H13.shift(1).label, "7", "7", "m")}, ("note",))
+    for preferred in (True, False):
+        merged = take_in(SIZES, mine, theirs, preferred=preferred)
+        assert merged.rows[H13] == (H13.label, "10", "5", "n")
+        assert merged.rows[H13.shift(1)] == (H13.shift(1).label, "7", "7", "m")
+    other = Frame({H13: (H13.label, "9", "4")})
+    assert take_in(SIZES, mine, other, preferred=True).rows[H13][1] == "9"
+    assert take_in(SIZES, mine, other, preferred=False).rows[H13][1] == "10"
+
+
+# -- in the history -------------------------------------------------------------------------------------------
+
+OLD = (
+    "\ufeffdate,jobDelivered,JobExpected,who\r\n"
+    "20220510-09,1,1,anna\r\n20220510-11,1,1,\r\n20220510-10,1,1,\r\n20220510-10,0,1,\r\n20220510-12,1"
+).encode()
+
+
+async def test_an_imported_row_stands_while_the_lake_lacks_the_hour() -> None:
+    store = memory()
+    place = Place.within(store, LAYOUT)
+    await fill(store, export(Hour.parse("2022-05-10T11")) | export(H13))
+    clock = at("2022-05-10T13:45")
+    imports = {"historical_job_metrics.csv": OLD, "historical_job_size.csv": b"date,size,files\n20220510-09,77,5\n"}
+    result = await observe(store, LAYOUT, place, clock, SETTINGS, imports=imports)
+    expected = (
+        b"date,jobDelivered,JobExpected,who\n20220510-09,1,1,anna\n20220510-10,1,1,\n20220510-11,1,1,\n"
+        b"20220510-12,0,1,\n20220510-13,1,1,\n"
+    )
+    key = f"{LAYOUT.observability}historical_job_metrics.csv"
+    assert await store.get(key) == expected
+    assert result.imported == {"historical_job_metrics": 3, "historical_job_size": 1}
+    assert len(result.warnings) == 2
+    aside = await contents(store, f"{LAYOUT.observability}quarantine/")
+    assert list(aside.values()) == [b"20220510-12,1"]
+    await observe(store, LAYOUT, place, clock, SETTINGS, scope=Scope(rebuild=True))
+    assert await store.get(key) == expected
+    await fill(store, export(Hour.parse("2022-05-10T09")))
+    await observe(store, LAYOUT, place, clock, SETTINGS, scope=Scope(rebuild=True))
+    size = (await read_history(place)).rows(SIZES)[Hour.parse("2022-05-10T09")]
+    assert size[1:] != ("77", "5")
+    assert b"20220510-09,1,1,anna\n" in (await store.get(key) or b"")
+
+
+async def test_M2_what_people_do_to_a_published_file_is_taken_in_and_mended() -> None:
+    store = memory()
+    place = Place.within(store, LAYOUT)
+    await fill(store, export(Hour.parse("2022-05-10T12")))
+    clock = at("2022-05-10T12:45")
+    await observe(store, LAYOUT, place, clock, SETTINGS)
+    key = f"{LAYOUT.observability}historical_job_metrics.csv"
+    await store.put(key, b"date;jobDelivered;JobExpected;note\r\n20220510-12;0;1;checked\r\n20220101-00;1;1;old\r\n")
+    await observe(store, LAYOUT, place, clock, SETTINGS)
+    assert await store.get(key) == (
+        b"date,jobDelivered,JobExpected,note\n20220101-00,1,1,old\n20220510-12,1,1,checked\n"
+    )
+
+
+async def test_a_published_file_that_is_garbage_is_set_aside_and_written_anew() -> None:
+    store = memory()
+    place = Place.within(store, LAYOUT)
+    await fill(store, export(H13))
+    clock = at("2022-05-10T13:45")
+    await observe(store, LAYOUT, place, clock, SETTINGS)
+    key = f"{LAYOUT.observability}historical_job_size.csv"
+    good = await store.get(key)
+    await store.put(key, b"\x00\x01garbage")
+    result = await observe(store, LAYOUT, place, clock, SETTINGS)
+    assert await store.get(key) == good
+    assert "set aside" in result.warnings[0]
+    assert list((await contents(store, f"{LAYOUT.observability}quarantine/")).values()) == [b"\x00\x01garbage"]
+
+
+async def test_M4_a_published_file_that_is_gone_comes_back() -> None:
+    store = memory()
+    place = Place.within(store, LAYOUT)
+    await fill(store, export(H13))
+    clock = at("2022-05-10T13:45")
+    await observe(store, LAYOUT, place, clock, SETTINGS)
+    before = await contents(store, LAYOUT.observability)
+    await store.delete(f"{LAYOUT.observability}{RUNS.file}")
+    await observe(store, LAYOUT, place, clock, SETTINGS)
+    assert await contents(store, LAYOUT.observability) == before
+
+
+async def test_an_import_of_the_wrong_file_changes_nothing() -> None:
+    store = memory()
+    await fill(store, export(H13))
+    with pytest.raises(SettingsError, match=r"historical_job_size\.csv: this is no"):
+        await observe(
+            store, LAYOUT, Place.within(store, LAYOUT), at("2022-05-10T13:45"), SETTINGS,
+            imports={"historical_job_size.csv": b"a,b\n1,2\n"},
+        )  # fmt: skip
+    assert await contents(store, LAYOUT.observability) == {}
+
+
+def test_a_folder_without_a_dataset_is_nothing_to_import(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="nothing to import"):
+        read_imports(tmp_path)
+    (tmp_path / "historical_job_size.csv").write_bytes(b"date,size,files\n")
+    assert list(read_imports(tmp_path)) == ["historical_job_size.csv"]

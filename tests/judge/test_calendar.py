@@ -1,0 +1,46 @@
+"""The calendar: what it takes, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from viplake.errors import SettingsError
+from viplake.judge.calendar import Calendar
+from viplake.model import Hour
+
+HOLE = {"kind": "diversion", "from": "2022-05-10T13", "to": "2022-05-11T10", "reason": "went to another bucket"}
+
+
+def test_an_entry_holds_both_of_its_ends_and_nothing_beyond() -> None:
+    calendar = Calendar.parse([HOLE])
+    [entry] = calendar.entries
+    assert sum(1 for _ in entry.first.to(entry.last)) == 22
+    assert calendar.at(Hour.parse("2022-05-10T13")) == calendar.at(Hour.parse("2022-05-11T10")) == entry
+    assert calendar.at(Hour.parse("2022-05-10T12")) is calendar.at(Hour.parse("2022-05-11T11")) is None
+    assert str(entry) == "diversion from 2022-05-10T13 to 2022-05-11T10: went to another bucket"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"from": "x"}, "not a list"),
+        ([3], "not a table"),
+        ([HOLE | {"form": "x"}], "Did you mean from"),
+        ([HOLE | {"kind": "divertion"}], "Did you mean diversion"),
+        ([HOLE | {"from": "yesterday"}], "no Hour"),
+        ([{"from": "2022-05-10T13"}], "no Hour"),
+        ([HOLE | {"to": "2022-05-10T12"}], "ends before it begins"),
+        ([HOLE, HOLE | {"from": "2022-05-11T10", "to": "2022-05-11T12"}], "overlap"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_refused_in_words(value: Any, words: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Calendar.parse(value)
+    assert words in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_entries_side_by_side_do_not_overlap() -> None:
+    after = HOLE | {"from": "2022-05-11T11", "to": "2022-05-11T12"}
+    assert len(Calendar.parse([after, HOLE]).entries) == 2

@@ -1,0 +1,173 @@
+"""The verdicts on content: against the Hour itself, against the Hours before it, or silent with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from viplake.content.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
+from viplake.judge.anomaly import Judged, Silent
+from viplake.judge.content_rules import (
+    BEFORE,
+    NOT_LOOKED,
+    Inside,
+    Nulls,
+    look_back_changes,
+    nonconforming,
+    null_ratios,
+    row_counts,
+    stale,
+    standing_still,
+)
+from viplake.model import Hour
+
+HOUR = Hour.parse("2022-05-10T13")
+DAY = datetime(2022, 5, 9, tzinfo=UTC)
+
+
+def content(n: int = 0, *, nulls: int = 0, rows: int = 100, carried: float | None = 24, **changed: Any) -> HourContent:
+    """The content of the n-th Hour after HOUR: one table with one column."""
+    newest = None if carried is None else DAY + timedelta(hours=carried)
+    column = ColumnProfile("Port", "string", "text", rows, nulls, 9, "a", "z", 0)
+    table = TableContent("Voyage", 1, rows, (column,), (), None, None if carried is None else DAY, newest, rows)
+    return HourContent(HOUR.shift(n), (replace(table, **changed),))
+
+
+def inside(now: HourContent | None, before: list[HourContent] | None = None, **more: Any) -> Inside:
+    past = before if before is not None else [content(n) for n in range(-5, 0)]
+    return Inside(HOUR, now, past, **{"nulls": Nulls.of([*past, *([now] if now else [])]), **more})
+
+
+def test_where_nobody_looked_every_verdict_says_so() -> None:
+    nothing = inside(None)
+    assert {nonconforming(nothing), row_counts(nothing), null_ratios(nothing, 30), stale(nothing, 6)} == {NOT_LOOKED}
+    assert look_back_changes(nothing, 25) == NOT_LOOKED
+
+
+def test_a_table_with_findings_is_one_odd_thing_with_the_first_and_the_number_of_the_others() -> None:
+    wrong = ContentFinding("wrong_type", "Voyage", "Port: 3 of 9 values are no Integer: 'x'", column="Port", count=3)
+    bad = ContentFinding("unreadable_file", "Voyage", "0.gz: it is cut", file="0.gz", byte=1234)
+    verdict = nonconforming(inside(content(findings=(bad, wrong))))
+    assert not isinstance(verdict, str)
+    [odd] = verdict
+    assert odd.table == "Voyage"
+    assert odd.summary == "Voyage: 0.gz: it is cut (byte 1,234); and 1 more findings"
+    assert nonconforming(inside(content())) == []
+
+
+def test_conformance_is_no_data_where_the_schema_tells_no_columns_of_any_table() -> None:
+    assert nonconforming(inside(content(unknown="it has no schema"))) == "it has no schema"
+
+
+def test_too_few_and_too_many_records_are_odd_and_the_same_ones_again_are_not() -> None:
+    def judged(kind: str) -> Judged:
+        return Judged(kind, 5, 50, 40, 60, -9.0, (1, 2, 3))  # type: ignore[arg-type] # parametrised
+
+    counts = {"A": judged("low"), "B": judged("high"), "C": judged("usual"), "D": judged("stuck"), "E": Silent("young")}
+    odd = row_counts(inside(content(), counts=counts))
+    assert not isinstance(odd, str)
+    assert [one.table for one in odd] == ["A", "B"]
+    assert "5 records in 2022-05-10T13, too low: expected are about 50, from 40 to 60" in odd[0].summary
+    assert row_counts(inside(content(), counts={"E": Silent("young")})) == "young"
+    assert row_counts(inside(content(), counts={})) == "no number of records is on record"
+
+
+@pytest.mark.parametrize(("nulls", "usual", "is_odd"), [(31, 0, True), (30, 0, False), (90, 61, False), (95, 60, True)])
+def test_a_share_of_nulls_is_odd_so_many_points_above_the_usual(nulls: int, usual: int, *, is_odd: bool) -> None:
+    before = [content(n, nulls=usual) for n in range(-5, 0)]
+    odd = null_ratios(inside(content(nulls=nulls), before), 30)
+    assert bool(odd) is is_odd
+    if is_odd and not isinstance(odd, str):
+        assert f"Port is empty in {nulls}% of its 100 records; {usual}% are usual" in odd[0].summary
+
+
+def test_nulls_of_few_records_short_pasts_and_missing_columns_are_no_ratio() -> None:
+    assert null_ratios(inside(content(nulls=19, rows=19)), 30) == []
+    assert "only 2 Hours" in str(null_ratios(inside(content(nulls=100), [content(-2), content(-1)]), 30))
+    gone = ContentFinding("missing_column", "Voyage", "Port is gone", column="Port")
+    assert null_ratios(inside(content(nulls=100, findings=(gone,))), 30) == []
+
+
+def test_the_usual_share_is_the_median_of_the_last_hours_before() -> None:
+    nulls = Nulls.of([content(n, nulls=n + 40) for n in range(-40, 1)])
+    [last] = [nulls.before(HOUR, "Voyage", "Port")]
+    assert last == pytest.approx((40 - (BEFORE + 1) / 2) / 100)
+    assert nulls.before(HOUR.shift(-38), "Voyage", "Port") is None
+
+
+@pytest.mark.parametrize(
+    ("newest", "expected"),
+    [
+        ([1, 2, 3, 4, 5, 6, 7, 7, 7], (2, 0)),
+        ([1, 1, 1, 2, 3, 4, 5, 6, 6], (1, 2)),
+        ([1, 2, 3, 4, 5, 6, 7], (0, 0)),
+        ([1, -1, 2, 3, -1, 4, 5, 6, 7, -1, 7, 7], (2, 0)),  # where nobody looked, nothing stands still
+        ([1, 2, 3, 3, 3, 3], None),  # the past is too short
+        ([1, 2, 3, 4, 5, 6, 7, -1], None),
+        ([], None),
+    ],
+)
+def test_standing_still_is_counted_in_hours_that_were_looked_into(
+    newest: list[int], expected: tuple[int, int] | None
+) -> None:
+    place = len(newest) - 1
+    assert (standing_still(newest, place) if newest else None) == expected
+
+
+@pytest.mark.parametrize(("now", "longest", "is_odd"), [(6, 0, True), (5, 0, False), (6, 3, False), (7, 3, True)])
+def test_a_table_is_stale_after_some_hours_and_twice_its_longest_stretch(
+    now: int, longest: int, *, is_odd: bool
+) -> None:
+    assert bool(stale(inside(content(), stuck={"Voyage": (now, longest)}), 6)) is is_odd
+
+
+def test_without_a_past_nothing_is_stale() -> None:
+    assert "no table" in str(stale(inside(content(), stuck={}), 6))
+
+
+@pytest.mark.parametrize(
+    ("carried", "before", "told", "words"),
+    [
+        (6, 24, 24, "carries 6.0 h of records; before it were 24.0 h"),
+        (48, 24, 24, "carries 48.0 h of records; before it were 24.0 h"),
+        (19, 24, 24, ""),
+        (6, 6, 24, "carries 6.0 h of records; 24 h are told"),
+        (48, 48, 24, ""),
+    ],
+)
+def test_a_look_back_that_changed_or_is_less_than_told_is_odd(
+    carried: float, before: float, told: int, words: str
+) -> None:
+    past = [content(n, carried=before) for n in range(-5, 0)]
+    odd = look_back_changes(inside(content(carried=carried), past, told=timedelta(hours=told)), 25)
+    assert not isinstance(odd, str)
+    assert [words in one.summary for one in odd] == ([True] if words else [])
+
+
+def test_without_record_times_the_look_back_is_not_known() -> None:
+    assert "no table has enough" in str(look_back_changes(inside(content(carried=None)), 25))
+
+
+def test_the_look_back_that_counts_is_the_measured_one_only_where_it_is_clearly_shorter() -> None:
+    told = timedelta(hours=24)
+
+    def effective(*carried: float | None) -> timedelta:
+        past = [content(n - len(carried), carried=hours) for n, hours in enumerate(carried)]
+        return inside(None, past, told=told).look_back
+
+    assert effective() == told
+    assert effective(None, None, None) == told
+    assert effective(22, 23, 21) == told
+    assert effective(48, 48, 48) == told
+    assert effective(24, 24, 6) == told  # one odd Hour is no shorter look-back
+    assert effective(24, 6, 6) == timedelta(hours=6)
+    assert effective(6) == timedelta(hours=6)
+
+
+def test_one_stray_time_does_not_stand_for_the_export() -> None:
+    table = content().tables[0]
+    stray = replace(table, oldest=datetime(1999, 1, 1, tzinfo=UTC))
+    assert HourContent(HOUR, (table, stray, table)).look_back_hours == 24

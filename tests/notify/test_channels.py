@@ -1,0 +1,253 @@
+"""Telling: over a real socket to a webhook and to SNS; what fails changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from history.lakes import At, at
+from viplake.errors import SettingsError
+from viplake.notify.channels import (
+    LARGEST,
+    Apprise,
+    Message,
+    NotTold,
+    Patience,
+    Sns,
+    Webhook,
+    channels,
+    delivered_only,
+    tell,
+    trial_message,
+)
+from viplake.notify.settings import NotifySettings
+from viplake.redact import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from servers.ministack import Ministack
+
+
+def still() -> At:
+    return at("2022-05-10T14:00")
+
+
+QUICK = Patience(seconds=0.2)
+HELLO = Message("incidents", "one is open", "since noon", {"notices": [{"rule": "missing_job"}]}, key="k1")
+
+
+@dataclass
+class Hook:
+    """A webhook that answers as told, the last answer for ever."""
+
+    answers: list[int]
+    url: str = ""
+    got: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+
+    async def take(self, request: web.Request) -> web.Response:
+        status = self.answers[min(len(self.keys), len(self.answers) - 1)]
+        self.keys.append(request.headers["Idempotency-Key"])
+        self.got.append(await request.json())
+        if status == 0:
+            await asyncio.sleep(30)
+        return web.Response(status=status, headers={"Location": f"{self.url}/elsewhere"})
+
+
+@asynccontextmanager
+async def hooked(*answers: int) -> AsyncIterator[Hook]:
+    hook = Hook(list(answers))
+    application = web.Application()
+    application.router.add_post("/in", hook.take)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    hook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/in"
+    try:
+        yield hook
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_webhook_receives_the_message_once_as_json() -> None:
+    async with hooked(204) as hook:
+        assert await tell([Webhook(Secret(hook.url, remember=False))], HELLO, still()) == {"webhook": None}
+    [body] = hook.got
+    assert body == {
+        "schema_version": 1,
+        "kind": "incidents",
+        "id": "k1",
+        "text": "since noon",
+        "notices": [{"rule": "missing_job"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("answers", "calls", "why"),
+    [((500, 503, 200), 3, None), ((429, 200), 2, None), ((404,), 3, "404"), ((302,), 3, "302")],
+)
+async def test_O1_a_refusal_is_tried_three_times_with_one_id(
+    answers: tuple[int, ...], calls: int, why: str | None
+) -> None:
+    async with hooked(*answers) as hook:
+        [answer] = (await tell([Webhook(Secret(hook.url, remember=False))], HELLO, still())).values()
+    assert hook.keys == ["k1"] * calls
+    assert answer is None if why is None else answer is not None and why in answer
+
+
+async def test_O6_a_webhook_that_hangs_has_its_own_deadline_and_holds_up_no_other() -> None:
+    async with hooked(0) as slow, hooked(200) as quick:
+        notifiers = [Webhook(Secret(slow.url, remember=False), name="slow"), Webhook(Secret(quick.url, remember=False))]
+        told = await tell(notifiers, HELLO, still(), QUICK)
+    assert told["webhook"] is None
+    assert told["slow"] == "it did not answer within 0.2 s (3 tries)"
+
+
+async def test_O1_nobody_listens_there_and_the_address_is_not_told() -> None:
+    url = "http://127.0.0.1:9/hooks/T0KEN-of-the-webhook"
+    [answer] = (await tell([Webhook(Secret(url))], HELLO, still())).values()
+    assert answer is not None
+    assert "T0KEN" not in answer
+
+
+async def test_O4_a_secret_in_a_text_is_redacted(canaries: Any) -> None:
+    Secret(canaries.client_secret)
+    spoilt = Message(
+        "incidents", "s", f"it said {canaries.client_secret}", {"url": "https://x/y?X-Amz-Signature=abc123"}
+    )
+    async with hooked(200) as hook:
+        await tell([Webhook(Secret(hook.url, remember=False))], spoilt, still())
+    assert canaries.client_secret not in json.dumps(hook.got)
+    assert "abc123" not in json.dumps(hook.got)
+
+
+@pytest.mark.parametrize("limit", [LARGEST, LARGEST - 8192, 4000])
+def test_O5_what_is_too_long_is_cut_and_says_so(limit: int) -> None:
+    notices = [{"summary": "é" * 500, "n": n} for n in range(2000)]
+    long = Message("incidents", "s", "ü" * 400_000, {"environment": "Prod", "notices": notices})
+    data = long.json(limit)
+    assert len(data.encode()) <= limit
+    body = json.loads(data)
+    assert body["left_out"] + len(body["notices"]) == 2000
+    assert body["notices"] == notices[: len(body["notices"])]
+    assert body["environment"] == "Prod"
+    assert json.loads(HELLO.json())["notices"] == [{"rule": "missing_job"}]
+
+
+class Broken:
+    """A channel with a defect."""
+
+    name = "broken"
+
+    async def send(self, message: Message) -> None:
+        raise KeyError(message.key)
+
+
+async def test_a_defect_of_a_channel_is_an_answer_and_no_exception() -> None:
+    assert await tell([Broken()], HELLO, still()) == {"broken": "KeyError: 'k1' (3 tries)"}
+    assert await tell([], HELLO, still()) == {}
+
+
+# -- SNS ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def topic(ministack: Ministack, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Any]:
+    """A topic, and a queue that it delivers to."""
+    for name, value in ministack.environment().items():
+        monkeypatch.setenv(name, value)  # boto3's own chain is what is tested
+    sns, sqs = ministack.client("sns"), ministack.client("sqs")
+    arn = sns.create_topic(Name="viplake")["TopicArn"]
+    queue = sqs.create_queue(QueueName="viplake")["QueueUrl"]
+    queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue_arn)
+
+    def received() -> list[dict[str, Any]]:
+        messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=2).get("Messages", [])
+        for message in messages:
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return [json.loads(message["Body"]) for message in messages]
+
+    return arn, received
+
+
+async def test_sns_takes_the_message_with_its_kind_as_an_attribute(topic: tuple[str, Any]) -> None:
+    arn, received = topic
+    accents = Message("delivered", "Hour 13 délivered\nnow", "t", {"hour": "2022-05-10T13"}, key="k2")
+    assert await tell([Sns(arn)], accents, still()) == {"sns": None}
+    [envelope] = received()
+    assert envelope["Subject"] == "Hour 13 d?livered?now"
+    assert envelope["MessageAttributes"]["kind"]["Value"] == "delivered"
+    assert json.loads(envelope["Message"])["hour"] == "2022-05-10T13"
+
+
+async def test_O1_sns_that_refuses_is_an_answer(topic: tuple[str, Any]) -> None:
+    arn, received = topic
+    [answer] = (await tell([Sns(f"{arn}-that-is-not-there")], HELLO, still())).values()
+    assert answer is not None
+    assert "NotFound" in answer
+    assert received() == []
+
+
+# -- apprise --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise's own, of Python 3.11
+async def test_apprise_reaches_what_it_knows_and_says_what_it_does_not() -> None:
+    pytest.importorskip("apprise")
+    async with hooked(200) as hook:
+        address = hook.url.replace("http://", "json://")
+        known = Apprise((Secret(f"{address}?+Idempotency-Key=a", remember=False),))
+        assert await tell([known], HELLO, still()) == {"apprise": None}
+    [body] = hook.got
+    assert (body["title"], body["message"]) == ("one is open", "since noon")
+    with pytest.raises(NotTold, match="none that apprise knows"):
+        await Apprise((Secret("nonsense", remember=False),)).send(HELLO)
+
+
+# -- settings -------------------------------------------------------------------------------------------------
+
+
+def test_channels_come_from_the_file_and_their_secrets_from_the_secret() -> None:
+    told = NotifySettings.parse(
+        {"sns_topic": "arn:aws:sns:eu-west-1:123456789012:t", "webhook": "secret:HOOK", "apprise": ["secret:TEAMS"]}
+    )
+    made = channels(told, {"HOOK": Secret("https://hooks/x1x2x3"), "TEAMS": Secret("msteams://x4x5x6")})
+    assert [channel.name for channel in made] == ["sns", "webhook", "apprise"]
+    assert [channel.name for channel in delivered_only(made)] == ["sns", "webhook"]
+    assert "x1x2x3" not in repr(made)
+    with pytest.raises(SettingsError, match="asks for HOOK"):
+        channels(told, {})
+    assert channels(NotifySettings.parse({}), {}) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"web_hook": "x"}, "Did you mean webhook"),
+        ({"sns_topic": "viplake"}, "no ARN"),
+        ({"webhook": "http://example.com/x"}, "no https"),
+        ({"webhook": "https://example.com/x?token=1"}, "secret:KEY"),
+        ({"apprise": ["slack://token"]}, "holds an address"),
+        ({"apprise": "secret:A"}, "not a list"),
+        ({"severity": "all"}, "one of"),
+        ({"delivered": "yes"}, "true or false"),
+    ],
+)
+def test_addresses_that_cannot_be_are_refused_in_words(value: Any, words: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        NotifySettings.parse(value)
+    told = f"{refused.value.message} {refused.value.hint}"
+    assert words in told or "Known are" in told
+
+
+def test_the_test_message_says_that_nothing_is_wrong() -> None:
+    assert "Nothing is wrong" in json.loads(trial_message("Prod").json())["text"]

@@ -1,0 +1,320 @@
+"""Proxies, certificates, and a search for secrets in everything that a failure leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import socket
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from structlog.testing import capture_logs
+from yarl import URL
+
+import viplake
+from canary import CANARIES
+from fakes import FakeClock
+from servers.sockets import Authority, ForwardProxy, authority, black_hole, forward_proxy, http, playing
+from vendor.rig import HASTY, Keys, Rig, client, failure, rig
+from viplake.errors import NetworkError, SettingsError, ViplakeError
+from viplake.redact import Secret
+from viplake.vendor.http import Deadlines, Http, Proxy, trust
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("authority"))
+
+
+def proxied(address: str) -> Secret:
+    """A proxy's URL, its password quoted as it must be."""
+    url = URL(f"http://{address}")
+    return Secret(str(url.with_user(CANARIES.proxy_user).with_password(CANARIES.proxy_password)))
+
+
+def through(proxy: ForwardProxy, ca: Authority) -> AbstractAsyncContextManager[Rig]:
+    """The simulated vendor, over https, behind this proxy."""
+    return rig(tls=ca.server, ca_file=ca.file, proxy=proxied(proxy.address))
+
+
+# -- addresses --------------------------------------------------------------------------------------------
+
+
+class SeveralAddresses(AbstractResolver):
+    """Every host has these addresses, in this order; without any, no host is known."""
+
+    def __init__(self, *addresses: str) -> None:
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        if not self._addresses:
+            raise OSError(socket.EAI_NONAME, "Name or service not known")
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
+            for address in self._addresses
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_D19_a_name_that_nobody_knows() -> None:
+    async with Http(resolver=SeveralAddresses()) as session:
+        error = await failure(session.call("token", "GET", "https://vendor.example/?x=canary", seconds=5, cap=1000))
+    assert isinstance(error, NetworkError)
+    assert (error.cause.word, error.sent) == ("network", False)
+    assert "its name cannot be resolved" in error.message
+    assert "canary" not in error.message
+
+
+async def test_D20_an_address_that_swallows_packets_is_passed_over() -> None:
+    async with playing(http(b"{}")) as wire:
+        with black_hole("127.0.0.2", wire.port):
+            url = f"http://vendor.example:{wire.port}/"
+            async with Http(resolver=SeveralAddresses("127.0.0.2", "127.0.0.1")) as session:
+                answer = await session.call("token", "GET", url, seconds=30, cap=1000)
+                assert (answer.status, answer.body) == (200, b"{}")
+            hasty = Deadlines(connect=0.3)
+            async with Http(resolver=SeveralAddresses("127.0.0.2"), deadlines=hasty) as session:
+                error = await failure(session.call("token", "GET", url, seconds=600, cap=1000))
+    assert isinstance(error, NetworkError)
+    assert (error.cause.word, error.sent, error.transient) == ("network", False, True)
+    assert "no connection in time" in error.message
+
+
+def test_D20_no_connection_is_waited_for_longer_than_five_seconds() -> None:
+    assert Deadlines().connect <= 5
+
+
+# -- TLS --------------------------------------------------------------------------------------------------
+
+
+async def test_N3_our_own_authority_is_trusted_where_it_is_given(ca: Authority) -> None:
+    async with rig(tls=ca.server, ca_file=ca.file) as r:
+        assert len(await r.fetch(await r.a_file())) > 1000
+
+
+@pytest.mark.parametrize("name", ["server", "elsewhere", "expired"])
+async def test_N3_N4_a_certificate_that_cannot_be_trusted(ca: Authority, name: str) -> None:
+    settings: dict[str, Any] = {} if name == "server" else {"ca_file": ca.file}
+    async with rig(tls=getattr(ca, name), **settings) as r:
+        for call in (r.vendor.authorize(), r.vendor.trigger()):
+            error = await failure(call)
+            assert isinstance(error, NetworkError)
+            assert (error.cause.word, error.sent) == ("tls", False)
+            assert "SSL_CERT_FILE" in error.hint
+        assert r.clock.slept == [], "it will not mend itself"
+
+
+def test_N3_an_authority_is_added_to_the_systems(ca: Authority) -> None:
+    system = len(trust(None).get_ca_certs())
+    assert len(trust(ca.file).get_ca_certs()) == system + 1
+
+
+def test_N8_a_ca_bundle_that_is_missing_or_none(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.pem"
+    junk.write_text("no certificate")
+    for file in (tmp_path / "absent.pem", junk, tmp_path):
+        with pytest.raises(SettingsError, match="CA bundle"):
+            client("https://vendor.example", FakeClock(), Keys(), ca_file=file)
+
+
+# -- proxies ----------------------------------------------------------------------------------------------
+
+
+async def test_N1_a_proxy_with_user_and_password_serves_calls_and_downloads(ca: Authority) -> None:
+    serving = forward_proxy(user=CANARIES.proxy_user, password=CANARIES.proxy_password)
+    async with serving as proxy, through(proxy, ca) as r:
+        assert len(await r.fetch(await r.a_file())) > 1000
+        assert set(proxy.targets) == {r.sim.base_url.removeprefix("https://")}
+        assert not any(CANARIES.client_secret.encode() in head for head in proxy.heads)
+
+
+async def test_N1_407_is_final(ca: Authority) -> None:
+    async with forward_proxy(user="somebody", password="else") as proxy, through(proxy, ca) as r:
+        error = await failure(r.vendor.trigger())
+        assert isinstance(error, NetworkError)
+        assert (error.cause.word, error.sent, error.transient) == ("proxy_auth", False, False)
+        assert len(proxy.targets) == 1
+
+
+@pytest.mark.parametrize("status", ["502 Bad Gateway", "504 Gateway Timeout", "403 Forbidden"])
+async def test_N2_a_proxy_that_cannot(ca: Authority, status: str) -> None:
+    async with forward_proxy(refusal=http(b"<html>", status)) as proxy, through(proxy, ca) as r:
+        error = await failure(r.vendor.trigger())
+        assert isinstance(error, NetworkError)
+        assert (error.cause.word, error.sent, error.transient) == ("proxy", False, True)
+        assert len(proxy.targets) > 1, "it is tried again"
+
+
+async def test_N2_a_proxy_that_is_not_there_or_hangs_up(ca: Authority) -> None:
+    async with forward_proxy() as gone:
+        pass
+    async with forward_proxy(refusal=b"\r\n") as rude:
+        for address in (gone.address, rude.address):
+            async with rig(tls=ca.server, ca_file=ca.file, proxy=proxied(address)) as r:
+                error = await failure(r.vendor.authorize())
+                assert isinstance(error, NetworkError)
+                assert (error.cause.word, error.sent) == ("proxy", False)
+
+
+async def test_N3_an_inspecting_proxy_without_its_ca(ca: Authority) -> None:
+    async with forward_proxy() as proxy, rig(tls=ca.server, proxy=proxied(proxy.address)) as r:
+        assert (await failure(r.vendor.authorize())).cause.word == "tls"
+
+
+async def test_N5_no_proxy_is_honoured_for_calls_and_downloads(ca: Authority) -> None:
+    async with forward_proxy(refusal=http(b"", "502 Bad Gateway")) as proxy:
+        excepted = "s3.amazonaws.com, 127.0.0.1"
+        async with rig(tls=ca.server, ca_file=ca.file, proxy=proxied(proxy.address), no_proxy=excepted) as r:
+            assert len(await r.fetch(await r.a_file())) > 1000
+            assert proxy.targets == []
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "through"),
+    [
+        ("https://auth.veslink.com/x", "", True),
+        ("https://auth.veslink.com/x", "veslink.com", False),
+        ("https://auth.veslink.com/x", ".veslink.com", False),
+        ("https://auth.veslink.com/x", "*", False),
+        ("https://auth.veslink.com/x", "auth.veslink.com:443", False),
+        ("https://auth.veslink.com/x", "auth.veslink.com:8443", True),
+        ("https://notveslink.com/x", "veslink.com", True),
+        ("https://b.s3.amazonaws.com/x", "example.com,.amazonaws.com", False),
+        ("http://127.0.0.1:8000/x", "", False),
+    ],
+)
+def test_N5_who_is_asked_through_the_proxy(url: str, no_proxy: str, through: bool) -> None:
+    assert Proxy.parse(Secret("http://proxy.example:3128"), no_proxy).serves(URL(url)) is through
+
+
+def test_a_proxy_is_read_with_its_password_and_never_shown() -> None:
+    proxy = Proxy.parse(Secret("http://canary-user:canary%40pass%3Aword@proxy.example:3128/"), "")
+    assert proxy.auth == Secret("Basic " + base64.b64encode(b"canary-user:canary@pass:word").decode())
+    assert proxy.url == URL("http://proxy.example:3128")
+    assert Proxy.parse(Secret("proxy.example:3128"), "").url == URL("http://proxy.example:3128")
+    for wrong in ("socks5://canary-user:canary-word@proxy", "http://", "http://canary-word@:99999", "::", ""):
+        with pytest.raises(SettingsError) as caught:
+            Proxy.parse(Secret(wrong), "")
+        assert "canary" not in str(caught.value)
+    assert "canary" not in repr(proxy)
+
+
+# -- the canaries -----------------------------------------------------------------------------------------
+
+
+OURS = Path(viplake.__file__).parent
+
+
+def everything_about(error: BaseException) -> str:
+    """What any printer of errors could show of it, the hidden contexts among them."""
+    parts = [str(error), repr(error), repr(vars(error)), *traceback.format_exception(error)]
+    walked = traceback.walk_tb(error.__traceback__)  # the tests' own frames hold the rig's secret, as they must
+    frames = [frame for frame, _ in walked if Path(frame.f_code.co_filename).is_relative_to(OURS)]
+    assert frames
+    parts += [repr(frame.f_locals) for frame in frames]
+    seen: set[int] = set()
+    chain: list[BaseException | None] = [error]
+    while chain:
+        link = chain.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        parts += [repr(link), str(link)]
+        chain += [link.__cause__, link.__context__]
+    return "\n".join(parts)
+
+
+FAILING: dict[str, Callable[[Rig], Awaitable[Any]]] = {
+    "token": lambda r: r.vendor.authorize(),
+    "trigger": lambda r: r.vendor.trigger(),
+    "status": lambda r: r.vendor.is_complete("7470724f-e195-416b-a2da-94e63e94f341"),
+    "files": lambda r: r.vendor.list_files("7470724f-e195-416b-a2da-94e63e94f341"),
+}
+FAULTS = [
+    *("status:value=500", "forbidden", "not_found", "redirect", "reset", "hang:value=5", "html", "huge_header"),
+    *("answer_lost", "cut_body", "endless", "gzip_bomb:value=90000000", "json:value={}", "control_characters"),
+]
+DOWNLOAD_FAULTS = [
+    *("status:value=500", "expired", "expired_token", "signature", "denied", "missing", "redirect", "reset", "html"),
+    *("hang:value=5", "xml", "huge_header", "cut", "stall", "content_length", "range_error"),
+]
+TELLTALES = ("X-Amz-Signature=", "X-Amz-Credential=", "apiToken=c", "Bearer e", "client_secret=c")
+
+
+def assert_silent(shown: str, *more: str) -> None:
+    forms = [
+        form
+        for value in CANARIES.secret_values()
+        for form in (value, URL.build(query={"x": value}).raw_query_string[2:])
+    ]
+    for secret in (*forms, *more, *TELLTALES):
+        assert secret not in shown, secret
+
+
+@pytest.mark.parametrize("call", FAILING)
+async def test_no_failure_of_a_call_shows_a_secret(call: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for fault in FAULTS:
+        async with rig(deadlines=HASTY) as r:
+            if call != "token":
+                await r.vendor.authorize()
+            token = r.vendor._authorization._token
+            r.sim.faults.add(f"{call}:{fault}")
+            with capture_logs() as logs:
+                error = await failure(FAILING[call](r))
+            assert_silent(
+                everything_about(error) + repr(logs) + caplog.text, *([token.value.reveal()] if token else [])
+            )
+
+
+async def test_no_failure_of_a_download_shows_its_link(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for fault in DOWNLOAD_FAULTS:
+        async with rig(deadlines=HASTY) as r:
+            file = await r.a_file()
+            signature = URL(file.url.reveal()).query["X-Amz-Signature"]
+            r.sim.faults.add(f"download:{fault}")
+            with capture_logs() as logs:
+                error = await failure(r.fetch(file, start=1))
+            assert_silent(everything_about(error) + repr(logs) + repr(file) + caplog.text, signature)
+
+
+async def test_no_failure_of_the_network_shows_a_secret(ca: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with forward_proxy() as gone:
+        pass
+    errors: list[ViplakeError] = []
+    with capture_logs() as logs:
+        async with forward_proxy(user="x") as picky:
+            for proxy in (None, proxied(picky.address), proxied(gone.address)):
+                async with rig(tls=ca.server, proxy=proxy) as r:
+                    errors += [await failure(call(r)) for call in FAILING.values()]
+        async with playing(b"") as nobody:
+            pass
+        async with client(nobody.url, FakeClock(), Keys()) as vendor:
+            errors.append(await failure(vendor.list_files("7470724f-e195-416b-a2da-94e63e94f341")))
+    assert {error.cause.word for error in errors} == {"tls", "proxy_auth", "proxy", "network"}
+    assert_silent("\n".join(map(everything_about, errors)) + repr(logs) + caplog.text)
+
+
+async def test_a_cancelled_call_shows_no_secret() -> None:
+    async with rig("files:hang:value=5") as r:
+        task = asyncio.create_task(r.vendor.list_files(await r.complete()))
+        while r.sim.requests.count("files") == 0:  # noqa: ASYNC110 - the simulator has no event for it
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        assert_silent(everything_about(caught.value))
