@@ -7,7 +7,10 @@ BIN := .venv/bin
 ARGS ?=
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml $(ARGS)
+	--no-emit-index-url --no-header --no-annotate pyproject.toml $(ARGS)
+
+# What the images, the zips and `make demo` hold; tables, postgres and pandas are large, and are for those who want them.
+RUN_EXTRAS := --extra holidays --extra notify --extra report --extra spark
 
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n $(shell n=$$(( $$(nproc 2>/dev/null || echo 2) + 1 )); echo $$(( n < 4 ? n : 4 ))) --dist loadfile --no-loadscope-reorder
@@ -131,9 +134,9 @@ bench-observe: peers
 
 # The others are resolved within the first, so that what is tested and measured is what users get.
 lock: dev
-	@$(LOCK) --group build --output-file requirements.lock
-	@$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
-	@$(LOCK) --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	@$(LOCK) $(RUN_EXTRAS) --group build --output-file requirements.lock
+	@$(LOCK) --all-extras --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@$(LOCK) --all-extras --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 	@git --no-pager diff --stat -- requirements.lock requirements-dev.lock requirements-bench.lock
 
 lambda: dev
