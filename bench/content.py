@@ -23,7 +23,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from bench.measuring import ROOT, CommandFailed, Contender, interleave, machine, plain_environment, run, say, scratch
-from viplake.simulator.tables import ExportShape, Table, make_export, schema
+from viplake.simulator.tables import ExportShape, SimulatedTable, make_export, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HOUR: Final = "2022-05-10T13"
 FOLDER: Final = "IMOSDL/Hourly/20220510/13"
 PAGE: Final = ROOT / "docs" / "bench" / "content.md"
-TABLE: Final = Table(
+TABLE: Final = SimulatedTable(
     "Voyage",
     1,
     (

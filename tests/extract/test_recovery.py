@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from viplake.errors import CAUSES, CredentialsError, LakeError, NetworkError, VendorError, ViplakeError
-from viplake.extract.recovery import STEPS, OtherSize, Step, kind_of, next_step
+from viplake.extract.recovery import RECOVERIES, OtherSize, Recovery, kind_of, next_step
 from viplake.vendor.veson.client import LinkExpired, SourceChanged
 
-LATER, RELIST, RELIST_LATER = Step.LATER, Step.RELIST, Step.RELIST_LATER
-ANEW, GIVE_UP, STOP = Step.ANEW, Step.GIVE_UP, Step.STOP
+LATER, RELIST, RELIST_LATER = Recovery.LATER, Recovery.RELIST, Recovery.RELIST_LATER
+ANEW, GIVE_UP, STOP = Recovery.ANEW, Recovery.GIVE_UP, Recovery.STOP
 
 
 @pytest.mark.parametrize(
@@ -38,16 +38,16 @@ ANEW, GIVE_UP, STOP = Step.ANEW, Step.GIVE_UP, Step.STOP
     ],
     ids=lambda value: str(value) if isinstance(value, ViplakeError) else "",
 )
-def test_the_steps_after_each_error(error: ViplakeError, steps: list[Step]) -> None:
+def test_the_steps_after_each_error(error: ViplakeError, steps: list[Recovery]) -> None:
     assert [next_step(error, before) for before in range(len(steps))] == steps
 
 
 def test_every_cause_has_a_row_in_every_class() -> None:
     for word in CAUSES:
         for type_ in (ViplakeError, VendorError, NetworkError, LakeError, CredentialsError):
-            assert kind_of(type_("x", cause=word)) in STEPS
+            assert kind_of(type_("x", cause=word)) in RECOVERIES
 
 
 def test_only_what_passes_by_itself_is_tried_until_the_deadline() -> None:
-    endless = {kind for kind, steps in STEPS.items() if steps[-1] not in {GIVE_UP, STOP}}
+    endless = {kind for kind, steps in RECOVERIES.items() if steps[-1] not in {GIVE_UP, STOP}}
     assert endless == {"link_expired", "passing", "lake_passing"}

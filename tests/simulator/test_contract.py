@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from simulator.client import PROD, SECRET, START, TEST, SetClock, vendor
 from viplake.simulator import ExportShape, Fault, Simulator, SimulatorSettings, running, serve
 from viplake.simulator.server import REMEMBERED, Request, RequestLog, _url
-from viplake.simulator.vendor import Vendor
+from viplake.simulator.vendor import VendorState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ async def test_a_token_lives_as_long_as_it_says() -> None:
 
 
 def test_tokens_that_are_over_are_forgotten() -> None:
-    vendor = Vendor(SimulatorSettings())
+    vendor = VendorState(SimulatorSettings())
     tracemalloc.start()
     try:
         for hour in range(1000):

@@ -27,8 +27,29 @@ from viplake.errors import (
     VendorError,
     ViplakeError,
 )
-from viplake.extract import job as rules
-from viplake.extract.job import TRANSITIONS, Claim, Close, Done, EventKind, ExportJob, Land, Poll, State, TakeOver, Wait
+from viplake.extract.job import (
+    HEARTBEAT,
+    LAST_CHANCE,
+    RULE,
+    TRANSITIONS,
+    UNTRIGGERED,
+    Adoption,
+    Claim,
+    Close,
+    Deferral,
+    Done,
+    EventKind,
+    ExportJob,
+    IllegalTransition,
+    Land,
+    Poll,
+    State,
+    Step,
+    TakeOver,
+    Wait,
+    after_too_early,
+    next_step,
+)
 from viplake.extract.landing import EMPTY_LIST_PATIENCE, Landing, RunSettings
 from viplake.extract.ledger import Ledger, summary_of
 from viplake.extract.outcome import Outcome, Word, outcome_of, seconds_of
@@ -144,7 +165,7 @@ class Extraction:
     async def _until_final(self, once: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Again and again with sleeps, until the Hour is final or overdue; in any case not for ever."""
         settings = self.settings
-        patience = rules.RULE.total_seconds() + settings.replication_timeout + settings.transfer_timeout
+        patience = RULE.total_seconds() + settings.replication_timeout + settings.transfer_timeout
         give_up = self.clock.monotonic() + patience
         while True:
             outcome = await once()
@@ -222,7 +243,7 @@ class Extraction:
             held = job.last is not None and not self.ledger.is_mine(job) and isinstance(self._next(job), Wait)
             if other >= hour.shift(-1) or job.is_final or job.state is State.OVERDUE or held:
                 continue
-            chance = job.opened_at is not None and self._steady_now() < job.opened_at + rules.LAST_CHANCE
+            chance = job.opened_at is not None and self._steady_now() < job.opened_at + LAST_CHANCE
             kind = EventKind.OVERDUE if chance and (job.state, EventKind.OVERDUE) in TRANSITIONS else EventKind.FAILED
             with contextlib.suppress(NotYet):  # another has gone on with it: then it is not abandoned
                 await self._append(other, kind, cause="abandoned")
@@ -272,10 +293,10 @@ class Extraction:
                     if not await self._land(job, last=last):
                         return None
 
-    def _next(self, job: ExportJob) -> rules.Step:
-        return rules.next_step(
+    def _next(self, job: ExportJob) -> Step:
+        return next_step(
             job,
-            self.clock.now() if job.state in rules.UNTRIGGERED else self._steady_now(),
+            self.clock.now() if job.state in UNTRIGGERED else self._steady_now(),
             self.settings.limits,
             holder_is_dead=self.ledger.holder_is_dead(job),
             is_mine=self.ledger.is_mine(job),
@@ -362,7 +383,7 @@ class Extraction:
 
     async def _too_early(self, hour: Hour, answer: TooEarly) -> None:
         triggers = [job.triggered_at for h, job in self.ledger.jobs.items() if h < hour and job.triggered_at]
-        verdict = rules.after_too_early(
+        verdict = after_too_early(
             self.ledger.jobs[hour],
             answer.not_before,
             answer.job_guid,
@@ -370,9 +391,9 @@ class Extraction:
             previous_trigger=max(triggers, default=None),
         )
         match verdict:
-            case rules.Adoption(job_guid):
+            case Adoption(job_guid):
                 await self._triggered(hour, job_guid)
-            case rules.Deferral(not_before, cause):
+            case Deferral(not_before, cause):
                 await self._append(hour, EventKind.DEFERRED, cause=cause, not_before=not_before)
             case Close(cause):
                 await self._append(hour, EventKind.FAILED, cause=cause)
@@ -460,11 +481,11 @@ class Extraction:
 
     async def _heartbeat(self, hour: Hour) -> None:
         while not self.ledger.jobs[hour].is_final:
-            await self.clock.sleep(rules.HEARTBEAT)
+            await self.clock.sleep(HEARTBEAT)
             try:
                 # Shielded: an event that is half written when the work ends would make the next one lose its number.
                 await asyncio.shield(self.ledger.append(hour, EventKind.WORKING))
-            except rules.IllegalTransition:
+            except IllegalTransition:
                 return  # delivered while we slept
             except LakeError as error:
                 log.warning("heartbeat_not_stored", hour=str(hour), detail=error.message)

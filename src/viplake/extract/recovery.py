@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Step(Enum):
+class Recovery(Enum):
     """What follows an error of a file."""
 
     LATER = "wait, then go on where it broke"
@@ -37,23 +37,24 @@ class OtherSize(VendorError):
 
 # The steps after the first, second, ... error of a kind that a file meets; the last one stands for all further.
 # Where no GIVE_UP closes a row, the deadline does.
-STEPS: Final[Mapping[str, tuple[Step, ...]]] = MappingProxyType(
+RECOVERIES: Final[Mapping[str, tuple[Recovery, ...]]] = MappingProxyType(
     {
-        "link_expired": (Step.RELIST, Step.RELIST_LATER),  # new links that are not good either: clocks differ
-        "source_denied": (Step.RELIST, Step.GIVE_UP),
-        "source_missing": (Step.RELIST, Step.GIVE_UP),
-        "list_changed": (Step.RELIST, Step.GIVE_UP),
-        "other_size": (Step.RELIST, Step.GIVE_UP),
-        "source_changed": (Step.ANEW, Step.ANEW, Step.GIVE_UP),
-        "integrity": (Step.ANEW, Step.ANEW, Step.GIVE_UP),
-        "vendor_contract": (Step.LATER, Step.LATER, Step.GIVE_UP),  # of the list: a bad answer may be the proxy's
-        "url_list_empty": (Step.LATER, Step.LATER, Step.GIVE_UP),
-        "passing": (Step.LATER,),
-        "final": (Step.GIVE_UP,),
-        "lake_passing": (Step.LATER,),
-        "damaged_upload": (Step.LATER, Step.LATER, Step.GIVE_UP),
-        "lake_final": (Step.STOP,),
-        "credentials": (Step.STOP,),
+        "link_expired": (Recovery.RELIST, Recovery.RELIST_LATER),  # new links that are not good either: clocks differ
+        "source_denied": (Recovery.RELIST, Recovery.GIVE_UP),
+        "source_missing": (Recovery.RELIST, Recovery.GIVE_UP),
+        "list_changed": (Recovery.RELIST, Recovery.GIVE_UP),
+        "other_size": (Recovery.RELIST, Recovery.GIVE_UP),
+        "source_changed": (Recovery.ANEW, Recovery.ANEW, Recovery.GIVE_UP),
+        "integrity": (Recovery.ANEW, Recovery.ANEW, Recovery.GIVE_UP),
+        # Of the list: a bad answer may be the proxy's.
+        "vendor_contract": (Recovery.LATER, Recovery.LATER, Recovery.GIVE_UP),
+        "url_list_empty": (Recovery.LATER, Recovery.LATER, Recovery.GIVE_UP),
+        "passing": (Recovery.LATER,),
+        "final": (Recovery.GIVE_UP,),
+        "lake_passing": (Recovery.LATER,),
+        "damaged_upload": (Recovery.LATER, Recovery.LATER, Recovery.GIVE_UP),
+        "lake_final": (Recovery.STOP,),
+        "credentials": (Recovery.STOP,),
     }
 )
 
@@ -67,18 +68,18 @@ _KINDS: Final[tuple[tuple[type[ViplakeError], str], ...]] = (
 
 
 def kind_of(error: ViplakeError) -> str:
-    """The row of `STEPS` that an error belongs to."""
+    """The row of `RECOVERIES` that an error belongs to."""
     for type_, kind in _KINDS:
         if isinstance(error, type_):
             return kind
     if isinstance(error, LakeError):
         return "lake_passing" if error.transient else "lake_final"
-    if error.cause.word in STEPS:
+    if error.cause.word in RECOVERIES:
         return error.cause.word
     return "passing" if error.transient else "final"
 
 
-def next_step(error: ViplakeError, before: int) -> Step:
+def next_step(error: ViplakeError, before: int) -> Recovery:
     """What follows an error, when the file met `before` errors of this kind before it."""
-    steps = STEPS[kind_of(error)]
+    steps = RECOVERIES[kind_of(error)]
     return steps[min(before, len(steps) - 1)]

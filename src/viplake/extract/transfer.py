@@ -21,7 +21,7 @@ import structlog
 
 from viplake.errors import DamagedUpload, LakeError, NetworkError, VendorError, ViplakeError
 from viplake.extract.flow import ByteBudget, Lanes, Pipe, ReaderGone, RetryTokens
-from viplake.extract.recovery import OtherSize, Step, kind_of, next_step
+from viplake.extract.recovery import OtherSize, Recovery, kind_of, next_step
 from viplake.lake.store import PART_BYTES, PARTS_AT_ONCE
 from viplake.model import ProvenFile, StoredFile
 from viplake.redact import redact
@@ -493,7 +493,7 @@ class _Transfer:
             try:
                 return await self._receive(errand, arrival, sink)
             except ViplakeError as error:
-                if await self._recover(errand, error) is Step.ANEW:
+                if await self._recover(errand, error) is Recovery.ANEW:
                     raise _Anew from None
 
     async def _receive(self, errand: _Errand, arrival: _Arrival, sink: Sink) -> str:
@@ -545,22 +545,22 @@ class _Transfer:
             errand.furthest = received
             self._tell(Progress(len(self._proven), self._bytes))
 
-    async def _recover(self, errand: _Errand, error: ViplakeError) -> Step:
+    async def _recover(self, errand: _Errand, error: ViplakeError) -> Recovery:
         """Do what the table says before the next attempt, or end the file."""
         kind = kind_of(error)
         step = next_step(error, errand.met[kind])
         errand.met[kind] += 1
         self._last_error[errand.file.name] = error
-        if step is Step.STOP:
+        if step is Recovery.STOP:
             raise _Stop(error)
-        if step is Step.GIVE_UP:
+        if step is Recovery.GIVE_UP:
             raise _GiveUp(LakeError(error.message, cause="integrity") if isinstance(error, DamagedUpload) else error)
         log.debug("another attempt", file=errand.file.name, step=step.name, detail=error.message)
         if error.transient:
             self._lanes.narrow(self._clock.monotonic())
-        if step is not Step.RELIST:
+        if step is not Recovery.RELIST:
             await self._back_off(errand, error)
-        if step in {Step.RELIST, Step.RELIST_LATER}:
+        if step in {Recovery.RELIST, Recovery.RELIST_LATER}:
             try:
                 await self._links.refresh(errand.generation)
             except ViplakeError as failure:

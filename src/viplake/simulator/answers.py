@@ -113,7 +113,7 @@ async def _huge_header(request: web.Request, size: int, stopping: asyncio.Event)
 
 async def send(
     request: web.Request,
-    answer: spoil.Answer,
+    answer: spoil.PlannedAnswer,
     faults: Sequence[Fault],
     stopping: asyncio.Event,
     headers: Mapping[str, str],

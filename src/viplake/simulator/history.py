@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from viplake.lake.store import Store
     from viplake.model import Environment
     from viplake.simulator.rows import ContentFault
-    from viplake.simulator.tables import Table
+    from viplake.simulator.tables import SimulatedTable
 
 ROWS_A_PARTITION: Final = 150
 """A table of more rows comes in more files."""
@@ -103,7 +103,7 @@ class Past:
     receipts: bool = True
     promises: bool = True
     seed: int = 1
-    known: Mapping[str, Table] = field(default_factory=lambda: {table.name: table for table in TABLES})
+    known: Mapping[str, SimulatedTable] = field(default_factory=lambda: {table.name: table for table in TABLES})
 
     def spell(self, hour: Hour, *kinds: str) -> Spell | None:
         """The first spell of these kinds that holds the Hour."""
@@ -251,7 +251,7 @@ def export(hour: Hour, past: Past, dice: Dice) -> dict[str, bytes]:
     return files
 
 
-def _made_anew(hour: Hour, past: Past, table: Table, count: int, parts: int) -> list[bytes]:
+def _made_anew(hour: Hour, past: Past, table: SimulatedTable, count: int, parts: int) -> list[bytes]:
     """The partitions of a table, of so many records of this Hour each, and what is wrong inside them."""
     rows = hour_rows(table, count * parts, hour.start, past.seed)
     faults = [
@@ -271,7 +271,7 @@ def busy(moment: datetime) -> float:
     return swell * (0.45 if moment.weekday() >= 5 else 1.0)  # noqa: PLR2004 - Saturday and Sunday
 
 
-def _partition(table: Table, rows: float, part: int) -> bytes:
+def _partition(table: SimulatedTable, rows: float, part: int) -> bytes:
     """A partition of about so many rows: gzip members that are made once a table and repeated."""
     return b"".join(_member(table, (part + number) % _MEMBERS) for number in range(_members(rows)))
 
@@ -281,13 +281,13 @@ def _members(rows: float) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _member(table: Table, variant: int) -> bytes:
+def _member(table: SimulatedTable, variant: int) -> bytes:
     hour = Hour.parse("2022-05-10T13").start
     return member(table_rows(table, ROWS_A_MEMBER, Dice("history", table.name, variant), hour))
 
 
 @lru_cache(maxsize=16)
-def _schema(tables: tuple[Table, ...]) -> bytes:
+def _schema(tables: tuple[SimulatedTable, ...]) -> bytes:
     return whole_schema(tables)
 
 

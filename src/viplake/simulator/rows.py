@@ -16,7 +16,7 @@ from viplake.simulator.tables import Dice, records
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from viplake.simulator.tables import Table
+    from viplake.simulator.tables import SimulatedTable
 
 ContentFault = Literal[
     "wrong_type",
@@ -38,21 +38,21 @@ ROWS_A_MEMBER: Final = 4
 _CHANGED: Final = "LastUpdateGMT"
 _TIME: Final = "%Y-%m-%dT%H:%M:%S"
 
-Rows = list[dict[str, Any]]
+Records = list[dict[str, Any]]
 
 
-def hour_rows(table: Table, count: int, hour: datetime, *seed: object) -> Rows:
+def hour_rows(table: SimulatedTable, count: int, hour: datetime, *seed: object) -> Records:
     """So many records of a table in the export of an hour, which begins at `hour`."""
     return list(records(table, count, Dice("rows", *seed, table.name, hour), hour))
 
 
-def spoiled(table: Table, rows: Rows, fault: ContentFault, hour: datetime, since: datetime) -> Rows:
+def spoiled(table: SimulatedTable, rows: Records, fault: ContentFault, hour: datetime, since: datetime) -> Records:
     """The records with something wrong in them, since an hour; `truncated` is no fault of records."""
     change = _FAULTS.get(fault)
     return rows if change is None else [dict(row) for row in change(table, rows, hour, since)]
 
 
-def partition(rows: Rows, *, truncated: bool = False) -> bytes:
+def partition(rows: Records, *, truncated: bool = False) -> bytes:
     """A file of records, one a line, a gzip member each few of them; where it is truncated, without its second half."""
     data = b"".join(member(rows[at : at + ROWS_A_MEMBER]) for at in range(0, len(rows), ROWS_A_MEMBER))
     return data[: len(data) // 2] if truncated else data
@@ -63,41 +63,41 @@ def member(rows: Iterable[dict[str, Any]]) -> bytes:
     return gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode(), mtime=0)
 
 
-def _column(table: Table, *kinds: str) -> str:
+def _column(table: SimulatedTable, *kinds: str) -> str:
     """The first column of one of these kinds."""
     return next(name for kind in kinds for name, of in table.columns if of == kind)
 
 
-def _wrong_type(table: Table, rows: Rows, _: datetime, __: datetime) -> Rows:
+def _wrong_type(table: SimulatedTable, rows: Records, _: datetime, __: datetime) -> Records:
     name = _column(table, "qty", "money", "int", "id")
     return [row | {name: f"{row[name]} (est.)"} if number % 3 == 0 else row for number, row in enumerate(rows)]
 
 
-def _dropped_column(table: Table, rows: Rows, _: datetime, __: datetime) -> Rows:
+def _dropped_column(table: SimulatedTable, rows: Records, _: datetime, __: datetime) -> Records:
     name = table.columns[1][0]
     return [{key: value for key, value in row.items() if key != name} for row in rows]
 
 
-def _new_column(_: Table, rows: Rows, __: datetime, ___: datetime) -> Rows:
+def _new_column(_: SimulatedTable, rows: Records, __: datetime, ___: datetime) -> Records:
     return [row | {"CarbonGrade": "A"} for row in rows]
 
 
-def _duplicate_key(table: Table, rows: Rows, _: datetime, __: datetime) -> Rows:
+def _duplicate_key(table: SimulatedTable, rows: Records, _: datetime, __: datetime) -> Records:
     key = table.columns[0][0]
     return [*rows, *(row | {key: rows[0][key]} for row in rows[:2])]
 
 
-def _empty_column(table: Table, rows: Rows, _: datetime, __: datetime) -> Rows:
+def _empty_column(table: SimulatedTable, rows: Records, _: datetime, __: datetime) -> Records:
     name = table.columns[2][0]
     return [row | {name: None} if number % 10 else row for number, row in enumerate(rows)]
 
 
-def _stale(_: Table, rows: Rows, __: datetime, since: datetime) -> Rows:
+def _stale(_: SimulatedTable, rows: Records, __: datetime, since: datetime) -> Records:
     newest = (since - timedelta(minutes=7)).strftime(_TIME)
     return [row | {_CHANGED: newest if not number else min(row[_CHANGED], newest)} for number, row in enumerate(rows)]
 
 
-def _short_look_back(_: Table, rows: Rows, hour: datetime, __: datetime) -> Rows:
+def _short_look_back(_: SimulatedTable, rows: Records, hour: datetime, __: datetime) -> Records:
     def nearer(text: str) -> str:
         then = datetime.strptime(text, _TIME).replace(tzinfo=hour.tzinfo)
         return (hour - (hour - then) / 4).strftime(_TIME)
@@ -105,7 +105,7 @@ def _short_look_back(_: Table, rows: Rows, hour: datetime, __: datetime) -> Rows
     return [row | {_CHANGED: nearer(row[_CHANGED])} for row in rows]
 
 
-_FAULTS: Final[Mapping[str, Callable[[Table, Rows, datetime, datetime], Rows]]] = {
+_FAULTS: Final[Mapping[str, Callable[[SimulatedTable, Records, datetime, datetime], Records]]] = {
     "wrong_type": _wrong_type,
     "dropped_column": _dropped_column,
     "new_column": _new_column,

@@ -33,8 +33,8 @@ from viplake.errors import ViplakeError
 from viplake.simulator import answers, spoil, storage
 from viplake.simulator.faults import Call, Fault, Faults, from_json
 from viplake.simulator.signing import Signer
-from viplake.simulator.spoil import Answer
-from viplake.simulator.vendor import CONFIGURATIONS, SimulatedJob, SimulatorSettings, TooSoon, Vendor
+from viplake.simulator.spoil import PlannedAnswer
+from viplake.simulator.vendor import CONFIGURATIONS, SimulatedJob, SimulatorSettings, TooSoon, VendorState
 
 if TYPE_CHECKING:
     import ssl
@@ -52,7 +52,7 @@ _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound to, 
 REMEMBERED = 20_000
 """So many of the newest requests are remembered at least, and never twice as many."""
 
-_Work = Callable[[web.Request, list[Fault]], Awaitable[tuple[Answer, str]]]
+_Work = Callable[[web.Request, list[Fault]], Awaitable[tuple[PlannedAnswer, str]]]
 
 
 class Request(NamedTuple):
@@ -139,7 +139,7 @@ class Simulator:
         self.faults = Faults(faults)
         self.requests = RequestLog()
         self.clock = clock or SystemClock()
-        self.vendor = Vendor(self.settings)
+        self.vendor = VendorState(self.settings)
         # Made from the client secret: equal settings give equal keys, and there is no randomness here.
         seed = hashlib.sha512(f"storage/{self.settings.client_secret}".encode()).digest()
         self.signer = Signer(
@@ -295,10 +295,10 @@ class Simulator:
     async def _token(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, "token", self._issue, bearer=False)
 
-    async def _issue(self, request: web.Request, faults: list[Fault]) -> tuple[Answer, str]:
+    async def _issue(self, request: web.Request, faults: list[Fault]) -> tuple[PlannedAnswer, str]:
         kinds = {fault.kind: fault for fault in faults}
         if error := await self._token_error(request, kinds):
-            return Answer(400, {"error": error}), error
+            return PlannedAnswer(400, {"error": error}), error
         if "revoke" in kinds:
             self.vendor.revoke_tokens()
         token = self.vendor.issue_token(self.clock.now())
@@ -314,7 +314,7 @@ class Simulator:
             body["access_token"] = f"{token}\r\nX-Injected: 1"
         for member in kinds.keys() & {"access_token", "expires_in"}:
             spoil.put_raw(body, member, kinds[member].text("absent"))
-        return Answer(200, body), ""
+        return PlannedAnswer(200, body), ""
 
     async def _token_error(self, request: web.Request, kinds: Mapping[str, Fault]) -> str:
         if request.content_type != "application/x-www-form-urlencoded":
@@ -332,13 +332,13 @@ class Simulator:
     async def _export(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, "trigger", self._trigger, bearer=True)
 
-    async def _trigger(self, request: web.Request, faults: list[Fault]) -> tuple[Answer, str]:
+    async def _trigger(self, request: web.Request, faults: list[Fault]) -> tuple[PlannedAnswer, str]:
         body = await _json_object(request)
-        if isinstance(body, Answer):
+        if isinstance(body, PlannedAnswer):
             return body, ""
         config_name = body.get("configName")
         if not isinstance(config_name, str) or config_name not in CONFIGURATIONS:
-            return Answer(400, {"Message": "The configuration does not exist."}), "unknown configuration"
+            return PlannedAnswer(400, {"Message": "The configuration does not exist."}), "unknown configuration"
         kinds = {fault.kind: fault for fault in faults}
         now = self.clock.now()
         refused = self.vendor.refusal(config_name, now)
@@ -357,21 +357,21 @@ class Simulator:
             answer["JobGuid"] = self.vendor.previous(job).guid
         if "bad_guid" in kinds:
             answer["JobGuid"] = spoil.json_or_text(kinds["bad_guid"].text(""))
-        return Answer(200, answer), config_name
+        return PlannedAnswer(200, answer), config_name
 
     # -- call 3 ---------------------------------------------------------------------------------------
 
     async def _check_job_status(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, "status", self._status, bearer=True)
 
-    async def _status(self, request: web.Request, faults: list[Fault]) -> tuple[Answer, str]:
+    async def _status(self, request: web.Request, faults: list[Fault]) -> tuple[PlannedAnswer, str]:
         body = await _json_object(request)
-        if isinstance(body, Answer):
+        if isinstance(body, PlannedAnswer):
             return body, ""
         guid = body.get("jobGuid")
         job = self.vendor.jobs.get(guid) if isinstance(guid, str) else None
         if job is None:
-            return Answer(404, {"Message": "The job does not exist."}), "unknown job"
+            return PlannedAnswer(404, {"Message": "The job does not exist."}), "unknown job"
         done = self.clock.now() >= self.vendor.completes_at(job)
         answer = {"JobGuid": job.guid, "JobStatus": "Complete" if done else "Running"}
         for fault in faults:
@@ -382,7 +382,7 @@ class Simulator:
                     answer.pop("JobStatus", None)
                 case "other_guid":
                     answer["JobGuid"] = "00000000-0000-4000-8000-000000000000"
-        return Answer(200, answer), job.guid
+        return PlannedAnswer(200, answer), job.guid
 
     # -- call 4 ---------------------------------------------------------------------------------------
 
@@ -390,22 +390,22 @@ class Simulator:
         # The apiToken in the query is this call's key; whether Bearer is asked for too is not known.
         return await self._answer(request, "files", self._list, bearer=False)
 
-    async def _list(self, request: web.Request, faults: list[Fault]) -> tuple[Answer, str]:
+    async def _list(self, request: web.Request, faults: list[Fault]) -> tuple[PlannedAnswer, str]:
         query = request.query
         if request.match_info["company"] != self.settings.company:
-            return Answer(403, {"Message": "Forbidden"}), "unknown company"
+            return PlannedAnswer(403, {"Message": "Forbidden"}), "unknown company"
         if query.get("apiToken") != self.settings.client_secret:
-            return Answer(403, {"Message": "Forbidden"}), "wrong apiToken"
+            return PlannedAnswer(403, {"Message": "Forbidden"}), "wrong apiToken"
         job = self.vendor.jobs.get(query.get("jobGuid", ""))
         if job is None or CONFIGURATIONS[job.config_name] != query.get("environmentType"):
-            return Answer(404, {"Message": "The job does not exist in this environment."}), "unknown job"
+            return PlannedAnswer(404, {"Message": "The job does not exist in this environment."}), "unknown job"
         minutes = query.get("expirationInMinutes", "60")
         if not minutes.isascii() or not minutes.isdigit() or int(minutes) < 1:
-            return Answer(400, {"Message": "expirationInMinutes is not valid."}), job.guid
+            return PlannedAnswer(400, {"Message": "expirationInMinutes is not valid."}), job.guid
         kinds = {fault.kind: fault for fault in faults}
         if "echo_token" in kinds:
             text = f"Cannot serve {self.base_url}{request.path_qs}"
-            return Answer(int(kinds["echo_token"].number(500)), {"Message": text}), job.guid
+            return PlannedAnswer(int(kinds["echo_token"].number(500)), {"Message": text}), job.guid
         lifetime = min(self.settings.url_lifetime_seconds, 60 * int(minutes))
         bare = query.get("hideMetaData", "False").lower() == "true"
         files = [
@@ -416,7 +416,7 @@ class Simulator:
         # On the host by which the client came here, which is not ours behind a container's mapped port.
         storage_url = f"{request.scheme}://{request.host}/files/"
         entries = [self._entry(storage_url, job, file, lifetime, faults) for file in files]
-        return Answer(200, reduce(spoil.bend_list, faults, entries)), job.guid
+        return PlannedAnswer(200, reduce(spoil.bend_list, faults, entries)), job.guid
 
     def _entry(
         self, storage_url: str, job: SimulatedJob, file: SimulatedFile, lifetime: float, faults: list[Fault]
@@ -521,15 +521,15 @@ def _url(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
 
 
-async def _json_object(request: web.Request) -> dict[str, Any] | Answer:
+async def _json_object(request: web.Request) -> dict[str, Any] | PlannedAnswer:
     """The JSON object of a request, or how its lack is answered."""
     if request.content_type != "application/json":
-        return Answer(415, {"Message": "The request's media type is not supported."})
+        return PlannedAnswer(415, {"Message": "The request's media type is not supported."})
     try:
         body = await request.json()
     except ValueError:
         body = None
-    return body if isinstance(body, dict) else Answer(400, {"Message": "The request is invalid."})
+    return body if isinstance(body, dict) else PlannedAnswer(400, {"Message": "The request is invalid."})
 
 
 async def serve(

@@ -21,7 +21,7 @@ _BLANKS = 1024 * 1024
 
 
 @dataclass(slots=True)
-class Answer:
+class PlannedAnswer:
     """An answer of one of the four calls, before it is sent: `body` is JSON, with `RawJson` in it maybe."""
 
     status: int = 200
@@ -57,7 +57,7 @@ def _first_object(body: Any) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def change_body(answer: Answer, fault: Fault) -> None:
+def change_body(answer: PlannedAnswer, fault: Fault) -> None:
     """Faults that change the JSON value."""
     members = _first_object(answer.body)
     match fault.kind:
@@ -136,7 +136,7 @@ def json_or_text(text: str) -> Any:
         return text
 
 
-def too_soon(refused: TooSoon, now: datetime, wording: str) -> Answer:
+def too_soon(refused: TooSoon, now: datetime, wording: str) -> PlannedAnswer:
     """A refusal of the trigger, in one of the `WORDINGS`."""
     at = refused.next_allowed.astimezone(UTC)
     if wording == "past":
@@ -156,7 +156,7 @@ def too_soon(refused: TooSoon, now: datetime, wording: str) -> Answer:
     body = {"Message": f"This configuration may run once per hour. The next run is allowed after {text}."}
     if wording == "guid" and refused.blocked_by:
         body["JobGuid"] = refused.blocked_by
-    return Answer(400, body)
+    return PlannedAnswer(400, body)
 
 
 def _bend_url(url: str, how: str) -> str:

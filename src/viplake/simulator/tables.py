@@ -34,7 +34,7 @@ MULTIPART_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 _LOOK_BACK = timedelta(days=1)
 
-# Table, its rows in a middling hour, and its columns as name:kind. Names with `_` and names that begin with
+# SimulatedTable, its rows in a middling hour, and its columns as name:kind. Names with `_` and names that begin with
 # another table's name are there on purpose: that is what real exports have.
 _TABLES = """
 Voyage 40 VoyageId:id VesselCode:code VoyageNo:int VoyageStatus:status OpsCoordinator:user CommenceDateGMT:when CompleteDateGMT:when TradeArea:area Laycan:when ConsecutiveVoyage:flag
@@ -122,7 +122,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class SimulatedTable:
     """A table of the schema: its name, its rows in a middling hour, its columns as (name, kind)."""
 
     name: str
@@ -130,16 +130,16 @@ class Table:
     columns: tuple[tuple[str, str], ...]
 
 
-def _parse_tables(text: str) -> tuple[Table, ...]:
+def _parse_tables(text: str) -> tuple[SimulatedTable, ...]:
     tables = []
     for line in text.strip().splitlines():
         name, rows, *columns = (line + _EVERY_TABLE).split()
         pairs = tuple((column, kind) for column, _, kind in (item.partition(":") for item in columns))
-        tables.append(Table(name, int(rows), pairs))
+        tables.append(SimulatedTable(name, int(rows), pairs))
     return tuple(tables)
 
 
-TABLES: tuple[Table, ...] = _parse_tables(_TABLES)
+TABLES: tuple[SimulatedTable, ...] = _parse_tables(_TABLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +333,7 @@ _TYPES: Mapping[str, str] = {
 
 
 def records(
-    table: Table, count: int, rng: Dice, hour: datetime, *, first: int | None = None
+    table: SimulatedTable, count: int, rng: Dice, hour: datetime, *, first: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """So many records of a table, as they changed within the day before `hour`; their keys from `first` on."""
     first = rng.randrange(1_000, 9_000_000) if first is None else first
@@ -341,7 +341,7 @@ def records(
         yield {name: _value(kind, rng, row, hour) for name, kind in table.columns}
 
 
-def schema(tables: Sequence[Table] = TABLES) -> bytes:
+def schema(tables: Sequence[SimulatedTable] = TABLES) -> bytes:
     """`_MasterTableSchema.json`: one object a table, with its columns."""
     entries = [
         {
@@ -362,7 +362,7 @@ def schema(tables: Sequence[Table] = TABLES) -> bytes:
     return json.dumps(entries, indent=1).encode()
 
 
-def _script(table: Table) -> bytes:
+def _script(table: SimulatedTable) -> bytes:
     sql = {"Integer": "bigint", "Decimal": "decimal(28, 8)", "Boolean": "bit", "DateTime": "datetime2"}
     columns = [f"  [{name}] {sql.get(_TYPES.get(kind, ''), 'nvarchar(max)')}" for name, kind in table.columns]
     return (f"create table [{table.name}] (\n" + ",\n".join(columns) + "\n);\n").encode()
@@ -372,7 +372,7 @@ def _lines(rows: Iterator[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
-def _natural(table: Table, name: str, rows: int, rng: Dice, hour: datetime, first: int) -> SimulatedFile:
+def _natural(table: SimulatedTable, name: str, rows: int, rng: Dice, hour: datetime, first: int) -> SimulatedFile:
     found = records(table, rows, rng, hour, first=first)
     # Whether partitions are arrays or lines is not known: every fifth table comes as lines.
     as_lines = TABLES.index(table) % 5 == 0
@@ -382,7 +382,7 @@ def _natural(table: Table, name: str, rows: int, rng: Dice, hour: datetime, firs
 
 
 @lru_cache(maxsize=256)
-def _member(table: Table, rows: int) -> bytes:
+def _member(table: SimulatedTable, rows: int) -> bytes:
     """What follows the header of a gzip member that holds so many records of a table."""
     hour = datetime(2022, 5, 10, 13, tzinfo=UTC)
     data = _lines(records(table, rows, Dice("member", table.name, rows), hour))
@@ -390,7 +390,7 @@ def _member(table: Table, rows: int) -> bytes:
     return press.compress(data) + press.flush() + struct.pack("<II", zlib.crc32(data), len(data))
 
 
-def sized(table: Table, name: str, size: int) -> SimulatedFile:
+def sized(table: SimulatedTable, name: str, size: int) -> SimulatedFile:
     """A partition of exactly `size` bytes, generated while it is read (see the module)."""
     if size < _PADDING_LEAST:  # too small for any gzip file
         return SimulatedFile(name, size, table.name, b"\n" * size)
@@ -421,7 +421,7 @@ def _busy(hour: datetime) -> float:
     return swell * (0.45 if hour.weekday() >= 5 else 1.0)  # noqa: PLR2004 - Saturday and Sunday
 
 
-def _partitions(tables: list[Table], count: int) -> list[tuple[Table, int]]:
+def _partitions(tables: list[SimulatedTable], count: int) -> list[tuple[SimulatedTable, int]]:
     """So many (table, part): every table once, as far as it goes, and the more parts the more rows it has."""
     ordered = sorted(tables, key=lambda table: (-table.rows, table.name))
     if count <= len(ordered):

@@ -17,7 +17,7 @@ from viplake.simulator.tables import ExportShape, SimulatedFile, files_by_name, 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Rule = Literal["rolling", "calendar"]
+TriggerRule = Literal["rolling", "calendar"]
 
 # configName -> environmentType: the two "threads" that are never mixed.
 CONFIGURATIONS: Mapping[str, str] = MappingProxyType(
@@ -52,7 +52,7 @@ class SimulatorSettings:
     host: str = "127.0.0.1"
     port: int = 0
     replication_seconds: float = 1200
-    rule: Rule = "rolling"
+    rule: TriggerRule = "rolling"
     url_lifetime_seconds: float = 3600
     token_lifetime_seconds: int = 3600
     list_grows_seconds: float = 0
@@ -108,7 +108,7 @@ def _guid(seed: str) -> str:
     return f"{found[:8]}-{found[8:12]}-8{found[13:16]}-a{found[17:20]}-{found[20:32]}"
 
 
-class Vendor:
+class VendorState:
     """The vendor's memory."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
