@@ -1,0 +1,137 @@
+"""Records as viplake wrote them before their decoders were replaced read the same, and are written with the same bytes.
+
+The JSON files beside this one hold records of every kind (also damaged and newer ones) and what they were read as on
+the day they were made. They are never made anew: only the two tables of functions here follow the code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from viplake import strictjson
+from viplake.content import records as content_records
+from viplake.errors import LakeError
+from viplake.extract import ledger
+from viplake.history import build, months
+from viplake.history.facts import run_facts
+from viplake.judge import incidents
+from viplake.lake import layout
+from viplake.model import Hour
+
+GOLDEN = Path(__file__).parent
+
+EVENT_MEMBERS = (
+    "job_guid", "cause", "detail", "not_before", "unsent", "unproven", "files", "bytes", "missing_tables", "requests",
+    "seconds", "posts", "late", "claimed_at", "triggered_at", "replicated_at",
+)  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it, without the names of classes."""
+    match value:
+        case Enum():
+            value = value.value
+        case Hour():
+            value = str(value)
+        case datetime():
+            value = layout.utc(value)
+        case Mapping():
+            value = {str(plain(key)): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            value = [plain(item) for item in value]
+        case set() | frozenset():
+            value = sorted(plain(item) for item in value)
+        case _ if dataclasses.is_dataclass(value):
+            value = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return value
+
+
+def _event(data: bytes) -> Any:
+    event = ledger._parse_event(data, "_viplake/ledger/20220510/13/0001.json", None)
+    known = {name: plain(event.data.get(name)) for name in EVENT_MEMBERS}
+    return {
+        "kind": plain(event.kind), "at": plain(event.at), "worker": plain(event.worker), "nonce": event.nonce,
+        **{name: value for name, value in known.items() if value not in (None, False)},
+    }  # fmt: skip
+
+
+def _event_again(data: bytes) -> bytes:
+    return ledger._event_bytes(ledger._parse_event(data, "", None))
+
+
+def _run(data: bytes) -> Any:
+    try:
+        return plain(run_facts(strictjson.loads(data)))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise LakeError(str(error), cause="ledger_damaged") from None
+
+
+def _history(data: bytes) -> Any:
+    history = build._unpack(data)
+    return {"built": history.built, "frames": plain(history.frames)}
+
+
+def _schemas(data: bytes) -> Any:
+    return [[*mark, plain(facts)] for mark, facts in sorted(build._parse_schemas(data).items())]
+
+
+READ: dict[str, Callable[[bytes], Any]] = {
+    "event": _event,
+    "run": _run,
+    "promise": lambda data: plain(layout.parse_promise(data)),
+    "receipt": lambda data: plain(layout.parse_receipt(data)),
+    "identity": lambda data: list(layout.parse_identity(data)),
+    "history": _history,
+    "schemas": _schemas,
+    "month": lambda data: plain(months._parse(data)),
+    "content": lambda data: plain(content_records.from_bytes(gzip.compress(data))),
+    "incidents": lambda data: plain(incidents.unpack(data)),
+}
+"""Reads the bytes of a record; raises `LakeError` for what is damaged or newer."""
+
+WRITE: dict[str, Callable[[bytes], bytes]] = {
+    "event": _event_again,
+    "promise": lambda data: layout.promise_bytes(layout.parse_promise(data)),
+    "receipt": lambda data: layout.receipt_bytes(layout.parse_receipt(data)),
+    "identity": lambda data: layout.identity_bytes(*layout.parse_identity(data)),
+    "history": lambda data: build._pack(build._unpack(data)),
+    "schemas": lambda data: build._schemas_bytes(build._parse_schemas(data)),
+    "month": lambda data: months._upsert(data, {}, tuple(data.split(b"\n")[0].decode().split(",")[2:])),
+    "content": lambda data: gzip.decompress(content_records.to_bytes(content_records.from_bytes(gzip.compress(data)))),
+    "incidents": lambda data: incidents.pack(incidents.unpack(data)),
+}
+"""Writes again what was read."""
+
+
+def _cases(*, written: bool) -> list[Any]:
+    found = []
+    for kind in READ:
+        for case in json.loads((GOLDEN / f"{kind}.json").read_text(encoding="utf-8")):
+            data = case["data"].encode() if "data" in case else bytes.fromhex(case["hex"])
+            if case.get("written") or not written:
+                found.append(pytest.param(kind, data, case, id=f"{kind}: {case['case']}"))
+    return found
+
+
+@pytest.mark.parametrize(("kind", "data", "case"), _cases(written=False))
+def test_stored_record_reads_the_same(kind: str, data: bytes, case: dict[str, Any]) -> None:
+    if "error" in case:
+        with pytest.raises(LakeError) as failure:
+            READ[kind](data)
+        assert failure.value.cause.word == case["error"]
+    else:
+        assert READ[kind](data) == case["value"]
+
+
+@pytest.mark.parametrize(("kind", "data", "case"), _cases(written=True))
+def test_stored_record_is_written_with_the_same_bytes(kind: str, data: bytes, case: dict[str, Any]) -> None:
+    assert WRITE[kind](data) == data, case["case"]
