@@ -13,8 +13,8 @@ from canary import CANARIES
 from fakes import FakeClock
 from viplake import aws
 from viplake.clock import SystemClock
+from viplake.commands.demo import StoryClock
 from viplake.config import SETTINGS
-from viplake.demo import StoryClock
 from viplake.errors import SettingsError, ViplakeError
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
 

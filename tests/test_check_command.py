@@ -16,7 +16,8 @@ import pytest
 from commands import Commands, environ_for, simulated
 from fakes import FakeClock
 from hooks import listening
-from viplake import assembly, config
+from viplake import config
+from viplake.commands import assembly
 from viplake.history.build import Scope
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store

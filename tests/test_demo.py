@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from commands import Commands
-from viplake import local_s3
+from viplake.commands import local_s3
 
 
 @pytest.fixture

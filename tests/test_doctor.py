@@ -15,8 +15,9 @@ from canary import CANARIES
 from commands import environ_for
 from fakes import DictStore, FakeClock
 from servers.sockets import authority, forward_proxy, http, playing
-from viplake import cli, config, doctor
+from viplake import cli, config
 from viplake.clock import SystemClock
+from viplake.commands import examination
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.layout import identity_bytes
 from viplake.simulator import Simulator, SimulatorSettings
@@ -52,24 +53,24 @@ async def vendor(tls: ssl.SSLContext | None = None) -> AsyncIterator[Simulator]:
         yield simulator
 
 
-async def examined(given: dict[str, str], cwd: Path, **more: Any) -> doctor.Examination:
+async def examined(given: dict[str, str], cwd: Path, **more: Any) -> examination.Examination:
     """What the doctor finds; it never says a secret."""
     more = {"free_bytes": lambda _: PLENTY, **more}
-    found = await doctor.examine(config.load(environ=given, cwd=cwd), **more)
+    found = await examination.examine(config.load(environ=given, cwd=cwd), **more)
     said = json.dumps(found.to_json())
     for secret in CANARIES.secret_values():
         assert secret not in said
     return found
 
 
-def failures(found: doctor.Examination) -> dict[str, tuple[str | None, str | None]]:
+def failures(found: examination.Examination) -> dict[str, tuple[str | None, str | None]]:
     """Cause and owner of the failed checks, each of which says what to do."""
     failed = [check for check in found.checks if check.status == "failed"]
     assert all(check.fix and "\n" not in check.detail for check in failed)
     return {check.name: (check.cause, check.owner) for check in failed}
 
 
-def names(found: doctor.Examination, status: str) -> set[str]:
+def names(found: examination.Examination, status: str) -> set[str]:
     return {check.name for check in found.checks if check.status == status}
 
 
@@ -106,7 +107,7 @@ async def test_the_checks_are_always_the_same_whatever_fails(tmp_path: Path) -> 
     everything = [check.name for check in good.checks]
     assert len(everything) == len(set(everything))
     assert {check.name for check in bad.checks} == set(everything)
-    unreadable = doctor.unreadable(SettingsError("no"))
+    unreadable = examination.unreadable(SettingsError("no"))
     assert {check.name for check in unreadable.checks} == set(everything)
 
 
@@ -343,13 +344,13 @@ class Careless(DictStore):
 
 
 async def test_rights_that_a_run_does_not_need_are_no_failure() -> None:
-    found = await doctor.probe(Undeletable(FakeClock()), "IMOSDL/")
+    found = await examination.probe(Undeletable(FakeClock()), "IMOSDL/")
     assert {check.status for check in found} == {"ok"}
     assert "a run does not need it" in found[-1].detail
 
 
 async def test_R6_a_store_that_lets_two_writers_create_the_same_object() -> None:
-    found = await doctor.probe(Careless(FakeClock()), "IMOSDL/")
+    found = await examination.probe(Careless(FakeClock()), "IMOSDL/")
     [check] = [check for check in found if check.name == "lake create-only"]
     assert (check.status, check.cause) == ("failed", "config")
     assert "If-None-Match" in (check.fix or "")

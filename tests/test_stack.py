@@ -31,10 +31,11 @@ from cfnlint.decode import decode
 from canary import CANARIES
 from servers import ministack as ministacks
 from servers.sockets import authority
-from viplake import aws, config, doctor
-from viplake.assembly import place_of
+from viplake import aws, config
 from viplake.clock import SystemClock
-from viplake.demo import StoryClock
+from viplake.commands import examination
+from viplake.commands.assembly import place_of
+from viplake.commands.demo import StoryClock
 from viplake.extract.job import EventKind
 from viplake.extract.outcome import Outcome
 from viplake.judge.check import incidents_prefix
@@ -499,8 +500,8 @@ def test_the_role_may_publish_to_the_topic(lambda_stack: Stack) -> None:
 def test_the_doctor_is_green_with_the_roles_rights(lambda_stack: Stack) -> None:
     with running(SIMULATED) as vendor:
         settings = config.load(environ=as_function(lambda_stack, vendor))
-        examination = asyncio.run(doctor.examine(settings))
-    found = {check.name: (check.status, check.detail) for check in examination.checks}
+        examined = asyncio.run(examination.examine(settings))
+    found = {check.name: (check.status, check.detail) for check in examined.checks}
     assert {name: said for name, said in found.items() if said[0] == "failed"} == {}
     assert {found[name][0] for name in ("secret", "token", "lake create", "lake create-only", "lake list")} == {"ok"}
 
@@ -553,8 +554,8 @@ def test_the_doctor_names_each_right_that_the_role_lacks(
     def failed() -> dict[str, tuple[str | None, str]]:
         with running(SIMULATED) as vendor:
             settings = config.load(environ=as_function(stack_to_change, vendor))
-            examination = asyncio.run(doctor.examine(settings))
-        return {one.name: (one.cause, one.fix or "") for one in examination.checks if one.status == "failed"}
+            examined = asyncio.run(examination.examine(settings))
+        return {one.name: (one.cause, one.fix or "") for one in examined.checks if one.status == "failed"}
 
     assert failed() == {}
     with role_without(stack_to_change, right):

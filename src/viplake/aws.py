@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol
 import structlog
 
 from viplake import config, log
-from viplake.assembly import after_settling, content, extraction, lake_to_read
 from viplake.clock import Clock, SystemClock
+from viplake.commands.assembly import after_settling, content, extraction, lake_to_read
 from viplake.errors import OK, NotYet, SettingsError, ViplakeError
 from viplake.extract.outcome import SCHEMA_VERSION, Outcome, outcome_of
 from viplake.redact import redact

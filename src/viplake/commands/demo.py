@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from viplake import assembly, config, console, local_s3, progress
+from viplake import config
 from viplake.clock import SystemClock
+from viplake.commands import assembly, console, local_s3, progress
 from viplake.errors import SettingsError, ViplakeError
 from viplake.extract.ledger import Ledger
 from viplake.extract.status import status
@@ -202,7 +203,7 @@ async def _crash(story: Story, hour: Hour) -> None:
     """Start a tick in a process of its own, let it land some files, and kill it."""
     story.vendor.faults.add(f"download:hang:after={_LANDED_BEFORE_THE_CRASH}")
     segments = json.dumps([[wall.isoformat(), shown.isoformat()] for wall, shown in story.clock.segments])
-    command = [sys.executable, "-m", "viplake.demo", segments]
+    command = [sys.executable, "-m", "viplake.commands.demo", segments]
     around = {name: value for name, value in config.environment().items() if not name.startswith("VIPLAKE_")}
     child = await asyncio.create_subprocess_exec(*command, env=around | dict(story.environ), stderr=subprocess.DEVNULL)
     try:

@@ -12,8 +12,8 @@ from viplake.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from viplake.commands.examination import Examination
     from viplake.content.profiling import HourContent
-    from viplake.doctor import Examination
     from viplake.extract.outcome import Outcome
     from viplake.history.build import Observed
     from viplake.history.daily import Daily

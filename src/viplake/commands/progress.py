@@ -23,7 +23,7 @@ from rich.text import Text
 
 from viplake import log
 from viplake.clock import Clock, SystemClock
-from viplake.console import printable, size
+from viplake.commands.console import printable, size
 from viplake.extract.job import HEARTBEAT
 from viplake.redact import redact
 
