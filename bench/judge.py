@@ -35,8 +35,8 @@ from viplake.judge.check import Checked, Lake, check
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake.layout import Layout
 from viplake.lake.store import Store, StoreSettings, open_store
+from viplake.lake.table_index import TableFacts
 from viplake.model import Hour
-from viplake.tables.index import TableFacts
 
 SEEDS = (2001, 2002, 2003)
 SERIES = 40

@@ -43,7 +43,6 @@ from viplake.judge.evaluate import CheckSettings
 from viplake.lake.layout import (
     Layout,
     identity_bytes,
-    missing_tables,
     parse_identity,
     parse_promise,
     parse_receipt,
@@ -53,12 +52,12 @@ from viplake.lake.layout import (
 )
 from viplake.lake.prune import parse_age
 from viplake.lake.reconcile import judge, to_read_again
+from viplake.lake.table_index import TableFacts, TableIndex
 from viplake.lake.versions import Version, Versions
 from viplake.model import PROD, Finding, Hour, Promise, PromisedFile, ProvenFile, Receipt, Severity, StoredFile
 from viplake.redact import Secret
 from viplake.tables import duck
 from viplake.tables.gzipped import MAGIC, GzipMembers
-from viplake.tables.index import TableFacts
 from viplake.tables.schema import changes, columns_of
 from viplake.tables.staging import Staged, Unreadable, bad_byte, stage
 from viplake.vendor.links import Origins, check_link, read_opening, read_refusal, seconds_early
@@ -426,7 +425,7 @@ def _schema(data: bytes) -> None:
         raise Refused
     assert columns is not None
     assert tuple(sorted(columns)) == tables
-    names_json(missing_tables(["x_1.json.gz"], tables)).encode()
+    names_json(TableIndex(tables).missing(["x_1.json.gz"])).encode()
 
 
 def _round(dataset: Dataset, frame: Frame) -> None:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from hypothesis import given, strategies as st
 
+from history.oracle import table_of
 from viplake.history.facts import Schema, SchemaFacts, hour_facts, promise_facts, run_facts
-from viplake.lake.layout import table_of
+from viplake.lake.table_index import TableIndex
 from viplake.model import Hour, Promise, PromisedFile
-from viplake.tables.index import TableIndex
 
 H13 = Hour.parse("2022-05-10T13")
 NAMES = st.text(alphabet="AB_.`-^é", max_size=7)

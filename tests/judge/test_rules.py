@@ -35,8 +35,8 @@ from viplake.judge.rules import (
     judge,
     span,
 )
+from viplake.lake.table_index import TableFacts
 from viplake.model import SEVERITIES, Hour
-from viplake.tables.index import TableFacts
 from viplake.tables.schema import Change, changes, columns_of
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from viplake.lake.layout import (
     check_names,
     identity_bytes,
     is_delivered_file,
-    missing_tables,
     parse_identity,
     parse_promise,
     parse_receipt,
@@ -23,9 +22,9 @@ from viplake.lake.layout import (
     promise_bytes,
     receipt_bytes,
     schema_tables,
-    table_of,
     utc,
 )
+from viplake.lake.table_index import TableIndex
 from viplake.model import PROD, TEST, Hour, Promise, PromisedFile, ProvenFile, Receipt
 
 HOUR = Hour.parse("2022-05-10T13")
@@ -207,19 +206,19 @@ def test_moments_have_a_zone() -> None:
 
 
 def test_a_file_belongs_to_the_longest_table_that_it_begins_with() -> None:
-    tables = ("Voyage", "Voyage_Leg", "Vessel")
-    assert table_of("Voyage_Leg_001.json.gz", tables) == "Voyage_Leg"
-    assert table_of("Voyage_001.json.gz", tables) == "Voyage"
-    assert table_of("Voyage_Legacy.json", tables) == "Voyage"
-    assert table_of("Vessel.json", tables) == "Vessel"
-    assert table_of("Vessels_1.json", tables) is None
-    assert table_of("Voyage", tables) is None
+    table_of = TableIndex(("Voyage", "Voyage_Leg", "Vessel")).table_of
+    assert table_of("Voyage_Leg_001.json.gz") == "Voyage_Leg"
+    assert table_of("Voyage_001.json.gz") == "Voyage"
+    assert table_of("Voyage_Legacy.json") == "Voyage"
+    assert table_of("Vessel.json") == "Vessel"
+    assert table_of("Vessels_1.json") is None
+    assert table_of("Voyage") is None
 
 
 def test_missing_tables_are_those_of_the_schema_less_those_out_of_scope() -> None:
     tables = schema_tables(b'[{"DataObjectName": "B"}, {"DataObjectName": "A"}, {"DataObjectName": "C"}]')
     assert tables == ("A", "B", "C")
-    assert missing_tables(["A_1.json"], tables, ["C", "Z"]) == ("B",)
+    assert TableIndex(tables).missing(["A_1.json"], ["C", "Z"]) == ("B",)
 
 
 @pytest.mark.parametrize(

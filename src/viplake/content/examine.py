@@ -38,8 +38,8 @@ from viplake.content.profiling import (
 from viplake.history.listing import LARGEST_SCHEMA
 from viplake.lake.layout import SCHEMA_NAME, is_delivered_file
 from viplake.lake.proof import newest_with_receipt
+from viplake.lake.table_index import TableIndex
 from viplake.tables import duck
-from viplake.tables.index import TableIndex
 from viplake.tables.schema import columns_of, keys_of
 from viplake.tables.staging import Staged, Unreadable, stage
 

@@ -21,6 +21,7 @@ from viplake.extract.transfer import Progress, TransferSettings, land
 from viplake.lake import layout as records
 from viplake.lake.proof import md5_of_many, read_promise, read_receipt, stored_files, write_receipt
 from viplake.lake.reconcile import judge
+from viplake.lake.table_index import TableIndex
 from viplake.model import Promise, ProvenFile, Receipt
 
 if TYPE_CHECKING:
@@ -316,7 +317,7 @@ class Landing:
         tables = None if schema is None else records.schema_tables(schema)
         if tables is None:
             return None
-        return list(records.missing_tables(names, tables, self.settings.out_of_scope))
+        return list(TableIndex(tables).missing(names, self.settings.out_of_scope))
 
 
 def _guid(job: ExportJob) -> str:

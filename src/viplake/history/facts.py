@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from viplake.errors import CAUSES
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, SCHEMA_NAME, parse_utc
+from viplake.lake.table_index import TableFacts, TableIndex
 from viplake.strictjson import LARGEST_COUNT, count_of, text_of
-from viplake.tables.index import TableFacts, TableIndex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -338,16 +338,3 @@ def schema_tables(data: bytes) -> tuple[str, ...] | None:
     except (ValueError, TypeError, KeyError):
         return None
     return tuple(sorted(names)) if "" not in names else None
-
-
-def table_of(name: str, tables: Iterable[str]) -> str | None:
-    """The table of a file: the longest table name that it starts with, followed by `_` or `.`."""
-    matches = (table for table in tables if name.startswith((f"{table}_", f"{table}.")))
-    return max(matches, key=len, default=None)
-
-
-def missing_tables(names: Iterable[str], tables: Iterable[str], out_of_scope: Iterable[str] = ()) -> tuple[str, ...]:
-    """The expected tables (those of the schema less those out of scope) without any file among `names`, sorted."""
-    known = tuple(tables)
-    delivered = {table_of(name, known) for name in names}
-    return tuple(sorted(set(known) - set(out_of_scope) - delivered))

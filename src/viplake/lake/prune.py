@@ -15,7 +15,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.errors import SettingsError
-from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME, is_delivered_file, schema_tables, table_of
+from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME, is_delivered_file, schema_tables
+from viplake.lake.table_index import TableIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -119,10 +120,7 @@ async def held_hours(store: Store, layout: Layout) -> list[HeldHour]:
             if parsed := layout.parse_file(file.key):
                 found.setdefault(parsed[0], {})[parsed[1]] = file.size
     known = await _known_tables(store, layout, [hour for hour, names in found.items() if SCHEMA_NAME in names])
-
-    @cache
-    def table(name: str) -> str | None:
-        return table_of(name, known)
+    table = cache(TableIndex(known).table_of)
 
     return [
         HeldHour(

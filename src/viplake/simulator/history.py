@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from viplake import strictjson
 from viplake.lake import layout as records
+from viplake.lake.table_index import TableIndex
 from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt
 from viplake.simulator.rows import ROWS_A_MEMBER, hour_rows, member, partition, spoiled
 from viplake.simulator.tables import TABLES, Dice, records as table_rows, schema as whole_schema
@@ -219,7 +220,7 @@ def hour_objects(
         receipt = Receipt(environment.name, company, hour, guid, proven, times.ended, times.late)
         objects[layout.receipt(hour)] = records.receipt_bytes(receipt)
     if past.ledger:
-        missing = records.missing_tables(files, past.schema(hour))
+        missing = TableIndex(past.schema(hour)).missing(files)
         events = _events(times, guid, failed.cause if failed else None, files, missing)
         for number, event in enumerate(events, 1):
             objects[layout.event(hour, number)] = strictjson.dumps(event)

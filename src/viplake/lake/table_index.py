@@ -36,7 +36,7 @@ class TableIndex:
     """
 
     def __init__(self, tables: Iterable[str]) -> None:
-        names = frozenset(tables)
+        self._tables = names = frozenset(tables)
         inner = {name[: cut.start()] for name in names for cut in _SEPARATOR.finditer(name)}
         self._places = {place: (place in names, place in inner) for place in names | inner}
         # A name that starts with a table and a separator sorts at or after the two, and before the table and the
@@ -64,6 +64,10 @@ class TableIndex:
                 found = start
             if not place[1]:
                 return found
+
+    def missing(self, names: Iterable[str], out_of_scope: Iterable[str] = ()) -> tuple[str, ...]:
+        """The expected tables (all but those out of scope) without any file among `names`, sorted."""
+        return tuple(sorted(self._tables - set(out_of_scope) - {self.table_of(name) for name in names}))
 
     def tables_of(self, names: list[str], sizes: list[int]) -> tuple[TableFacts, ...]:
         """The tables of many files at once, by name; the file names ascending.
