@@ -31,8 +31,9 @@ from viplake.history.datasets import DATASETS, Frame, render, upsert
 from viplake.history.facts import HourFacts, RunFacts, SchemaFacts
 from viplake.history.volumes import Volumes
 from viplake.judge.anomaly import WEEK, Judged, Series
-from viplake.judge.check import Checked, Lake, check
+from viplake.judge.check import Checked, CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import Store, StoreSettings, open_store
 from viplake.lake.table_index import TableFacts
@@ -195,11 +196,11 @@ def facts(count: int, tables: int) -> list[HourFacts]:
 async def build(folder: Path, count: int, tables: int) -> None:
     """A lake with its history; of the Hours only the last one lies there."""
     store = open_store(StoreSettings(f"file://{folder}"))
-    place = Place.within(store, LAYOUT)
+    place = Place.within(Lake(store, LAYOUT))
     known = facts(count, tables)
     imports = {d.file: render(d, upsert(d, Frame(), {one.hour: one for one in known})) for d in DATASETS}
     await store.put(LAYOUT.file(LAST, "Table_000_1.json.gz"), b"x" * 99)
-    await observe(store, LAYOUT, place, _At(), ObserveSettings(), imports=imports)
+    await observe(Lake(store, LAYOUT), place, _At(), ObserveSettings(), imports=imports)
     volumes = Volumes(store, place.published, place.versions)
     for start in range(0, len(known), 24):
         await volumes.add(replace(one, promise=None) for one in known[start : start + 24])
@@ -216,7 +217,7 @@ class _At(SystemClock):
 
 async def one_check(store: Store) -> Checked:
     """A check as the command runs it."""
-    lake = Lake(store, LAYOUT, Place.within(store, LAYOUT), "Prod")
+    lake = CheckTarget(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), "Prod")
     return await check(lake, _At(), CheckSettings(), ObserveSettings())
 
 

@@ -45,7 +45,7 @@ QUESTIONS = 3
 
 
 @dataclass(frozen=True)
-class Lake:
+class StubLake:
     """A lake that exists only as pages: every Hour has the same files, under names of its own."""
 
     hours: int
@@ -74,9 +74,9 @@ class Lake:
 
 
 class Stub:
-    """ListObjectsV2 and GetObject over a `Lake`, by pages that are made once and then only relabelled."""
+    """ListObjectsV2 and GetObject over a `StubLake`, by pages that are made once and then only relabelled."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: StubLake) -> None:
         self.lake = lake
         self.names = lake.names()
         self.schema = json.dumps([{"DataObjectName": table} for table in lake.tables()]).encode()
@@ -156,7 +156,7 @@ def _answer(inside: str) -> bytes:
     return f"{head}<Name>lake</Name><MaxKeys>1000</MaxKeys>{inside}</ListBucketResult>".encode()
 
 
-def serve(lake: Lake, ready: Connection) -> None:
+def serve(lake: StubLake, ready: Connection) -> None:
     """Serve the lake on a free port until the process is ended."""
 
     async def run() -> None:
@@ -167,9 +167,10 @@ def serve(lake: Lake, ready: Connection) -> None:
     asyncio.run(run())
 
 
-async def observe(endpoint: str, lake: Lake) -> dict[str, Any]:
+async def observe(endpoint: str, lake: StubLake) -> dict[str, Any]:
     """Build the history of the lake, then update it, as `viplake observe` does."""
     from viplake.history.build import ObserveSettings, Place, observe  # noqa: PLC0415
+    from viplake.lake import Lake  # noqa: PLC0415
     from viplake.lake.layout import Layout  # noqa: PLC0415 - the import is part of what is measured
     from viplake.lake.store import StoreSettings, open_store  # noqa: PLC0415
     from viplake.redact import Secret  # noqa: PLC0415
@@ -195,12 +196,12 @@ async def observe(endpoint: str, lake: Lake) -> dict[str, Any]:
         )
     )  # fmt: skip
     place = Place.elsewhere(open_store(StoreSettings("memory://")))
-    layout = Layout(PREFIX)
+    opened = Lake(store, Layout(PREFIX))
     begin = time.perf_counter()
-    built = await observe(store, layout, place, Clock(), ObserveSettings())
+    built = await observe(opened, place, Clock(), ObserveSettings())
     build_seconds = time.perf_counter() - begin
     begin = time.perf_counter()
-    updated = await observe(store, layout, place, Clock(), ObserveSettings())
+    updated = await observe(opened, place, Clock(), ObserveSettings())
     return {
         "rows": built.rows["historical_job_metrics"],
         "build_seconds": round(build_seconds, 2),
@@ -210,7 +211,7 @@ async def observe(endpoint: str, lake: Lake) -> dict[str, Any]:
     }
 
 
-def old_way(endpoint: str, lake: Lake) -> dict[str, Any]:
+def old_way(endpoint: str, lake: StubLake) -> dict[str, Any]:
     """The first script's way for a sample of Hours: a listing for each question, ten threads."""
     import boto3  # noqa: PLC0415 - only here
 
@@ -235,7 +236,7 @@ def old_way(endpoint: str, lake: Lake) -> dict[str, Any]:
     }
 
 
-def peers(endpoint: str, lake: Lake) -> None:
+def peers(endpoint: str, lake: StubLake) -> None:
     """The listing alone, by tools made for it; they print every key, to nowhere."""
     scripts = Path(sys.executable).parent
     remote = {"TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": endpoint, "LIST_VERSION": "2"}
@@ -270,7 +271,7 @@ def peers(endpoint: str, lake: Lake) -> None:
         print(json.dumps({"measured": name, "listed": keys, "latency": lake.latency} | figures))
 
 
-def measure(name: str, endpoint: str, lake: Lake) -> None:
+def measure(name: str, endpoint: str, lake: StubLake) -> None:
     """Run one measurement in this process, and print it with what the process took."""
     figures = old_way(endpoint, lake) if name == "old_way" else asyncio.run(observe(endpoint, lake))
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -292,7 +293,7 @@ def main() -> None:
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--endpoint", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    lake = Lake(options.hours, options.files, options.latency)
+    lake = StubLake(options.hours, options.files, options.latency)
     if options.measure:
         measure(options.measure, options.endpoint, lake)
     ours, theirs = multiprocessing.Pipe()

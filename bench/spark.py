@@ -20,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
@@ -40,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(StoreSettings(Path(folder).as_uri(), create=True))
         past = Past(scale=told.scale)
-        asyncio.run(generate(store, Layout(PROD.prefix), hours, past, environment=PROD))
+        asyncio.run(generate(Lake(store, Layout(PROD.prefix)), hours, past, environment=PROD))
         files = list(Path(folder, PROD.prefix).rglob("*.json.gz"))
         size = sum(path.stat().st_size for path in files)
         print(f"{told.hours} Hours, {len(files):,} files, {size / 1e6:.1f} MB as stored, {os.cpu_count()} cores")

@@ -43,8 +43,9 @@ from viplake.extract.landing import RunSettings
 from viplake.extract.ledger import Ledger
 from viplake.history.build import ObserveSettings, Place, Scope, observe
 from viplake.history.datasets import JOBS, RUNS
-from viplake.judge.check import Lake, check
+from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
+from viplake.lake import Lake
 from viplake.lake.layout import Layout, is_delivered_file, parse_receipt
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
@@ -307,9 +308,9 @@ class Soak:
         dead = lambda worker, me: worker.pid == me.pid or worker.pid not in self._alive  # noqa: E731
         try:
             async with HttpVendor(settings, credentials, clock=self.clock) as vendor:
-                ledger = Ledger(store, self.layout, self.clock, me=Worker("soak", pid, "1"), dead=dead)
-                run = RunSettings(PROD, self.vendor.settings.company, self.layout)
-                extraction = Extraction(run, vendor, store, self.clock, ledger)
+                ledger = Ledger(Lake(store, self.layout), self.clock, me=Worker("soak", pid, "1"), dead=dead)
+                run = RunSettings(PROD, self.vendor.settings.company)
+                extraction = Extraction(run, vendor, self.clock, ledger)
                 await extraction.tick()
                 if settled := extraction.settled():
                     await self.observe_and_check(store, settled)
@@ -320,11 +321,13 @@ class Soak:
 
     async def observe_and_check(self, store: Store, hours: tuple[Hour, ...]) -> None:
         """As after a delivery: what goes wrong here undoes nothing."""
-        place = Place.within(store, self.layout)
-        lake = Lake(store, self.layout, place, "Prod")
+        lake = Lake(store, self.layout)
+        place = Place.within(lake)
         with suppress(ViplakeError):
-            await observe(store, self.layout, place, self.clock, ObserveSettings(), scope=Scope(hours=hours))
-            await check(lake, self.clock, CheckSettings(), ObserveSettings(), notifiers=[self.ear])
+            await observe(lake, place, self.clock, ObserveSettings(), scope=Scope(hours=hours))
+            await check(
+                CheckTarget(lake, place, "Prod"), self.clock, CheckSettings(), ObserveSettings(), notifiers=[self.ear]
+            )
 
     # -- an Hour ----------------------------------------------------------------------------------------------
 
@@ -385,7 +388,7 @@ class Soak:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def is_final(self, hour: Hour) -> bool:
-        ledger = Ledger(self.store, self.layout, self.clock)
+        ledger = Ledger(Lake(self.store, self.layout), self.clock)
         return (await ledger.read(hour)).is_final
 
     async def run(self, every: int = 100) -> None:

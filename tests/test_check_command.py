@@ -19,6 +19,7 @@ from hooks import listening
 from viplake import config
 from viplake.commands import assembly
 from viplake.history.build import Scope
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
@@ -49,7 +50,7 @@ def fill(tmp_path: Path, hours: int, past: Past) -> Hour:
     last = Hour.of(datetime.now(UTC)).shift(-1)
     store = open_store(StoreSettings(f"file://{tmp_path}/lake"))
     wanted = last.shift(1 - hours).to(last)
-    asyncio.run(generate(store, Layout.below("IMOSDL/Hourly"), wanted, past, environment=PROD))
+    asyncio.run(generate(Lake(store, Layout.below("IMOSDL/Hourly")), wanted, past, environment=PROD))
     return last
 
 
@@ -191,13 +192,13 @@ async def test_the_showcase_tells_its_story_each_planted_fault_once(tmp_path: Pa
         )
         lake = {"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": f"file://{tmp_path}/lake"}
         settings = config.load(environ=lake, cwd=tmp_path)
-        store = open_store(StoreSettings(lake["VIPLAKE_LAKE"], create=True, durable=False))
-        await generate(store, settings.layout, first.to(last), past, environment=PROD)
-        await assembly.observe(settings, store, Scope(last=last))
-        await assembly.content(settings, store, list(last.shift(-INSIDE).to(last)))
+        opened = Lake(open_store(StoreSettings(lake["VIPLAKE_LAKE"], create=True, durable=False)), settings.layout)
+        await generate(opened, first.to(last), past, environment=PROD)
+        await assembly.observe(settings, opened, Scope(last=last))
+        await assembly.content(settings, opened, list(last.shift(-INSIDE).to(last)))
         for hours in range(24 * 30 - 24, -1, -24):
             clock = FakeClock(last.shift(-hours).end)
-            checked = await assembly.check(settings, store, clock=clock, at=last.shift(-hours))
+            checked = await assembly.check(settings, opened, clock=clock, at=last.shift(-hours))
             episodes |= {one.key: one for one in checked.incidents}
     found = {(str(one.rule), one.cause, one.owner, one.spans[0][0], one.spans[-1][1]) for one in episodes.values()}
     for rule, cause, owner, begun, ended in (

@@ -299,6 +299,6 @@ def test_vendor_and_run_get_what_the_settings_say(tmp_path: Path) -> None:
     run = config.run_settings(settings)
     assert (run.poll_seconds, run.replication_timeout, run.transfer_timeout) == (2.0, 3.0, 4.0)
     assert run.out_of_scope == {"Voyages"}
-    assert run.layout.prefix == "IMOSDL/Hourly/"
+    assert settings.layout.prefix == "IMOSDL/Hourly/"
     with pytest.raises(SettingsError, match="company"):
         config.run_settings(load())

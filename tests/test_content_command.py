@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from commands import Commands, environ_for, simulated
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
@@ -27,7 +28,7 @@ def commands(tmp_path: Path) -> Commands:
     spell = Spell(LAST, LAST, "content", ("Voyage",), fault="dropped_column")
     past = Past((spell,), tables=3, inside=FIRST, scale=1)
     store = open_store(StoreSettings(f"file://{tmp_path}/lake", create=True, durable=False))
-    asyncio.run(generate(store, Layout.below("IMOSDL/Hourly"), FIRST.to(LAST), past, environment=PROD))
+    asyncio.run(generate(Lake(store, Layout.below("IMOSDL/Hourly")), FIRST.to(LAST), past, environment=PROD))
     return Commands({"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": f"file://{tmp_path}/lake"}, tmp_path)
 
 

@@ -19,8 +19,9 @@ from machines import at_length
 from viplake.errors import LakeError, NetworkError, SettingsError, VendorError
 from viplake.history.build import ObserveSettings, Place, Scope, observe, read_history
 from viplake.history.datasets import DATASETS, JOBS, RUNS, parse
-from viplake.judge.check import Lake, check
+from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
+from viplake.lake import Lake
 from viplake.model import Hour
 from viplake.notify.channels import NotTold
 from world import World, at
@@ -89,14 +90,14 @@ class Everything(RuleBasedStateMachine):
         self.excuses += len(self.wires)
         self.wires = []
 
-    def _lake(self, *wires: Tripwire) -> Lake:
-        store = Flaky(self.world.store, *wires)
-        return Lake(store, self.world.layout, Place.within(store, self.world.layout), "Prod")
+    def _lake(self, *wires: Tripwire) -> CheckTarget:
+        lake = Lake(Flaky(self.world.store, *wires), self.world.layout)
+        return CheckTarget(lake, Place.within(lake), "Prod")
 
     async def _observe(self, *hours: Hour) -> None:
         lake = self._lake(*self.wires)
         scope = Scope(hours=hours)
-        await observe(lake.store, lake.layout, lake.place, self.world.clock, OBSERVING, scope=scope)
+        await observe(lake.lake, lake.place, self.world.clock, OBSERVING, scope=scope)
         self.seen |= set((await read_history(self._lake().place)).rows(JOBS))
 
     async def _check(self) -> None:

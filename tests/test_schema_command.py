@@ -12,6 +12,7 @@ import pytest
 
 from commands import Commands
 from viplake.history.schema_changes import FIRST, NO_COLUMNS
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
@@ -38,7 +39,7 @@ def fill(tmp_path: Path) -> list[Hour]:
     known = {table.name: table for table in TABLES} | {"CarbonIntensity": TABLES[0]}
     past = Past(changes=(change,), tables=4, scale=0.01, known=known)
     store = open_store(StoreSettings(f"file://{tmp_path}/lake"))
-    asyncio.run(generate(store, LAYOUT, hours, past, environment=PROD))
+    asyncio.run(generate(Lake(store, LAYOUT), hours, past, environment=PROD))
     return hours
 
 

@@ -39,6 +39,7 @@ from viplake.commands.demo import StoryClock
 from viplake.extract.job import EventKind
 from viplake.extract.outcome import Outcome
 from viplake.judge.check import incidents_prefix
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import open_store
 from viplake.lake.versions import KEPT, Version, Versions
@@ -571,7 +572,7 @@ def _replaced_by(content: bytes, _: bytes | None) -> bytes:
 def test_old_versions_are_removed_with_the_roles_rights(stack_to_change: Stack, vendor: Simulator) -> None:
     settings = config.load(environ=as_function(stack_to_change, vendor))
     store = open_store(config.store_settings(settings, config.Secrets.of(settings)))
-    place = place_of(settings, store)
+    place = place_of(settings, Lake(store, settings.layout))
 
     async def kept(prefix: str) -> int:
         chain, newest = Versions(store, f"{prefix}trial/"), Version(0, None)

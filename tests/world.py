@@ -17,6 +17,7 @@ from viplake.extract.extraction import Extraction
 from viplake.extract.job import MAX_POSTS, EventKind, Worker
 from viplake.extract.landing import RunSettings
 from viplake.extract.ledger import Ledger
+from viplake.lake import Lake
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, Layout, is_delivered_file, parse_promise, parse_receipt
 from viplake.model import PROD, Hour
 
@@ -101,7 +102,7 @@ class World:
         self.store = DictStore(self.clock)
         self.vendor = FakeVendor(self.clock, self.files, **self.vendor_options)
         self.layout = Layout.below(self.environment.prefix)
-        self.settings = RunSettings(self.environment, "ACME", self.layout, **self.settings_options)
+        self.settings = RunSettings(self.environment, "ACME", **self.settings_options)
         self.alive: set[int] = set()
         self._pids = itertools.count(100)
 
@@ -112,14 +113,13 @@ class World:
         mine = Flaky(store or self.store, *wires)
         nonces = itertools.count(1)
         ledger = Ledger(
-            mine,
-            self.layout,
+            Lake(mine, self.layout),
             self.clock,
             me=Worker(host, pid, "1"),
             dead=lambda worker, me: worker.host == me.host and (worker.pid == me.pid or worker.pid not in self.alive),
             nonce=lambda: f"{pid}-{next(nonces)}",
         )
-        return Extraction(self.settings, SeenBy(self.vendor, *wires), mine, self.clock, ledger, rng=random.Random(7))
+        return Extraction(self.settings, SeenBy(self.vendor, *wires), self.clock, ledger, rng=random.Random(7))
 
     def kill(self, worker: Extraction) -> None:
         """Its process is gone."""

@@ -17,6 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from viplake.clock import SystemClock
 from viplake.history.build import ObserveSettings, Place, observe
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
@@ -43,9 +44,9 @@ async def told() -> str:
     """The page of some weeks in which everything happens."""
     store, layout, clock = open_store(StoreSettings("memory://")), Layout(PROD.prefix), Then()
     first, past = showcase(LAST, days=42)
-    await generate(store, layout, first.to(LAST), past, environment=PROD)
-    place = Place.within(store, layout)
-    await observe(store, layout, place, clock, ObserveSettings())
+    await generate(Lake(store, layout), first.to(LAST), past, environment=PROD)
+    place = Place.within(Lake(store, layout))
+    await observe(Lake(store, layout), place, clock, ObserveSettings())
     return await compose(place, title="VIP Data Lake: Prod", now=clock.now())
 
 

@@ -234,12 +234,12 @@ async def _looked(settings: config.Settings) -> Looked:
     """Look inside the last day's Hours, up to the newest that is delivered, on the Spark that this job is."""
     from viplake.content.examine import newest_hour  # noqa: PLC0415 - no other job looks inside
 
-    store = await lake_to_read(settings)
-    last = await newest_hour(store, settings.layout)
+    lake = await lake_to_read(settings)
+    last = await newest_hour(lake)
     if last is None:
         raise NotYet("there is no Hour to look into", cause="waiting")
     first = last.shift(1 - LOOKED_INTO)
-    found = await content(settings, store, list(first.to(last)), engine="spark")
+    found = await content(settings, lake, list(first.to(last)), engine="spark")
     tables = sum(len(one.tables) for one in found)
     return Looked(settings.environment.name, first, last, tables, sum(len(one.findings) for one in found))
 
@@ -318,7 +318,7 @@ def _ended_here(ready: Extraction, clock: Clock) -> list[Outcome]:
     """The Hours whose last event this very invocation wrote."""
     ledger, settings = ready.ledger, ready.settings
     return [
-        outcome_of(job, settings.environment, settings.layout, clock.now())
+        outcome_of(job, settings.environment, ready.lake.layout, clock.now())
         for _, job in sorted(ledger.jobs.items())
         if job.is_final and ledger.is_mine(job)
     ]

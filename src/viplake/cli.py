@@ -140,8 +140,8 @@ def status(*, last: int = 24, json: _Json = False, options: Options = _OPTIONS) 
 
     async def work() -> list[Outcome]:
         clock = SystemClock()
-        store = await lake_to_read(settings)
-        ledger = Ledger(store, settings.layout, clock)
+        lake = await lake_to_read(settings)
+        ledger = Ledger(lake, clock)
         return await read_status(ledger, settings.environment, clock, last=Hour.of(clock.now()), hours=last)
 
     outcomes = _finish(work())
@@ -166,23 +166,22 @@ def verify(
     Exit code: 0 all complete and valid, 1 not.
     """
     from viplake.commands import console
-    from viplake.commands.assembly import lake_to_read, url_of
+    from viplake.commands.assembly import lake_to_read
     from viplake.lake import proof
 
     settings = options.settings()
 
     async def work() -> list[proof.Verified]:
-        store = await lake_to_read(settings)
-        etags_prove = url_of(settings).startswith("s3://")
+        lake = await lake_to_read(settings)
         first, end = from_ or to, to or from_
         if first is None or end is None:
-            newest = await proof.newest_with_receipt(store, settings.layout)
+            newest = await proof.newest_with_receipt(lake)
             hours = [] if newest is None else [newest]
         else:
             hours = list(Hour.parse(first).to(Hour.parse(end)))
         if not hours:
             raise SettingsError("there is no Hour to verify", hint="Give --from and --to, or let an Hour land first.")
-        return [await proof.verify(store, settings.layout, hour, etags_prove=etags_prove) for hour in hours]
+        return [await proof.verify(lake, hour) for hour in hours]
 
     verified = _finish(work())
     if json:
@@ -220,9 +219,9 @@ def observe(
     imports = None if import_ is None else read_imports(import_)
 
     async def work() -> tuple[Observed, Daily | None]:
-        store = await assembly.lake_to_read(settings)
-        observed = await assembly.observe(settings, store, scope, imports=imports)
-        history = await read_history(assembly.place_of(settings, store)) if daily else None
+        lake = await assembly.lake_to_read(settings)
+        observed = await assembly.observe(settings, lake, scope, imports=imports)
+        history = await read_history(assembly.place_of(settings, lake)) if daily else None
         return observed, None if history is None else daily_views(history)
 
     observed, views = _finish(work())
@@ -276,7 +275,7 @@ def consolidate(
     from viplake.clock import SystemClock
     from viplake.commands import assembly, console
     from viplake.history.build import Scope
-    from viplake.lake import consolidate as copying
+    from viplake.lake import Lake, consolidate as copying
     from viplake.lake.layout import Layout
     from viplake.lake.store import copy_within, open_store
 
@@ -288,9 +287,7 @@ def consolidate(
     def source(url: str, prefix: str | None, only: tuple[copying.Span, ...] = ()) -> copying.Source:
         place = assembly.other_lake(settings, url, profile=source_profile)
         return copying.Source(
-            open_store(place),
-            settings.layout if prefix is None else Layout.below(prefix),
-            url,
+            Lake(open_store(place), settings.layout if prefix is None else Layout.below(prefix), url),
             environment=source_environment,
             only=only,
             server_copy=copy_within(place, target),
@@ -300,20 +297,18 @@ def consolidate(
         sources = [source(source_url, source_prefix)]
         if second_source is not None:
             sources.append(source(second_source, second_prefix, tuple(_span(text) for text in second_range)))
-        store = open_store(replace(target, create=not dry_run))
+        lake = Lake(open_store(replace(target, create=not dry_run)), settings.layout, target.url)
         done = await copying.consolidate(
             sources,
-            store,
-            settings.layout,
+            lake,
             environment=settings.environment.name,
-            url=target.url,
             excluded=[_span(text) for text in exclude],
             last=Hour.of(SystemClock().now()).shift(-1),
             dry_run=dry_run,
             progress=None if json else console.print_copied,
         )
         if done.first is not None and not dry_run:
-            await assembly.observe(settings, store, Scope(first=done.first))
+            await assembly.observe(settings, lake, Scope(first=done.first))
         return done
 
     done = _finish(work())
@@ -345,8 +340,8 @@ def check(
         raise SettingsError(f"--at {last} lies before --from {first}")
 
     async def work() -> Checked:
-        store = await assembly.lake_to_read(settings)
-        return await assembly.check(settings, store, at=last, first=first, tells=not no_notify)
+        lake = await assembly.lake_to_read(settings)
+        return await assembly.check(settings, lake, at=last, first=first, tells=not no_notify)
 
     checked = _finish(work())
     if json:
@@ -373,8 +368,8 @@ def schema(
     wanted, since = _hour_or_none(at), _hour_or_none(diff)
 
     async def work() -> Listed | Held | Differing:
-        store = await assembly.lake_to_read(settings)
-        return await assembly.schema(settings, store, at=wanted, since=since)
+        lake = await assembly.lake_to_read(settings)
+        return await assembly.schema(settings, lake, at=wanted, since=since)
 
     told = _finish(work())
     if json:
@@ -411,15 +406,15 @@ def content(
     first, last = _hour_or_none(at or from_), _hour_or_none(at or to)
 
     async def work() -> list[HourContent]:
-        store = await assembly.lake_to_read(settings)
-        end = last or await newest_hour(store, settings.layout)
+        lake = await assembly.lake_to_read(settings)
+        end = last or await newest_hour(lake)
         if end is None:
             raise SettingsError("there is no Hour to look into", hint="Let an Hour land first: viplake run.")
         hours = list((first or end).to(end))
         if not hours:
             raise SettingsError(f"--to {end} lies before --from {first}")
         show = None if json or len(hours) == 1 else console.print_looked_into
-        return await assembly.content(settings, store, hours, engine=engine, keeps=not no_keep, progress=show)
+        return await assembly.content(settings, lake, hours, engine=engine, keeps=not no_keep, progress=show)
 
     found = _finish(work())
     if json:
@@ -475,9 +470,9 @@ def query(
             console.print_answer(answer, color=settings.surroundings.color)
 
     async def work() -> None:
-        store = await assembly.lake_to_read(settings)
+        lake = await assembly.lake_to_read(settings)
         writes = () if file is None else (being_written(file),)
-        await assembly.query(settings, store, asked, take, warn=console.print_warning, writes=writes)
+        await assembly.query(settings, lake, asked, take, warn=console.print_warning, writes=writes)
 
     _finish(work())
     return 0
@@ -518,10 +513,10 @@ def report(*, out: Path = Path("viplake-report.html"), options: Options = _OPTIO
     async def work() -> str:
         from viplake.report.page import compose
 
-        store = await assembly.lake_to_read(settings)
+        lake = await assembly.lake_to_read(settings)
         title = f"VIP Data Lake, {settings.environment.name}"
         now, told = SystemClock().now(), config.check_settings(settings)
-        return await compose(assembly.place_of(settings, store), title=title, now=now, settings=told)
+        return await compose(assembly.place_of(settings, lake), title=title, now=now, settings=told)
 
     try:
         page = _finish(work())
@@ -557,8 +552,8 @@ def evidence(
         raise SettingsError(f"--to {last} lies before --from {first}")
 
     async def work() -> Pack:
-        store = await assembly.lake_to_read(settings)
-        return await assembly.evidence(settings, store, first=first, last=last, now=SystemClock().now())
+        lake = await assembly.lake_to_read(settings)
+        return await assembly.evidence(settings, lake, first=first, last=last, now=SystemClock().now())
 
     pack = _finish(work())
     try:

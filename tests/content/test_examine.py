@@ -18,6 +18,7 @@ from viplake.content import examine as looking
 from viplake.content.examine import ContentSettings, examine, newest_hour
 from viplake.content.profiling import HourContent
 from viplake.content.records import from_bytes, to_bytes
+from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
@@ -37,7 +38,7 @@ async def looked(files: dict[str, bytes], schema: bytes | None = None, **told: A
     store = memory()
     named = files if schema is None else files | {SCHEMA_NAME: schema}
     await fill(store, {LAYOUT.file(HOUR, name): data for name, data in named.items()})
-    return await examine(store, LAYOUT, HOUR, ContentSettings(**told))
+    return await examine(Lake(store, LAYOUT), HOUR, ContentSettings(**told))
 
 
 async def table(files: dict[str, bytes], *columns: str, key: tuple[str, ...] = (), **told: Any) -> TableContent:
@@ -261,11 +262,11 @@ async def test_a_time_that_stands_for_none_gives_no_span_and_a_record_that_can_b
 
 async def test_the_newest_hour_is_the_newest_with_a_receipt_or_else_with_a_file(tmp_path: Path) -> None:
     store = open_store(StoreSettings(f"file://{tmp_path}"))
-    assert await newest_hour(store, LAYOUT) is None
+    assert await newest_hour(Lake(store, LAYOUT)) is None
     await fill(store, {LAYOUT.file(HOUR.shift(n), "T_0.json"): b"[]" for n in range(3)})
-    assert await newest_hour(store, LAYOUT) == HOUR.shift(2)
+    assert await newest_hour(Lake(store, LAYOUT)) == HOUR.shift(2)
     await fill(store, {LAYOUT.file(HOUR.shift(1), RECEIPT_NAME): b"{}"})
-    assert await newest_hour(store, LAYOUT) == HOUR.shift(1)
+    assert await newest_hour(Lake(store, LAYOUT)) == HOUR.shift(1)
 
 
 async def test_an_hour_without_files_has_no_tables() -> None:
@@ -306,7 +307,7 @@ async def test_being_told_to_stop_ends_the_query_and_leaves_no_folder(
     large = b"[" + b",".join(b'{"a": %d}' % n for n in range(300_000)) + b"]"
     await fill(store, {LAYOUT.file(HOUR, f"T_{n}.json"): large for n in range(4)})
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    task = asyncio.create_task(examine(store, LAYOUT, HOUR, ContentSettings()))
+    task = asyncio.create_task(examine(Lake(store, LAYOUT), HOUR, ContentSettings()))
     await asyncio.sleep(0.15)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -14,6 +14,7 @@ from viplake.content.examine import ContentSettings, examine
 from viplake.content.profiling import HourContent
 from viplake.errors import LakeError
 from viplake.history.build import Place
+from viplake.lake import Lake
 from viplake.model import PROD, Hour
 from viplake.simulator.history import Past, Spell, generate
 
@@ -34,9 +35,9 @@ async def kept() -> tuple[Store, Place, list[HourContent]]:
         Spell(HOURS[2], HOURS[2], "lacking", ("Voyage",)),
     )
     past = Past(spells, tables=3, inside=HOURS[0], scale=1)
-    await generate(store, LAYOUT, HOURS, past, environment=PROD)
-    place = Place.within(store, LAYOUT)
-    found = [await examine(store, LAYOUT, hour, ContentSettings()) for hour in HOURS]
+    await generate(Lake(store, LAYOUT), HOURS, past, environment=PROD)
+    place = Place.within(Lake(store, LAYOUT))
+    found = [await examine(Lake(store, LAYOUT), hour, ContentSettings()) for hour in HOURS]
     await contents.keep(place, found)
     return store, place, found
 
@@ -106,7 +107,7 @@ async def test_a_lake_into_which_nobody_looked_costs_one_request(monkeypatch: py
         raise AssertionError("it is read")
 
     monkeypatch.setattr(store, "get", no_get)
-    assert await contents.read(Place.within(store, LAYOUT), HOURS) == {}
+    assert await contents.read(Place.within(Lake(store, LAYOUT)), HOURS) == {}
 
 
 @pytest.mark.parametrize(

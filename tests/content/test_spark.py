@@ -27,6 +27,7 @@ from viplake.content import spark
 from viplake.content.examine import ContentSettings, examine
 from viplake.content.spark_sql import in_spark
 from viplake.errors import LakeError, SettingsError
+from viplake.lake import Lake
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
@@ -189,7 +190,7 @@ def but_estimates(content: HourContent) -> HourContent:
 
 async def by_duckdb(lake: StoreSettings) -> list[HourContent]:
     store = open_store(lake)
-    return [await examine(store, LAYOUT, hour, ContentSettings()) for hour in HOURS]
+    return [await examine(Lake(store, LAYOUT), hour, ContentSettings()) for hour in HOURS]
 
 
 async def by_spark(lake: StoreSettings, hours: list[Hour] = HOURS) -> list[HourContent]:

@@ -21,9 +21,10 @@ from faults import Crash, Flaky, Tripwire, lake_down
 from history.lakes import LAYOUT, At
 from viplake.errors import LakeError
 from viplake.history.build import ObserveSettings, Place, observe
-from viplake.judge.check import Lake, check, read_incidents
+from viplake.judge.check import CheckTarget, check, read_incidents
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.incidents import LEASE
+from viplake.lake import Lake
 from viplake.model import PROD, Hour
 from viplake.notify.channels import NotTold
 from viplake.simulator.history import Past, Spell, hour_objects
@@ -81,7 +82,7 @@ def growth() -> list[dict[str, bytes]]:
             clock.moment = hour.start.replace(minute=50)
             for key, data in hour_objects(LAYOUT, hour, PAST, environment=PROD).items():
                 store._write(key, data)
-            await observe(store, LAYOUT, Place.within(store, LAYOUT), clock, OBSERVING)
+            await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), clock, OBSERVING)
             grown.append(dict(store.objects))
         return iter(grown)
 
@@ -119,7 +120,7 @@ class Watch:
     async def check(self, *wires: Tripwire) -> bool:
         """A process checks and tells; whether it lived."""
         mine = Flaky(self.store, *wires)
-        lake = Lake(mine, LAYOUT, Place.within(mine, LAYOUT), "Prod")
+        lake = CheckTarget(Lake(mine, LAYOUT), Place.within(Lake(mine, LAYOUT)), "Prod")
         ears = [Ear(name, wires, heard) for name, heard in self.heard.items()]
         try:
             await check(lake, self.clock, CheckSettings(), OBSERVING, notifiers=ears)
@@ -140,7 +141,7 @@ class Watch:
 
     async def standing(self) -> dict[str, tuple[object, ...]]:
         """The incidents, without when which check found and told them."""
-        found = await read_incidents(Place.within(self.store, LAYOUT))
+        found = await read_incidents(Place.within(Lake(self.store, LAYOUT)))
         return {key: self._plain(one) for key, one in found.items()}
 
     @staticmethod

@@ -11,7 +11,7 @@ from fakes import DictStore
 from faults import Crash, Flaky, Tripwire
 from history.lakes import At, at, export
 from viplake.history.build import ObserveSettings, Place, Scope, observe
-from viplake.lake import layout as records
+from viplake.lake import Lake, layout as records
 from viplake.lake.consolidate import SMALL, Source, consolidate
 from viplake.lake.layout import RECEIPT_NAME, Layout
 from viplake.model import PROD, Hour, ProvenFile, Receipt
@@ -69,7 +69,7 @@ class Target:
         mine = {k: data for k, data in part.items() if "Voyage" in k} | export(H13.shift(5), ("Voyage",))
         for key, data in mine.items():
             target.store._write(key, data)
-        await observe(target.store, LAYOUT, Place.within(target.store, LAYOUT), At(NOW), OBSERVING)
+        await observe(Lake(target.store, LAYOUT), Place.within(Lake(target.store, LAYOUT)), At(NOW), OBSERVING)
         return target
 
     def again(self) -> Target:
@@ -81,12 +81,13 @@ class Target:
     async def consolidate(self, *wires: Tripwire) -> bool:
         """What `viplake consolidate` does; whether it lived."""
         mine, theirs = Flaky(self.store, *wires), Flaky(self.source, *wires)
-        source = Source(theirs, LAYOUT, "s3://old", "Prod")
+        source = Source(Lake(theirs, LAYOUT, "s3://old"), "Prod")
         try:
-            done = await consolidate([source], mine, LAYOUT, environment="Prod", url="s3://mine", last=H13.shift(100))
+            lake = Lake(mine, LAYOUT, "s3://mine")
+            done = await consolidate([source], lake, environment="Prod", last=H13.shift(100))
             if done.first is not None:
                 scope = Scope(first=done.first)
-                await observe(mine, LAYOUT, Place.within(mine, LAYOUT), At(NOW), OBSERVING, scope=scope)
+                await observe(lake, Place.within(lake), At(NOW), OBSERVING, scope=scope)
         except Crash:
             return False
         return True

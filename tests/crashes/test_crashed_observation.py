@@ -14,6 +14,7 @@ from history.lakes import LAYOUT, At, at
 from viplake.history.build import ObserveSettings, Place, observe, read_history
 from viplake.history.datasets import DATASETS, JOBS, parse
 from viplake.history.volumes import FOLDER
+from viplake.lake import Lake
 from viplake.lake.versions import Versions
 from viplake.model import PROD, Hour
 from viplake.simulator.history import Past, Spell, hour_objects
@@ -51,7 +52,7 @@ class Observed:
 
     async def observe(self, *wires: Tripwire) -> None:
         mine = Flaky(self.store, *wires)
-        await observe(mine, LAYOUT, Place.within(mine, LAYOUT), self.clock, PLAIN)
+        await observe(Lake(mine, LAYOUT), Place.within(Lake(mine, LAYOUT)), self.clock, PLAIN)
 
     async def dies(self, *wires: Tripwire) -> bool:
         try:
@@ -65,7 +66,7 @@ class Observed:
 
     async def everything(self) -> dict[str, Any]:
         """All that the history says, whatever the numbers of its versions are."""
-        place = Place.within(self.store, LAYOUT)
+        place = Place.within(Lake(self.store, LAYOUT))
         prefix = f"{place.versions}{FOLDER}"
         known = {month: (await Versions(place.store, f"{prefix}{month}/").newest()).content for month in MONTHS}
         return self.published() | {"rows": (await read_history(place)).frames, "volumes": known}

@@ -11,6 +11,7 @@ import obstore
 
 from e2e.command import Command
 from history.oracle import the_three_csvs
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
@@ -45,7 +46,7 @@ async def fill(seaweed: Seaweed, bucket: str, prefix: str) -> None:
         )
     )
     past = Past((Spell(*DIVERTED, "planned"),), tables=6, scale=0.02, ledger=False, receipts=False)
-    await generate(store, Layout.below(prefix), FIRST.to(LAST), past, environment=PROD)
+    await generate(Lake(store, Layout.below(prefix)), FIRST.to(LAST), past, environment=PROD)
 
 
 async def test_the_how_to_leads_from_an_old_lake_to_a_report(seaweed: Seaweed, tmp_path: Path) -> None:

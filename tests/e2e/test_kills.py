@@ -28,9 +28,10 @@ from e2e.lakes import Bucket, Folder
 from history.lakes import At
 from hooks import listening
 from viplake.history.build import ObserveSettings, Place, observe
-from viplake.judge.check import Lake, check
+from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.incidents import LEASE
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.proof import verify
 from viplake.lake.store import StoreSettings, open_store
@@ -208,12 +209,12 @@ async def its_end(killer: Killer, store: Store, lake: AnyLake, vendor: Simulator
     assert len(vendor.jobs) == 1, "I1"
     assert (done.code, outcome["cause"]) in {(0, None), (69, "trigger_ack_lost")}, done
     # In this process: who died was the run, and nobody dies here.
-    await observe(store, LAYOUT, Place.within(store, LAYOUT), At(datetime.now(UTC)), ObserveSettings())
+    await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), At(datetime.now(UTC)), ObserveSettings())
     landed_is_whole(lake, vendor)
     [row] = rows_of(lake, outcome["hour"])
     assert row["outcome"] == outcome["outcome"]
     if outcome["outcome"] == "delivered":
-        assert (await verify(store, LAYOUT, Hour.parse(outcome["hour"]), etags_prove=False)).verdict.valid
+        assert (await verify(Lake(store, LAYOUT), Hour.parse(outcome["hour"]))).verdict.valid
 
 
 # -- observation, judgement, consolidation -----------------------------------------------------------------------
@@ -234,7 +235,8 @@ class Watched:
         lake = ground.lake()
         last = Hour.of(datetime.now(UTC)).shift(-1)
         past = Past((Spell(last.shift(-2), last, "lacking", ("Voyage",)),), tables=4, scale=0.02)
-        asyncio.run(generate(ground.store(lake.url), LAYOUT, last.shift(-6).to(last), past, environment=PROD))
+        hours = last.shift(-6).to(last)
+        asyncio.run(generate(Lake(ground.store(lake.url), LAYOUT), hours, past, environment=PROD))
         return cls(ground, lake, ground.killer(lake))
 
     def history(self, like: str = "") -> str:
@@ -303,7 +305,7 @@ def test_X8_a_check_that_is_killed_is_made_up_for_and_everything_is_told(
 async def checked_later(watched: Watched, name: str, url: str) -> None:
     """The check that comes when the lease of a dead one is over."""
     store, elsewhere = watched.ground.store(watched.lake.url), watched.ground.store(f"{watched.lake.url}/{name}")
-    lake = Lake(store, LAYOUT, Place.elsewhere(elsewhere), "Prod", watched.lake.url)
+    lake = CheckTarget(Lake(store, LAYOUT, watched.lake.url), Place.elsewhere(elsewhere), "Prod")
     clock = At(datetime.now(UTC) + LEASE + timedelta(seconds=1))
     last = Hour.of(datetime.now(UTC))
     listening = [Webhook(Secret(url, remember=False))]

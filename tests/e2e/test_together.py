@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import commands
 from e2e.lakes import Bucket
 from hooks import listening
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
@@ -66,7 +67,7 @@ async def fill(seaweed: Seaweed, bucket: Bucket, last: Hour) -> None:
         )
     )
     hours = last.shift(1 - HOURS).to(last)
-    await generate(store, LAYOUT, hours, past_of(last), environment=PROD, company="ACME")
+    await generate(Lake(store, LAYOUT), hours, past_of(last), environment=PROD, company="ACME")
 
 
 def labels(bucket: Bucket, name: str) -> list[str]:

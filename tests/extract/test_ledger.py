@@ -19,6 +19,7 @@ from faults import Flaky, Tripwire, lake_down
 from viplake.errors import LakeError, NotYet
 from viplake.extract.job import EventKind, IllegalTransition, State, Worker
 from viplake.extract.ledger import Ledger, is_dead, summary_of, this_worker
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.model import Hour
 from world import at
@@ -34,7 +35,7 @@ LAYOUT = Layout.below("IMOSDL/Hourly/")
 GUID = "0d2f6c9a-0000-4000-8000-000000000001"
 
 
-class Lake:
+class LedgerWorld:
     """A store and its clock, and ledgers over it."""
 
     def __init__(self) -> None:
@@ -42,7 +43,8 @@ class Lake:
         self.store = DictStore(self.clock)
 
     def ledger(self, host: str = "a", store: Store | None = None) -> Ledger:
-        return Ledger(store or self.store, LAYOUT, self.clock, me=Worker(host, 1), dead=lambda _worker, _me: False)
+        lake = Lake(store or self.store, LAYOUT)
+        return Ledger(lake, self.clock, me=Worker(host, 1), dead=lambda _worker, _me: False)
 
     def numbers(self) -> list[str]:
         return [key.removeprefix(LAYOUT.ledger(HOUR)) for key in sorted(self.store.objects)]
@@ -55,8 +57,8 @@ class Lake:
 
 
 @pytest.fixture
-def lake() -> Lake:
-    return Lake()
+def lake() -> LedgerWorld:
+    return LedgerWorld()
 
 
 async def triggered(ledger: Ledger) -> None:
@@ -64,7 +66,7 @@ async def triggered(ledger: Ledger) -> None:
     await ledger.append(HOUR, EventKind.TRIGGERED, job_guid=GUID)
 
 
-async def test_what_was_appended_is_read_back(lake: Lake) -> None:
+async def test_what_was_appended_is_read_back(lake: LedgerWorld) -> None:
     first = lake.ledger()
     await triggered(first)
     job = await lake.ledger("b").read(HOUR)
@@ -73,7 +75,7 @@ async def test_what_was_appended_is_read_back(lake: Lake) -> None:
     assert lake.numbers() == ["0001.json", "0002.json"]
 
 
-async def test_two_appends_at_once_take_two_numbers(lake: Lake) -> None:
+async def test_two_appends_at_once_take_two_numbers(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
     await ledger.append(HOUR, EventKind.REPLICATED)
@@ -82,7 +84,7 @@ async def test_two_appends_at_once_take_two_numbers(lake: Lake) -> None:
     assert (await lake.ledger().read(HOUR)).number == 8
 
 
-async def test_K_of_many_writers_one_has_the_number(lake: Lake) -> None:
+async def test_K_of_many_writers_one_has_the_number(lake: LedgerWorld) -> None:
     ledgers = [lake.ledger(f"host-{n}") for n in range(8)]
     results = await asyncio.gather(*(one.append(HOUR, EventKind.CLAIMED) for one in ledgers), return_exceptions=True)
     lost = [result for result in results if isinstance(result, NotYet)]
@@ -92,7 +94,7 @@ async def test_K_of_many_writers_one_has_the_number(lake: Lake) -> None:
     assert sum(ledger.is_mine(ledger.jobs[HOUR]) for ledger in ledgers) == 1
 
 
-async def test_an_illegal_event_writes_nothing(lake: Lake) -> None:
+async def test_an_illegal_event_writes_nothing(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     with pytest.raises(IllegalTransition):
         await ledger.append(HOUR, EventKind.DELIVERED)
@@ -103,13 +105,13 @@ async def test_an_illegal_event_writes_nothing(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_R3_a_lost_answer_is_read_back_by_its_nonce(lake: Lake, when: When) -> None:
+async def test_R3_a_lost_answer_is_read_back_by_its_nonce(lake: LedgerWorld, when: When) -> None:
     wire = Tripwire(at=1, when=when, verbs=["put_if_absent"], error=lake_down)
     job = await lake.ledger(store=Flaky(lake.store, wire)).append(HOUR, EventKind.CLAIMED)
     assert (job.state, lake.numbers()) == (State.CLAIMED, ["0001.json"])
 
 
-async def test_R3_a_lost_answer_behind_another_s_event_is_a_lost_claim(lake: Lake) -> None:
+async def test_R3_a_lost_answer_behind_another_s_event_is_a_lost_claim(lake: LedgerWorld) -> None:
     mine = lake.ledger(store=Flaky(lake.store, Tripwire(at=1, verbs=["put_if_absent"], error=lake_down)))
     await lake.ledger("b").append(HOUR, EventKind.CLAIMED)
     with pytest.raises(NotYet):
@@ -129,7 +131,7 @@ async def test_R2_a_store_that_refuses_as_existing_what_is_not_there_is_asked_ag
                 return False
             return await super().put_if_absent(key, data)
 
-    lake = Lake()
+    lake = LedgerWorld()
     lake.store = Conflict(lake.clock)
     assert (await lake.ledger().append(HOUR, EventKind.CLAIMED)).number == 1
     lake.store = Conflict(lake.clock)
@@ -138,7 +140,7 @@ async def test_R2_a_store_that_refuses_as_existing_what_is_not_there_is_asked_ag
         await lake.ledger().append(HOUR, EventKind.CLAIMED)
 
 
-async def test_a_store_that_stays_down_is_said(lake: Lake) -> None:
+async def test_a_store_that_stays_down_is_said(lake: LedgerWorld) -> None:
     wire = Tripwire(at=1, verbs=["put_if_absent"], error=lake_down, times=None)
     with pytest.raises(LakeError):
         await lake.ledger(store=Flaky(lake.store, wire)).append(HOUR, EventKind.CLAIMED)
@@ -146,14 +148,14 @@ async def test_a_store_that_stays_down_is_said(lake: Lake) -> None:
     assert lake.numbers() == []
 
 
-async def test_a_store_that_forbids_is_not_asked_again(lake: Lake) -> None:
+async def test_a_store_that_forbids_is_not_asked_again(lake: LedgerWorld) -> None:
     denied = Tripwire(at=1, verbs=["put_if_absent"], error=lambda: LakeError("no", cause="dest_denied"), times=None)
     with pytest.raises(LakeError):
         await lake.ledger(store=Flaky(lake.store, denied)).append(HOUR, EventKind.CLAIMED)
     assert len(denied.calls) == 1
 
 
-async def test_times_are_the_store_s_where_events_are_read(lake: Lake) -> None:
+async def test_times_are_the_store_s_where_events_are_read(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     await ledger.append(HOUR, EventKind.CLAIMED)
     lake.store.stamps[LAYOUT.event(HOUR, 1)] = at("13:33")
@@ -161,7 +163,7 @@ async def test_times_are_the_store_s_where_events_are_read(lake: Lake) -> None:
     assert (await ledger.read(HOUR)).claimed_at == at("13:33")
 
 
-async def test_a_final_hour_costs_one_read(lake: Lake) -> None:
+async def test_a_final_hour_costs_one_read(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
     job = await ledger.append(HOUR, EventKind.REPLICATED)
@@ -176,7 +178,7 @@ async def test_a_final_hour_costs_one_read(lake: Lake) -> None:
     assert [getattr(found, name) for name in same] == [getattr(whole, name) for name in same]
 
 
-async def test_other_objects_in_the_ledger_s_folder_are_left_alone(lake: Lake) -> None:
+async def test_other_objects_in_the_ledger_s_folder_are_left_alone(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
     for name in ("notes.txt", "0003.json.bak", "abc.json"):
@@ -201,7 +203,7 @@ async def test_other_objects_in_the_ledger_s_folder_are_left_alone(lake: Lake) -
     ],
     ids=lambda data: repr(data)[:40],
 )
-async def test_R5_garbage_is_damage_and_never_a_crash(lake: Lake, data: bytes) -> None:
+async def test_R5_garbage_is_damage_and_never_a_crash(lake: LedgerWorld, data: bytes) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
     lake.store.objects[LAYOUT.event(HOUR, 2)] = data
@@ -214,7 +216,7 @@ async def test_R5_garbage_is_damage_and_never_a_crash(lake: Lake, data: bytes) -
 @given(cut=st.integers(min_value=0, max_value=400), flip=st.integers(min_value=0, max_value=255))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_R5_a_torn_or_flipped_record_is_read_or_said(cut: int, flip: int) -> None:
-    lake = Lake()
+    lake = LedgerWorld()
     await triggered(lake.ledger())
     key = LAYOUT.event(HOUR, 2)
     data = bytearray(lake.store.objects[key])
@@ -228,7 +230,7 @@ async def test_R5_a_torn_or_flipped_record_is_read_or_said(cut: int, flip: int) 
         assert error.cause.word in {"ledger_damaged", "lake_format"}  # noqa: PT017 - it may as well succeed
 
 
-async def test_R5_a_missing_event_is_damage(lake: Lake) -> None:
+async def test_R5_a_missing_event_is_damage(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
     await ledger.append(HOUR, EventKind.REPLICATED)
@@ -240,7 +242,7 @@ async def test_R5_a_missing_event_is_damage(lake: Lake) -> None:
     assert "event 2" in fresh.damaged[HOUR]
 
 
-async def test_R5_events_that_do_not_fit_are_damage(lake: Lake) -> None:
+async def test_R5_events_that_do_not_fit_are_damage(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
     lake.damage(1, lambda record: record.update(event="delivered"))
@@ -248,7 +250,7 @@ async def test_R5_events_that_do_not_fit_are_damage(lake: Lake) -> None:
         await ledger.read(HOUR)
 
 
-async def test_R5_garbage_in_a_last_summary_is_damage(lake: Lake) -> None:
+async def test_R5_garbage_in_a_last_summary_is_damage(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     await ledger.append(HOUR, EventKind.CLAIMED)
     await ledger.append(HOUR, EventKind.FAILED, cause="vendor_contract", posts="many")
@@ -257,7 +259,7 @@ async def test_R5_garbage_in_a_last_summary_is_damage(lake: Lake) -> None:
     assert set(fresh.damaged) == {HOUR}
 
 
-async def test_R5_a_record_of_a_newer_viplake_is_refused(lake: Lake) -> None:
+async def test_R5_a_record_of_a_newer_viplake_is_refused(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
     lake.damage(2, lambda record: record.update(format=2))
@@ -267,7 +269,7 @@ async def test_R5_a_record_of_a_newer_viplake_is_refused(lake: Lake) -> None:
         assert caught.value.cause.word == "lake_format"
 
 
-async def test_a_cause_of_a_later_viplake_is_still_a_failure(lake: Lake) -> None:
+async def test_a_cause_of_a_later_viplake_is_still_a_failure(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     await ledger.append(HOUR, EventKind.CLAIMED)
     await ledger.append(HOUR, EventKind.FAILED, cause="vendor_contract")

@@ -15,6 +15,7 @@ from fakes import FakeClock, small_files
 from faults import Crash, Tripwire, lake_down
 from viplake.errors import CAUSES, CredentialsError, NetworkError, SettingsError, VendorError
 from viplake.extract.status import status
+from viplake.lake import Lake
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, parse_promise, parse_receipt
 from viplake.lake.proof import verify
 from viplake.model import TEST, Hour
@@ -524,7 +525,7 @@ async def test_R8_an_object_deleted_later_is_found_by_verify() -> None:
     await world.worker().run()
     name = min(world.landed())
     await world.store.delete(world.layout.file(HOUR, name))
-    verdict = (await verify(world.store, world.layout, HOUR, etags_prove=True)).verdict
+    verdict = (await verify(Lake(world.store, world.layout, "s3://lake"), HOUR)).verdict
     assert (verdict.complete, verdict.valid) == (False, False)
     assert [(finding.kind, finding.file) for finding in verdict.findings] == [("missing_file", name)]
 
@@ -693,7 +694,7 @@ async def test_K7_test_and_prod_never_share_a_root() -> None:
     await world.worker().tick()
     other = World(FEW, world.clock, environment=TEST)
     other.layout = world.layout
-    other.settings = type(world.settings)(TEST, "ACME", world.layout)
+    other.settings = type(world.settings)(TEST, "ACME")
     before = dict(world.store.objects)
     with pytest.raises(SettingsError, match="belongs to Prod") as caught:
         await other.worker(store=world.store).tick()
@@ -949,7 +950,7 @@ async def test_R8_a_lost_receipt_is_written_again_from_what_lies_in_the_folder()
     rest = [{k: v for k, v in one.items() if not k.endswith(RECEIPT_NAME)} for one in (before, world.store.objects)]
     assert rest[0] == rest[1]
     assert len(world.vendor.calls) == asked
-    assert (await verify(world.store, world.layout, HOUR, etags_prove=False)).verdict.proven
+    assert (await verify(Lake(world.store, world.layout), HOUR)).verdict.proven
 
 
 @pytest.mark.parametrize("harm", ["deleted", "shortened", "replaced", "no promise"])
@@ -970,7 +971,7 @@ async def test_R8_what_a_folder_no_longer_proves_is_fetched_anew(harm: str) -> N
     assert world.landed() == world.by_name
     assert world.kinds()[-5:] == ["delivered", "reopened", "replicated", "promised", "delivered"]
     assert world.triggers_in(HOUR) == 1
-    assert (await verify(world.store, world.layout, HOUR, etags_prove=False)).verdict.proven
+    assert (await verify(Lake(world.store, world.layout), HOUR)).verdict.proven
 
 
 async def test_R8_where_neither_folder_nor_vendor_prove_it_an_hour_is_delivered_no_more() -> None:

@@ -15,6 +15,7 @@ from viplake.extract.extraction import Extraction
 from viplake.extract.job import Worker
 from viplake.extract.landing import RunSettings
 from viplake.extract.ledger import Ledger
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.model import PROD, Hour
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings
@@ -38,11 +39,9 @@ class Schedule:
     async def tick(self, hour: Hour) -> Outcome:
         """What the Hour came to by one tick of a new process."""
         self.pid += 1
-        ledger = Ledger(self.store, LAYOUT, self.clock, me=Worker("host", self.pid, "1"), dead=lambda *_: True)
+        ledger = Ledger(Lake(self.store, LAYOUT), self.clock, me=Worker("host", self.pid, "1"), dead=lambda *_: True)
         async with client(self.sim, self.clock, Keys(), HASTY) as vendor:
-            run = Extraction(
-                RunSettings(PROD, "DEMO", LAYOUT), vendor, self.store, self.clock, ledger, rng=random.Random(self.pid)
-            )
+            run = Extraction(RunSettings(PROD, "DEMO"), vendor, self.clock, ledger, rng=random.Random(self.pid))
             outcome = await run.tick()
         return next(one for one in (outcome, *outcome.also) if one.hour == hour)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,9 +42,9 @@ class Gated:
 def gated(world: World, host: str, turn: Callable[[str], Awaitable[None]]) -> Extraction:
     """A worker whose calls wait for their turn."""
     worker = world.worker(host=host)
-    store: Any = Gated(worker.store, turn)
+    store: Any = Gated(worker.lake.store, turn)
     vendor: Any = Gated(worker.vendor, turn)
-    worker.store = worker.ledger.store = store
+    worker.ledger.lake = replace(worker.lake, store=store)
     worker.vendor = vendor
     return worker
 

@@ -14,6 +14,7 @@ from fakes import FakeClock, small_files
 from faults import Crash, Tripwire, lake_down
 from viplake.errors import CAUSES, CredentialsError, NetworkError, VendorError
 from viplake.extract.job import LAST_CHANCE, MAX_POSTS, EventKind
+from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME, is_delivered_file, parse_receipt, parse_utc
 from viplake.lake.proof import verify
 from viplake.model import Hour
@@ -158,7 +159,7 @@ def test_I2_a_receipt_means_that_every_promised_file_is_there_as_it_says(name: s
     world, outcome = played(name).world, played(name).outcome
     assert (RECEIPT_NAME in world.folder()) == (outcome.outcome == "delivered")
     if outcome.outcome == "delivered":
-        assert asyncio.run(verify(world.store, world.layout, HOUR, etags_prove=False)).verdict.proven
+        assert asyncio.run(verify(Lake(world.store, world.layout), HOUR)).verdict.proven
         receipt = parse_receipt(world.folder()[RECEIPT_NAME])
         assert {file.name: file.size for file in receipt.files} == {n: len(d) for n, d in world.by_name.items()}
 

@@ -334,7 +334,7 @@ def _event(data: bytes) -> None:
         if event.kind in {EventKind.DELIVERED, EventKind.FAILED}:
             job = ledger._from_last(HOUR, 3, event)
         else:
-            job = ledger.Ledger(cast("Any", None), LAYOUT, cast("Any", None))._replay(HOUR, [event])
+            job = ledger.Ledger(cast("Any", None), cast("Any", None))._replay(HOUR, [event])
     check(job, ExportJob)
     next_step(job, NOW, LIMITS, holder_is_dead=False)
     strictjson.dumps(ledger.summary_of(job))

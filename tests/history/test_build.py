@@ -19,6 +19,7 @@ from viplake.errors import LakeError, SettingsError
 from viplake.history.build import ObserveSettings, Place, Scope, observe, read_history, read_volumes
 from viplake.history.datasets import JOBS, RUNS, SIZES, TABLES as TABLE_METRICS
 from viplake.history.listing import DAYS_AT_FIRST, Listing
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
@@ -39,7 +40,9 @@ async def build(
     settings: ObserveSettings = PLAIN,
     imports: dict[str, bytes] | None = None,
 ) -> Observed:
-    return await observe(store, LAYOUT, Place.within(store, LAYOUT), clock, settings, scope=scope, imports=imports)
+    return await observe(
+        Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), clock, settings, scope=scope, imports=imports
+    )
 
 
 async def published(store: Store) -> dict[str, str]:
@@ -140,8 +143,8 @@ async def test_large_days_are_listed_hour_by_hour_and_come_out_the_same() -> Non
     first = Hour.parse("2022-05-01T00")
     hours = list(first.to(first.shift(24 * 20 - 1)))
     await fill(store, {k: d for hour in hours[::6] for k, d in export(hour, ("Voyage",), parts=3).items()})
-    plain, counting = Listing(store, LAYOUT), Counting(store)
-    large = Listing(counting, LAYOUT)
+    plain, counting = Listing(Lake(store, LAYOUT)), Counting(store)
+    large = Listing(Lake(counting, LAYOUT))
     large.large_day = 20
     expected = [facts async for day in plain.facts(hours, ledger_days=()) for facts in day]
     assert [facts async for day in large.facts(hours, ledger_days=()) for facts in day] == expected
@@ -189,7 +192,7 @@ async def test_an_update_needs_at_most_six_requests_for_listings_and_schemas() -
         await fill(store, export(Hour.parse(hour)))
         clock.moment = Hour.parse(hour).start + timedelta(minutes=45)
         counting = Counting(store)
-        result = await observe(counting, LAYOUT, Place.within(counting, LAYOUT), clock, PLAIN)
+        result = await observe(Lake(counting, LAYOUT), Place.within(Lake(counting, LAYOUT)), clock, PLAIN)
         asked = [call for call in counting.calls if call.startswith(("pages", "files", "folders"))]
         schemas = [call for call in counting.calls if call.startswith("get") and "Schema" in call]
         assert len(asked) + len(schemas) <= 6, asked + schemas
@@ -233,7 +236,7 @@ async def test_the_first_update_of_a_day_looks_for_holes_of_seven_days() -> None
     await build(store, at("2022-05-08T13:45"))
     await fill(store, export(Hour.parse("2022-05-04T17")))
     await build(store, at("2022-05-08T14:45"))
-    assert (await read_history(Place.within(store, LAYOUT))).rows(JOBS)[Hour.parse("2022-05-04T17")][1] == "0"
+    assert (await read_history(Place.within(Lake(store, LAYOUT)))).rows(JOBS)[Hour.parse("2022-05-04T17")][1] == "0"
     result = await build(store, at("2022-05-09T00:45"))
     assert {row.hour.label for row in result.healed} == {"20220504-17"}
 
@@ -242,7 +245,7 @@ async def test_the_current_hour_counts_after_its_grace_or_with_a_receipt() -> No
     store = memory()
     await some_hours(store, Hour.parse("2022-05-10T10"), 4)
     await build(store, at("2022-05-10T13:10"))
-    place = Place.within(store, LAYOUT)
+    place = Place.within(Lake(store, LAYOUT))
     assert max((await read_history(place)).rows(JOBS)) == Hour.parse("2022-05-10T12")
     await store.put(LAYOUT.receipt(H13), b"{}")
     await build(store, at("2022-05-10T13:10"))
@@ -256,7 +259,7 @@ async def test_a_given_range_is_inclusive_and_touches_nothing_else() -> None:
     await some_hours(store, Hour.parse("2022-05-10T01"), 10)
     scope = Scope(first=Hour.parse("2022-05-10T03"), last=Hour.parse("2022-05-10T05"))
     result = await build(store, at("2022-05-10T13:45"), scope)
-    rows = (await read_history(Place.within(store, LAYOUT))).rows(SIZES)
+    rows = (await read_history(Place.within(Lake(store, LAYOUT)))).rows(SIZES)
     assert sorted(hour.label for hour in rows) == ["20220510-03", "20220510-04", "20220510-05"]
     assert (str(result.first), str(result.last)) == ("2022-05-10T03", "2022-05-10T05")
     everything = await build(store, at("2022-05-10T13:45"))
@@ -333,7 +336,9 @@ async def test_volumes_hold_a_row_an_hour_and_table_also_as_parquet(tmp_path: Pa
     await fill(store, export(Hour.parse("2022-04-30T23"), ("Voyage", "Port.Call"), parts=2, size=10))
     await fill(store, export(Hour.parse("2022-05-01T00"), ("Voyage_Itinerary",), parts=3, size=7))
     await build(store, at("2022-05-01T00:45"))
-    rows = await read_volumes(Place.within(store, LAYOUT), Hour.parse("2022-04-30T23"), Hour.parse("2022-05-01T00"))
+    rows = await read_volumes(
+        Place.within(Lake(store, LAYOUT)), Hour.parse("2022-04-30T23"), Hour.parse("2022-05-01T00")
+    )
     assert [(str(r.hour), r.table, r.partitions, r.size) for r in rows] == [
         ("2022-04-30T23", "Port.Call", 2, 20),
         ("2022-04-30T23", "Voyage", 2, 20),
@@ -381,7 +386,7 @@ async def test_M1_I5_two_writers_lose_no_row() -> None:
             await build(store, clock, Scope(first=hour, last=hour))
 
     await asyncio.gather(*(writer(number) for number in range(8)))
-    rows = (await read_history(Place.within(store, LAYOUT))).rows(JOBS)
+    rows = (await read_history(Place.within(Lake(store, LAYOUT)))).rows(JOBS)
     assert sorted(rows) == list(first.to(first.shift(47)))
     assert len((await published(store))["historical_job_metrics.csv"].splitlines()) == 49
 
@@ -395,7 +400,7 @@ async def test_M1_a_lost_answer_of_the_store_loses_no_row(when: str) -> None:
     await build(quiet, clock)
     wire = Tripwire(at=1, when=when, error=lake_down, verbs=("put_if_absent",), times=2)  # type: ignore[arg-type]
     flaky = Flaky(store, wire)
-    await observe(flaky, LAYOUT, Place.within(flaky, LAYOUT), clock, PLAIN)
+    await observe(Lake(flaky, LAYOUT), Place.within(Lake(flaky, LAYOUT)), clock, PLAIN)
     assert await published(store) == await published(quiet)
 
 
@@ -411,7 +416,7 @@ async def test_M10_after_a_crash_at_any_call_the_next_pass_ends_in_the_same_byte
 
     whole = await lake()
     count = Counting(whole)
-    await observe(count, LAYOUT, Place.within(count, LAYOUT), clock, PLAIN)
+    await observe(Lake(count, LAYOUT), Place.within(Lake(count, LAYOUT)), clock, PLAIN)
     expected = await contents(whole, LAYOUT.observability)
     writes = [n for n, call in enumerate(count.calls, 1) if call.startswith(("put", "delete"))]
     for number in writes:
@@ -419,7 +424,7 @@ async def test_M10_after_a_crash_at_any_call_the_next_pass_ends_in_the_same_byte
             store = await lake()
             dying = Flaky(store, Tripwire(at=number, when=when, times=None))
             with pytest.raises(Crash):
-                await observe(dying, LAYOUT, Place.within(dying, LAYOUT), clock, PLAIN)
+                await observe(Lake(dying, LAYOUT), Place.within(Lake(dying, LAYOUT)), clock, PLAIN)
             await build(store, clock)
             assert await contents(store, LAYOUT.observability) == expected, count.calls[number - 1]
 
@@ -430,7 +435,7 @@ async def test_a_pass_that_changes_nothing_writes_nothing() -> None:
     clock = at("2022-05-10T13:45")
     await build(store, clock)
     counting = Counting(store)
-    result = await observe(counting, LAYOUT, Place.within(counting, LAYOUT), clock, PLAIN)
+    result = await observe(Lake(counting, LAYOUT), Place.within(Lake(counting, LAYOUT)), clock, PLAIN)
     assert not [call for call in counting.calls if call.startswith(("put", "delete"))]
     assert (result.unchanged, result.added, result.healed) == (3, (), ())
 
@@ -462,7 +467,7 @@ async def test_another_prefix_is_a_setting() -> None:
     store = memory()
     layout = Layout.below("IMOS/Hourly/")
     await store.put("IMOS/Hourly/20220510/13/Voyage_1.json.gz", b"x")
-    await observe(store, layout, Place.within(store, layout), at("2022-05-10T13:45"), PLAIN)
+    await observe(Lake(store, layout), Place.within(Lake(store, layout)), at("2022-05-10T13:45"), PLAIN)
     assert b"20220510-13,1,1" in (await store.get("IMOS/Observability/historical_job_metrics.csv") or b"")
 
 
@@ -472,7 +477,7 @@ async def test_M5_a_schema_that_cannot_be_read_costs_only_its_row(content: bytes
     await some_hours(store, Hour.parse("2022-05-10T12"), 2)
     await store.put(LAYOUT.file(H13, "_MasterTableSchema.json"), content)
     result = await build(store, at("2022-05-10T13:45"))
-    rows = (await read_history(Place.within(store, LAYOUT))).rows(TABLE_METRICS)
+    rows = (await read_history(Place.within(Lake(store, LAYOUT)))).rows(TABLE_METRICS)
     assert sorted(hour.label for hour in rows) == ["20220510-12"]
     assert len(result.warnings) == 1
 
@@ -483,7 +488,7 @@ async def test_A6_a_huge_schema_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / LAYOUT.file(H13, "_MasterTableSchema.json")).open("wb") as sparse:
         sparse.truncate(1 << 30)
     counting = Counting(store)
-    result = await observe(counting, LAYOUT, Place.within(counting, LAYOUT), at("2022-05-10T13:45"), PLAIN)
+    result = await observe(Lake(counting, LAYOUT), Place.within(Lake(counting, LAYOUT)), at("2022-05-10T13:45"), PLAIN)
     assert "1,073,741,824 bytes" in result.warnings[0]
     assert not [call for call in counting.calls if call.startswith(("get", "read")) and "MasterTableSchema" in call]
 
@@ -504,7 +509,7 @@ async def test_a_store_that_refuses_to_be_written_leaves_the_history_as_it_was()
         ),
     )
     with pytest.raises(LakeError, match="AccessDenied") as caught:
-        await observe(denied, LAYOUT, Place.within(denied, LAYOUT), at("2022-05-10T13:45"), PLAIN)
+        await observe(Lake(denied, LAYOUT), Place.within(Lake(denied, LAYOUT)), at("2022-05-10T13:45"), PLAIN)
     assert caught.value.exit_code == 73
     assert (await contents(store, "IMOSDL/Observability/"), await contents(store, "IMOSDL/_viplake/")) == before
 
@@ -524,7 +529,7 @@ async def test_M9_a_published_file_that_is_held_open_gets_a_neighbour_and_is_wri
         ),
     )
     with pytest.raises(LakeError, match=r"its new content lies in .*historical_job_metrics\.csv\.new"):
-        await observe(held, LAYOUT, Place.within(held, LAYOUT), clock, PLAIN)
+        await observe(Lake(held, LAYOUT), Place.within(Lake(held, LAYOUT)), clock, PLAIN)
     await build(store, clock)
     found = await contents(store, LAYOUT.observability)
     key = f"{LAYOUT.observability}historical_job_metrics.csv"
@@ -540,6 +545,6 @@ async def test_a_range_that_ends_before_it_begins_is_refused() -> None:
 async def test_the_history_may_live_elsewhere() -> None:
     store, other = memory(), memory()
     await some_hours(store, H13, 1)
-    await observe(store, LAYOUT, Place.elsewhere(other, "metrics"), at("2022-05-10T13:45"), PLAIN)
+    await observe(Lake(store, LAYOUT), Place.elsewhere(other, "metrics"), at("2022-05-10T13:45"), PLAIN)
     assert await contents(store, LAYOUT.observability) == {}
     assert b"20220510-13,1,1" in (await other.get("metrics/historical_job_metrics.csv") or b"")

@@ -26,6 +26,7 @@ from viplake.history.datasets import (
     take_in,
 )
 from viplake.history.facts import HourFacts, SchemaFacts
+from viplake.lake import Lake
 from viplake.model import Hour
 
 if TYPE_CHECKING:
@@ -164,11 +165,11 @@ OLD = (
 
 async def test_an_imported_row_stands_while_the_lake_lacks_the_hour() -> None:
     store = memory()
-    place = Place.within(store, LAYOUT)
+    place = Place.within(Lake(store, LAYOUT))
     await fill(store, export(Hour.parse("2022-05-10T11")) | export(H13))
     clock = at("2022-05-10T13:45")
     imports = {"historical_job_metrics.csv": OLD, "historical_job_size.csv": b"date,size,files\n20220510-09,77,5\n"}
-    result = await observe(store, LAYOUT, place, clock, SETTINGS, imports=imports)
+    result = await observe(Lake(store, LAYOUT), place, clock, SETTINGS, imports=imports)
     expected = (
         b"date,jobDelivered,JobExpected,who\n20220510-09,1,1,anna\n20220510-10,1,1,\n20220510-11,1,1,\n"
         b"20220510-12,0,1,\n20220510-13,1,1,\n"
@@ -179,10 +180,10 @@ async def test_an_imported_row_stands_while_the_lake_lacks_the_hour() -> None:
     assert len(result.warnings) == 2
     aside = await contents(store, f"{LAYOUT.observability}quarantine/")
     assert list(aside.values()) == [b"20220510-12,1"]
-    await observe(store, LAYOUT, place, clock, SETTINGS, scope=Scope(rebuild=True))
+    await observe(Lake(store, LAYOUT), place, clock, SETTINGS, scope=Scope(rebuild=True))
     assert await store.get(key) == expected
     await fill(store, export(Hour.parse("2022-05-10T09")))
-    await observe(store, LAYOUT, place, clock, SETTINGS, scope=Scope(rebuild=True))
+    await observe(Lake(store, LAYOUT), place, clock, SETTINGS, scope=Scope(rebuild=True))
     size = (await read_history(place)).rows(SIZES)[Hour.parse("2022-05-10T09")]
     assert size[1:] != ("77", "5")
     assert b"20220510-09,1,1,anna\n" in (await store.get(key) or b"")
@@ -190,13 +191,13 @@ async def test_an_imported_row_stands_while_the_lake_lacks_the_hour() -> None:
 
 async def test_M2_what_people_do_to_a_published_file_is_taken_in_and_mended() -> None:
     store = memory()
-    place = Place.within(store, LAYOUT)
+    place = Place.within(Lake(store, LAYOUT))
     await fill(store, export(Hour.parse("2022-05-10T12")))
     clock = at("2022-05-10T12:45")
-    await observe(store, LAYOUT, place, clock, SETTINGS)
+    await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
     key = f"{LAYOUT.observability}historical_job_metrics.csv"
     await store.put(key, b"date;jobDelivered;JobExpected;note\r\n20220510-12;0;1;checked\r\n20220101-00;1;1;old\r\n")
-    await observe(store, LAYOUT, place, clock, SETTINGS)
+    await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
     assert await store.get(key) == (
         b"date,jobDelivered,JobExpected,note\n20220101-00,1,1,old\n20220510-12,1,1,checked\n"
     )
@@ -204,14 +205,14 @@ async def test_M2_what_people_do_to_a_published_file_is_taken_in_and_mended() ->
 
 async def test_a_published_file_that_is_garbage_is_set_aside_and_written_anew() -> None:
     store = memory()
-    place = Place.within(store, LAYOUT)
+    place = Place.within(Lake(store, LAYOUT))
     await fill(store, export(H13))
     clock = at("2022-05-10T13:45")
-    await observe(store, LAYOUT, place, clock, SETTINGS)
+    await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
     key = f"{LAYOUT.observability}historical_job_size.csv"
     good = await store.get(key)
     await store.put(key, b"\x00\x01garbage")
-    result = await observe(store, LAYOUT, place, clock, SETTINGS)
+    result = await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
     assert await store.get(key) == good
     assert "set aside" in result.warnings[0]
     assert list((await contents(store, f"{LAYOUT.observability}quarantine/")).values()) == [b"\x00\x01garbage"]
@@ -219,13 +220,13 @@ async def test_a_published_file_that_is_garbage_is_set_aside_and_written_anew() 
 
 async def test_M4_a_published_file_that_is_gone_comes_back() -> None:
     store = memory()
-    place = Place.within(store, LAYOUT)
+    place = Place.within(Lake(store, LAYOUT))
     await fill(store, export(H13))
     clock = at("2022-05-10T13:45")
-    await observe(store, LAYOUT, place, clock, SETTINGS)
+    await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
     before = await contents(store, LAYOUT.observability)
     await store.delete(f"{LAYOUT.observability}{RUNS.file}")
-    await observe(store, LAYOUT, place, clock, SETTINGS)
+    await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
     assert await contents(store, LAYOUT.observability) == before
 
 
@@ -234,7 +235,7 @@ async def test_an_import_of_the_wrong_file_changes_nothing() -> None:
     await fill(store, export(H13))
     with pytest.raises(SettingsError, match=r"historical_job_size\.csv: this is no"):
         await observe(
-            store, LAYOUT, Place.within(store, LAYOUT), at("2022-05-10T13:45"), SETTINGS,
+            Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-10T13:45"), SETTINGS,
             imports={"historical_job_size.csv": b"a,b\n1,2\n"},
         )  # fmt: skip
     assert await contents(store, LAYOUT.observability) == {}

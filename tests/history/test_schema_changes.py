@@ -38,6 +38,7 @@ from viplake.history.schema_changes import (
     words,
 )
 from viplake.history.schema_store import Copies
+from viplake.lake import Lake
 from viplake.lake.versions import Versions
 from viplake.model import Hour
 from viplake.tables.schema import Change
@@ -194,11 +195,11 @@ async def drifting(store: Store, *, first: Hour = H0, turns: tuple[tuple[str, ..
 
 
 async def build(store: Store, clock: At, scope: Scope = UPDATE) -> Observed:
-    return await observe(store, LAYOUT, Place.within(store, LAYOUT), clock, ObserveSettings(), scope=scope)
+    return await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), clock, ObserveSettings(), scope=scope)
 
 
 async def told(store: Store) -> tuple[SchemaVersion, ...]:
-    history = await read_history(Place.within(store, LAYOUT))
+    history = await read_history(Place.within(Lake(store, LAYOUT)))
     return await Copies(store, LAYOUT.observability).compared(versions(history.rows(SCHEMAS)))
 
 
@@ -268,7 +269,7 @@ async def test_a_copy_is_written_once_a_content_and_never_asked_for() -> None:
         await drifting(store, first=H0.shift(number), turns=(tables,))
         counting = Counting(store)
         clock = at(f"2022-05-10T0{number}:45")
-        await observe(counting, LAYOUT, Place.within(counting, LAYOUT), clock, ObserveSettings())
+        await observe(Lake(counting, LAYOUT), Place.within(Lake(counting, LAYOUT)), clock, ObserveSettings())
         asked.append([call.split()[0] for call in counting.calls if "MasterTableSchema" in call or "schemas/" in call])
     # Each object of this store has an ETag of its own, so each Hour's schema is read; on S3 an equal one is not.
     assert asked == [["get"], ["get", "put"], ["get"]]
@@ -296,7 +297,9 @@ async def test_a_copy_that_cannot_be_written_leaves_the_history_as_it_was() -> N
     wire = Tripwire(at=1, error=lake_down, verbs=("put",))
     broken = Flaky(store, wire)
     with pytest.raises(LakeError):
-        await observe(broken, LAYOUT, Place.within(broken, LAYOUT), at("2022-05-10T01:45"), ObserveSettings())
+        await observe(
+            Lake(broken, LAYOUT), Place.within(Lake(broken, LAYOUT)), at("2022-05-10T01:45"), ObserveSettings()
+        )
     assert await contents(store, LAYOUT.observability) == before
     await build(store, at("2022-05-10T01:45"))
     assert words((await told(store))[1].changes) == ["Port: table added"]
@@ -367,7 +370,7 @@ async def test_what_held_and_what_differs_is_told_from_the_copies_alone() -> Non
     await drifting(store, turns=(SMALL, SMALL, LARGE))
     await store.put(LAYOUT.file(H0.shift(1), "_MasterTableSchema.json"), b"no schema")
     await build(store, at("2022-05-10T02:45"))
-    history = await read_history(Place.within(store, LAYOUT))
+    history = await read_history(Place.within(Lake(store, LAYOUT)))
     found, kept = versions(history.rows(SCHEMAS)), Copies(store, LAYOUT.observability)
     for file in await store.files("IMOSDL/Hourly/"):
         await store.delete(file.key)

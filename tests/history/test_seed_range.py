@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from history.lakes import LAYOUT, at, contents, fill
 from history.oracle import the_three_csvs
 from viplake.history.build import ObserveSettings, Place, Scope, observe
+from viplake.lake import Lake
 from viplake.lake.consolidate import Source, Span, consolidate
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
@@ -58,15 +59,15 @@ async def test_the_seeds_range_is_what_the_oracle_says_built_and_updated(seaweed
     }
     newest = {key for key in objects if "/20220531/0" in key and key[len("IMOSDL/Hourly/20220531/") :][:2] > "05"}
     await fill(lake, {key: data for key, data in objects.items() if key not in newest})
-    place = Place.within(lake, LAYOUT)
+    place = Place.within(Lake(lake, LAYOUT))
     clock = at("2022-05-31T05:45")
-    built = await observe(lake, LAYOUT, place, clock, SETTINGS)
+    built = await observe(Lake(lake, LAYOUT), place, clock, SETTINGS)
     assert len(built.added) == 2686
     assert built.requests["schemas"] == 1
     for hour in Hour.parse("2022-05-31T06").to(LAST):
         await fill(lake, {key: objects[key] for key in newest if LAYOUT.folder(hour) in key})
         clock.moment = hour.start + timedelta(minutes=45)
-        updated = await observe(lake, LAYOUT, place, clock, SETTINGS)
+        updated = await observe(Lake(lake, LAYOUT), place, clock, SETTINGS)
         assert updated.requests["listings"] + updated.requests["schemas"] <= 6
         assert updated.added == (hour,)
     found = await contents(lake, LAYOUT.observability)
@@ -74,7 +75,7 @@ async def test_the_seeds_range_is_what_the_oracle_says_built_and_updated(seaweed
     assert len(expected["historical_job_metrics.csv"].splitlines()) == 2689 + 1
     for name, text in expected.items():
         assert found[LAYOUT.observability + name].decode() == text, name
-    await observe(lake, LAYOUT, place, clock, SETTINGS, scope=Scope(rebuild=True))
+    await observe(Lake(lake, LAYOUT), place, clock, SETTINGS, scope=Scope(rebuild=True))
     assert await contents(lake, LAYOUT.observability) == found
 
 
@@ -88,16 +89,16 @@ async def test_a_lake_is_consolidated_from_two_buckets_and_then_observed(seaweed
         if hour in DIVERTED:
             await fill(diverted, hour_objects(LAYOUT, hour, whole, environment=PROD))
     sources = [
-        Source(old, old_layout, "s3://old", "Prod"),
-        Source(diverted, LAYOUT, "s3://diverted", only=(Span(DIVERTED.first, DIVERTED.last),)),
+        Source(Lake(old, old_layout, "s3://old"), "Prod"),
+        Source(Lake(diverted, LAYOUT, "s3://diverted"), only=(Span(DIVERTED.first, DIVERTED.last),)),
     ]
-    result = await consolidate(sources, lake, LAYOUT, environment="Prod", url="s3://mine")
+    result = await consolidate(sources, Lake(lake, LAYOUT, "s3://mine"), environment="Prod")
     assert (len(result.copied), result.holes, result.remarks) == (len(list(first.to(last))), (), ())
     assert sum(copied.source == "s3://diverted" for copied in result.copied) == 22
     assert result.first is not None
     clock = at("2022-05-12T03:45")
     scope = Scope(first=result.first)
-    await observe(lake, LAYOUT, Place.within(lake, LAYOUT), clock, SETTINGS, scope=scope)
+    await observe(Lake(lake, LAYOUT), Place.within(Lake(lake, LAYOUT)), clock, SETTINGS, scope=scope)
     objects = await contents(lake, LAYOUT.prefix)
     expected = the_three_csvs(objects, LAYOUT.prefix, first.start, last.start)
     found = await asyncio.gather(*(lake.get(LAYOUT.observability + name) for name in expected))

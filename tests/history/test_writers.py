@@ -14,6 +14,7 @@ from history.lakes import LAYOUT, at, export, fill
 from viplake.errors import LakeError
 from viplake.history.build import ObserveSettings, Place, observe, read_history
 from viplake.history.datasets import JOBS, SIZES, parse
+from viplake.lake import Lake
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
 from viplake.redact import Secret
@@ -42,10 +43,10 @@ class Later(SystemClock):
 
 async def main(url, first, count):
     store, layout = open_store(StoreSettings(url)), Layout("IMOSDL/Hourly/")
-    place = Place.within(store, layout)
+    place = Place.within(Lake(store, layout))
     for number in range(count):
         hour = Hour.parse(first).shift(number)
-        await observe(store, layout, place, Later(), ObserveSettings(), scope=Scope(first=hour, last=hour))
+        await observe(Lake(store, layout), place, Later(), ObserveSettings(), scope=Scope(first=hour, last=hour))
         print(hour.label, flush=True)
 
 asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
@@ -72,9 +73,9 @@ async def test_M1_processes_that_write_at_once_lose_no_acknowledged_row(tmp_path
         writer.send_signal(signal.SIGKILL)
     acknowledged |= {line.strip() for writer in writers for line in writer.communicate()[0].splitlines()}
     assert len(acknowledged) >= 36 - 12 * kills + kills
-    rows = (await read_history(Place.within(store, LAYOUT))).rows(JOBS)
+    rows = (await read_history(Place.within(Lake(store, LAYOUT)))).rows(JOBS)
     assert acknowledged <= {hour.label for hour in rows}
-    await observe(store, LAYOUT, Place.within(store, LAYOUT), at("2022-05-09T11:45"), SETTINGS)
+    await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-09T11:45"), SETTINGS)
     published = parse(SIZES, await store.get(f"{LAYOUT.observability}{SIZES.file}") or b"")
     assert (published.warnings, len(published.frame.rows)) == ((), 36)
 
@@ -100,11 +101,11 @@ async def test_without_the_right_to_write_the_history_stays_as_it_was(seaweed: S
     bucket = seaweed.bucket()
     store, reader = opened(seaweed, bucket), opened(seaweed, bucket, seaweed.reader)
     await fill(store, export(FIRST))
-    await observe(store, LAYOUT, Place.within(store, LAYOUT), at("2022-05-08T00:45"), SETTINGS)
+    await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-08T00:45"), SETTINGS)
     before = {file.key: file.etag for file in await store.files("IMOSDL/")}
     await fill(store, export(FIRST.shift(1)))
     with pytest.raises(LakeError) as caught:
-        await observe(reader, LAYOUT, Place.within(reader, LAYOUT), at("2022-05-08T01:45"), SETTINGS)
+        await observe(Lake(reader, LAYOUT), Place.within(Lake(reader, LAYOUT)), at("2022-05-08T01:45"), SETTINGS)
     assert (caught.value.cause.word, caught.value.exit_code) == ("dest_denied", 73)
     assert "\n" not in caught.value.message
     after = {file.key: file.etag for file in await store.files("IMOSDL/")}
@@ -114,5 +115,5 @@ async def test_without_the_right_to_write_the_history_stays_as_it_was(seaweed: S
 async def test_a_bucket_that_does_not_exist_is_said_in_one_line(seaweed: Seaweed) -> None:
     store = opened(seaweed, "nobody-made-this")
     with pytest.raises(LakeError) as caught:
-        await observe(store, LAYOUT, Place.within(store, LAYOUT), at("2022-05-08T01:45"), SETTINGS)
+        await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-08T01:45"), SETTINGS)
     assert (caught.value.cause.word, caught.value.exit_code) == ("dest_missing", 73)

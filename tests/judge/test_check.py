@@ -13,8 +13,17 @@ from faults import Flaky, Tripwire, lake_down
 from history.lakes import LAYOUT, TABLES, At, at, export, fill, memory
 from viplake.errors import LakeError
 from viplake.history.build import ObserveSettings, Place, observe
-from viplake.judge.check import Checked, Lake, after_delivery, check, incidents_prefix, read_incidents, tell_delivered
+from viplake.judge.check import (
+    Checked,
+    CheckTarget,
+    after_delivery,
+    check,
+    incidents_prefix,
+    read_incidents,
+    tell_delivered,
+)
 from viplake.judge.evaluate import CheckSettings
+from viplake.lake import Lake
 from viplake.model import PROD, Hour
 from viplake.notify.channels import NotTold
 from viplake.simulator.history import Past, SchemaChange, Spell, generate
@@ -48,8 +57,8 @@ class Ear:
         return [(notice["notice"], notice["id"]) for message in self.heard for notice in message.body["notices"]]
 
 
-def lake_of(store: Store) -> Lake:
-    return Lake(store, LAYOUT, Place.within(store, LAYOUT), "Prod", "memory://")
+def lake_of(store: Store) -> CheckTarget:
+    return CheckTarget(Lake(store, LAYOUT, "memory://"), Place.within(Lake(store, LAYOUT)), "Prod")
 
 
 async def old_lake(hours: Iterable[Hour], **of: Any) -> Store:
@@ -60,9 +69,9 @@ async def old_lake(hours: Iterable[Hour], **of: Any) -> Store:
     return store
 
 
-async def observed(store: Store, clock: At) -> Lake:
+async def observed(store: Store, clock: At) -> CheckTarget:
     lake = lake_of(store)
-    await observe(store, LAYOUT, lake.place, clock, OBSERVING)
+    await observe(Lake(store, LAYOUT), lake.place, clock, OBSERVING)
     return lake
 
 
@@ -86,7 +95,7 @@ PAST = Past(SPELLS, (SchemaChange(FIRST.shift(70), removed=(SIMULATED[9].name,))
 @pytest.fixture(scope="module")
 def troubled() -> tuple[Store, At]:
     store = memory()
-    asyncio.run(generate(store, LAYOUT, FIRST.to(FIRST.shift(75)), PAST, environment=PROD))
+    asyncio.run(generate(Lake(store, LAYOUT), FIRST.to(FIRST.shift(75)), PAST, environment=PROD))
     return store, At(FIRST.shift(75).start + timedelta(minutes=50))
 
 
@@ -123,8 +132,7 @@ async def test_each_planted_fault_is_one_incident_with_its_cause_owner_start_and
 async def test_a_young_lake_that_nobody_observes_is_not_blamed_for_the_hours_before_it() -> None:
     store = memory()
     await generate(
-        store,
-        LAYOUT,
+        Lake(store, LAYOUT),
         FIRST.to(FIRST.shift(5)),
         Past((Spell(FIRST.shift(2), FIRST.shift(2), "failed"),)),
         environment=PROD,
@@ -168,14 +176,14 @@ async def test_the_diverted_hole_is_unknown_lost_nothing_and_as_a_calendar_entry
 async def test_O2_O3_O8_an_outage_is_opened_escalated_reminded_and_resolved_each_once() -> None:
     store = memory()
     past = Past((Spell(FIRST.shift(3), FIRST.shift(40), "failed"),), tables=4)
-    await generate(store, LAYOUT, FIRST.to(FIRST.shift(2)), past, environment=PROD)
+    await generate(Lake(store, LAYOUT), FIRST.to(FIRST.shift(2)), past, environment=PROD)
     ear, lake = Ear(), lake_of(store)
     kinds: list[tuple[int, str]] = []
     for n in range(3, 42):
         hour = FIRST.shift(n)
-        await generate(store, LAYOUT, [hour], past, environment=PROD)
+        await generate(Lake(store, LAYOUT), [hour], past, environment=PROD)
         clock = At(hour.start + timedelta(minutes=50))
-        await observe(store, LAYOUT, lake.place, clock, OBSERVING)
+        await observe(Lake(store, LAYOUT), lake.place, clock, OBSERVING)
         before = len(ear.notices)
         checked = await check(lake, clock, CheckSettings(), OBSERVING, notifiers=[ear])
         kinds += [(n, f"{kind} {key.partition(':')[0]}") for kind, key in ear.notices[before:]]
@@ -192,8 +200,8 @@ async def test_O2_O3_O8_an_outage_is_opened_escalated_reminded_and_resolved_each
 
 async def test_two_checks_at_once_tell_everything_once(troubled: tuple[Store, At]) -> None:
     store, clock = troubled
-    lake = Lake(store, LAYOUT, Place.elsewhere(store, "two"), "Prod")
-    await observe(store, LAYOUT, lake.place, clock, OBSERVING)
+    lake = CheckTarget(Lake(store, LAYOUT), Place.elsewhere(store, "two"), "Prod")
+    await observe(Lake(store, LAYOUT), lake.place, clock, OBSERVING)
     ears = [Ear(f"ear{n}") for n in range(6)]
     await asyncio.gather(*(check(lake, clock, CheckSettings(), OBSERVING, notifiers=[ear]) for ear in ears))
     notices = [notice for ear in ears for notice in ear.notices]
@@ -258,8 +266,8 @@ async def test_a_clock_that_jumped_ahead_makes_no_outage_of_hours_that_nobody_lo
 
 async def test_a_check_of_an_earlier_hour_leaves_later_ones_alone(troubled: tuple[Store, At]) -> None:
     store, clock = troubled
-    lake = Lake(store, LAYOUT, Place.elsewhere(store, "at"), "Prod")
-    await observe(store, LAYOUT, lake.place, clock, OBSERVING)
+    lake = CheckTarget(Lake(store, LAYOUT), Place.elsewhere(store, "at"), "Prod")
+    await observe(Lake(store, LAYOUT), lake.place, clock, OBSERVING)
     everything = await check(lake, clock, CheckSettings(), OBSERVING)
     earlier = await check(lake, clock, CheckSettings(), OBSERVING, at=FIRST.shift(25))
     assert told(earlier) == [told(everything)[0]]
@@ -268,7 +276,7 @@ async def test_a_check_of_an_earlier_hour_leaves_later_ones_alone(troubled: tupl
 
 async def test_a_delivered_hour_is_told_with_its_folder_to_programs_only() -> None:
     store = memory()
-    await generate(store, LAYOUT, [FIRST], Past(tables=3), environment=PROD)
+    await generate(Lake(store, LAYOUT), [FIRST], Past(tables=3), environment=PROD)
     await fill(store, export(FIRST.shift(1)))
     ear, people = Ear(), Ear("apprise")
     clock = at("2022-05-09T01:50")

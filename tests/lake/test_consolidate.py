@@ -13,7 +13,7 @@ import pytest
 from fakes import DictStore, FakeClock
 from faults import Counting, Crash, Flaky, Tripwire
 from viplake.errors import LakeError, SettingsError
-from viplake.lake import layout as records
+from viplake.lake import Lake, layout as records
 from viplake.lake.consolidate import SMALL, Consolidated, Source, Span, consolidate
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, copy_within, open_store
@@ -53,7 +53,7 @@ async def put_hour(
 
 
 def old(lake: Store, *, environment: str | None = "Prod", only: tuple[Span, ...] = ()) -> Source:
-    return Source(lake, OLD, "s3://old", environment, only)
+    return Source(Lake(lake, OLD, "s3://old"), environment, only)
 
 
 async def copy(
@@ -61,7 +61,7 @@ async def copy(
 ) -> Consolidated:
     layout = Layout(PROD.prefix if environment == "Prod" else TEST.prefix)
     return await consolidate(
-        sources, into, layout, environment=environment, url="s3://mine", dry_run=dry_run, excluded=excluded
+        sources, Lake(into, layout, "s3://mine"), environment=environment, dry_run=dry_run, excluded=excluded
     )
 
 
@@ -159,7 +159,7 @@ async def test_ranges_are_left_out_or_taken_from_a_second_source() -> None:
         await put_hour(source, OLD, H13.shift(number))
         await put_hour(second, OLD, H13.shift(number), text="second")
     diverted = Span(H13.shift(2), H13.shift(3))
-    other = Source(second, OLD, "s3://second", "Prod", (diverted,))
+    other = Source(Lake(second, OLD, "s3://second"), "Prod", (diverted,))
     result = await copy(old(source), other, into=mine, excluded=(Span(H13.shift(5), H13.shift(9)),))
     assert [(str(c.hour)[-2:], c.source) for c in result.copied] == [
         ("13", "s3://old"),
@@ -175,7 +175,7 @@ async def test_the_hours_after_the_last_one_wanted_are_not_copied() -> None:
     source, mine = store(), store()
     for number in range(3):
         await put_hour(source, OLD, H13.shift(number))
-    result = await consolidate([old(source)], mine, MINE, environment="Prod", last=H13.shift(1))
+    result = await consolidate([old(source)], Lake(mine, MINE), environment="Prod", last=H13.shift(1))
     assert len(result.copied) == 2
 
 
@@ -233,10 +233,10 @@ async def test_K7_environments_are_never_mixed_whatever_tells(where: str) -> Non
         entries = [{"key": f"{TEST.config_name}/x.gz", "presignedDownloadURL": "https://h/x", "size": 1}]
         await source.put(layout.promise(H13), json.dumps(entries).encode())
     with pytest.raises(SettingsError) as caught:
-        await copy(Source(source, layout, url, stated), into=mine, environment="Prod")
+        await copy(Source(Lake(source, layout, url), stated), into=mine, environment="Prod")
     assert (caught.value.cause.word, caught.value.exit_code) == ("lake_mismatch", 2)
     assert mine.objects == {}
-    agreed = await copy(Source(source, layout, url, stated), into=mine, environment="Test")
+    agreed = await copy(Source(Lake(source, layout, url), stated), into=mine, environment="Test")
     assert len(agreed.copied) == 1
 
 
@@ -244,7 +244,7 @@ async def test_K7_a_statement_does_not_overrule_what_the_source_says() -> None:
     source, mine = store(), store()
     await put_hour(source, Layout(TEST.prefix), H13)
     with pytest.raises(SettingsError, match="its prefix says Test"):
-        await copy(Source(source, Layout(TEST.prefix), "s3://old", "Prod"), into=mine)
+        await copy(Source(Lake(source, Layout(TEST.prefix), "s3://old"), "Prod"), into=mine)
 
 
 async def test_K7_a_single_hour_of_another_environment_stops_it() -> None:
@@ -270,7 +270,7 @@ async def test_another_company_is_refused() -> None:
 async def test_the_lake_itself_is_no_source() -> None:
     mine = store()
     with pytest.raises(SettingsError, match="the lake itself"):
-        await copy(Source(mine, MINE, "s3://mine/", "Prod"), into=mine)
+        await copy(Source(Lake(mine, MINE, "s3://mine/"), "Prod"), into=mine)
 
 
 async def test_a_source_without_the_prefix_is_said_in_one_line() -> None:
@@ -345,8 +345,8 @@ async def test_within_a_bucket_the_store_copies_by_itself(seaweed: Seaweed) -> N
     server = copy_within(settings("/archive"), settings("/lake"))
     assert server is not None
     counting = Counting(there)
-    source = Source(counting, OLD, f"s3://{bucket}/archive", "Prod", server_copy=server)
-    result = await consolidate([source], here, MINE, environment="Prod", url=f"s3://{bucket}/lake")
+    source = Source(Lake(counting, OLD, f"s3://{bucket}/archive"), "Prod", server_copy=server)
+    result = await consolidate([source], Lake(here, MINE, f"s3://{bucket}/lake"), environment="Prod")
     assert result.files == 3
     for name, content in data.items():
         assert await here.get(MINE.file(H13, name)) == content

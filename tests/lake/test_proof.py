@@ -12,7 +12,7 @@ import pytest
 from fakes import DictStore, FakeClock
 from faults import Flaky, Tripwire, lake_down
 from viplake.errors import LakeError, SettingsError
-from viplake.lake import layout as records
+from viplake.lake import Lake, layout as records
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, Layout
 from viplake.lake.proof import (
     check_lake,
@@ -55,18 +55,18 @@ async def promised(store: Store) -> Promise:
 
 async def delivered(store: Store) -> Receipt:
     promise = await promised(store)
-    stored = await stored_files(store, LAYOUT, HOUR)
+    stored = await stored_files(Lake(store, LAYOUT), HOUR)
     proven = []
     for file in promise.files:
         md5 = await md5_of(store, LAYOUT.file(HOUR, file.name))
         assert md5 is not None
         proven.append(ProvenFile(file.name, file.key, file.size, md5[0], stored[file.name].etag))
     receipt = Receipt("Prod", "ACME", HOUR, "guid", tuple(proven), datetime(2022, 5, 10, 13, 30, tzinfo=UTC))
-    return await write_receipt(store, LAYOUT, receipt)
+    return await write_receipt(Lake(store, LAYOUT), receipt)
 
 
 async def verdict(store: Store) -> Verdict:
-    return (await verify(store, LAYOUT, HOUR, etags_prove=isinstance(store, DictStore))).verdict
+    return (await verify(Lake(store, LAYOUT, "s3://lake" if isinstance(store, DictStore) else ""), HOUR)).verdict
 
 
 def found(result: Verdict) -> list[tuple[str, str | None]]:
@@ -168,9 +168,9 @@ async def test_equal_etags_spare_the_reading_and_folders_are_always_read() -> No
     store, wire = DictStore(FakeClock()), Tripwire(verbs=["read"])
     await delivered(store)
     seen = Flaky(store, wire)
-    assert (await verify(seen, LAYOUT, HOUR, etags_prove=True)).verdict.proven
+    assert (await verify(Lake(seen, LAYOUT, "s3://lake"), HOUR)).verdict.proven
     assert wire.calls == []
-    assert (await verify(seen, LAYOUT, HOUR, etags_prove=False)).verdict.proven
+    assert (await verify(Lake(seen, LAYOUT), HOUR)).verdict.proven
     assert len(wire.calls) == len(FILES)
 
 
@@ -180,14 +180,14 @@ async def test_an_etag_of_another_form_is_no_proof_against_a_file() -> None:
     receipt = await delivered(store)
     other = replace(receipt, files=tuple(replace(file, etag="abc-2") for file in receipt.files))
     await store.put(LAYOUT.receipt(HOUR), records.receipt_bytes(other))
-    assert (await verify(store, LAYOUT, HOUR, etags_prove=True)).verdict.proven
+    assert (await verify(Lake(store, LAYOUT, "s3://lake"), HOUR)).verdict.proven
 
 
 async def test_the_newest_hour_with_a_receipt(store: Store) -> None:
-    assert await newest_with_receipt(store, LAYOUT) is None
+    assert await newest_with_receipt(Lake(store, LAYOUT)) is None
     await delivered(store)
     await store.put(LAYOUT.file(HOUR.shift(30), "x.json"), b"1")
-    assert await newest_with_receipt(store, LAYOUT) == HOUR
+    assert await newest_with_receipt(Lake(store, LAYOUT)) == HOUR
 
 
 # -- the Receipt --------------------------------------------------------------------------------------------
@@ -196,17 +196,17 @@ async def test_the_newest_hour_with_a_receipt(store: Store) -> None:
 async def test_R1_the_receipt_of_another_that_proves_the_same_is_a_success(store: Store) -> None:
     receipt = await delivered(store)
     late = replace(receipt, late=True)
-    assert await write_receipt(store, LAYOUT, late) == receipt
-    assert await read_receipt(store, LAYOUT, HOUR) == receipt
+    assert await write_receipt(Lake(store, LAYOUT), late) == receipt
+    assert await read_receipt(Lake(store, LAYOUT), HOUR) == receipt
 
 
 async def test_R1_a_receipt_that_proves_other_content_stands(store: Store) -> None:
     receipt = await delivered(store)
     other = replace(receipt, files=tuple(replace(file, md5="0" * 32) for file in receipt.files))
     with pytest.raises(LakeError) as caught:
-        await write_receipt(store, LAYOUT, other)
+        await write_receipt(Lake(store, LAYOUT), other)
     assert caught.value.cause.word == "receipt_conflict"
-    assert await read_receipt(store, LAYOUT, HOUR) == receipt
+    assert await read_receipt(Lake(store, LAYOUT), HOUR) == receipt
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -216,28 +216,28 @@ async def test_R3_the_answer_to_the_receipt_is_lost(when: str) -> None:
     del store.objects[LAYOUT.receipt(HOUR)]
     wire = Tripwire(at=1, when=when, verbs=["put_if_absent"], error=lake_down)  # type: ignore[arg-type] # a When
     if when == "after":
-        assert await write_receipt(Flaky(store, wire), LAYOUT, receipt) == receipt
+        assert await write_receipt(Lake(Flaky(store, wire), LAYOUT), receipt) == receipt
     else:
         with pytest.raises(LakeError):
-            await write_receipt(Flaky(store, wire), LAYOUT, receipt)
-        assert await read_receipt(store, LAYOUT, HOUR) is None
+            await write_receipt(Lake(Flaky(store, wire), LAYOUT), receipt)
+        assert await read_receipt(Lake(store, LAYOUT), HOUR) is None
 
 
 # -- whose lake ---------------------------------------------------------------------------------------------
 
 
 async def test_K7_a_lake_belongs_to_one_environment_and_company(store: Store) -> None:
-    await own_lake(store, LAYOUT, environment="Prod", company="ACME")
-    await own_lake(store, LAYOUT, environment="Prod", company="ACME")
+    await own_lake(Lake(store, LAYOUT), environment="Prod", company="ACME")
+    await own_lake(Lake(store, LAYOUT), environment="Prod", company="ACME")
     for environment, company in (("Test", "ACME"), ("Prod", "OTHER")):
         with pytest.raises(SettingsError, match="belongs to Prod of company ACME") as caught:
-            await own_lake(store, LAYOUT, environment=environment, company=company)
+            await own_lake(Lake(store, LAYOUT), environment=environment, company=company)
         assert caught.value.cause.word == "lake_mismatch"
 
 
 async def test_K7_two_creators_at_once_leave_one_owner(store: Store) -> None:
     results = await asyncio.gather(
-        *(own_lake(store, LAYOUT, environment=name, company="ACME") for name in ("Prod", "Test")),
+        *(own_lake(Lake(store, LAYOUT), environment=name, company="ACME") for name in ("Prod", "Test")),
         return_exceptions=True,
     )
     refused = [result for result in results if isinstance(result, SettingsError)]
@@ -246,26 +246,26 @@ async def test_K7_two_creators_at_once_leave_one_owner(store: Store) -> None:
 
 
 async def test_reading_commands_refuse_another_s_lake_and_claim_none(store: Store) -> None:
-    await check_lake(store, LAYOUT, environment="Test")
+    await check_lake(Lake(store, LAYOUT), environment="Test")
     assert await store.files("") == []
-    await own_lake(store, LAYOUT, environment="Prod", company="ACME")
+    await own_lake(Lake(store, LAYOUT), environment="Prod", company="ACME")
     with pytest.raises(SettingsError):
-        await check_lake(store, LAYOUT, environment="Test")
+        await check_lake(Lake(store, LAYOUT), environment="Test")
 
 
 async def test_the_answer_to_the_creation_is_lost() -> None:
     store = DictStore(FakeClock())
     wire = Tripwire(at=1, when="after", verbs=["put_if_absent"], error=lake_down)
-    await own_lake(Flaky(store, wire), LAYOUT, environment="Prod", company="ACME")
+    await own_lake(Lake(Flaky(store, wire), LAYOUT), environment="Prod", company="ACME")
     broken = Tripwire(at=1, verbs=["put_if_absent"], error=lake_down)
     with pytest.raises(LakeError):
-        await own_lake(Flaky(DictStore(FakeClock()), broken), LAYOUT, environment="Prod", company="ACME")
+        await own_lake(Lake(Flaky(DictStore(FakeClock()), broken), LAYOUT), environment="Prod", company="ACME")
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"format": "x"}', b"[]"], ids=repr)
 async def test_R5_a_damaged_identity_is_said_and_not_replaced(store: Store, data: bytes) -> None:
     await store.put(LAYOUT.identity_key, data)
     with pytest.raises(LakeError) as caught:
-        await own_lake(store, LAYOUT, environment="Prod", company="ACME")
+        await own_lake(Lake(store, LAYOUT), environment="Prod", company="ACME")
     assert caught.value.cause.word == "ledger_damaged"
     assert await store.get(LAYOUT.identity_key) == data

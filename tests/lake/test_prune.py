@@ -16,6 +16,7 @@ from viplake.cli import execute
 from viplake.commands import assembly
 from viplake.errors import LakeError, SettingsError
 from viplake.extract.outcome import Outcome
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.prune import HeldHour, expendable, held_hours, parse_age, remove
 from viplake.lake.store import StoreSettings, open_store
@@ -108,7 +109,7 @@ async def lake(tmp_path: Path) -> Path:
 
 
 async def test_the_facts_come_from_the_folders_and_their_schemas(lake: Path) -> None:
-    found = await held_hours(open_store(StoreSettings(f"file://{lake}")), LAYOUT)
+    found = await held_hours(Lake(open_store(StoreSettings(f"file://{lake}")), LAYOUT))
     assert [sorted(one.tables) for one in found] == [["Voyage"], ["Voyage", "Voyage_Leg"], ["Voyage"]]
     assert {(one.files, one.proven) for one in found} == {(4, True), (5, True)}
 
@@ -151,11 +152,11 @@ async def test_the_receipt_goes_first(lake: Path) -> None:
 
     store = open_store(StoreSettings(f"file://{lake}"))
     dying: Any = Dying(store)
-    hours = (await held_hours(store, LAYOUT))[:1]
+    hours = (await held_hours(Lake(store, LAYOUT)))[:1]
     with pytest.raises(LakeError):
-        await remove(dying, LAYOUT, hours, lake)
+        await remove(Lake(dying, LAYOUT), hours, lake)
     assert dying.deleted[0] == LAYOUT.receipt(FIRST)
-    await remove(store, LAYOUT, hours, lake)
+    await remove(Lake(store, LAYOUT), hours, lake)
     assert not (lake / LAYOUT.folder(FIRST)).exists()
 
 

@@ -20,6 +20,7 @@ from viplake.content.examine import ContentSettings, examine
 from viplake.content.records import keep
 from viplake.errors import LakeError, SettingsError
 from viplake.history.build import ObserveSettings, Place, Scope, observe
+from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
@@ -58,7 +59,7 @@ def schema(tables: Mapping[str, Mapping[str, str]]) -> bytes:
 
 
 @dataclass
-class Lake:
+class QueriedLake:
     """A lake to ask.
 
     Attributes:
@@ -67,6 +68,10 @@ class Lake:
 
     store: Store = field(default_factory=memory)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.store, LAYOUT)
 
     async def land(
         self,
@@ -87,11 +92,9 @@ class Lake:
     async def ask(self, sql: str, take: Any = None, *, writes: tuple[Path, ...] = (), **asked: Any) -> Any:
         """What `take` makes of the answer; its rows where there is no such thing."""
         self.warnings.clear()
-        place = Place.within(self.store, LAYOUT)
         return await query(
-            self.store,
-            LAYOUT,
-            place,
+            self.lake,
+            Place.within(self.lake),
             Asked(sql, **asked),
             take or (lambda answer: list(answer.rows())),
             warn=self.warnings.append,
@@ -104,9 +107,9 @@ def zipped(*records: Any) -> bytes:
 
 
 @pytest.fixture
-async def lake() -> Lake:
+async def lake() -> QueriedLake:
     """One proven Hour with two tables, and one table that the schema does not tell columns of."""
-    found = Lake()
+    found = QueriedLake()
     files = {
         "Voyage_0001.json.gz": zipped(RECORD, {"VoyageId": 8}),
         "Voyage_0002.json.gz": zipped({"VoyageId": 9}),
@@ -128,7 +131,7 @@ def types(answer: Answer) -> dict[str, str]:
 # -- tables ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_table_has_the_types_of_its_schema_and_further_members_as_text(lake: Lake) -> None:
+async def test_a_table_has_the_types_of_its_schema_and_further_members_as_text(lake: QueriedLake) -> None:
     assert await lake.ask("from Voyage", types) == {
         "VoyageId": "BIGINT",
         "Freight": "DOUBLE",
@@ -143,12 +146,12 @@ async def test_a_table_has_the_types_of_its_schema_and_further_members_as_text(l
     assert lake.warnings == []
 
 
-async def test_a_table_whose_schema_tells_no_columns_is_text_in_the_order_of_its_records(lake: Lake) -> None:
+async def test_a_table_whose_schema_tells_no_columns_is_text_in_the_order_of_its_records(lake: QueriedLake) -> None:
     assert await lake.ask("from Plain", types) == {"B": "VARCHAR", "A": "VARCHAR"}
     assert await lake.ask("from Plain") == [("1.5", "x")]
 
 
-async def test_rows_stay_in_the_order_of_the_files(lake: Lake) -> None:
+async def test_rows_stay_in_the_order_of_the_files(lake: QueriedLake) -> None:
     rows = [{"PortId": number} for number in range(30_000)]
     await lake.land(HOUR, {"Port_0001.json.gz": zipped(*rows[:15_000]), "Port_0002.json.gz": zipped(*rows[15_000:])})
     assert [int(row[0]) for row in await lake.ask("from Port")] == list(range(30_000))
@@ -176,13 +179,13 @@ async def test_rows_stay_in_the_order_of_the_files(lake: Lake) -> None:
     ],
 )
 async def test_a_value_is_what_the_schema_declares_or_null(declared: str, value: Any, shown: str | None) -> None:
-    lake = Lake()
+    lake = QueriedLake()
     await lake.land(HOUR, {"T_1.json": json.dumps([{"C": value}]).encode()}, columns={"T": {"C": declared}})
     [(found,)] = await lake.ask("from T")
     assert found is None if shown is None else found is not None and found.replace(" ", "") == shown
 
 
-async def test_only_the_tables_that_a_query_names_are_read(lake: Lake) -> None:
+async def test_only_the_tables_that_a_query_names_are_read(lake: QueriedLake) -> None:
     wire = Tripwire(verbs=("read",))
     lake.store = Flaky(lake.store, wire)
     await lake.ask("with Port as (select 1 as PortId) select * from Port join (from Voyage) on true")
@@ -193,12 +196,12 @@ async def test_only_the_tables_that_a_query_names_are_read(lake: Lake) -> None:
     assert wire.calls == []
 
 
-async def test_the_list_of_tables_holds_what_the_lake_has_and_nothing_of_ours(lake: Lake) -> None:
+async def test_the_list_of_tables_holds_what_the_lake_has_and_nothing_of_ours(lake: QueriedLake) -> None:
     shown = {name for (name,) in await lake.ask("show tables")}
     assert shown == {"Plain", "Port", "Voyage"} | {view.name for view in history()}
 
 
-async def test_tables_are_found_in_statements_that_need_their_columns(lake: Lake) -> None:
+async def test_tables_are_found_in_statements_that_need_their_columns(lake: QueriedLake) -> None:
     assert await lake.ask("select count(*) from Voyage a join Voyage b using (VoyageId)") == [("3",)]
     assert await lake.ask("pivot Port on PortId using count(*)") == [("1", "1")]
     assert (await lake.ask("show Port"))[0][:2] == ("PortId", "BIGINT")
@@ -206,7 +209,7 @@ async def test_tables_are_found_in_statements_that_need_their_columns(lake: Lake
     assert "json" in (await lake.ask("explain from Port"))[0][1].casefold()
 
 
-async def test_a_table_that_was_not_brought_here_never_looks_empty(lake: Lake) -> None:
+async def test_a_table_that_was_not_brought_here_never_looks_empty(lake: QueriedLake) -> None:
     hidden = "select count(*) from query('from Vo' || 'yage') v, Port p join Port q using (PortId)"
     with pytest.raises(SettingsError, match="Voyage was not read"):
         await lake.ask(hidden)
@@ -215,7 +218,7 @@ async def test_a_table_that_was_not_brought_here_never_looks_empty(lake: Lake) -
 # -- which Hours ----------------------------------------------------------------------------------------------------
 
 
-async def test_the_newest_hour_with_a_receipt_is_asked(lake: Lake) -> None:
+async def test_the_newest_hour_with_a_receipt_is_asked(lake: QueriedLake) -> None:
     await lake.land(HOUR.shift(-1), {"Voyage_1.json": b'[{"VoyageId": 1}]'})
     await lake.land(HOUR.shift(30), {"Voyage_1.json": b'[{"VoyageId": 99}]'}, proven=False)
     assert await lake.ask("select max(VoyageId) from Voyage") == [("9",)]
@@ -223,7 +226,7 @@ async def test_the_newest_hour_with_a_receipt_is_asked(lake: Lake) -> None:
     assert await lake.ask("select max(VoyageId) from Voyage", at=HOUR.shift(-1)) == [("1",)]
 
 
-async def test_an_hour_without_a_receipt_is_refused_with_the_way_out(lake: Lake) -> None:
+async def test_an_hour_without_a_receipt_is_refused_with_the_way_out(lake: QueriedLake) -> None:
     later = HOUR.shift(1)
     await lake.land(later, {"Voyage_1.json": b'[{"VoyageId": 99}]'}, proven=False)
     with pytest.raises(SettingsError, match=f"{later} has no Receipt") as refused:
@@ -235,7 +238,7 @@ async def test_an_hour_without_a_receipt_is_refused_with_the_way_out(lake: Lake)
 
 
 async def test_a_lake_without_any_receipt_says_so() -> None:
-    lake = Lake()
+    lake = QueriedLake()
     with pytest.raises(SettingsError, match="no Hour of this lake was delivered"):
         await lake.ask("from Voyage")
     await lake.land(HOUR, {"Voyage_1.json": b'[{"VoyageId": 1}]'}, proven=False)
@@ -246,7 +249,7 @@ async def test_a_lake_without_any_receipt_says_so() -> None:
     assert lake.warnings == [f"no Hour of this lake has a Receipt. {refused.value.hint}"]
 
 
-async def test_since_an_hour_every_snapshot_has_its_hour_and_its_own_schema(lake: Lake) -> None:
+async def test_since_an_hour_every_snapshot_has_its_hour_and_its_own_schema(lake: QueriedLake) -> None:
     first, last = HOUR.shift(-20), HOUR.shift(12)  # on three days
     old = {"Voyage": {"VoyageId": "nvarchar(20)", "Captain": "nvarchar(20)", "hour": "int"}}
     await lake.land(first, {"Voyage_1.json": b'[{"VoyageId": "V-1", "Captain": "Ahab", "hour": 5}]'}, columns=old)
@@ -270,7 +273,7 @@ async def test_since_an_hour_every_snapshot_has_its_hour_and_its_own_schema(lake
 # -- what cannot be read --------------------------------------------------------------------------------------------
 
 
-async def test_files_that_cannot_be_read_are_told_and_the_rest_is_asked(lake: Lake) -> None:
+async def test_files_that_cannot_be_read_are_told_and_the_rest_is_asked(lake: QueriedLake) -> None:
     damaged = bytearray(zipped(RECORD))
     damaged[20] ^= 0xFF
     files = {
@@ -287,14 +290,14 @@ async def test_files_that_cannot_be_read_are_told_and_the_rest_is_asked(lake: La
     assert len(lake.warnings) == len(files)
 
 
-async def test_a_file_that_only_reading_its_values_finds_wrong_is_left_out_too(lake: Lake) -> None:
+async def test_a_file_that_only_reading_its_values_finds_wrong_is_left_out_too(lake: QueriedLake) -> None:
     await lake.land(HOUR, {"Voyage_0003.json": b'[{"VoyageId": 11, "VoyageId": 12}]'})
     assert await lake.ask("select count(*), max(VoyageId) from Voyage") == [("3", "9")]
     assert lake.warnings == ["Voyage_0003.json is left out: a record has the member 'VoyageId' twice, in record 1"]
 
 
 async def test_a_table_of_which_no_file_can_be_read_is_empty_with_its_columns() -> None:
-    lake = Lake()
+    lake = QueriedLake()
     await lake.land(HOUR, {"Voyage_1.json": b"<html>", "Bare_1.json": b""}, columns={"Voyage": VOYAGE, "Bare": {}})
     assert await lake.ask("from Voyage") == []
     assert list(await lake.ask("from Voyage", types)) == list(VOYAGE)
@@ -302,13 +305,13 @@ async def test_a_table_of_which_no_file_can_be_read_is_empty_with_its_columns() 
     assert "Bare_1.json of 2022-05-10T13" in lake.warnings[0]
 
 
-async def test_a_query_that_fails_by_itself_is_not_the_files_fault(lake: Lake) -> None:
+async def test_a_query_that_fails_by_itself_is_not_the_files_fault(lake: QueriedLake) -> None:
     with pytest.raises(SettingsError, match="Conversion Error"):
         await lake.ask("select cast(Remark as integer) from Voyage")
     assert lake.warnings == []
 
 
-async def test_what_the_lake_does_not_give_ends_the_query_with_its_cause(lake: Lake) -> None:
+async def test_what_the_lake_does_not_give_ends_the_query_with_its_cause(lake: QueriedLake) -> None:
     lake.store = Flaky(lake.store, Tripwire(at=2, verbs=("read",), error=lake_down))
     with pytest.raises(LakeError) as failure:
         await lake.ask("from Voyage")
@@ -337,7 +340,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_A8_any_member_can_be_asked_by_its_name(name: str) -> None:
-    lake = Lake()
+    lake = QueriedLake()
     await lake.land(HOUR, {"T_1.json": json.dumps([{name: "v", "Other": 1}]).encode()}, columns={"T": {"Other": "int"}})
     label = name.replace("\0", "\N{REPLACEMENT CHARACTER}") or "unnamed"
     asked: tuple[dict[str, Any], ...] = ({}, {"since": HOUR})
@@ -349,7 +352,7 @@ async def test_A8_any_member_can_be_asked_by_its_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name and not set(name) & set("\0/\n")])
 async def test_A8_any_table_can_be_asked_by_its_name(name: str) -> None:
-    lake = Lake()
+    lake = QueriedLake()
     await lake.land(HOUR, {f"{name}_1.json": b'[{"A": 1}]'}, columns={name: {"A": "int"}})
     quoted = name.replace('"', '""')
     assert await lake.ask(f'select "A" from "{quoted}"') == [("1",)]
@@ -357,7 +360,7 @@ async def test_A8_any_table_can_be_asked_by_its_name(name: str) -> None:
 
 
 async def test_names_that_differ_in_case_alone_are_told_apart() -> None:
-    lake = Lake()
+    lake = QueriedLake()
     files = {
         "T_1.json": b'[{"voyageId": "x"}, {"VoyageId": 2}]',
         "t_1.json": b'[{"B": 1}]',
@@ -371,9 +374,9 @@ async def test_names_that_differ_in_case_alone_are_told_apart() -> None:
 
 @pytest.mark.parametrize("record", [{"Id": 1, "ID": "x"}, {"": 1, "Id": 1}, {"nul\0": 1, "Id": 1}])
 async def test_content_too_looks_at_members_that_no_database_could_call_so(record: dict[str, Any]) -> None:
-    lake = Lake()
+    lake = QueriedLake()
     await lake.land(HOUR, {"T_1.json": json.dumps([record, {"Id": 2}]).encode()}, columns={"T": {"Id": "int"}})
-    [table] = (await examine(lake.store, LAYOUT, HOUR, ContentSettings())).tables
+    [table] = (await examine(lake.lake, HOUR, ContentSettings())).tables
     assert table.rows == 2
     assert [(finding.kind, finding.column) for finding in table.findings] == [
         ("unexpected_column", name) for name in record if name != "Id"
@@ -390,17 +393,17 @@ async def test_what_content_calls_nonconforming_is_null_and_nothing_else() -> No
         "-1e19", "0001-01-01", "9999-12-31", "10000-01-01", "0044-03-15 (BC)", "2022-05-10T13:00:00+02:00",
     ]  # fmt: skip
     kinds = {"I": "int", "D": "decimal", "B": "bit", "Day": "date", "Time": "datetime", "T": "text"}
-    lake = Lake()
+    lake = QueriedLake()
     records = [dict.fromkeys(kinds, value) for value in values]
     await lake.land(HOUR, {"T_1.json": json.dumps(records).encode()}, columns={"T": kinds})
-    [table] = (await examine(lake.store, LAYOUT, HOUR, ContentSettings())).tables
+    [table] = (await examine(lake.lake, HOUR, ContentSettings())).tables
     counts = ", ".join(f"count(*) - count({name})" for name in kinds)
     [nulls] = await lake.ask(f"select {counts} from T")
     assert [int(count) for count in nulls] == [column.nonconforming for column in table.columns]
 
 
 async def test_a_table_of_the_schema_that_was_not_delivered_is_told_from_one_that_does_not_exist() -> None:
-    lake = Lake()
+    lake = QueriedLake()
     await lake.land(HOUR, {"Voyage_1.json": b"[]"}, columns={"Voyage": VOYAGE, "Port": {}})
     with pytest.raises(SettingsError, match="Port stands in the schema, but no file of it was delivered"):
         await lake.ask("from port")
@@ -408,7 +411,7 @@ async def test_a_table_of_the_schema_that_was_not_delivered_is_told_from_one_tha
     assert await lake.ask("select A from Port", since=HOUR) == [("1",)]
 
 
-async def test_an_unknown_table_gets_a_suggestion(lake: Lake) -> None:
+async def test_an_unknown_table_gets_a_suggestion(lake: QueriedLake) -> None:
     with pytest.raises(SettingsError, match="no table 'voyages'") as unknown:
         await lake.ask("select * from Voyages")
     assert "Did you mean Voyage?" in unknown.value.hint
@@ -425,14 +428,14 @@ async def test_an_unknown_table_gets_a_suggestion(lake: Lake) -> None:
         ("select 1) ; drop view (select 2", "syntax error"),
     ],
 )
-async def test_wrong_sql_is_said_in_the_words_of_duckdb(lake: Lake, sql: str, why: str) -> None:
+async def test_wrong_sql_is_said_in_the_words_of_duckdb(lake: QueriedLake, sql: str, why: str) -> None:
     with pytest.raises(SettingsError) as wrong:
         await lake.ask(sql)
     assert why in wrong.value.message
     assert wrong.value.exit_code == 2
 
 
-async def test_comments_and_a_closing_semicolon_are_no_matter(lake: Lake) -> None:
+async def test_comments_and_a_closing_semicolon_are_no_matter(lake: QueriedLake) -> None:
     assert await lake.ask("-- first\nselect 1 /* one */ ; -- last") == [("1",)]
 
 
@@ -473,7 +476,7 @@ async def test_comments_and_a_closing_semicolon_are_no_matter(lake: Lake) -> Non
         "create secret s (type s3)",
     ],
 )
-async def test_a_query_reaches_nothing_outside(lake: Lake, tmp_path: Path, sql: str) -> None:
+async def test_a_query_reaches_nothing_outside(lake: QueriedLake, tmp_path: Path, sql: str) -> None:
     outside = tmp_path / "outside.txt"
     outside.write_text("canary-outside")
     with pytest.raises(SettingsError) as refused:
@@ -483,12 +486,12 @@ async def test_a_query_reaches_nothing_outside(lake: Lake, tmp_path: Path, sql: 
     assert names(tmp_path) == ["outside.txt"]
 
 
-async def test_no_variable_of_the_program_is_a_table(lake: Lake) -> None:
+async def test_no_variable_of_the_program_is_a_table(lake: QueriedLake) -> None:
     with pytest.raises(SettingsError):
         await lake.ask("select * from views")
 
 
-async def test_a_query_that_is_told_to_stop_stops(lake: Lake) -> None:
+async def test_a_query_that_is_told_to_stop_stops(lake: QueriedLake) -> None:
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -506,9 +509,13 @@ async def test_a_query_that_is_told_to_stop_stops(lake: Lake) -> None:
 # -- the history ----------------------------------------------------------------------------------------------------
 
 
-async def test_the_history_is_asked_together_with_the_tables(lake: Lake) -> None:
+async def test_the_history_is_asked_together_with_the_tables(lake: QueriedLake) -> None:
     await observe(
-        lake.store, LAYOUT, Place.within(lake.store, LAYOUT), at("2022-05-10T14:45"), ObserveSettings(), scope=Scope()
+        lake.lake,
+        Place.within(lake.lake),
+        at("2022-05-10T14:45"),
+        ObserveSettings(),
+        scope=Scope(),
     )
     joined = (
         'select r.hour, r.outcome, r.files, v."table", v.partitions, (select count(*) from Voyage) '
@@ -534,11 +541,11 @@ async def test_the_history_is_asked_together_with_the_tables(lake: Lake) -> None
     assert lake.warnings == []
 
 
-async def test_what_was_found_inside_is_asked_too_and_described_as_it_is(lake: Lake) -> None:
-    place = Place.within(lake.store, LAYOUT)
-    await observe(lake.store, LAYOUT, place, at("2022-05-10T14:45"), ObserveSettings(), scope=Scope())
+async def test_what_was_found_inside_is_asked_too_and_described_as_it_is(lake: QueriedLake) -> None:
+    place = Place.within(lake.lake)
+    await observe(lake.lake, place, at("2022-05-10T14:45"), ObserveSettings(), scope=Scope())
     told = ContentSettings(record_times=("ChangedGMT",))
-    await keep(place, [await examine(lake.store, LAYOUT, HOUR, told)])
+    await keep(place, [await examine(lake.lake, HOUR, told)])
     assert await lake.ask(
         'select t.hour, t.rows, t.newest, c."column", c.declared, c.nulls from table_content t '
         'join column_content c using (hour, "table") where "table" = \'Voyage\' and "column" = \'Open\''
@@ -552,7 +559,7 @@ async def test_what_was_found_inside_is_asked_too_and_described_as_it_is(lake: L
 
 
 async def test_the_history_alone_needs_no_hour() -> None:
-    lake = Lake()
+    lake = QueriedLake()
     edited = b'\xef\xbb\xbfdate;jobDelivered;JobExpected;note\r\n20220510-13;1.0;1;"a; ""b"""\r\nnonsense;;;\r\n'
     await lake.store.put(LAYOUT.observability + "historical_job_metrics.csv", edited)
     assert await lake.ask("from historical_job_metrics") == [("2022-05-10T13:00:00", "20220510-13", "1", "1", 'a; "b"')]
@@ -567,9 +574,13 @@ async def test_the_history_alone_needs_no_hour() -> None:
     ]
 
 
-async def test_a_damaged_parquet_file_is_told_and_the_others_are_asked(lake: Lake) -> None:
+async def test_a_damaged_parquet_file_is_told_and_the_others_are_asked(lake: QueriedLake) -> None:
     await observe(
-        lake.store, LAYOUT, Place.within(lake.store, LAYOUT), at("2022-05-10T14:45"), ObserveSettings(), scope=Scope()
+        lake.lake,
+        Place.within(lake.lake),
+        at("2022-05-10T14:45"),
+        ObserveSettings(),
+        scope=Scope(),
     )
     await lake.store.put(LAYOUT.observability + "table_volumes/2022-04.parquet", b"PAR1 no more")
     assert await lake.ask('select count(distinct "table") from table_volumes') == [("3",)]
@@ -584,7 +595,7 @@ select 1::hugeint as h, 'a,"b"' as q, '' as e, null as n, 1.10::decimal(9, 2) as
 """
 
 
-async def test_csv_is_exact(lake: Lake) -> None:
+async def test_csv_is_exact(lake: QueriedLake) -> None:
     out = io.StringIO(newline="")
     await lake.ask(CELLS, lambda answer: answer.write_csv(out))
     assert out.getvalue() == (
@@ -596,7 +607,7 @@ async def test_csv_is_exact(lake: Lake) -> None:
     assert one.getvalue() == 'x\n""\n""\n', "a row is never an empty line"
 
 
-async def test_json_is_one_object_with_columns_and_rows(lake: Lake) -> None:
+async def test_json_is_one_object_with_columns_and_rows(lake: QueriedLake) -> None:
     out = io.StringIO()
     await lake.ask(CELLS, lambda answer: answer.write_json(out, {"schema_version": 1, "environment": "Prod"}))
     told = json.loads(out.getvalue())
@@ -623,7 +634,7 @@ async def test_json_is_one_object_with_columns_and_rows(lake: Lake) -> None:
     assert [column["name"] for column in json.loads(none.getvalue())["columns"]] == ["a", "a_1"]
 
 
-async def test_parquet_keeps_types_and_is_whole_or_not_there(lake: Lake, tmp_path: Path) -> None:
+async def test_parquet_keeps_types_and_is_whole_or_not_there(lake: QueriedLake, tmp_path: Path) -> None:
     file = tmp_path / "it's.parquet"
     writes = (being_written(file),)
     file.write_bytes(b"older")
@@ -651,7 +662,7 @@ async def test_parquet_keeps_types_and_is_whole_or_not_there(lake: Lake, tmp_pat
 
 
 async def test_a_person_is_shown_the_first_rows_and_how_many_there_are(
-    lake: Lake, capsys: pytest.CaptureFixture[str]
+    lake: QueriedLake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await lake.ask("select range as n, '[red]x\x1b[31m' as \"=c\x07\" from range(1234)", console.print_answer)
     shown = capsys.readouterr()
@@ -673,7 +684,7 @@ async def test_a_lake_on_s3_is_asked_through_our_own_store(seaweed: Seaweed) -> 
         endpoint=seaweed.endpoint,
         allow_http=True,
     )
-    lake = Lake(open_store(settings))
+    lake = QueriedLake(open_store(settings))
     await lake.land(HOUR, {"Voyage_1.json.gz": zipped(RECORD)}, columns={"Voyage": VOYAGE})
     await lake.land(HOUR.shift(1), {"Voyage_1.json.gz": zipped(RECORD, RECORD)}, columns={"Voyage": VOYAGE})
     assert await lake.ask("select hour, count(*) from Voyage group by hour order by hour", since=HOUR) == [

@@ -18,6 +18,7 @@ from history.lakes import LAYOUT, TABLES, at, export, fill, memory
 from report.generated import FIRST, history
 from viplake.history.build import ObserveSettings, Place, observe, read_history
 from viplake.history.daily import daily
+from viplake.lake import Lake
 from viplake.model import PROD, Hour
 from viplake.report import tables
 from viplake.report.packing import dumps, pack_figure, pack_numbers, pack_table, pack_words
@@ -52,8 +53,8 @@ async def test_the_history_of_a_lake_becomes_a_page() -> None:
     for hour in first.to(first.shift(5)):
         if hour != first.shift(2):
             await fill(store, export(hour, TABLES[1:] if hour == first.shift(4) else TABLES))
-    place = Place.within(store, LAYOUT)
-    await observe(store, LAYOUT, place, at("2022-05-10T05:45"), ObserveSettings())
+    place = Place.within(Lake(store, LAYOUT))
+    await observe(Lake(store, LAYOUT), place, at("2022-05-10T05:45"), ObserveSettings())
     text = await compose(place, title="Prod", now=at("2022-05-10T05:50").now())
     assert "2022-05-10 00:00 to 2022-05-10 05:00" in text
     assert "No job was delivered at 2022-05-10 02:00" in text
@@ -65,9 +66,9 @@ async def test_the_history_of_a_lake_becomes_a_page() -> None:
 async def test_a_past_in_which_everything_happens_is_told_as_it_was() -> None:
     store, last = memory(), Hour.parse("2022-05-31T08")
     first, past = showcase(last, tables=10)
-    await generate(store, LAYOUT, first.to(last), past, environment=PROD)
-    place = Place.within(store, LAYOUT)
-    await observe(store, LAYOUT, place, at("2022-05-31T08:50"), ObserveSettings())
+    await generate(Lake(store, LAYOUT), first.to(last), past, environment=PROD)
+    place = Place.within(Lake(store, LAYOUT))
+    await observe(Lake(store, LAYOUT), place, at("2022-05-31T08:50"), ObserveSettings())
     history = await read_history(place)
     datasets = Datasets.of(history.frames)
 

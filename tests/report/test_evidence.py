@@ -13,6 +13,7 @@ from history.lakes import LAYOUT, At, export, fill, memory
 from viplake import strictjson
 from viplake.history.build import ObserveSettings, Place, observe
 from viplake.judge.evaluate import CheckSettings
+from viplake.lake import Lake
 from viplake.model import PROD, Hour
 from viplake.report.evidence import COLUMNS, Pack, gather, to_csv, to_html
 from viplake.simulator.history import Past, Spell, generate
@@ -37,8 +38,8 @@ CALENDAR = [{"kind": "maintenance", "from": str(FIRST.shift(6)), "to": str(FIRST
 
 async def packed(store: Store, settings: CheckSettings | None = None, **of: Any) -> Pack:
     clock = At(LAST.start + timedelta(minutes=50))
-    place = Place.within(store, LAYOUT)
-    await observe(store, LAYOUT, place, clock, ObserveSettings())
+    place = Place.within(Lake(store, LAYOUT))
+    await observe(Lake(store, LAYOUT), place, clock, ObserveSettings())
     given: dict[str, Any] = {
         "first": FIRST,
         "last": LAST,
@@ -46,13 +47,13 @@ async def packed(store: Store, settings: CheckSettings | None = None, **of: Any)
         "environment": "Prod",
         "company": "ACME",
     } | of
-    return await gather(store, LAYOUT, place, settings or CheckSettings(), ObserveSettings(), **given)
+    return await gather(Lake(store, LAYOUT), place, settings or CheckSettings(), ObserveSettings(), **given)
 
 
 @pytest.fixture
 async def troubled() -> Store:
     store = memory()
-    await generate(store, LAYOUT, FIRST.to(LAST), PAST, environment=PROD)
+    await generate(Lake(store, LAYOUT), FIRST.to(LAST), PAST, environment=PROD)
     return store
 
 

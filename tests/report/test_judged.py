@@ -14,9 +14,10 @@ from report.test_page import DRAWN, browser, opened, read_table
 from viplake.history.build import ObserveSettings, Place, observe, read_history
 from viplake.history.schema_changes import FIRST
 from viplake.judge.calendar import Calendar, Planned
-from viplake.judge.check import Lake, check, read_kept
+from viplake.judge.check import CheckTarget, check, read_kept
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.record import records
+from viplake.lake import Lake
 from viplake.model import PROD, Hour
 from viplake.report import judged_figures, judged_tables
 from viplake.report.figures import CHARTS, dark
@@ -49,10 +50,10 @@ class Past:
 async def past() -> Past:
     store = memory()
     first, happened = showcase(LAST, tables=10)
-    await generate(store, LAYOUT, first.to(LAST), happened, environment=PROD)
+    await generate(Lake(store, LAYOUT), first.to(LAST), happened, environment=PROD)
     clock = At(LAST.start + timedelta(minutes=50))
-    lake = Lake(store, LAYOUT, Place.within(store, LAYOUT), "Prod", "memory://")
-    await observe(store, LAYOUT, lake.place, clock, ObserveSettings())
+    lake = CheckTarget(Lake(store, LAYOUT, "memory://"), Place.within(Lake(store, LAYOUT)), "Prod")
+    await observe(Lake(store, LAYOUT), lake.place, clock, ObserveSettings())
     [planned] = [spell for spell in happened.spells if spell.kind == "planned"]
     settings = CheckSettings(calendar=Calendar((Planned("hole", planned.first, planned.last, "agreed"),)))
     checked = await check(lake, clock, settings, ObserveSettings())

@@ -10,10 +10,11 @@ import pytest
 from history.lakes import LAYOUT, At, memory
 from viplake.history.build import ObserveSettings, Place, observe, read_history
 from viplake.judge.calendar import Calendar, Planned
-from viplake.judge.check import Lake, check, read_kept
+from viplake.judge.check import CheckTarget, check, read_kept
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.incidents import Kept
 from viplake.judge.record import records
+from viplake.lake import Lake
 from viplake.model import PROD, Hour
 from viplake.report.judged import Judged, judge
 from viplake.report.page import compose
@@ -31,23 +32,23 @@ HOLE = Spell(FIRST.shift(5), FIRST.shift(8), "planned")
 PLANNED = CheckSettings(calendar=Calendar((Planned("hole", HOLE.first, HOLE.last, "agreed"),)))
 
 
-async def lake_of(hours: int, *spells: Spell) -> tuple[Store, At, Lake]:
+async def lake_of(hours: int, *spells: Spell) -> tuple[Store, At, CheckTarget]:
     """So many Hours, observed in the last minutes of the last one."""
     store = memory()
     past = Past((HOLE, *spells), tables=4)
-    await generate(store, LAYOUT, FIRST.to(FIRST.shift(hours - 1)), past, environment=PROD)
+    await generate(Lake(store, LAYOUT), FIRST.to(FIRST.shift(hours - 1)), past, environment=PROD)
     clock = At(FIRST.shift(hours - 1).start + timedelta(minutes=50))
-    lake = Lake(store, LAYOUT, Place.within(store, LAYOUT), "Prod", "memory://")
-    await observe(store, LAYOUT, lake.place, clock, OBSERVING)
+    lake = CheckTarget(Lake(store, LAYOUT, "memory://"), Place.within(Lake(store, LAYOUT)), "Prod")
+    await observe(Lake(store, LAYOUT), lake.place, clock, OBSERVING)
     return store, clock, lake
 
 
-async def judged_in(lake: Lake, clock: At) -> tuple[Judged, Datasets]:
+async def judged_in(lake: CheckTarget, clock: At) -> tuple[Judged, Datasets]:
     frames = (await read_history(lake.place)).frames
     return judge(records(frames), await read_kept(lake.place), PLANNED, now=clock.now()), Datasets.of(frames)
 
 
-async def told_in(lake: Lake, clock: At) -> Assessment:
+async def told_in(lake: CheckTarget, clock: At) -> Assessment:
     return verdict(*await judged_in(lake, clock))
 
 
@@ -77,9 +78,9 @@ async def test_without_a_check_nothing_is_well() -> None:
 async def test_hours_since_the_last_check_are_not_well() -> None:
     store, clock, lake = await lake_of(30)
     await check(lake, clock, PLANNED, OBSERVING)
-    await generate(store, LAYOUT, FIRST.shift(30).to(FIRST.shift(32)), Past(tables=4), environment=PROD)
+    await generate(Lake(store, LAYOUT), FIRST.shift(30).to(FIRST.shift(32)), Past(tables=4), environment=PROD)
     clock.moment += timedelta(hours=3)
-    await observe(store, LAYOUT, lake.place, clock, OBSERVING)
+    await observe(Lake(store, LAYOUT), lake.place, clock, OBSERVING)
     told = await told_in(lake, clock)
     assert told.level == "unknown"
     assert told.headline.startswith("No incident was open when 2022-05-10 05:00 was judged; nothing is known since")

@@ -10,6 +10,7 @@ import pytest
 from fakes import DictStore, FakeClock
 from viplake.extract.job import State
 from viplake.extract.ledger import Ledger
+from viplake.lake import Lake
 from viplake.lake.layout import Layout, parse_promise
 from viplake.lake.proof import verify
 from viplake.model import PROD, Hour
@@ -22,7 +23,7 @@ LAST = Hour.parse("2022-05-30T13")
 
 async def lake(past: Past, hours: list[Hour]) -> DictStore:
     store = DictStore(FakeClock())
-    await generate(store, LAYOUT, hours, past, environment=PROD)
+    await generate(Lake(store, LAYOUT), hours, past, environment=PROD)
     return store
 
 
@@ -38,8 +39,8 @@ async def test_a_generated_hour_verifies_and_its_ledger_replays() -> None:
     lost = Spell(LAST.shift(-2), LAST.shift(-2), "failed", cause="trigger_ack_lost")
     hours = list(LAST.shift(-3).to(LAST))
     store = await lake(Past((late, failed, lost), tables=5), hours)
-    assert (await verify(store, LAYOUT, LAST, etags_prove=False)).verdict.proven
-    ledger = Ledger(store, LAYOUT, FakeClock())
+    assert (await verify(Lake(store, LAYOUT), LAST)).verdict.proven
+    ledger = Ledger(Lake(store, LAYOUT), FakeClock())
     replayed = [await ledger.read(hour) for hour in hours]
     assert [job.state for job in replayed] == [State.DELIVERED, State.FAILED, State.FAILED, State.DELIVERED]
     assert [job.cause for job in replayed] == [None, "trigger_ack_lost", "vendor_timeout", None]

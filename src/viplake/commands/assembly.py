@@ -20,8 +20,9 @@ from viplake.clock import Clock, SystemClock
 from viplake.errors import SettingsError, ViplakeError
 from viplake.extract.extraction import Extraction
 from viplake.extract.ledger import Ledger
+from viplake.lake import Lake
 from viplake.lake.proof import check_lake, read_receipt
-from viplake.lake.store import Store, StoreSettings, open_store
+from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
 from viplake.vendor.veson.client import HttpVendor
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from viplake.extract.transfer import Progress
     from viplake.history.build import Observed, ObserveSettings, Place, Scope
     from viplake.history.schema_changes import Differing, Held, Listed
-    from viplake.judge.check import Checked, Lake
+    from viplake.judge.check import Checked, CheckTarget
     from viplake.lake.prune import Pruned
     from viplake.model import Promise
     from viplake.query.answer import Answer
@@ -64,25 +65,27 @@ async def extraction(
     clock = clock or SystemClock()
     secrets = config.Secrets.of(settings)
     wanted = config.vendor_settings(settings, secrets)
-    store = open_store(config.store_settings(settings, secrets, create=True))
+    reached = config.store_settings(settings, secrets, create=True)
+    lake = Lake(open_store(reached), settings.layout, reached.url)
     async with HttpVendor(wanted, config.credentials(secrets), clock=clock) as vendor:
-        ledger = Ledger(store, settings.layout, clock)
-        ready = Extraction(config.run_settings(settings), vendor, store, clock, ledger)
+        ledger = Ledger(lake, clock)
+        ready = Extraction(config.run_settings(settings), vendor, clock, ledger)
         if tell is not None:
             ready.tell = tell
         yield ready
 
 
-async def lake_to_read(settings: config.Settings) -> Store:
+async def lake_to_read(settings: config.Settings) -> Lake:
     """The lake, opened for reading, if it is this environment's.
 
     Raises:
         SettingsError: it is another's.
         LakeError: it cannot be read.
     """
-    store = open_store(config.store_settings(settings, config.Secrets.of(settings)))
-    await check_lake(store, settings.layout, environment=settings.environment.name)
-    return store
+    reached = config.store_settings(settings, config.Secrets.of(settings))
+    lake = Lake(open_store(reached), settings.layout, reached.url)
+    await check_lake(lake, environment=settings.environment.name)
+    return lake
 
 
 def url_of(settings: config.Settings) -> str:
@@ -97,7 +100,7 @@ def url_of(settings: config.Settings) -> str:
 # -- observation --------------------------------------------------------------------------------------------
 
 
-def place_of(settings: config.Settings, store: Store) -> Place:
+def place_of(settings: config.Settings, lake: Lake) -> Place:
     """Where the history lives: `Observability/` in the lake, or where VIPLAKE_HISTORY says.
 
     Raises:
@@ -106,14 +109,14 @@ def place_of(settings: config.Settings, store: Store) -> Place:
     from viplake.history.build import Place  # noqa: PLC0415 - only observation needs it
 
     if settings.history is None:
-        return Place.within(store, settings.layout)
+        return Place.within(lake)
     secrets = config.Secrets.of(settings)
     return Place.elsewhere(open_store(config.store_settings(settings, secrets, create=True, url=settings.history)))
 
 
 async def observe(
     settings: config.Settings,
-    store: Store,
+    lake: Lake,
     scope: Scope,
     *,
     clock: Clock | None = None,
@@ -128,15 +131,15 @@ async def observe(
     from viplake.history.build import observe as bring_up_to_date  # noqa: PLC0415 - as above
 
     told = _observing(settings)
-    place = place_of(settings, store)
+    place = place_of(settings, lake)
     return await bring_up_to_date(
-        store, settings.layout, place, clock or SystemClock(), told, scope=scope, imports=imports, progress=progress
+        lake, place, clock or SystemClock(), told, scope=scope, imports=imports, progress=progress
     )
 
 
 async def check(
     settings: config.Settings,
-    store: Store,
+    lake: Lake,
     *,
     clock: Clock | None = None,
     at: Hour | None = None,
@@ -153,7 +156,7 @@ async def check(
     told = config.check_settings(settings)
     listening = config.notifiers(settings, told, config.Secrets.of(settings)) if tells else None
     return await checking.check(
-        _judged_lake(settings, store),
+        _target(settings, lake),
         clock or SystemClock(),
         told,
         _observing(settings),
@@ -172,7 +175,7 @@ CONTENT_DEADLINE: Final = 300.0
 
 async def content(
     settings: config.Settings,
-    store: Store,
+    lake: Lake,
     hours: Sequence[Hour],
     *,
     engine: Engine = "duckdb",
@@ -187,10 +190,10 @@ async def content(
     """
     from viplake.content import records as contents  # noqa: PLC0415 - as above
 
-    place = place_of(settings, store)
+    place = place_of(settings, lake)
     found: list[HourContent] = []
     kept = 0
-    async for one in _examined(settings, store, hours, engine):
+    async for one in _examined(settings, lake, hours, engine):
         found.append(one)
         if progress is not None:
             progress(one.hour)
@@ -201,27 +204,26 @@ async def content(
 
 
 async def _examined(
-    settings: config.Settings, store: Store, hours: Sequence[Hour], engine: Engine
+    settings: config.Settings, lake: Lake, hours: Sequence[Hour], engine: Engine
 ) -> AsyncIterator[HourContent]:
     told = config.content_settings(settings)
     if engine == "spark":
         from viplake.content.spark import examine_many  # noqa: PLC0415 - as above
 
-        lake = config.store_settings(settings, config.Secrets.of(settings))
-        async for content in examine_many(lake, settings.layout, hours, told):
+        reached = config.store_settings(settings, config.Secrets.of(settings))
+        async for content in examine_many(reached, settings.layout, hours, told):
             yield content
         return
     from viplake.content.examine import examine  # noqa: PLC0415 - as above
 
     for hour in hours:
-        yield await examine(store, settings.layout, hour, told)
+        yield await examine(lake, hour, told)
 
 
-def _judged_lake(settings: config.Settings, store: Store) -> Lake:
-    from viplake.judge.check import Lake  # noqa: PLC0415 - as above
+def _target(settings: config.Settings, lake: Lake) -> CheckTarget:
+    from viplake.judge.check import CheckTarget  # noqa: PLC0415 - as above
 
-    place = place_of(settings, store)
-    return Lake(store, settings.layout, place, settings.environment.name, url_of(settings))
+    return CheckTarget(lake, place_of(settings, lake), settings.environment.name)
 
 
 def _observing(settings: config.Settings) -> ObserveSettings:
@@ -231,7 +233,7 @@ def _observing(settings: config.Settings) -> ObserveSettings:
 
 
 async def schema(
-    settings: config.Settings, store: Store, *, at: Hour | None = None, since: Hour | None = None
+    settings: config.Settings, lake: Lake, *, at: Hour | None = None, since: Hour | None = None
 ) -> Listed | Held | Differing:
     """The versions of the schema; the one that held `at` an Hour; or what differs there, or now, `since` another.
 
@@ -243,7 +245,7 @@ async def schema(
     from viplake.history.schema_changes import Listed, versions  # noqa: PLC0415 - as above
     from viplake.history.schema_store import Copies  # noqa: PLC0415 - as above
 
-    place = place_of(settings, store)
+    place = place_of(settings, lake)
     history = await read_history(place)
     found = versions(history.rows(SCHEMAS))
     copies = Copies(place.store, place.published)
@@ -257,7 +259,7 @@ async def schema(
 
 async def query(
     settings: config.Settings,
-    store: Store,
+    lake: Lake,
     asked: Asked,
     take: Callable[[Answer], T],
     *,
@@ -271,11 +273,11 @@ async def query(
     """
     from viplake.query.query import query as answer  # noqa: PLC0415 - only this needs it, and DuckDB
 
-    place = place_of(settings, store)
-    return await answer(store, settings.layout, place, asked, take, warn=warn, writes=writes)
+    place = place_of(settings, lake)
+    return await answer(lake, place, asked, take, warn=warn, writes=writes)
 
 
-async def evidence(settings: config.Settings, store: Store, *, first: Hour, last: Hour, now: datetime) -> Pack:
+async def evidence(settings: config.Settings, lake: Lake, *, first: Hour, last: Hour, now: datetime) -> Pack:
     """Collect the evidence pack of a range of Hours, both included.
 
     Raises:
@@ -284,9 +286,8 @@ async def evidence(settings: config.Settings, store: Store, *, first: Hour, last
     from viplake.report.evidence import gather  # noqa: PLC0415 - only this needs it
 
     return await gather(
-        store,
-        settings.layout,
-        place_of(settings, store),
+        lake,
+        place_of(settings, lake),
         config.check_settings(settings),
         _observing(settings),
         first=first,
@@ -303,8 +304,8 @@ async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tu
 
     told = config.check_settings(settings)
     listening = config.notifiers(settings, told, config.Secrets.of(settings))
-    lake = _judged_lake(settings, ready.store)
-    await after_delivery(lake, ready.clock, told, _observing(settings), notifiers=listening, hours=hours)
+    target = _target(settings, ready.lake)
+    await after_delivery(target, ready.clock, told, _observing(settings), notifiers=listening, hours=hours)
 
 
 async def after_settling(settings: config.Settings, ready: Extraction) -> None:
@@ -316,7 +317,7 @@ async def after_settling(settings: config.Settings, ready: Extraction) -> None:
         return
     _give_memory_back()
     async with _harmless("not_observed"):
-        observed = await observe(settings, ready.store, Scope(hours=hours), clock=ready.clock)
+        observed = await observe(settings, ready.lake, Scope(hours=hours), clock=ready.clock)
         log.info("observed", added=len(observed.added), healed=len(observed.healed), requests=observed.requests)
     if settings.content_checks:
         async with _harmless("not_looked_into"):
@@ -327,9 +328,9 @@ async def after_settling(settings: config.Settings, ready: Extraction) -> None:
 
 async def _look_inside(settings: config.Settings, ready: Extraction, hours: Sequence[Hour]) -> None:
     """Look inside what was delivered."""
-    proven = [hour for hour in hours if await read_receipt(ready.store, settings.layout, hour) is not None]
+    proven = [hour for hour in hours if await read_receipt(ready.lake, hour) is not None]
     async with asyncio.timeout(CONTENT_DEADLINE):
-        found = await content(settings, ready.store, proven)
+        found = await content(settings, ready.lake, proven)
     for one in found:
         log.info("looked_inside", hour=str(one.hour), tables=len(one.tables), findings=len(one.findings))
 
@@ -400,10 +401,10 @@ async def prune(
             "only folder lakes are pruned",
             hint="On S3 a lifecycle rule does it: the parameter RetentionDays of deploy/viplake.yaml.",
         )
-    store = await lake_to_read(settings)
-    pruned = expendable(await held_hours(store, settings.layout), before=before, keep=keep)
+    lake = await lake_to_read(settings)
+    pruned = expendable(await held_hours(lake), before=before, keep=keep)
     if not dry_run:
-        await remove(store, settings.layout, pruned.removed, folder)
+        await remove(lake, pruned.removed, folder)
     return pruned
 
 

@@ -25,7 +25,7 @@ from viplake.commands import assembly, console, local_s3, progress
 from viplake.errors import SettingsError, ViplakeError
 from viplake.extract.ledger import Ledger
 from viplake.extract.status import status
-from viplake.lake import proof
+from viplake.lake import Lake, proof
 from viplake.lake.store import open_store
 from viplake.model import Hour
 from viplake.simulator import history
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from viplake.extract.outcome import Outcome
-    from viplake.lake.store import Store
 
 _MARK: Final = ".viplake-demo"
 _SPEED: Final = 60.0
@@ -207,7 +206,7 @@ async def _crash(story: Story, hour: Hour) -> None:
     around = {name: value for name, value in config.environment().items() if not name.startswith("VIPLAKE_")}
     child = await asyncio.create_subprocess_exec(*command, env=around | dict(story.environ), stderr=subprocess.DEVNULL)
     try:
-        store = _open(story.settings)
+        store = _open(story.settings).store
         folder = story.settings.layout.folder(hour)
         patience = time.monotonic() + _PATIENCE
         while len(await store.files(folder)) <= _LANDED_BEFORE_THE_CRASH:
@@ -228,13 +227,13 @@ async def _crash(story: Story, hour: Hour) -> None:
 async def _conclude(story: Story, first: Hour, folder: Path) -> None:
     """What is there now, and what to try next."""
     layout, environment = story.settings.layout, story.settings.environment
-    store = _open(story.settings)
+    landed = _open(story.settings)
     last = first.shift(4)
-    outcomes = await status(Ledger(store, layout, story.clock), environment, story.clock, last=last, hours=5)
+    outcomes = await status(Ledger(landed, story.clock), environment, story.clock, last=last, hours=5)
     _say("\nWhat landed (viplake status):\n")
     console.print_status(outcomes)
     delivered = [one for one in outcomes if one.outcome == "delivered"]
-    verified = [await proof.verify(store, layout, one.hour, etags_prove=False) for one in delivered]
+    verified = [await proof.verify(landed, one.hour) for one in delivered]
     files = sum(one.files for one in delivered)
     proven = all(one.verdict.proven for one in verified)
     word = "all" if proven else "NOT all"
@@ -272,7 +271,7 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     begin, past = history.showcase(last, days=_PAST_DAYS)
     (folder / _CONFIG).write_text(_calendar(past), encoding="utf-8")
     settings = config.load(environ={**story.environ, "VIPLAKE_ENVIRONMENT": "Prod"}, cwd=folder)
-    store = _open(settings)
+    lake = _open(settings)
     hours = list(begin.to(last))
     _say(
         f"\nA past of Prod is made up beside it: {len(hours)} Hours with outages, missing tables, odd\n"
@@ -280,15 +279,15 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     )
     company = story.vendor.settings.company
     await history.generate(
-        _open(settings, durable=False), settings.layout, hours, past, environment=settings.environment, company=company
+        _open(settings, durable=False), hours, past, environment=settings.environment, company=company
     )
     begun = time.monotonic()
-    observed = await assembly.observe(settings, store, Scope(last=last))
+    observed = await assembly.observe(settings, lake, Scope(last=last))
     seconds = time.monotonic() - begun
     asked = sum(observed.requests.values())
     _say(f"Observed (viplake observe): {len(observed.added)} Hours in {seconds:.1f} s, with {asked} requests.")
     begun = time.monotonic()
-    looked = await assembly.content(settings, store, list(last.shift(-history.INSIDE).to(last)))
+    looked = await assembly.content(settings, lake, list(last.shift(-history.INSIDE).to(last)))
     seconds = time.monotonic() - begun
     rows = sum(table.rows or 0 for one in looked for table in one.tables)
     findings = sum(len(one.findings) for one in looked)
@@ -297,11 +296,11 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
         f"{findings} findings.\n"
     )
     story.clock.skip_to(last.end + timedelta(minutes=1))
-    checked = await assembly.check(settings, store, clock=story.clock)
+    checked = await assembly.check(settings, lake, clock=story.clock)
     _say("Judged (viplake check): each episode once, with its cause, its owner, and what it costs:\n")
     console.print_checked(checked)
     page = await compose(
-        assembly.place_of(settings, store),
+        assembly.place_of(settings, lake),
         title="VIP Data Lake: Prod (made up)",
         now=story.clock.now(),
         settings=config.check_settings(settings),
@@ -321,9 +320,10 @@ def _calendar(past: history.Past) -> str:
     return "# What was known beforehand: no incident, and not counted in any objective.\n\n" + "\n".join(entries)
 
 
-def _open(settings: config.Settings, *, durable: bool = True) -> Store:
-    """The lake, with nothing but the story's own settings."""
-    return open_store(replace(config.store_settings(settings, config.Secrets.of(settings)), durable=durable))
+def _open(settings: config.Settings, *, durable: bool = True) -> Lake:
+    """The lake, with nothing but the story's own settings; without its URL, so that its files are hashed again."""
+    reached = replace(config.store_settings(settings, config.Secrets.of(settings)), durable=durable)
+    return Lake(open_store(reached), settings.layout)
 
 
 def _prepare(folder: Path, *, keep: bool) -> None:

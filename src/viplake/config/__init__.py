@@ -192,7 +192,6 @@ def run_settings(settings: Settings) -> RunSettings:
     return RunSettings(
         environment=settings.environment,
         company=settings.require_company(),
-        layout=settings.layout,
         poll_seconds=settings.poll_seconds,
         replication_timeout=settings.replication_timeout_seconds,
         transfer_timeout=settings.transfer_timeout_seconds,

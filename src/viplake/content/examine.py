@@ -49,8 +49,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from viplake.content.profiling import FindingKind
-    from viplake.lake.layout import Layout
-    from viplake.lake.store import Store
+    from viplake.lake import Lake
     from viplake.model import Hour
     from viplake.tables.schema import Columns
 
@@ -122,8 +121,7 @@ class HourFiles:
 
 
 async def examine(
-    store: Store,
-    layout: Layout,
+    lake: Lake,
     hour: Hour,
     settings: ContentSettings,
     *,
@@ -136,13 +134,13 @@ async def examine(
     Raises:
         LakeError: the lake cannot be read.
     """
-    found = await files_of(store, layout, hour)
+    found = await files_of(lake, hour)
     batches = list(together(found.tables, lambda known: known.size, BATCH))
     tables: list[TableContent] = []
     with tempfile.TemporaryDirectory(prefix="viplake-") as name:
         root = Path(name)
         with duck.connect(root) as connection:
-            async for batch, staged in _fetched(store, layout, hour, batches, root):
+            async for batch, staged in _fetched(lake, hour, batches, root):
                 for known in batch:
                     files = staged[known.table]
                     tables.append(await _in_thread(connection, known, files, settings))
@@ -170,41 +168,41 @@ async def _in_thread(
 # -- which files ----------------------------------------------------------------------------------------------------
 
 
-async def newest_hour(store: Store, layout: Layout) -> Hour | None:
+async def newest_hour(lake: Lake) -> Hour | None:
     """The newest Hour with a Receipt; in a lake without any, the newest with a file; None where there is none.
 
     Raises:
         LakeError: the lake cannot be read.
     """
-    proven = await newest_with_receipt(store, layout)
+    proven = await newest_with_receipt(lake)
     if proven is not None:
         return proven
-    for day in reversed(await store.folders(layout.prefix)):
+    for day in reversed(await lake.store.folders(lake.layout.prefix)):
         found = [
             parsed[0]
-            for file in await store.files(layout.day(day))
-            if (parsed := layout.parse_file(file.key)) and is_delivered_file(parsed[1])
+            for file in await lake.store.files(lake.layout.day(day))
+            if (parsed := lake.layout.parse_file(file.key)) and is_delivered_file(parsed[1])
         ]
         if found:
             return max(found)
     return None
 
 
-async def files_of(store: Store, layout: Layout, hour: Hour) -> HourFiles:
+async def files_of(lake: Lake, hour: Hour) -> HourFiles:
     """The tables of an Hour and their files; without a schema tables are told by the names of the files.
 
     Raises:
         LakeError: the lake cannot be read.
     """
-    folder = layout.folder(hour)
+    folder = lake.layout.folder(hour)
     sizes = {
         name: file.size
-        for file in await store.files(folder)
+        for file in await lake.store.files(folder)
         if "/" not in (name := file.key.removeprefix(folder)) and is_delivered_file(name)
     }
     schema = None
     if SCHEMA_NAME in sizes and sizes[SCHEMA_NAME] <= LARGEST_SCHEMA:
-        schema = await store.get(layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
+        schema = await lake.store.get(lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
     columns = await asyncio.to_thread(columns_of, schema) if schema is not None else None
     problem = None
     if columns is None:
@@ -253,7 +251,7 @@ def together(some: Iterable[T], size: Callable[[T], int], most: int) -> Iterator
 
 
 async def fetch(
-    store: Store, layout: Layout, hour: Hour, tables: Sequence[TableFiles], folder: Path
+    lake: Lake, hour: Hour, tables: Sequence[TableFiles], folder: Path
 ) -> dict[str, list[Staged | Unreadable]]:
     """Bring the files of some tables into a folder, which is made; by table.
 
@@ -263,18 +261,18 @@ async def fetch(
     folder.mkdir()  # noqa: ASYNC240 - on this machine it waits for nothing
     table_of = {name: known.table for known in tables for name in known.files}
     found: dict[str, list[Staged | Unreadable]] = {known.table: [] for known in tables}
-    for file in await stage(table_of, lambda name: store.read(layout.file(hour, name)), folder):
+    for file in await stage(table_of, lambda name: lake.store.read(lake.layout.file(hour, name)), folder):
         found[table_of[file.name]].append(file)
     return found
 
 
 async def _fetched(
-    store: Store, layout: Layout, hour: Hour, batches: Sequence[list[TableFiles]], root: Path
+    lake: Lake, hour: Hour, batches: Sequence[list[TableFiles]], root: Path
 ) -> AsyncIterator[tuple[list[TableFiles], dict[str, list[Staged | Unreadable]]]]:
     """Each batch with its files, the next one on its way meanwhile; files are gone as soon as the batch is done."""
 
     def begin(number: int) -> asyncio.Task[dict[str, list[Staged | Unreadable]]]:
-        return asyncio.create_task(fetch(store, layout, hour, batches[number], root / str(number)))
+        return asyncio.create_task(fetch(lake, hour, batches[number], root / str(number)))
 
     coming = [begin(0)] if batches else []
     try:

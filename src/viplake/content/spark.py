@@ -49,6 +49,7 @@ from viplake.content.profiling import (
 )
 from viplake.content.spark_sql import in_spark
 from viplake.errors import LakeError, SettingsError, ViplakeError
+from viplake.lake import Lake
 from viplake.lake.store import open_store
 from viplake.redact import redact
 from viplake.tables import duck
@@ -139,11 +140,11 @@ async def examine_many(
 
 
 async def _listed(lake: StoreSettings, layout: Layout, hours: Sequence[Hour]) -> list[HourFiles]:
-    store, turn = open_store(lake), asyncio.Semaphore(LISTED_AT_ONCE)
+    opened, turn = Lake(open_store(lake), layout), asyncio.Semaphore(LISTED_AT_ONCE)
 
     async def one(hour: Hour) -> HourFiles:
         async with turn:
-            return await files_of(store, layout, hour)
+            return await files_of(opened, hour)
 
     return list(await asyncio.gather(*(one(hour) for hour in hours)))
 

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     from viplake.clock import Clock
     from viplake.extract.transfer import Progress
-    from viplake.lake.store import Store
+    from viplake.lake import Lake
     from viplake.model import Promise
     from viplake.vendor.veson.client import Vendor
 
@@ -108,15 +108,14 @@ class Extraction:
 
     Attributes:
         settings: of the run.
-        vendor, store, clock: the ports.
-        ledger: the Hours' events.
+        vendor, clock: the ports.
+        ledger: the Hours' events, and the lake.
         rng: for jitter.
         tell: is told how far the files of an Hour are.
     """
 
     settings: RunSettings
     vendor: Vendor
-    store: Store
     clock: Clock
     ledger: Ledger
     rng: random.Random = field(default_factory=random.Random)
@@ -124,6 +123,11 @@ class Extraction:
     _owned: bool = False
     _begun: tuple[datetime, float] | None = None
     _unsaved: dict[Hour, str] = field(default_factory=dict)
+
+    @property
+    def lake(self) -> Lake:
+        """Where to."""
+        return self.ledger.lake
 
     # -- the three ways in ---------------------------------------------------------------------------------
 
@@ -232,7 +236,7 @@ class Extraction:
     async def _own_lake(self) -> None:
         if not self._owned:
             settings = self.settings
-            await own_lake(self.store, settings.layout, environment=settings.environment.name, company=settings.company)
+            await own_lake(self.lake, environment=settings.environment.name, company=settings.company)
             self._owned = True
 
     async def _abandon(self, hour: Hour, others: list[Hour]) -> set[Hour]:
@@ -330,8 +334,8 @@ class Extraction:
         await self._post(hour)
 
     async def _refuse_taken_folder(self, hour: Hour) -> None:
-        if await stored_files(self.store, self.settings.layout, hour):
-            folder = self.settings.layout.folder(hour)
+        if await stored_files(self.lake, hour):
+            folder = self.lake.layout.folder(hour)
             raise NotYet(f"{folder} holds files that viplake did not put there", cause="hour_taken")
 
     async def _post(self, hour: Hour) -> None:
@@ -512,7 +516,7 @@ class Extraction:
     async def _reopen(self, hour: Hour, job_guid: str | None) -> None:
         job = await self.ledger.read(hour)
         guid = job_guid or job.job_guid
-        receipt = await read_receipt(self.store, self.settings.layout, hour)
+        receipt = await read_receipt(self.lake, hour)
         if job.state is State.DELIVERED and (receipt is not None or await self._prove_again(job, job_guid)):
             return
         if guid is None:
@@ -538,7 +542,7 @@ class Extraction:
         return await self._landing().prove_again(job)
 
     def _landing(self) -> Landing:
-        return Landing(self.settings, self.vendor, self.store, self.ledger, self.clock, self.tell)
+        return Landing(self.settings, self.vendor, self.ledger, self.clock, self.tell)
 
     # -- what came of it -----------------------------------------------------------------------------------
 
@@ -565,4 +569,4 @@ class Extraction:
 
     def _come_to(self, hour: Hour, verdict: tuple[Word, str | None] | None = None, **more: Any) -> Outcome:
         job = self._job(hour)
-        return outcome_of(job, self.settings.environment, self.settings.layout, self.clock.now(), verdict, **more)
+        return outcome_of(job, self.settings.environment, self.lake.layout, self.clock.now(), verdict, **more)

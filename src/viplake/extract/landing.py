@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from viplake.clock import Clock
     from viplake.extract.job import ExportJob
     from viplake.extract.ledger import Ledger
-    from viplake.lake.layout import Layout
-    from viplake.lake.store import Store
+    from viplake.lake import Lake
     from viplake.model import Environment, Hour, StoredFile
     from viplake.vendor.veson.client import ListedFile, Vendor
 
@@ -54,7 +53,7 @@ class RunSettings:
     """What the run is told.
 
     Attributes:
-        environment, company, layout: whose Hours, and where they go.
+        environment, company: whose Hours.
         poll_seconds: between two polls.
         replication_timeout: seconds from the trigger to `Complete`.
         transfer_timeout: seconds from `Complete` to the Receipt.
@@ -64,7 +63,6 @@ class RunSettings:
 
     environment: Environment
     company: str
-    layout: Layout
     poll_seconds: float = 60.0
     replication_timeout: float = 3000.0
     transfer_timeout: float = 1800.0
@@ -83,16 +81,20 @@ class Landing:
 
     Attributes:
         settings: of the run.
-        vendor, store, ledger, clock: the ports.
+        vendor, ledger, clock: the ports.
         tell: is told how far the files of an Hour are: landed of promised.
     """
 
     settings: RunSettings
     vendor: Vendor
-    store: Store
     ledger: Ledger
     clock: Clock
     tell: Callable[[Hour, Progress, Promise], None]
+
+    @property
+    def lake(self) -> Lake:
+        """Where they go."""
+        return self.ledger.lake
 
     async def land(self, job: ExportJob, *, seconds: float) -> ExportJob:
         """Take the Hour from `Complete` to its Receipt; returns the delivered job.
@@ -108,7 +110,7 @@ class Landing:
         """
         hour, guid = job.hour, _guid(job)
         deadline = self.clock.monotonic() + seconds
-        receipt = await read_receipt(self.store, self.settings.layout, hour)
+        receipt = await read_receipt(self.lake, hour)
         if receipt is None:
             receipt = await self._transfer(job, guid, deadline)
         elif receipt.job_guid != guid:  # what a Receipt proves is never written over
@@ -128,7 +130,7 @@ class Landing:
         Raises:
             LakeError: it cannot be read or written.
         """
-        promise = await read_promise(self.store, self.settings.layout, job.hour)
+        promise = await read_promise(self.lake, job.hour)
         if promise is None:
             return False
         proven = await self._kept(job, promise)
@@ -137,14 +139,14 @@ class Landing:
         receipt, wrong = await self._look(job.hour, _guid(job), promise, proven)
         if wrong:
             return False
-        await write_receipt(self.store, self.settings.layout, receipt)
+        await write_receipt(self.lake, receipt)
         log.info("proven again", hour=str(job.hour), files=len(proven))
         return True
 
     async def _transfer(self, job: ExportJob, guid: str, deadline: float) -> Receipt:
         hour = job.hour
         listed = await self.vendor.list_files(guid)
-        swept = await self.store.sweep(self.settings.layout.folder(hour))
+        swept = await self.lake.store.sweep(self.lake.layout.folder(hour))
         if swept:
             log.info("swept", hour=str(hour), files=swept)
         promise = await self._promise(job, listed)
@@ -159,7 +161,7 @@ class Landing:
                 looks += 1
                 receipt, wrong = await self._look(hour, guid, promise, proven)
                 if not wrong:
-                    return await write_receipt(self.store, self.settings.layout, receipt)
+                    return await write_receipt(self.lake, receipt)
                 if looks == LOOKS:
                     raise _stored_otherwise(hour, wrong)
                 log.warning("stored otherwise", hour=str(hour), files=list(wrong))
@@ -175,13 +177,13 @@ class Landing:
         hour = job.hour
         standing = None
         if job.promised_guid == job.job_guid:
-            standing = await read_promise(self.store, self.settings.layout, hour)
+            standing = await read_promise(self.lake, hour)
         before = standing.files if standing else ()
         known = {file.key for file in before}
         promise = Promise((*before, *(file.promised() for file in listed if file.key not in known)))
         if standing != promise:
             records.check_names(promise.files)
-            await self.store.put(self.settings.layout.promise(hour), records.promise_bytes(promise))
+            await self.lake.store.put(self.lake.layout.promise(hour), records.promise_bytes(promise))
             await self.ledger.append(hour, EventKind.PROMISED, files=len(promise.files), bytes=promise.size)
         return promise
 
@@ -193,14 +195,14 @@ class Landing:
         """
         if job.promised_guid != job.job_guid:
             return {}
-        layout, hour = self.settings.layout, job.hour
+        hour = job.hour
         stored = {
             name: file
-            for name, file in (await stored_files(self.store, layout, hour)).items()
+            for name, file in (await stored_files(self.lake, hour)).items()
             if self._is_of(job, file) and name not in job.unproven
         }
         there = {f.name: f for f in promise.files if f.name in stored and stored[f.name].size == f.size}
-        md5s = await md5_of_many(self.store, layout, hour, there)
+        md5s = await md5_of_many(self.lake, hour, there)
         if there:
             log.info("kept", hour=str(hour), files=len(there))
         return {
@@ -244,8 +246,8 @@ class Landing:
             listed=listed,
             relist=relist,
             vendor=self.vendor,
-            store=self.store,
-            folder=self.settings.layout.folder(hour),
+            store=self.lake.store,
+            folder=self.lake.layout.folder(hour),
             clock=self.clock,
             deadline=deadline,
             settings=self.settings.transfer,
@@ -272,11 +274,10 @@ class Landing:
         A file whose mark is not the one that it was stored with is read again: a worker that was thought dead may have
         stored the same bytes once more.
         """
-        layout = self.settings.layout
-        stored = await stored_files(self.store, layout, hour)
+        stored = await stored_files(self.lake, hour)
         marks = {name: stored[name].etag if name in stored else proven[name].etag for name in promise.names}
         odd = [name for name in promise.names if marks[name] != proven[name].etag]
-        again = await md5_of_many(self.store, layout, hour, odd)
+        again = await md5_of_many(self.lake, hour, odd)
         receipt = Receipt(
             environment=self.settings.environment.name,
             company=self.settings.company,
@@ -310,7 +311,7 @@ class Landing:
         if records.SCHEMA_NAME not in names:
             return None
         try:
-            schema = await self.store.get(self.settings.layout.file(receipt.hour, records.SCHEMA_NAME))
+            schema = await self.lake.store.get(self.lake.layout.file(receipt.hour, records.SCHEMA_NAME))
         except LakeError as error:  # the Hour is proven; what cannot be counted now must not hold it up
             log.warning("schema_not_read", hour=str(receipt.hour), detail=error.message)
             return None

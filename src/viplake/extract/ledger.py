@@ -20,14 +20,14 @@ import structlog
 from viplake import strictjson
 from viplake.errors import CAUSES, LakeError, NotYet
 from viplake.extract.job import Event, EventKind, ExportJob, IllegalTransition, State, Worker, apply, replay
-from viplake.lake.layout import FORMAT, Layout, parse_utc, utc
+from viplake.lake.layout import FORMAT, parse_utc, utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from viplake.clock import Clock
-    from viplake.lake.store import Store
+    from viplake.lake import Lake
     from viplake.model import Hour, StoredFile
 
 log = structlog.get_logger(__name__)
@@ -90,7 +90,7 @@ class Ledger:
     """The ledger of one environment, with what it has read.
 
     Attributes:
-        store, layout: where it lies.
+        lake: where it lies.
         clock: for the time of new events.
         me: who writes them.
         dead: tells whether a worker certainly no longer lives.
@@ -98,8 +98,7 @@ class Ledger:
         damaged: Hours whose records could not be read, with the reason.
     """
 
-    store: Store
-    layout: Layout
+    lake: Lake
     clock: Clock
     me: Worker = field(default_factory=this_worker)
     dead: Callable[[Worker, Worker], bool] = is_dead
@@ -115,10 +114,10 @@ class Ledger:
         Of an Hour that is final only the last event is read: it carries what is worth knowing. An Hour whose records
         cannot be read is left out, with a warning: it must not stop the others.
         """
-        listings = await asyncio.gather(*(self.store.files(self.layout.ledger_day(day)) for day in days))
+        listings = await asyncio.gather(*(self.lake.store.files(self.lake.layout.ledger_day(day)) for day in days))
         by_hour: dict[Hour, dict[int, StoredFile]] = {}
         for file in (file for listing in listings for file in listing):
-            if parsed := self.layout.parse_event(file.key):
+            if parsed := self.lake.layout.parse_event(file.key):
                 by_hour.setdefault(parsed[0], {})[parsed[1]] = file
         self.damaged.clear()
         jobs = await asyncio.gather(*(self._read_or_skip(hour, files) for hour, files in sorted(by_hour.items())))
@@ -138,16 +137,19 @@ class Ledger:
 
     async def first_hour(self) -> Hour | None:
         """The oldest Hour with an event, None where there is none: two listings."""
-        for day in await self.store.folders(self.layout.ledgers):
-            events = [self.layout.parse_event(file.key) for file in await self.store.files(self.layout.ledger_day(day))]
+        for day in await self.lake.store.folders(self.lake.layout.ledgers):
+            events = [
+                self.lake.layout.parse_event(file.key)
+                for file in await self.lake.store.files(self.lake.layout.ledger_day(day))
+            ]
             if hours := [event[0] for event in events if event is not None]:
                 return min(hours)
         return None
 
     async def events(self, hour: Hour) -> list[Event]:
         """All events of one Hour, oldest first."""
-        listing = await self.store.files(self.layout.ledger(hour))
-        numbered = {parsed[1]: file for file in listing if (parsed := self.layout.parse_event(file.key))}
+        listing = await self.lake.store.files(self.lake.layout.ledger(hour))
+        numbered = {parsed[1]: file for file in listing if (parsed := self.lake.layout.parse_event(file.key))}
         return await self._load(numbered)
 
     async def append(self, hour: Hour, kind: EventKind, **data: Any) -> ExportJob:
@@ -169,7 +171,7 @@ class Ledger:
                 if job.last is None or self.is_mine(job):
                     raise
                 raise overtaken from None  # a heartbeat of ours has read what another wrote meanwhile
-            if not await self._create(self.layout.event(hour, after.number), event):
+            if not await self._create(self.lake.layout.event(hour, after.number), event):
                 await self.read(hour)
                 raise overtaken
             self._mine.add(event.nonce)
@@ -191,13 +193,13 @@ class Ledger:
         failure: LakeError | None = None
         for _ in range(_ATTEMPTS):
             try:
-                if await self.store.put_if_absent(key, data):
+                if await self.lake.store.put_if_absent(key, data):
                     return True
             except LakeError as error:
                 if not error.transient:
                     raise
                 failure = error
-            there = await self.store.get(key)
+            there = await self.lake.store.get(key)
             if there is not None:
                 return _nonce_of(there) == event.nonce
         raise failure or LakeError(f"{key} is refused as existing, but is not there")
@@ -224,7 +226,7 @@ class Ledger:
         return list(await asyncio.gather(*(self._load_one(files[number]) for number in sorted(files))))
 
     async def _load_one(self, file: StoredFile) -> Event:
-        data = await self.store.get(file.key)
+        data = await self.lake.store.get(file.key)
         if data is None:
             raise LakeError(f"{file.key} vanished while it was read", cause="ledger_damaged")
         at = None if file.modified is None else self.clock.from_store(file.modified)

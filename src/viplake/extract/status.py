@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from viplake.clock import Clock
     from viplake.extract.ledger import Ledger
     from viplake.extract.outcome import Word
-    from viplake.lake.layout import Layout
-    from viplake.lake.store import Store
+    from viplake.lake import Lake
     from viplake.model import Environment
 
 BEFORE_FIRST: Final = "before the lake's first record"
@@ -35,7 +34,7 @@ async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last
     jobs = await ledger.read_days(sorted({hour.day for hour in first.to(last)}))
     unclaimed = {hour for hour in first.to(last) if hour not in jobs and hour not in ledger.damaged}
     yesterday = Hour.of(clock.now()).shift(-24).day
-    taken = await _with_files(ledger.store, ledger.layout, unclaimed)
+    taken = await _with_files(ledger.lake, unclaimed)
     begun = await ledger.first_hour() if unclaimed else first
     found = []
     for hour in first.to(last):
@@ -52,15 +51,15 @@ async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last
             verdict = ("failed", "missed") if clock.now() >= hour.end else ("waiting", "waiting")
         elif verdict[0] == "waiting" and hour.day < yesterday:
             verdict = ("failed", "abandoned")
-        found.append(outcome_of(job, environment, ledger.layout, clock.now(), verdict, detail=detail))
+        found.append(outcome_of(job, environment, ledger.lake.layout, clock.now(), verdict, detail=detail))
     return found[::-1]
 
 
-async def _with_files(store: Store, layout: Layout, hours: set[Hour]) -> set[Hour]:
+async def _with_files(lake: Lake, hours: set[Hour]) -> set[Hour]:
     found = set()
     for day in sorted({hour.day for hour in hours}):
-        for file in await store.files(layout.day(day)):
-            parsed = layout.parse_file(file.key)
+        for file in await lake.store.files(lake.layout.day(day)):
+            parsed = lake.layout.parse_file(file.key)
             if parsed and parsed[0] in hours and is_delivered_file(parsed[1]):
                 found.add(parsed[0])
     return found

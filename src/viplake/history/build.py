@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from viplake.clock import Clock
     from viplake.history.datasets import Dataset, Row
     from viplake.history.facts import HourFacts
-    from viplake.lake.layout import Layout
+    from viplake.lake import Lake
     from viplake.lake.store import Store
 
 log = structlog.get_logger(__name__)
@@ -100,9 +100,9 @@ class Place:
     versions: str
 
     @classmethod
-    def within(cls, store: Store, layout: Layout) -> Place:
+    def within(cls, lake: Lake) -> Place:
         """The usual place: `Observability/` in the lake."""
-        return cls(store, layout.observability, f"{layout.root}_viplake/history/")
+        return cls(lake.store, lake.layout.observability, f"{lake.layout.root}_viplake/history/")
 
     @classmethod
     def elsewhere(cls, store: Store, prefix: str = "") -> Place:
@@ -212,8 +212,7 @@ class Observed:
 
 
 async def observe(
-    store: Store,
-    layout: Layout,
+    lake: Lake,
     place: Place,
     clock: Clock,
     settings: ObserveSettings,
@@ -225,8 +224,7 @@ async def observe(
     """Bring the history up to date, or build it.
 
     Args:
-        store: the lake's.
-        layout: of the lake.
+        lake: which.
         place: where the history lives.
         clock: tells which Hour is the current one.
         settings: what is expected.
@@ -238,7 +236,7 @@ async def observe(
         LakeError: the lake or the history cannot be read or written; the history is as it was.
         SettingsError: a range that ends before it begins, or an import that is no file of ours.
     """
-    pass_ = _Pass(store, layout, place, clock.now(), settings)
+    pass_ = _Pass(lake, place, clock.now(), settings)
     await pass_.read_history(imports or {})
     hours = await pass_.plan(replace(scope, rebuild=True) if imports else scope)
     await pass_.look(hours, progress)
@@ -266,14 +264,14 @@ async def read_volumes(place: Place, first: Hour, last: Hour) -> list[Volume]:
 
 
 async def look_at(
-    store: Store, layout: Layout, hours: Iterable[Hour], settings: ObserveSettings, *, promises: bool = True
+    lake: Lake, hours: Iterable[Hour], settings: ObserveSettings, *, promises: bool = True
 ) -> list[HourFacts]:
     """The facts of some Hours right now, without touching the history; ascending.
 
     Raises:
         LakeError: the lake cannot be read.
     """
-    listing = Listing(store, layout, out_of_scope=settings.out_of_scope, promises=promises)
+    listing = Listing(lake, out_of_scope=settings.out_of_scope, promises=promises)
     return [facts async for day in listing.facts(sorted(set(hours))) for facts in day]
 
 
@@ -300,8 +298,7 @@ def read_imports(folder: Path) -> dict[str, bytes]:
 class _Pass:
     """One pass: what it has read so far."""
 
-    store: Store
-    layout: Layout
+    lake: Lake
     place: Place
     now: datetime
     settings: ObserveSettings
@@ -385,8 +382,7 @@ class _Pass:
     async def plan(self, scope: Scope) -> list[Hour]:
         """The Hours to look at, ascending."""
         self.listing = Listing(
-            self.store,
-            self.layout,
+            self.lake,
             out_of_scope=self.settings.out_of_scope,
             known={} if scope.rebuild else _parse_schemas(self.schemas),
             keep=Copies(self.place.store, self.place.published).keep,
@@ -412,7 +408,7 @@ class _Pass:
                 return sorted(hour for hour in scope.hours if hour <= self.current)
             if not self.days:
                 raise LakeError(
-                    f"there is no hourly folder below {self.layout.prefix}",
+                    f"there is no hourly folder below {self.lake.layout.prefix}",
                     cause="dest_missing",
                     hint="Check VIPLAKE_LAKE, VIPLAKE_ENVIRONMENT and VIPLAKE_PREFIX.",
                 )

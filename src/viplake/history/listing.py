@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from viplake.history.facts import RunFacts
-    from viplake.lake.layout import Layout
-    from viplake.lake.store import Page, Store
+    from viplake.lake import Lake
+    from viplake.lake.store import Page
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,7 @@ class Listing:
     """Reads facts from a lake; one for a pass, because it remembers the schemas that it has read.
 
     Args:
-        store, layout: the lake.
+        lake: which.
         out_of_scope: tables that are never delivered: not expected.
         keep: given the hash and the bytes of each readable schema that is met for the first time, before its facts.
 
@@ -91,16 +91,14 @@ class Listing:
 
     def __init__(
         self,
-        store: Store,
-        layout: Layout,
+        lake: Lake,
         *,
         out_of_scope: Iterable[str] = (),
         promises: bool = False,
         known: Mapping[tuple[str, int], SchemaFacts] | None = None,
         keep: Callable[[str, bytes], Awaitable[None]] | None = None,
     ) -> None:
-        self._store = store
-        self._layout = layout
+        self._lake = lake
         self._out_of_scope = frozenset(out_of_scope)
         self._keep = keep
         self.promises = promises
@@ -116,12 +114,12 @@ class Listing:
     async def days(self) -> list[str]:
         """The days that have a folder (`20220510`), oldest first; whatever else lies beside them is left out."""
         self.requests["listings"] += 1
-        return [day for day in await self._store.folders(self._layout.prefix) if _is_day(day)]
+        return [day for day in await self._lake.store.folders(self._lake.layout.prefix) if _is_day(day)]
 
     async def ledger_days(self) -> frozenset[str]:
         """The days that have a ledger."""
         self.requests["listings"] += 1
-        return frozenset(await self._store.folders(f"{self._layout.root}_viplake/ledger/"))
+        return frozenset(await self._lake.store.folders(f"{self._lake.layout.root}_viplake/ledger/"))
 
     async def facts(
         self, hours: Iterable[Hour], *, days: Iterable[str] | None = None, ledger_days: Iterable[str] | None = None
@@ -164,20 +162,20 @@ class Listing:
     async def _folders(self, hours: Sequence[Hour]) -> dict[Hour, _Folder]:
         """The folders of Hours of one day that have any file, by Hour."""
         if len(hours) > BY_HOUR and self._largest_day < self.large_day:
-            prefixes = [self._layout.day(hours[0].day)]
+            prefixes = [self._lake.layout.day(hours[0].day)]
         else:
-            prefixes = [self._layout.folder(hour) for hour in hours]
+            prefixes = [self._lake.layout.folder(hour) for hour in hours]
         found: dict[str, _Folder] = {}
-        cut = len(self._layout.folder(hours[0]))
+        cut = len(self._lake.layout.folder(hours[0]))
         await asyncio.gather(*(self._collect(prefix, cut, found) for prefix in prefixes))
         self._largest_day = max(self._largest_day, sum(len(folder.names) for folder in found.values()))
-        by_folder = {self._layout.folder(hour): hour for hour in hours}
+        by_folder = {self._lake.layout.folder(hour): hour for hour in hours}
         return {hour: kept for folder, hour in by_folder.items() if (kept := _without_nested(found.get(folder)))}
 
     async def _collect(self, prefix: str, cut: int, found: dict[str, _Folder]) -> None:
         """List a prefix into `found`, by the first `cut` characters of each key: the Hour's folder."""
         pages = 0
-        async for page in self._store.pages(prefix):
+        async for page in self._lake.store.pages(prefix):
             pages += 1
             _add(page, cut, found)
         self.requests["listings"] += max(pages, 1)
@@ -187,7 +185,7 @@ class Listing:
             return HourFacts(hour, run=run)
         schema = await self._schema(hour, folder)
         facts = hour_facts(hour, folder.names, folder.sizes, schema)
-        if self.promises and facts.has_promise and (data := await self._record(self._layout.promise(hour))):
+        if self.promises and facts.has_promise and (data := await self._record(self._lake.layout.promise(hour))):
             try:
                 promised = promise_facts(parse_promise(data), folder.names, folder.sizes, schema)
                 facts = replace(facts, promise=promised)
@@ -215,7 +213,7 @@ class Listing:
             problem = f"it has {size:,} bytes, more than the {LARGEST_SCHEMA:,} that are read"
             return self._schema_of(SchemaFacts(None, None, problem))
         self.requests["schemas"] += 1
-        data = await self._store.get(self._layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
+        data = await self._lake.store.get(self._lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
         if data is None:
             return self._schema_of(SchemaFacts(None, None, "it vanished while it was read"))
         digest = hashlib.sha256(data).hexdigest()
@@ -241,15 +239,15 @@ class Listing:
         wanted = frozenset(hours)
         last: dict[Hour, int] = {}
         self.requests["listings"] += 1
-        for file in await self._store.files(self._layout.ledger_day(hours[0].day)):
-            parsed = self._layout.parse_event(file.key)
+        for file in await self._lake.store.files(self._lake.layout.ledger_day(hours[0].day)):
+            parsed = self._lake.layout.parse_event(file.key)
             if parsed and parsed[0] in wanted:
                 last[parsed[0]] = max(parsed[1], last.get(parsed[0], 0))
         read = await asyncio.gather(*(self._run(hour, number) for hour, number in sorted(last.items())))
         return {hour: run for hour, run in zip(sorted(last), read, strict=True) if run is not None}
 
     async def _run(self, hour: Hour, number: int) -> RunFacts | None:
-        key = self._layout.event(hour, number)
+        key = self._lake.layout.event(hour, number)
         data = await self._record(key)
         try:
             record = strictjson.loads(data or b"")
@@ -263,7 +261,7 @@ class Listing:
     async def _record(self, key: str) -> bytes | None:
         async with self._records:
             self.requests["records"] += 1
-            return await self._store.get(key)
+            return await self._lake.store.get(key)
 
 
 def _add(page: Page, cut: int, found: dict[str, _Folder]) -> None:

@@ -59,8 +59,7 @@ if TYPE_CHECKING:
     from viplake.judge.incidents import Incidents
     from viplake.judge.objectives import ObjectiveState
     from viplake.judge.record import Record
-    from viplake.lake.layout import Layout
-    from viplake.lake.store import Store
+    from viplake.lake import Lake
     from viplake.notify.channels import Notifier
     from viplake.tables.schema import Change, Columns
 
@@ -148,25 +147,22 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Lake:
-    """Where a check looks.
+class CheckTarget:
+    """What is checked.
 
     Attributes:
-        store, layout: the lake.
-        place: where the history lives, and the incidents with it.
+        lake: which.
+        place: where its history is, and its incidents.
         environment: `Prod` or `Test`.
-        url: of the lake, for messages to programs; free of credentials.
     """
 
-    store: Store
-    layout: Layout
+    lake: Lake
     place: Place
     environment: str
-    url: str = ""
 
 
 async def check(
-    lake: Lake,
+    target: CheckTarget,
     clock: Clock,
     settings: CheckSettings,
     observing: ObserveSettings,
@@ -178,7 +174,7 @@ async def check(
     """Judge, keep, tell.
 
     Args:
-        lake: where to look.
+        target: where to look.
         clock: tells now.
         settings: rules, calendar, objectives.
         observing: what tables are expected.
@@ -191,19 +187,19 @@ async def check(
     """
     now = clock.now()
     last = min(at or Hour.of(now), Hour.of(now))
-    versions = Versions(lake.place.store, incidents_prefix(lake.place))
+    versions = Versions(target.place.store, incidents_prefix(target.place))
     newest = await versions.newest()
     kept = episodes.unpack(newest.content)
-    evidence, hours = await _load(lake, kept, observing, now, last, first)
+    evidence, hours = await _load(target, kept, observing, now, last, first)
     if not hours:
         why = "no Hour is on record: run viplake observe"
-        return Checked(lake.environment, now, last, reason=why)
+        return Checked(target.environment, now, last, reason=why)
     judgement = await asyncio.to_thread(decide, evidence, hours, settings)
     by = uuid.uuid4().hex
     least = len(SEVERITIES) if notifiers is None else SEVERITIES.index(settings.notify.severity)
     version = await _keep(versions, newest, judgement, by, now, least)
-    told = await _tell(lake, versions, version, by, notifiers or (), clock)
-    return _checked(lake, judgement, episodes.unpack(version.content).incidents, told, now)
+    told = await _tell(target, versions, version, by, notifiers or (), clock)
+    return _checked(target, judgement, episodes.unpack(version.content).incidents, told, now)
 
 
 def incidents_prefix(place: Place) -> str:
@@ -234,12 +230,12 @@ async def read_kept(place: Place) -> Kept:
 
 
 async def _load(
-    lake: Lake, kept: Kept, observing: ObserveSettings, now: datetime, last: Hour, first: Hour | None
+    target: CheckTarget, kept: Kept, observing: ObserveSettings, now: datetime, last: Hour, first: Hour | None
 ) -> tuple[Evidence, tuple[Hour, ...]]:
     """What is on record up to an Hour, and the Hours to judge."""
-    history = await read_history(lake.place)
+    history = await read_history(target.place)
     standing = records(history.frames)
-    looked = await look_at(lake.store, lake.layout, _to_look_at(standing, kept.judged, last), observing)
+    looked = await look_at(target.lake, _to_look_at(standing, kept.judged, last), observing)
     if not standing:  # nobody observes this lake: it begins where it first holds something, not a week ago
         looked = list(dropwhile(lambda facts: not facts.present and facts.run is None, looked))
     if not standing and not looked:
@@ -249,12 +245,12 @@ async def _load(
     if not hours:
         return Evidence(known, now), ()
     base = first_of_volumes(known, hours).shift(-WEEKS_OF_VOLUMES * 168)
-    volumes = Volumes(lake.place.store, lake.place.published, lake.place.versions)
+    volumes = Volumes(target.place.store, target.place.published, target.place.versions)
     series = await volumes.series(base, hours[-1])
     _add_looked_at(series, base, looked, hours[-1])
-    found = await contents.read(lake.place, [*hours[0].shift(-BEFORE).to(hours[0].shift(-1)), *hours])
-    counts, newest = await contents.series(lake.place, base, hours[-1]) if found else ({}, {})
-    changed = await _schema_changes(lake, looked)
+    found = await contents.read(target.place, [*hours[0].shift(-BEFORE).to(hours[0].shift(-1)), *hours])
+    counts, newest = await contents.series(target.place, base, hours[-1]) if found else ({}, {})
+    changed = await _schema_changes(target, looked)
     return Evidence(known, now, series, base, changed, found, counts, newest), hours
 
 
@@ -281,34 +277,34 @@ def _add_looked_at(series: dict[str, array[int]], base: Hour, looked: Iterable[H
             series.setdefault(table.table, array("q", [-1]) * length)[place] = table.size
 
 
-async def _schema_changes(lake: Lake, looked: Sequence[HourFacts]) -> dict[Hour, Sequence[Change] | str]:
+async def _schema_changes(target: CheckTarget, looked: Sequence[HourFacts]) -> dict[Hour, Sequence[Change] | str]:
     """What each schema differs in from the delivered Hour's before; read only where their hashes differ."""
     found: dict[Hour, Sequence[Change] | str] = {}
     before: HourFacts | None = None
     for facts in looked:
         if not facts.delivered:
             continue
-        found[facts.hour] = await _compared(lake, before, facts)
+        found[facts.hour] = await _compared(target, before, facts)
         if facts.schema is not None and facts.schema.sha256 is not None:
             before = facts
     return found
 
 
-async def _compared(lake: Lake, before: HourFacts | None, facts: HourFacts) -> Sequence[Change] | str:
+async def _compared(target: CheckTarget, before: HourFacts | None, facts: HourFacts) -> Sequence[Change] | str:
     if facts.schema is None or facts.schema.tables is None:
         return "it has no schema" if facts.schema is None else f"its schema cannot be read: {facts.schema.problem}"
     if before is None or before.schema is None:
         return "there is no schema before to compare with"
     if before.schema.sha256 == facts.schema.sha256:
         return ()
-    old, new = await asyncio.gather(_columns(lake, before.hour), _columns(lake, facts.hour))
+    old, new = await asyncio.gather(_columns(target, before.hour), _columns(target, facts.hour))
     if old is None or new is None:
         return "one of the two schemas cannot be read"
     return changes(old, new)
 
 
-async def _columns(lake: Lake, hour: Hour) -> dict[str, Columns | None] | None:
-    data = await lake.store.get(lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
+async def _columns(target: CheckTarget, hour: Hour) -> dict[str, Columns | None] | None:
+    data = await target.lake.store.get(target.lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
     return None if data is None else await asyncio.to_thread(columns_of, data)
 
 
@@ -335,7 +331,7 @@ async def _keep(
 
 
 async def _tell(
-    lake: Lake, versions: Versions, version: Version, by: str, notifiers: Sequence[Notifier], clock: Clock
+    target: CheckTarget, versions: Versions, version: Version, by: str, notifiers: Sequence[Notifier], clock: Clock
 ) -> dict[str, str | None]:
     """Tell what this check has claimed, in one message a channel, and write down what became of it."""
     mine = episodes.claimed(episodes.unpack(version.content).incidents, by)
@@ -348,7 +344,7 @@ async def _tell(
         new = [(one, telling) for one, telling in mine if notifier.name not in telling.sent]
         if not new:
             continue
-        answers |= await tell([notifier], incidents_message(lake, new, clock.now()), clock)
+        answers |= await tell([notifier], incidents_message(target, new, clock.now()), clock)
         for one, _ in new:
             if (why := answers[notifier.name]) is None:
                 sent[one.key].append(notifier.name)
@@ -363,7 +359,7 @@ async def _tell(
     return answers
 
 
-def incidents_message(lake: Lake, told: Sequence[tuple[Incident, Any]], now: datetime) -> Message:
+def incidents_message(target: CheckTarget, told: Sequence[tuple[Incident, Any]], now: datetime) -> Message:
     """All that is to be told, as one message: a storm is one message, not forty."""
     worst = max((one.severity for one, _ in told), key=SEVERITIES.index)
     lines = [
@@ -371,11 +367,11 @@ def incidents_message(lake: Lake, told: Sequence[tuple[Incident, Any]], now: dat
         for one, telling in told
     ]
     [first, *others] = told
-    subject = f"[viplake {lake.environment} {worst}] {first[0].rule} {first[1].kind}, since {first[0].hour}"
+    subject = f"[viplake {target.environment} {worst}] {first[0].rule} {first[1].kind}, since {first[0].hour}"
     if others:
-        subject = f"[viplake {lake.environment} {worst}] {len(told)} incidents, the first since {first[0].hour}"
+        subject = f"[viplake {target.environment} {worst}] {len(told)} incidents, the first since {first[0].hour}"
     notices = [{"notice": telling.kind, **one.to_json(now)} for one, telling in told]
-    body = {"environment": lake.environment, "lake": lake.url, "notices": notices}
+    body = {"environment": target.environment, "lake": target.lake.url, "notices": notices}
     return Message("incidents", subject, "\n".join(lines), body)
 
 
@@ -383,7 +379,7 @@ def incidents_message(lake: Lake, told: Sequence[tuple[Incident, Any]], now: dat
 
 
 def _checked(
-    lake: Lake,
+    target: CheckTarget,
     judgement: Judgement,
     standing: Mapping[str, Incident],
     told: Mapping[str, str | None],
@@ -392,7 +388,7 @@ def _checked(
     first, last = judgement.hours[0], judgement.hours[-1]
     shown = [one for one in standing.values() if one.open or (one.last >= first and one.hour <= last)]
     return Checked(
-        lake.environment,
+        target.environment,
         now,
         last,
         len(judgement.hours),
@@ -409,7 +405,7 @@ def _checked(
 
 
 async def after_delivery(
-    lake: Lake,
+    target: CheckTarget,
     clock: Clock,
     settings: CheckSettings,
     observing: ObserveSettings,
@@ -424,8 +420,8 @@ async def after_delivery(
     try:
         async with asyncio.timeout(DEADLINE):
             if settings.notify.delivered:
-                await tell_delivered(lake, clock, observing, notifiers, hours)
-            return await check(lake, clock, settings, observing, notifiers=notifiers)
+                await tell_delivered(target, clock, observing, notifiers, hours)
+            return await check(target, clock, settings, observing, notifiers=notifiers)
     except TimeoutError:
         log.warning("not_checked", detail=f"it took longer than {DEADLINE:.0f} s")
     except ViplakeError as error:
@@ -436,7 +432,7 @@ async def after_delivery(
 
 
 async def tell_delivered(
-    lake: Lake, clock: Clock, observing: ObserveSettings, notifiers: Sequence[Notifier], hours: Sequence[Hour]
+    target: CheckTarget, clock: Clock, observing: ObserveSettings, notifiers: Sequence[Notifier], hours: Sequence[Hour]
 ) -> dict[str, str | None]:
     """Tell programs of each of these Hours that has its Receipt, so that loads downstream can start on proof.
 
@@ -445,28 +441,28 @@ async def tell_delivered(
     """
     listening = delivered_only(notifiers)
     answers: dict[str, str | None] = {}
-    for facts in await look_at(lake.store, lake.layout, hours, observing, promises=False) if listening else ():
+    for facts in await look_at(target.lake, hours, observing, promises=False) if listening else ():
         if facts.has_receipt:
-            answers |= await tell(listening, delivered_message(lake, facts), clock)
+            answers |= await tell(listening, delivered_message(target, facts), clock)
     return answers
 
 
-def delivered_message(lake: Lake, facts: HourFacts) -> Message:
+def delivered_message(target: CheckTarget, facts: HourFacts) -> Message:
     """An Hour is delivered and proven: where it lies, and what is in it."""
-    run, folder = facts.run, lake.layout.folder(facts.hour)
+    run, folder = facts.run, target.lake.layout.folder(facts.hour)
     body = {
-        "environment": lake.environment,
-        "lake": lake.url,
+        "environment": target.environment,
+        "lake": target.lake.url,
         "hour": str(facts.hour),
         "folder": folder,
-        "receipt": lake.layout.receipt(facts.hour),
+        "receipt": target.lake.layout.receipt(facts.hour),
         "job_guid": None if run is None else run.job_guid,
         "files": facts.files - facts.has_promise,
         "bytes": facts.delivered_size,
         "late": run is not None and run.late,
         "missing_tables": None if facts.missing is None else list(facts.missing),
     }
-    subject = f"[viplake {lake.environment}] {facts.hour} delivered"
+    subject = f"[viplake {target.environment}] {facts.hour} delivered"
     text = f"{facts.hour} is delivered and proven: {body['files']} files, {body['bytes']} bytes in {folder}"
     # The same id whoever tells it: an Hour is delivered once.
-    return Message("delivered", subject, text, body, key=f"delivered-{lake.environment}-{facts.hour.label}")
+    return Message("delivered", subject, text, body, key=f"delivered-{target.environment}-{facts.hour.label}")

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
         Set as AbstractSet,
     )
 
-    from viplake.lake.layout import Layout
-    from viplake.lake.store import Store
+    from viplake.lake import Lake
     from viplake.model import Promise, Receipt
 
 T = TypeVar("T")
@@ -75,18 +74,14 @@ class Source:
     """A lake to copy from.
 
     Attributes:
-        store: where it lies.
-        layout: of it.
-        url: of it, for messages; its path and the prefix tell the environment where they are the usual ones.
+        lake: which; the path of its URL and its prefix tell the environment where they are the usual ones.
         environment: what the user states of it, `Prod` or `Test`; None: it must tell itself.
         only: take just these Hours from it, and from no source without such a list; empty: all that it has.
         server_copy: copies a key of the source to a key of the target within one bucket, or answers False
             (`store.copy_within`); None: everything is streamed.
     """
 
-    store: Store
-    layout: Layout
-    url: str
+    lake: Lake
     environment: str | None = None
     only: tuple[Span, ...] = ()
     server_copy: Callable[[str, str], Awaitable[bool]] | None = None
@@ -166,11 +161,9 @@ class Consolidated:
 
 async def consolidate(
     sources: Sequence[Source],
-    target: Store,
-    layout: Layout,
+    target: Lake,
     *,
     environment: str,
-    url: str = "",
     excluded: Iterable[Span] = (),
     last: Hour | None = None,
     dry_run: bool = False,
@@ -181,9 +174,7 @@ async def consolidate(
     Args:
         sources: where to copy from; an Hour comes from the first that has it and may give it.
         target: the lake.
-        layout: of the lake.
         environment: of the lake, `Prod` or `Test`.
-        url: of the lake, to notice that it is one of the sources.
         excluded: Hours that are not copied from anywhere.
         last: the last Hour to copy; the current one may still be growing at the source.
         dry_run: only tell.
@@ -194,13 +185,14 @@ async def consolidate(
             it belongs to, or it is the target itself; nothing was copied of that source.
         LakeError: an end cannot be read or written; what was copied is kept, and the next call goes on.
     """
-    await check_lake(target, layout, environment=environment)
+    await check_lake(target, environment=environment)
     for source in sources:
-        if (source.url.rstrip("/"), source.layout) == (url.rstrip("/"), layout):
+        ends = [(end.url.rstrip("/"), end.layout) for end in (source.lake, target)]
+        if ends[0] == ends[1]:
             raise SettingsError("the source is the lake itself", hint="Name the lake or prefix to copy from.")
-        await check_environment(source, target, layout, environment)
+        await check_environment(source, target, environment)
     reserved = tuple(span for source in sources for span in source.only)
-    work = _Work(target, layout, environment, dry_run=dry_run, progress=progress)
+    work = _Work(target, environment, dry_run=dry_run, progress=progress)
     for source in sources:
         barred = (*excluded, *(() if source.only else reserved))
         await work.take_from(source, barred, last)
@@ -210,7 +202,7 @@ async def consolidate(
 # -- whose is it --------------------------------------------------------------------------------------------
 
 
-async def check_environment(source: Source, target: Store, layout: Layout, environment: str) -> None:
+async def check_environment(source: Source, target: Lake, environment: str) -> None:
     """Make sure that the source belongs to this environment, and to the company of the lake.
 
     Raises:
@@ -219,34 +211,35 @@ async def check_environment(source: Source, target: Store, layout: Layout, envir
     told = dict(_told_by_place(source))
     if source.environment is not None:
         told["what was stated"] = source.environment
-    identity = await source.store.get(source.layout.identity_key)
+    identity = await source.lake.store.get(source.lake.layout.identity_key)
     if identity is not None:
         told["its lake.json"], company = records.parse_identity(identity)
-        await _check_company(company, target, layout)
+        await _check_company(company, target)
     told.update(await _told_by_records(source))
     wrong = [f"{by} says {name}" for by, name in told.items() if name != environment]
     if wrong:
         raise SettingsError(
-            f"{source.url} does not belong to {environment}: {'; '.join(wrong)}",
+            f"{source.lake.url} does not belong to {environment}: {'; '.join(wrong)}",
             cause="lake_mismatch",
             hint="Prod and Test are never mixed. Check the source, its prefix, and VIPLAKE_ENVIRONMENT.",
         )
     if not told:
+        where = f"{source.lake.url} with the prefix {source.lake.layout.prefix}"
         raise SettingsError(
-            f"nothing tells whether {source.url} with the prefix {source.layout.prefix} belongs to Prod or Test",
+            f"nothing tells whether {where} belongs to Prod or Test",
             hint=f"If you know that it is {environment}, state it: --source-environment {environment}",
         )
 
 
-async def _check_company(company: str, target: Store, layout: Layout) -> None:
-    mine = await target.get(layout.identity_key)
+async def _check_company(company: str, target: Lake) -> None:
+    mine = await target.store.get(target.layout.identity_key)
     if mine is not None and (owner := records.parse_identity(mine)[1]) != company:
         raise SettingsError(f"the source belongs to company {company}, the lake to {owner}", cause="lake_mismatch")
 
 
 def _told_by_place(source: Source) -> Iterable[tuple[str, str]]:
     """The usual prefixes tell; the path of the URL counts, because it may hold the `DEV/`."""
-    full = f"/{urlsplit(source.url).path.strip('/')}/{source.layout.prefix}".replace("//", "/")
+    full = f"/{urlsplit(source.lake.url).path.strip('/')}/{source.lake.layout.prefix}".replace("//", "/")
     for environment in (TEST, PROD):  # Test's prefix ends like Prod's
         if full.endswith(f"/{environment.prefix}"):
             return [("its prefix", environment.name)]
@@ -255,9 +248,9 @@ def _told_by_place(source: Source) -> Iterable[tuple[str, str]]:
 
 async def _told_by_records(source: Source) -> dict[str, str]:
     """What the records of the newest Hour say that has any: each Hour's own are looked at again when it is copied."""
-    days = [day for day in await source.store.folders(source.layout.prefix) if _is_day(day)]
+    days = [day for day in await source.lake.store.folders(source.lake.layout.prefix) if _is_day(day)]
     for day in reversed(days[-2:]):
-        hours = await source.store.folders(source.layout.day(day))
+        hours = await source.lake.store.folders(source.lake.layout.day(day))
         for name in reversed(hours):
             if (hour := _hour(day, name)) is None:
                 continue
@@ -280,7 +273,7 @@ def _told(receipt: Receipt | None, promise: Promise | None) -> dict[str, str]:
 
 async def _receipt(source: Source, hour: Hour) -> Receipt | None:
     """The Hour's Receipt; None where there is none, or none that can be read."""
-    data = await source.store.get(source.layout.receipt(hour))
+    data = await source.lake.store.get(source.lake.layout.receipt(hour))
     try:
         return None if data is None else records.parse_receipt(data)
     except LakeError:
@@ -289,7 +282,7 @@ async def _receipt(source: Source, hour: Hour) -> Receipt | None:
 
 async def _promise(source: Source, hour: Hour) -> Promise | None:
     """The Hour's Promise without signatures; None where there is none, or none that can be read."""
-    data = await source.store.get(source.layout.promise(hour))
+    data = await source.lake.store.get(source.lake.layout.promise(hour))
     try:
         return None if data is None else records.parse_promise(data)
     except LakeError:
@@ -323,8 +316,7 @@ class _Lacking:
 class _Work:
     """A consolidation under way."""
 
-    target: Store
-    layout: Layout
+    target: Lake
     environment: str
     dry_run: bool
     progress: Callable[[CopiedHour], None] | None
@@ -338,11 +330,11 @@ class _Work:
     async def take_from(self, source: Source, barred: Sequence[Span], last: Hour | None) -> None:
         """Copy what this source may give, oldest first."""
         if self.ledgers is None:
-            self.ledgers = frozenset(await self.target.folders(f"{self.layout.root}_viplake/ledger/"))
-        days = [day for day in await source.store.folders(source.layout.prefix) if _is_day(day)]
+            self.ledgers = frozenset(await self.target.store.folders(f"{self.target.layout.root}_viplake/ledger/"))
+        days = [day for day in await source.lake.store.folders(source.lake.layout.prefix) if _is_day(day)]
         if not days:
             raise LakeError(
-                f"{source.url} has no hourly folder below {source.layout.prefix}",
+                f"{source.lake.url} has no hourly folder below {source.lake.layout.prefix}",
                 cause="dest_missing",
                 hint="Check the URL and --source-prefix (early lakes lie below IMOS/Hourly/).",
             )
@@ -354,8 +346,8 @@ class _Work:
 
         for start in range(0, len(days), _DAYS_AT_ONCE):
             some = days[start : start + _DAYS_AT_ONCE]
-            theirs = await asyncio.gather(*(_hours(source.store, source.layout, day) for day in some))
-            mine = await asyncio.gather(*(_hours(self.target, self.layout, day) for day in some))
+            theirs = await asyncio.gather(*(_hours(source.lake, day) for day in some))
+            mine = await asyncio.gather(*(_hours(self.target, day) for day in some))
             lacking = [
                 _Lacking(source, hour, there[hour], here.get(hour, {}))
                 for there, here in zip(theirs, mine, strict=True)
@@ -389,7 +381,7 @@ class _Work:
         for each, (receipt, promise, _) in zip(lacking, found, strict=True):
             for by, name in _told(receipt, promise).items():
                 if name != self.environment:
-                    text = f"{each.hour} of {each.source.url}: {by} says {name}"
+                    text = f"{each.hour} of {each.source.lake.url}: {by} says {name}"
                     raise SettingsError(text, cause="lake_mismatch")
         copies = []
         for each, (receipt, promise, is_open) in zip(lacking, found, strict=True):
@@ -403,9 +395,9 @@ class _Work:
         """Whether the lake's own run of this Hour may still land something."""
         if hour.day not in (self.ledgers or ()):
             return False
-        files = await self.target.files(self.layout.ledger(hour))
-        events = [parsed[1] for file in files if (parsed := self.layout.parse_event(file.key))]
-        data = await self.target.get(self.layout.event(hour, max(events))) if events else None
+        files = await self.target.store.files(self.target.layout.ledger(hour))
+        events = [parsed[1] for file in files if (parsed := self.target.layout.parse_event(file.key))]
+        data = await self.target.store.get(self.target.layout.event(hour, max(events))) if events else None
         try:
             return data is not None and strictjson.loads(data)["event"] != "failed"
         except (ValueError, TypeError, KeyError):
@@ -423,17 +415,17 @@ class _Work:
         if not self.dry_run:
             hashed = dict(await _all_or_none([self._copy_file(each, name) for name in sorted(files)]))
             if promise is not None and writes_promise:
-                await self.target.put_if_absent(self.layout.promise(hour), records.promise_bytes(promise))
+                await self.target.store.put_if_absent(self.target.layout.promise(hour), records.promise_bytes(promise))
             if receipt is not None and writes_receipt and await self._proves(each, receipt, hashed):
-                await self.target.put_if_absent(self.layout.receipt(hour), records.receipt_bytes(receipt))
-        done = self.copied[hour] = CopiedHour(hour, each.source.url, len(files), sum(files.values()))
+                await self.target.store.put_if_absent(self.target.layout.receipt(hour), records.receipt_bytes(receipt))
+        done = self.copied[hour] = CopiedHour(hour, each.source.lake.url, len(files), sum(files.values()))
         if self.progress is not None:
             self.progress(done)
 
     async def _proves(self, each: _Lacking, receipt: Receipt, hashed: Mapping[str, str | None]) -> bool:
         """Whether the Receipt is right about what the lake has now; a wrong one is told, and not copied."""
         unread = [file.name for file in receipt.files if file.name in each.there and file.name not in hashed]
-        md5 = dict(hashed) | await md5_of_many(self.target, self.layout, each.hour, unread)
+        md5 = dict(hashed) | await md5_of_many(self.target, each.hour, unread)
         wrong = sorted(
             file.name
             for file in receipt.files
@@ -455,19 +447,19 @@ class _Work:
     async def _copy_file(self, each: _Lacking, name: str) -> tuple[str, str | None]:
         """Copy a file; its name and MD5, None where the store copied it by itself."""
         source, size = each.source, each.there[name]
-        origin, key = source.layout.file(each.hour, name), self.layout.file(each.hour, name)
+        origin, key = source.lake.layout.file(each.hour, name), self.target.layout.file(each.hour, name)
         async with self.small if size <= SMALL else self.large:
             if source.server_copy is not None and size <= LARGEST_SERVER_COPY and await source.server_copy(origin, key):
                 return name, None
             digest = hashlib.md5(usedforsecurity=False)
             if size <= SMALL:
-                data = await source.store.get(origin)
+                data = await source.lake.store.get(origin)
                 if data is None or len(data) != size:
-                    raise LakeError(f"{origin} of {source.url} changed while it was copied")
+                    raise LakeError(f"{origin} of {source.lake.url} changed while it was copied")
                 digest.update(data)
-                await self.target.put(key, data)
+                await self.target.store.put(key, data)
             else:
-                await self.target.put_stream(key, _checked(source, origin, size, digest.update))
+                await self.target.store.put_stream(key, _checked(source, origin, size, digest.update))
         return name, digest.hexdigest()
 
     def _remark(self, hour: Hour, kind: str, detail: str) -> None:
@@ -475,8 +467,8 @@ class _Work:
 
     async def summary(self) -> Consolidated:
         """What came of it."""
-        days = [day for day in await self.target.folders(self.layout.prefix) if _is_day(day)]
-        names = await asyncio.gather(*(self.target.folders(self.layout.day(day)) for day in days))
+        days = [day for day in await self.target.store.folders(self.target.layout.prefix) if _is_day(day)]
+        names = await asyncio.gather(*(self.target.store.folders(self.target.layout.day(day)) for day in days))
         there = {hour for day, some in zip(days, names, strict=True) for name in some if (hour := _hour(day, name))}
         return Consolidated(
             environment=self.environment,
@@ -524,19 +516,19 @@ async def _all_or_none(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 async def _checked(source: Source, key: str, size: int, update: Callable[[bytes], None]) -> AsyncIterator[bytes]:
     """The object's chunks, hashed; ends in an error unless it has just as many bytes as were listed."""
     read = 0
-    async for chunk in source.store.read(key):
+    async for chunk in source.lake.store.read(key):
         read += len(chunk)
         await asyncio.to_thread(update, chunk)
         yield chunk
     if read != size:
-        raise LakeError(f"{key} of {source.url} changed while it was copied")
+        raise LakeError(f"{key} of {source.lake.url} changed while it was copied")
 
 
-async def _hours(store: Store, layout: Layout, day: str) -> dict[Hour, dict[str, int]]:
+async def _hours(lake: Lake, day: str) -> dict[Hour, dict[str, int]]:
     """Sizes of the files right in the hourly folders of a day, by Hour and name."""
     found: dict[Hour, dict[str, int]] = {}
-    for file in await store.files(layout.day(day)):
-        if (parsed := layout.parse_file(file.key)) is not None:
+    for file in await lake.store.files(lake.layout.day(day)):
+        if (parsed := lake.layout.parse_file(file.key)) is not None:
             found.setdefault(parsed[0], {})[parsed[1]] = file.size
     return found
 

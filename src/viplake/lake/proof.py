@@ -15,7 +15,7 @@ from viplake.model import Finding, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from viplake.lake.layout import Layout
+    from viplake.lake import Lake
     from viplake.lake.store import Store
     from viplake.model import Hour, Promise, Receipt, StoredFile
 
@@ -27,78 +27,78 @@ _HASHED_HERE: Final = 256 << 10
 """Smaller chunks are hashed on the event loop: 0.4 ms at 600 MB/s of MD5, no more than the hop to a thread."""
 
 
-async def own_lake(store: Store, layout: Layout, *, environment: str, company: str) -> None:
+async def own_lake(lake: Lake, *, environment: str, company: str) -> None:
     """Make the lake this environment's and company's, or make sure that it is.
 
     Raises:
         SettingsError: it is another's (`lake_mismatch`).
         LakeError: it cannot be read or written.
     """
-    key = layout.identity_key
-    there = await store.get(key)
+    key = lake.layout.identity_key
+    there = await lake.store.get(key)
     if there is None:
         try:
-            await store.put_if_absent(key, records.identity_bytes(environment, company))
+            await lake.store.put_if_absent(key, records.identity_bytes(environment, company))
         except LakeError as error:
             if not error.transient:
                 raise
-        there = await store.get(key)
+        there = await lake.store.get(key)
     if there is None:
         raise LakeError(f"{key} could not be written")
     owner = records.parse_identity(there)
     if owner != (environment, company):
         raise SettingsError(
-            f"the lake at {layout.root or '/'} belongs to {owner[0]} of company {owner[1]},"
+            f"the lake at {lake.layout.root or '/'} belongs to {owner[0]} of company {owner[1]},"
             f" not to {environment} of {company}",
             cause="lake_mismatch",
         )
 
 
-async def check_lake(store: Store, layout: Layout, *, environment: str) -> None:
+async def check_lake(lake: Lake, *, environment: str) -> None:
     """Make sure, reading only, that a lake which says whose it is belongs to this environment.
 
     Raises:
         SettingsError: it is another's (`lake_mismatch`).
     """
-    there = await store.get(layout.identity_key)
+    there = await lake.store.get(lake.layout.identity_key)
     if there is not None and (owner := records.parse_identity(there)[0]) != environment:
-        raise SettingsError(f"the lake at {layout.root or '/'} belongs to {owner}", cause="lake_mismatch")
+        raise SettingsError(f"the lake at {lake.layout.root or '/'} belongs to {owner}", cause="lake_mismatch")
 
 
-async def read_promise(store: Store, layout: Layout, hour: Hour) -> Promise | None:
+async def read_promise(lake: Lake, hour: Hour) -> Promise | None:
     """The Hour's Promise, None where there is none.
 
     Raises:
         LakeError: it cannot be read.
     """
-    data = await store.get(layout.promise(hour))
+    data = await lake.store.get(lake.layout.promise(hour))
     return None if data is None else records.parse_promise(data)
 
 
-async def read_receipt(store: Store, layout: Layout, hour: Hour) -> Receipt | None:
+async def read_receipt(lake: Lake, hour: Hour) -> Receipt | None:
     """The Hour's Receipt, None where there is none.
 
     Raises:
         LakeError: it cannot be read.
     """
-    data = await store.get(layout.receipt(hour))
+    data = await lake.store.get(lake.layout.receipt(hour))
     return None if data is None else records.parse_receipt(data)
 
 
-async def write_receipt(store: Store, layout: Layout, receipt: Receipt) -> Receipt:
+async def write_receipt(lake: Lake, receipt: Receipt) -> Receipt:
     """Write the Receipt unless there is one that proves the same files; returns the one that stands.
 
     Raises:
         LakeError: another stands that proves other content (`receipt_conflict`), or it cannot be written.
     """
-    key = layout.receipt(receipt.hour)
+    key = lake.layout.receipt(receipt.hour)
     try:
-        if await store.put_if_absent(key, records.receipt_bytes(receipt)):
+        if await lake.store.put_if_absent(key, records.receipt_bytes(receipt)):
             return receipt
     except LakeError as error:
         if not error.transient:
             raise
-    standing = await read_receipt(store, layout, receipt.hour)
+    standing = await read_receipt(lake, receipt.hour)
     if standing is None:
         raise LakeError(f"{key} could not be written")
     if _content(standing) != _content(receipt):
@@ -110,10 +110,10 @@ def _content(receipt: Receipt) -> frozenset[tuple[str, int, str]]:
     return frozenset((file.name, file.size, file.md5) for file in receipt.files)
 
 
-async def stored_files(store: Store, layout: Layout, hour: Hour) -> dict[str, StoredFile]:
+async def stored_files(lake: Lake, hour: Hour) -> dict[str, StoredFile]:
     """What lies right in the Hour's folder, by name."""
-    folder = layout.folder(hour)
-    return {file.name: file for file in await store.files(folder) if file.key == folder + file.name}
+    folder = lake.layout.folder(hour)
+    return {file.name: file for file in await lake.store.files(folder) if file.key == folder + file.name}
 
 
 async def md5_of(store: Store, key: str) -> tuple[str, int] | None:
@@ -132,13 +132,13 @@ async def md5_of(store: Store, key: str) -> tuple[str, int] | None:
     return digest.hexdigest(), size
 
 
-async def md5_of_many(store: Store, layout: Layout, hour: Hour, names: Iterable[str]) -> dict[str, str]:
+async def md5_of_many(lake: Lake, hour: Hour, names: Iterable[str]) -> dict[str, str]:
     """MD5s of files of an Hour, by name; empty for a file that is gone."""
     at_once = asyncio.Semaphore(_READ_AT_ONCE)
 
     async def one(name: str) -> tuple[str, str]:
         async with at_once:
-            found = await md5_of(store, layout.file(hour, name))
+            found = await md5_of(lake.store, lake.layout.file(hour, name))
             return name, found[0] if found else ""
 
     return dict(await asyncio.gather(*(one(name) for name in names)))
@@ -164,35 +164,33 @@ class Verified:
         }
 
 
-async def verify(store: Store, layout: Layout, hour: Hour, *, etags_prove: bool) -> Verified:
+async def verify(lake: Lake, hour: Hour) -> Verified:
     """Compare landed with promised again, now.
 
-    With `etags_prove` (S3) an equal ETag proves equal content; in folders everything is hashed again.
+    On S3 an equal ETag proves equal content; in folders everything is hashed again.
 
     Raises:
         LakeError: the lake cannot be read. A record that cannot be read is a finding.
     """
-    promise, receipt, unreadable = await _records(store, layout, hour)
+    promise, receipt, unreadable = await _records(lake, hour)
     if unreadable:
         return Verified(hour, Verdict(complete=None, valid=None, findings=unreadable))
-    stored = await stored_files(store, layout, hour)
+    stored = await stored_files(lake, hour)
     again: Mapping[str, str] = {}
     if receipt is not None:
-        names = to_read_again(stored, receipt, etags_prove=etags_prove)
-        again = await md5_of_many(store, layout, hour, names)
+        names = to_read_again(stored, receipt, etags_prove=lake.etags_prove)
+        again = await md5_of_many(lake, hour, names)
     return Verified(hour, judge(promise, stored, receipt, again))
 
 
-async def _records(
-    store: Store, layout: Layout, hour: Hour
-) -> tuple[Promise | None, Receipt | None, tuple[Finding, ...]]:
+async def _records(lake: Lake, hour: Hour) -> tuple[Promise | None, Receipt | None, tuple[Finding, ...]]:
     promise, receipt, findings = None, None, []
     try:
-        promise = await read_promise(store, layout, hour)
+        promise = await read_promise(lake, hour)
     except LakeError as error:
         findings.append(_unreadable(error, records.PROMISE_NAME))
     try:
-        receipt = await read_receipt(store, layout, hour)
+        receipt = await read_receipt(lake, hour)
     except LakeError as error:
         findings.append(_unreadable(error, records.RECEIPT_NAME))
     return promise, receipt, tuple(findings)
@@ -204,13 +202,13 @@ def _unreadable(error: LakeError, name: str) -> Finding:
     return Finding("unreadable_record", name, error.message)
 
 
-async def newest_with_receipt(store: Store, layout: Layout) -> Hour | None:
+async def newest_with_receipt(lake: Lake) -> Hour | None:
     """The newest Hour that has a Receipt: one listing for the days, then newest days first until one is found."""
-    for day in reversed(await store.folders(layout.prefix)):
+    for day in reversed(await lake.store.folders(lake.layout.prefix)):
         found = [
             parsed[0]
-            for file in await store.files(layout.day(day))
-            if (parsed := layout.parse_file(file.key)) and parsed[1] == records.RECEIPT_NAME
+            for file in await lake.store.files(lake.layout.day(day))
+            if (parsed := lake.layout.parse_file(file.key)) and parsed[1] == records.RECEIPT_NAME
         ]
         if found:
             return max(found)

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from viplake.lake.layout import Layout
-    from viplake.lake.store import Store
+    from viplake.lake import Lake
     from viplake.model import Hour
 
 SHORTEST: Final = timedelta(days=8)
@@ -108,18 +107,18 @@ def expendable(held: Iterable[HeldHour], *, before: Hour, keep: int) -> Pruned:
     )
 
 
-async def held_hours(store: Store, layout: Layout) -> list[HeldHour]:
+async def held_hours(lake: Lake) -> list[HeldHour]:
     """What each hourly folder of the lake holds, by its listing; the tables' names are those of all schemas in it.
 
     Raises:
         LakeError: the lake cannot be read.
     """
     found: dict[Hour, dict[str, int]] = {}
-    for day in await store.folders(layout.prefix):
-        for file in await store.files(layout.day(day)):
-            if parsed := layout.parse_file(file.key):
+    for day in await lake.store.folders(lake.layout.prefix):
+        for file in await lake.store.files(lake.layout.day(day)):
+            if parsed := lake.layout.parse_file(file.key):
                 found.setdefault(parsed[0], {})[parsed[1]] = file.size
-    known = await _known_tables(store, layout, [hour for hour, names in found.items() if SCHEMA_NAME in names])
+    known = await _known_tables(lake, [hour for hour, names in found.items() if SCHEMA_NAME in names])
     table = cache(TableIndex(known).table_of)
 
     return [
@@ -134,12 +133,11 @@ async def held_hours(store: Store, layout: Layout) -> list[HeldHour]:
     ]
 
 
-async def remove(store: Store, layout: Layout, hours: Sequence[HeldHour], folder: Path | None) -> None:
+async def remove(lake: Lake, hours: Sequence[HeldHour], folder: Path | None) -> None:
     """Remove these Hours, oldest first, the Receipt of each before anything else of it.
 
     Args:
-        store: of the lake.
-        layout: of the lake.
+        lake: which.
         hours: which.
         folder: where the lake lies on disk, for its empty folders; None: they are left alone.
 
@@ -147,18 +145,18 @@ async def remove(store: Store, layout: Layout, hours: Sequence[HeldHour], folder
         LakeError: something cannot be removed; what came before it is gone.
     """
     for one in hours:
-        await store.delete(layout.receipt(one.hour))
-        for file in await store.files(layout.folder(one.hour)):
-            await store.delete(file.key)
+        await lake.store.delete(lake.layout.receipt(one.hour))
+        for file in await lake.store.files(lake.layout.folder(one.hour)):
+            await lake.store.delete(file.key)
         if folder is not None:
             with contextlib.suppress(OSError):  # somebody's own file in it, or gone already
-                (folder / layout.folder(one.hour)).rmdir()
-                (folder / layout.day(one.hour.day)).rmdir()
+                (folder / lake.layout.folder(one.hour)).rmdir()
+                (folder / lake.layout.day(one.hour.day)).rmdir()
 
 
-async def _known_tables(store: Store, layout: Layout, hours: Iterable[Hour]) -> tuple[str, ...]:
+async def _known_tables(lake: Lake, hours: Iterable[Hour]) -> tuple[str, ...]:
     known: set[str] = set()
     for hour in hours:
-        data = await store.get(layout.file(hour, SCHEMA_NAME))
+        data = await lake.store.get(lake.layout.file(hour, SCHEMA_NAME))
         known.update(schema_tables(data or b"") or ())
     return tuple(sorted(known))

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, Statement
 
     from viplake.history.build import Place
-    from viplake.lake.layout import Layout
-    from viplake.lake.store import Store
+    from viplake.lake import Lake
     from viplake.model import Hour
     from viplake.query.views import View
 
@@ -69,8 +68,7 @@ class Asked:
 
 
 async def query(
-    store: Store,
-    layout: Layout,
+    lake: Lake,
     place: Place,
     asked: Asked,
     take: Callable[[Answer], T],
@@ -81,8 +79,7 @@ async def query(
     """Answer a query and give the answer to `take`, which is called in a thread, while the files are here.
 
     Args:
-        store: of the lake.
-        layout: of the lake.
+        lake: which.
         place: of the history.
         asked: what.
         take: what to do with the answer; its result is returned.
@@ -98,9 +95,9 @@ async def query(
         with duck.connect(root, writes=writes, ordered=True) as connection:
             statement = _statement(connection, asked.sql)
             names = names_in(connection, statement)
-            hours, views, without = await _catalog(store, layout, asked, names, warn)
+            hours, views, without = await _catalog(lake, asked, names, warn)
             try:
-                await bring(store, layout, place, _named(views, names, without), root, warn)
+                await bring(lake, place, _named(views, names, without), root, warn)
             except OSError as error:
                 hint = "Make room, or set TMPDIR to a folder that has some."
                 raise SettingsError(
@@ -219,7 +216,7 @@ def _refused(error: Exception, *, lines_before: int = 0) -> SettingsError:
 # -- which Hours ----------------------------------------------------------------------------------------------------
 
 
-async def hours_of(store: Store, layout: Layout, asked: Asked, warn: Callable[[str], None]) -> tuple[Hour, ...]:
+async def hours_of(lake: Lake, asked: Asked, warn: Callable[[str], None]) -> tuple[Hour, ...]:
     """The Hours that are asked, ascending; at least one.
 
     Raises:
@@ -227,13 +224,13 @@ async def hours_of(store: Store, layout: Layout, asked: Asked, warn: Callable[[s
         LakeError: the lake cannot be read.
     """
     if asked.since is None and asked.at is not None:
-        return (await _this(store, layout, asked.at, unproven=asked.unproven),)
-    days = sorted(day for day in await store.folders(layout.prefix) if re.fullmatch(r"\d{8}", day))
+        return (await _this(lake, asked.at, unproven=asked.unproven),)
+    days = sorted(day for day in await lake.store.folders(lake.layout.prefix) if re.fullmatch(r"\d{8}", day))
     if asked.since is None:
-        return (await _newest(store, layout, days, unproven=asked.unproven),)
+        return (await _newest(lake, days, unproven=asked.unproven),)
     first, last = asked.since, asked.at
     wanted = [day for day in days if first.day <= day and (last is None or day <= last.day)]
-    found = await limited(_AT_ONCE, (_delivered(store, layout, day) for day in wanted))
+    found = await limited(_AT_ONCE, (_delivered(lake, day) for day in wanted))
     within = {h: proven for day in found for h, proven in day.items() if first <= h and (last is None or h <= last)}
     hours = tuple(sorted(hour for hour, proven in within.items() if proven or asked.unproven))
     left_out = len(within) - len(hours)
@@ -244,17 +241,17 @@ async def hours_of(store: Store, layout: Layout, asked: Asked, warn: Callable[[s
     return hours
 
 
-async def _this(store: Store, layout: Layout, hour: Hour, *, unproven: bool) -> Hour:
-    proven = (await _delivered(store, layout, hour.day)).get(hour)
+async def _this(lake: Lake, hour: Hour, *, unproven: bool) -> Hour:
+    proven = (await _delivered(lake, hour.day)).get(hour)
     if not proven and not (unproven and proven is not None):
         raise _nothing(f"the Hour {hour}", int(proven is not None), one=True)
     return hour
 
 
-async def _newest(store: Store, layout: Layout, days: Sequence[str], *, unproven: bool) -> Hour:
+async def _newest(lake: Lake, days: Sequence[str], *, unproven: bool) -> Hour:
     left_out = 0
     for day in reversed(days):
-        found = await _delivered(store, layout, day)
+        found = await _delivered(lake, day)
         hours = [hour for hour, proven in found.items() if proven or unproven]
         if hours:
             return max(hours)
@@ -271,11 +268,11 @@ def _nothing(what: str, left_out: int, *, one: bool = False) -> SettingsError:
     return SettingsError(f"{what} {'was not' if one else 'was'} delivered", hint=hint)
 
 
-async def _delivered(store: Store, layout: Layout, day: str) -> dict[Hour, bool]:
+async def _delivered(lake: Lake, day: str) -> dict[Hour, bool]:
     """The Hours of a day that hold anything delivered, and whether they have a Receipt."""
     found: dict[Hour, bool] = {}
-    for file in await store.files(layout.day(day)):
-        if (parsed := layout.parse_file(file.key)) is not None:
+    for file in await lake.store.files(lake.layout.day(day)):
+        if (parsed := lake.layout.parse_file(file.key)) is not None:
             hour, name = parsed
             if name == RECEIPT_NAME:
                 found[hour] = True
@@ -288,20 +285,20 @@ async def _delivered(store: Store, layout: Layout, day: str) -> dict[Hour, bool]
 
 
 async def _catalog(
-    store: Store, layout: Layout, asked: Asked, names: Names, warn: Callable[[str], None]
+    lake: Lake, asked: Asked, names: Names, warn: Callable[[str], None]
 ) -> tuple[tuple[Hour, ...], dict[str, View], dict[str, str]]:
     """The Hours that are asked, every view by its name in small letters, and likewise the tables without any file."""
     kept: dict[str, View] = {view.name: view for view in history()}
     if names.sure and names.words and names.words <= kept.keys():
         return (), kept, {}  # it needs no Hour
     try:
-        hours = await hours_of(store, layout, asked, warn)
+        hours = await hours_of(lake, asked, warn)
     except SettingsError as nothing:
         if names.sure and names.words:
             raise
         warn(f"{nothing.message}. {nothing.hint}")
         hours = ()
-    found = await limited(_AT_ONCE, (files_of(store, layout, hour) for hour in hours))
+    found = await limited(_AT_ONCE, (files_of(lake, hour) for hour in hours))
     tables = snapshots(found, taken=kept, hourly=asked.since is not None)
     without = {table.casefold(): table for known in found for table in known.without}
     return hours, kept | {view.name.casefold(): view for view in tables}, without

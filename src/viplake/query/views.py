@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from viplake.content.examine import HourFiles, TableFiles
     from viplake.history.build import Place
     from viplake.history.datasets import Dataset
-    from viplake.lake.layout import Layout
-    from viplake.lake.store import Store
+    from viplake.lake import Lake
     from viplake.model import Hour
     from viplake.tables.types import ValueKind
 
@@ -350,9 +349,7 @@ def history() -> list[Rows | Parquet]:
 # -- bringing -------------------------------------------------------------------------------------------------------
 
 
-async def bring(
-    store: Store, layout: Layout, place: Place, views: Sequence[View], root: Path, warn: Callable[[str], None]
-) -> None:
+async def bring(lake: Lake, place: Place, views: Sequence[View], root: Path, warn: Callable[[str], None]) -> None:
     """Bring the files of some views into folders below `root`; what cannot be read is said.
 
     Raises:
@@ -365,7 +362,7 @@ async def bring(
     async def of(hour: Hour) -> None:
         here = {view.files[hour].table: view for view in tables if hour in view.files}
         folder = root / f"{hour.start:%Y%m%d%H}"
-        found = await fetch(store, layout, hour, [view.files[hour] for view in here.values()], folder)
+        found = await fetch(lake, hour, [view.files[hour] for view in here.values()], folder)
         for table, files in found.items():
             here[table].staged += [file for file in files if isinstance(file, Staged)]
             for file in files:

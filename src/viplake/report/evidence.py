@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from viplake.history.build import ObserveSettings, Place
     from viplake.judge.evaluate import CheckSettings
     from viplake.judge.record import Record
-    from viplake.lake.layout import Layout
-    from viplake.lake.store import Store
+    from viplake.lake import Lake
     from viplake.model import Hour
 
 _AT_ONCE: Final = 16
@@ -106,8 +105,7 @@ class Pack:
 
 
 async def gather(
-    store: Store,
-    layout: Layout,
+    lake: Lake,
     place: Place,
     settings: CheckSettings,
     observing: ObserveSettings,
@@ -132,10 +130,10 @@ async def gather(
     left_out: dict[str, int] = {}
     for hour in below.keys() - evidence.keys():
         left_out[_owner(inside[hour])] = left_out.get(_owner(inside[hour]), 0) + 1
-    looked = {facts.hour: facts for facts in await look_at(store, layout, evidence, observing)}
+    looked = {facts.hour: facts for facts in await look_at(lake, evidence, observing)}
     turn = asyncio.Semaphore(_AT_ONCE)
     exhibits = await asyncio.gather(
-        *(_exhibit(store, layout, turn, inside[hour], found, looked[hour].promise) for hour, found in evidence.items())
+        *(_exhibit(lake, turn, inside[hour], found, looked[hour].promise) for hour, found in evidence.items())
     )
     return Pack(
         environment,
@@ -174,9 +172,9 @@ def _findings(record: Record, limit: float) -> tuple[str, ...]:
 
 
 async def _exhibit(
-    store: Store, layout: Layout, turn: asyncio.Semaphore, record: Record, found: tuple[str, ...], promise: Any
+    lake: Lake, turn: asyncio.Semaphore, record: Record, found: tuple[str, ...], promise: Any
 ) -> Exhibit:
-    events = await _ledger(store, layout, turn, record.hour)
+    events = await _ledger(lake, turn, record.hour)
     last = events[-1] if events else {}
     guid = next((str(event["job_guid"]) for event in reversed(events) if event.get("job_guid")), "")
     times = {name: moment for name, key in _TIMES if (moment := _moment(last.get(key))) is not None}
@@ -196,11 +194,13 @@ async def _exhibit(
     )
 
 
-async def _ledger(store: Store, layout: Layout, turn: asyncio.Semaphore, hour: Hour) -> list[dict[str, Any]]:
+async def _ledger(lake: Lake, turn: asyncio.Semaphore, hour: Hour) -> list[dict[str, Any]]:
     """The Hour's events as they stand there, oldest first; what cannot be read is left out."""
     async with turn:
-        keys = sorted(file.key for file in await store.files(layout.ledger(hour)) if layout.parse_event(file.key))
-        found = [await store.get(key) for key in keys]
+        keys = sorted(
+            file.key for file in await lake.store.files(lake.layout.ledger(hour)) if lake.layout.parse_event(file.key)
+        )
+        found = [await lake.store.get(key) for key in keys]
     events = []
     for data in found:
         try:

@@ -128,7 +128,7 @@ async def compose(
     more: Sequence[Group] = (),
     days: int | None = DAYS,
 ) -> str:
-    """The page of the history that lives there (`Place.within(store, layout)`), as HTML; otherwise as `render`.
+    """The page of the history that lives there (`Place.within(lake)`), as HTML; otherwise as `render`.
 
     Its first words are what `viplake check` found: they come from the incidents that are kept, or say that nothing
     was judged. Nothing is written, and nobody is told.

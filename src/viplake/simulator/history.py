@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
+    from viplake.lake import Lake
     from viplake.lake.layout import Layout
-    from viplake.lake.store import Store
     from viplake.model import Environment
     from viplake.simulator.rows import ContentFault
     from viplake.simulator.tables import SimulatedTable
@@ -163,8 +163,7 @@ def showcase(last: Hour, *, days: int = 21, tables: int = 24) -> tuple[Hour, Pas
 
 
 async def generate(
-    store: Store,
-    layout: Layout,
+    lake: Lake,
     hours: Iterable[Hour],
     past: Past,
     *,
@@ -184,12 +183,12 @@ async def generate(
 
     async def put(key: str, data: bytes) -> None:
         async with turn:
-            await store.put(key, data)
+            await lake.store.put(key, data)
 
     if past.ledger or past.receipts:
-        await store.put_if_absent(layout.identity_key, records.identity_bytes(environment.name, company))
+        await lake.store.put_if_absent(lake.layout.identity_key, records.identity_bytes(environment.name, company))
     for hour in hours:
-        objects = hour_objects(layout, hour, past, environment=environment, company=company)
+        objects = hour_objects(lake.layout, hour, past, environment=environment, company=company)
         await asyncio.gather(*(put(key, data) for key, data in objects.items()))
         written += len(objects)
         if progress is not None:
