@@ -30,7 +30,7 @@ from viplake.history.build import ObserveSettings, Place, observe
 from viplake.history.datasets import DATASETS, Frame, render, upsert
 from viplake.history.facts import HourFacts, RunFacts, SchemaFacts
 from viplake.history.volumes import Volumes
-from viplake.judge.anomaly import WEEK, Judged, Series
+from viplake.judge.anomaly import WEEK, Series, VolumeVerdict
 from viplake.judge.check import Checked, CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
@@ -94,7 +94,7 @@ def kinds(values: list[int], places: range) -> list[str]:
     """The verdicts at these places; `silent` where there is none."""
     judged = Series(values)
     verdicts = (judged.judge(place) for place in places)
-    return [verdict.kind if isinstance(verdict, Judged) else "silent" for verdict in verdicts]
+    return [verdict.kind if isinstance(verdict, VolumeVerdict) else "silent" for verdict in verdicts]
 
 
 def spoilt(values: list[int], fault: str, first: int, hours: int) -> list[int]:

@@ -146,7 +146,7 @@ class Watch:
 
     @staticmethod
     def _plain(one: Incident) -> tuple[object, ...]:
-        assert all(telling.done for telling in one.tellings), "something is still to be told"
+        assert all(notification.done for notification in one.notifications), "something is still to be told"
         return one.members, one.spans, one.severity, one.cause, one.owner, one.summary, one.healed, one.open
 
 

@@ -358,7 +358,7 @@ def _incidents(data: bytes) -> None:
     assert incidents.unpack(incidents.pack(kept)) == kept
     strictjson.dumps([one.to_json(NOW) for one in kept.incidents.values()])
     marked = incidents.claim(kept.incidents, "me", NOW)
-    incidents.told(marked, "me", {key: ["sns"] for key in marked}, {})
+    incidents.notified(marked, "me", {key: ["sns"] for key in marked}, {})
     incidents.fold(kept.incidents, [], [HOUR.shift(-1), HOUR], NOW)
 
 

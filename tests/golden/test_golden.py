@@ -84,6 +84,13 @@ def _schemas(data: bytes) -> Any:
     return [[*mark, plain(facts)] for mark, facts in sorted(build._parse_schemas(data).items())]
 
 
+def _incidents(data: bytes) -> Any:
+    found = plain(incidents.unpack(data))
+    for one in found["incidents"].values():
+        one["tellings"] = one.pop("notifications")
+    return found
+
+
 READ: dict[str, Callable[[bytes], Any]] = {
     "event": _event,
     "run": _run,
@@ -94,7 +101,7 @@ READ: dict[str, Callable[[bytes], Any]] = {
     "schemas": _schemas,
     "month": lambda data: plain(months._parse(data)),
     "content": lambda data: plain(content_records.from_bytes(gzip.compress(data))),
-    "incidents": lambda data: plain(incidents.unpack(data)),
+    "incidents": _incidents,
 }
 """Reads the bytes of a record; raises `LakeError` for what is damaged or newer."""
 

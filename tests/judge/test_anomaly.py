@@ -8,7 +8,7 @@ import random
 import pytest
 
 from viplake.errors import SettingsError
-from viplake.judge.anomaly import KEYS, WEEK, AnomalySettings, Judged, Series, Silent
+from viplake.judge.anomaly import KEYS, WEEK, AnomalySettings, InsufficientHistory, Series, VolumeVerdict
 from viplake.toml_tables import Table
 
 
@@ -23,8 +23,8 @@ def weekly(weeks: int, *, seed: int = 1, noise: float = 0.03) -> list[int]:
     ]
 
 
-def kind(verdict: Judged | Silent) -> str:
-    return verdict.kind if isinstance(verdict, Judged) else "silent"
+def kind(verdict: VolumeVerdict | InsufficientHistory) -> str:
+    return verdict.kind if isinstance(verdict, VolumeVerdict) else "silent"
 
 
 def test_a_quiet_series_raises_no_alarm() -> None:
@@ -38,7 +38,7 @@ def test_half_double_and_nothing_are_found_at_once(factor: float, expected: str)
     values = weekly(6)
     values[-1] = round(values[-1] * factor)
     verdict = Series(values).judge(len(values) - 1)
-    assert isinstance(verdict, Judged)
+    assert isinstance(verdict, VolumeVerdict)
     assert verdict.kind == expected
     assert verdict.least < verdict.usual < verdict.most
     assert verdict.weeks == (1, 2, 3, 4, 5)
@@ -48,22 +48,22 @@ def test_half_double_and_nothing_are_found_at_once(factor: float, expected: str)
 def test_before_three_weeks_it_is_silent_and_says_why() -> None:
     values = weekly(3)
     verdict = Series(values).judge(len(values) - 1)
-    assert verdict == Silent("its history has 20 days, and 21 are needed")
-    assert Series([5]).judge(0) == Silent("its history has 0 days, and 21 are needed")
-    assert Series([-1]).judge(0) == Silent("it has no volume in this Hour")
+    assert verdict == InsufficientHistory("its history has 20 days, and 21 are needed")
+    assert Series([5]).judge(0) == InsufficientHistory("its history has 0 days, and 21 are needed")
+    assert Series([-1]).judge(0) == InsufficientHistory("it has no volume in this Hour")
 
 
 def test_a_table_that_began_late_has_a_history_of_its_own() -> None:
     values = [-1] * (5 * WEEK) + weekly(2)
-    assert isinstance(Series(values).judge(len(values) - 1), Silent)
+    assert isinstance(Series(values).judge(len(values) - 1), InsufficientHistory)
 
 
 def test_the_tested_hour_is_no_part_of_what_is_usual() -> None:
     values = weekly(6)
     before = Series(values).judge(len(values) - 1)
     after = Series([*values[:-1], values[-1] * 1000]).judge(len(values) - 1)
-    assert isinstance(before, Judged)
-    assert isinstance(after, Judged)
+    assert isinstance(before, VolumeVerdict)
+    assert isinstance(after, VolumeVerdict)
     assert (before.usual, before.least, before.most) == (after.usual, after.least, after.most)
 
 

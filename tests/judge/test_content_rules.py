@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from viplake.content.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
-from viplake.judge.anomaly import Judged, Silent
+from viplake.judge.anomaly import InsufficientHistory, VolumeVerdict
 from viplake.judge.content_rules import (
     BEFORE,
     NOT_LOOKED,
@@ -63,15 +63,21 @@ def test_conformance_is_no_data_where_the_schema_tells_no_columns_of_any_table()
 
 
 def test_too_few_and_too_many_records_are_odd_and_the_same_ones_again_are_not() -> None:
-    def judged(kind: str) -> Judged:
-        return Judged(kind, 5, 50, 40, 60, -9.0, (1, 2, 3))  # type: ignore[arg-type] # parametrised
+    def judged(kind: str) -> VolumeVerdict:
+        return VolumeVerdict(kind, 5, 50, 40, 60, -9.0, (1, 2, 3))  # type: ignore[arg-type] # parametrised
 
-    counts = {"A": judged("low"), "B": judged("high"), "C": judged("usual"), "D": judged("stuck"), "E": Silent("young")}
+    counts = {
+        "A": judged("low"),
+        "B": judged("high"),
+        "C": judged("usual"),
+        "D": judged("stuck"),
+        "E": InsufficientHistory("young"),
+    }
     odd = row_counts(inside(content(), counts=counts))
     assert not isinstance(odd, str)
     assert [one.table for one in odd] == ["A", "B"]
     assert "5 records in 2022-05-10T13, too low: expected are about 50, from 40 to 60" in odd[0].summary
-    assert row_counts(inside(content(), counts={"E": Silent("young")})) == "young"
+    assert row_counts(inside(content(), counts={"E": InsufficientHistory("young")})) == "young"
     assert row_counts(inside(content(), counts={})) == "no number of records is on record"
 
 

@@ -14,22 +14,22 @@ from viplake.judge.incidents import (
     ATTEMPTS,
     LEASE,
     Incidents,
-    Kept,
+    IncidentStore,
     claim,
     claimed,
     due,
     fold,
+    notified,
     pack,
-    told,
     unpack,
 )
-from viplake.judge.rules import Breach, NoData, Passed
+from viplake.judge.rules.rule import Breach, NoData, RulePassed
 from viplake.model import Hour, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from viplake.judge.rules import Finding
+    from viplake.judge.rules.rule import RuleResult
 
 START = Hour.parse("2022-05-10T00")
 NOW = START.shift(100).start
@@ -50,11 +50,13 @@ def breach(
     return Breach(rule, hour(n), table, severity, cause, "network", f"{table or rule} in {hour(n)}")
 
 
-def passed(n: int, rule: str = "missing_job") -> Passed:
-    return Passed(rule, hour(n))
+def passed(n: int, rule: str = "missing_job") -> RulePassed:
+    return RulePassed(rule, hour(n))
 
 
-def after(findings: Iterable[Finding], *, known: Incidents | None = None, first: int = 0, last: int = 9) -> Incidents:
+def after(
+    findings: Iterable[RuleResult], *, known: Incidents | None = None, first: int = 0, last: int = 9
+) -> Incidents:
     return fold(known or {}, findings, list(hour(first).to(hour(last))), NOW)
 
 
@@ -121,7 +123,7 @@ def test_many_rules_broken_by_one_trouble_are_one_incident_and_the_gravest_names
 def test_hours_without_data_neither_open_nor_resolve() -> None:
     opened = after([breach(1)], last=1)
     [one] = after(
-        [NoData("missing_job", hour(2), "no"), Passed("never_started", hour(2))], known=opened, first=2, last=2
+        [NoData("missing_job", hour(2), "no"), RulePassed("never_started", hour(2))], known=opened, first=2, last=2
     ).values()
     assert one.open
     assert after([NoData("missing_job", hour(n), "no") for n in range(10)]) == {}
@@ -170,10 +172,10 @@ def test_severity_only_rises_and_the_cause_is_the_most_frequent() -> None:
 EPISODES = st.lists(st.sampled_from("bpn"), min_size=1, max_size=12)
 
 
-def findings_of(word: list[str], first: int = 0) -> list[Finding]:
-    made: list[Finding] = []
+def findings_of(word: list[str], first: int = 0) -> list[RuleResult]:
+    made: list[RuleResult] = []
     for n, letter in enumerate(word, start=first):
-        choices: dict[str, Finding] = {"b": breach(n), "p": passed(n), "n": NoData("missing_job", hour(n), "no")}
+        choices: dict[str, RuleResult] = {"b": breach(n), "p": passed(n), "n": NoData("missing_job", hour(n), "no")}
         made.append(choices[letter])
     return made
 
@@ -197,7 +199,7 @@ def test_incidents_are_the_stretches_of_breaches_between_passes(word: list[str])
     found = after(findings_of(word), last=len(word) - 1)
     stretches = [part for part in "".join(word).replace("n", "").split("p") if part]
     assert [one.hours for one in found.values()] == [len(part) for part in stretches]
-    assert unpack(pack(Kept(found, hour(3)))) == Kept(found, hour(3))
+    assert unpack(pack(IncidentStore(found, hour(3)))) == IncidentStore(found, hour(3))
 
 
 # -- telling --------------------------------------------------------------------------------------------------
@@ -209,7 +211,7 @@ def tell(incidents: Incidents, by: str, at: int, *, failing: bool = False) -> tu
     mine = claimed(marked, by)
     sent = {one.key: ["sns"] for one, _ in mine}
     failed = {one.key: {"webhook": "500"} for one, _ in mine} if failing else {}
-    return told(marked, by, sent, failed), [telling.kind for _, telling in mine]
+    return notified(marked, by, sent, failed), [notification.kind for _, notification in mine]
 
 
 def test_O2_O8_opened_and_resolved_are_told_once() -> None:
@@ -259,12 +261,12 @@ def test_a_process_that_died_while_telling_is_succeeded_after_its_lease() -> Non
 def test_O1_a_channel_that_fails_is_tried_again_and_the_others_are_not_told_twice() -> None:
     found, _ = tell(after([breach(1)], last=1), "a", 0, failing=True)
     [one] = found.values()
-    assert one.tellings[-1].failed == {"webhook": "500"}
+    assert one.notifications[-1].failed == {"webhook": "500"}
     for n in range(1, ATTEMPTS):
         found, kinds = tell(found, "a", n * 10, failing=True)
         assert kinds == ["opened"]
     [one] = found.values()
-    assert (one.tellings[-1].sent, one.tellings[-1].tries) == (("sns",), ATTEMPTS)
+    assert (one.notifications[-1].sent, one.notifications[-1].tries) == (("sns",), ATTEMPTS)
     assert tell(found, "a", 600)[1] == [], "given up, until the reminder"
     assert tell(found, "a", 60 + 24 * 60)[1] == ["reminder"]
 
@@ -273,13 +275,13 @@ def test_O1_a_channel_that_fails_is_tried_again_and_the_others_are_not_told_twic
 def test_records_that_cannot_be_read_are_an_error_and_not_an_empty_list(data: bytes) -> None:
     with pytest.raises(LakeError):
         unpack(data)
-    assert unpack(None) == Kept()
+    assert unpack(None) == IncidentStore()
 
 
 def test_O2_two_processes_that_judge_the_same_tell_it_once() -> None:
     found = after([breach(1)], last=1)
     first = claim(found, "a", NOW)
     second = claim(fold(first, [breach(1)], [hour(1)], NOW), "b", NOW + timedelta(seconds=1))
-    assert [telling.kind for _, telling in claimed(second, "a")] == ["opened"]
+    assert [notification.kind for _, notification in claimed(second, "a")] == ["opened"]
     assert claimed(second, "b") == []
-    assert replace(second["outage:2022-05-10T01"], tellings=()) == found["outage:2022-05-10T01"]
+    assert replace(second["outage:2022-05-10T01"], notifications=()) == found["outage:2022-05-10T01"]

@@ -14,27 +14,16 @@ import pytest
 from viplake.content.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
 from viplake.errors import SettingsError
 from viplake.history.facts import HourFacts, PromisedTable, PromiseFacts, RunFacts, SchemaFacts
-from viplake.judge.anomaly import GRAIN_OF_COUNTS, AnomalySettings, Judged, Silent
+from viplake.judge.anomaly import GRAIN_OF_COUNTS, AnomalySettings, InsufficientHistory, VolumeVerdict
 from viplake.judge.calendar import Planned
-from viplake.judge.content_rules import Inside, Nulls, Odd
+from viplake.judge.content_rules import NOT_LOOKED, Inside, Nulls, Odd
 from viplake.judge.coverage import gaps
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.record import Record, records
-from viplake.judge.rules import (
-    RULES,
-    Breach,
-    Case,
-    Limit,
-    NoData,
-    Passed,
-    RuleSettings,
-    Told,
-    _Found,
-    _inside,
-    _minutes,
-    judge,
-    span,
-)
+from viplake.judge.rules.catalogue import RULES, RuleSettings, _minutes, judge
+from viplake.judge.rules.content import by_verdict
+from viplake.judge.rules.delivery import span
+from viplake.judge.rules.rule import Breach, Case, Limit, NoData, Results, RuleConfig, RulePassed
 from viplake.lake.table_index import TableFacts
 from viplake.model import SEVERITIES, Hour
 from viplake.tables.schema import Change, changes, columns_of
@@ -43,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from viplake.judge.coverage import Gap
-    from viplake.judge.rules import Finding
+    from viplake.judge.rules.rule import RuleResult
 
 HOUR = Hour.parse("2022-05-10T13")
 AFTER = HOUR.start + timedelta(hours=3)
@@ -91,7 +80,7 @@ INSIDE = Inside(
     HOUR,
     CONTENT,
     [replace(CONTENT, hour=HOUR.shift(n)) for n in (-3, -2, -1)],
-    {"Voyage": Judged("usual", 5, 5, 4, 6, 0.0, (1,))},
+    {"Voyage": VolumeVerdict("usual", 5, 5, 4, 6, 0.0, (1,))},
     {"Voyage": (0, 1)},
     Nulls.of(replace(CONTENT, hour=HOUR.shift(n)) for n in (-3, -2, -1)),
 )
@@ -111,8 +100,8 @@ GOOD = Case(
     unmatched=1,
     changes=(),
     volumes={
-        None: Judged("usual", 900, 900, 800, 1000, 0.0, (1, 2, 3)),
-        "Voyage": Judged("usual", 5, 5, 4, 6, 0.0, (1,)),
+        None: VolumeVerdict("usual", 900, 900, 800, 1000, 0.0, (1, 2, 3)),
+        "Voyage": VolumeVerdict("usual", 5, 5, 4, 6, 0.0, (1,)),
     },
     inside=INSIDE,
 )
@@ -122,11 +111,11 @@ def case(known: Record | None, **changed: Any) -> Case:
     return replace(GOOD, record=known, **changed)
 
 
-def of(rule: str, case_: Case, settings: RuleSettings | None = None) -> list[Finding]:
+def of(rule: str, case_: Case, settings: RuleSettings | None = None) -> list[RuleResult]:
     return [finding for finding in judge(case_, settings or RuleSettings()) if finding.rule == rule]
 
 
-LOW = Judged("low", 450, 900, 800, 1000, -20.0, (1, 2, 3))
+LOW = VolumeVerdict("low", 450, 900, 800, 1000, -20.0, (1, 2, 3))
 LOST = {HOUR.shift(n): n in {-40, 3} for n in range(-40, 4)}
 SOON = {HOUR.shift(n): n == -20 for n in range(-20, 1)}
 EARLY = HOUR.start + timedelta(minutes=10)
@@ -259,7 +248,7 @@ def test_every_rule_has_a_case_that_breaks_it() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_an_hour_that_is_well_passes_every_rule(rule: str) -> None:
-    assert of(rule, GOOD) == [Passed(rule, HOUR)]
+    assert of(rule, GOOD) == [RulePassed(rule, HOUR)]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -277,21 +266,21 @@ NO_DATA: list[tuple[str, Case, str]] = [
     ("vendor_failure", case(OLD, ours=False), "another program ran"),
     ("incomplete_job", case(OLD_DELIVERED), "not compared"),
     ("incomplete_job", case(NOTHING), "nothing was delivered"),
-    ("late_job", case(OLD_DELIVERED), "left word"),
+    ("late_job", case(OLD_DELIVERED), "no run record"),
     ("late_job", case(WAITING, now=EARLY), "not over"),
     ("missing_table", case(WAITING), "on its way"),
     ("missing_table", case(record(None, missing=None)), "no schema"),
     ("missing_table", case(record(replace(FACTS, schema=SchemaFacts(None, None, "torn")), missing=None)), "torn"),
     ("missing_partition", case(OLD_DELIVERED), "not compared"),
-    ("unexpected_table", case(OLD_DELIVERED), "nobody looked"),
+    ("unexpected_table", case(OLD_DELIVERED), "folder was not read"),
     ("unexpected_table", case(record(), unmatched=None), "no Hour before"),
     ("schema_change", case(record(), changes="no schema before"), "no schema before"),
-    ("empty_file", case(OLD_DELIVERED), "nobody looked"),
-    ("volume_job", case(record(), volumes={None: Silent("3 days")}), "3 days"),
+    ("empty_file", case(OLD_DELIVERED), "folder was not read"),
+    ("volume_job", case(record(), volumes={None: InsufficientHistory("3 days")}), "3 days"),
     ("volume_job", case(NOTHING), "nothing was delivered"),
     ("volume_table", case(record(), volumes="none are on record"), "none are on record"),
     ("volume_table", case(record(), volumes={}), "no volume"),
-    ("slow_phase", case(OLD_DELIVERED), "left word"),
+    ("slow_phase", case(OLD_DELIVERED), "no run record"),
     ("lookback_gap", case(NOTHING, gaps=gaps({HOUR: False}, {})), "nothing was delivered before"),
 ]
 
@@ -307,7 +296,7 @@ def test_a_hole_shorter_than_the_look_back_is_over_with_nothing_lost() -> None:
     hole = [HOUR.shift(n) for n in range(22)]
     around: dict[Hour, bool | None] = {HOUR.shift(n): HOUR.shift(n) not in hole for n in range(-5, 27)}
     given = case(OLD, gaps=gaps(around, {}), now=HOUR.shift(40).start)
-    assert of("lookback_gap", given) == [Passed("lookback_gap", HOUR)]
+    assert of("lookback_gap", given) == [RulePassed("lookback_gap", HOUR)]
     [breach] = of("missing_job", given)
     assert isinstance(breach, Breach)
     assert breach.summary.endswith("nothing is lost: 2022-05-11T11 carries it, with a margin of about 1 h")
@@ -429,7 +418,7 @@ def test_what_the_documents_show_is_what_the_file_may_say() -> None:
     told = CheckSettings.parse(tomllib.loads(example))
     own = CheckSettings()
     changed = {"unexpected_table", "schema_change"}
-    assert {name for name in RULES if told.rules.told[name] != own.rules.told[name]} == changed
+    assert {name for name in RULES if told.rules.configs[name] != own.rules.configs[name]} == changed
     assert told.objectives == own.objectives
     assert all(f"`{name}`" in text for name in RULES)
 
@@ -441,10 +430,10 @@ BOTH = replace(
     PROMISE, files=9, absent=("A_1.gz", "B_1.gz"), other_size=("C_1.gz", "D_1.gz"), tables=(PromisedTable("A", 1, 0),)
 )
 LATE = replace(FACTS, run=replace(RUN, late=True))
-BIG = Judged("high", 12_345_678, 9_000_000, 999_999, 1_500_000_000, 9.0, (1,))
+BIG = VolumeVerdict("high", 12_345_678, 9_000_000, 999_999, 1_500_000_000, 9.0, (1,))
 
 WORDS: list[tuple[str, Case, str]] = [
-    ("never_started", case(NOTHING, now=DRAWN), "nothing had claimed 2022-05-10T13 by minute 15"),
+    ("never_started", case(NOTHING, now=DRAWN), "no run had started for 2022-05-10T13 by minute 15"),
     ("missing_job", case(NOTHING, now=HOUR.end), "2022-05-10T13 delivered no export"),
     ("missing_job", case(FAILED, now=HOUR.start), "2022-05-10T13 delivered no export"),
     ("vendor_failure", case(FAILED), "the vendor failed 2022-05-10T13: it says Failed"),
@@ -583,25 +572,25 @@ REASONS: list[tuple[str, Case, str]] = [
     ("missing_job", case(WAITING), "the Hour is on its way"),
     ("missing_job", case(NOTHING, now=EARLY), "the Hour is not over"),
     ("vendor_failure", case(NOTHING), "no run took place"),
-    ("vendor_failure", case(OLD, ours=False), "another program ran this Hour and left no word of it"),
+    ("vendor_failure", case(OLD, ours=False), "another program ran this Hour; no run record exists"),
     ("incomplete_job", case(NOTHING), "nothing was delivered"),
     ("incomplete_job", case(replace(WAITING, facts=FACTS)), "the Hour is on its way"),
-    ("incomplete_job", case(OLD_DELIVERED), "its Promise was not compared with what is stored"),
-    ("late_job", case(OLD_DELIVERED), "no run left word of its times"),
+    ("incomplete_job", case(OLD_DELIVERED), "its manifest was not compared with what is stored"),
+    ("late_job", case(OLD_DELIVERED), "no run record exists, so its times are unknown"),
     ("late_job", case(FAILED), "the Hour was not delivered"),
     ("late_job", case(record(None, seconds=(None, 1200.0, 1.0))), "its times are not known"),
     ("late_job", case(WAITING, now=EARLY), "the Hour is on its way, and minute 60 is not over"),
-    ("slow_phase", case(OLD_DELIVERED), "no run left word of its times"),
+    ("slow_phase", case(OLD_DELIVERED), "no run record exists, so its times are unknown"),
     ("slow_phase", case(record(None, seconds=(None, None, None))), "its times are not known"),
     ("missing_table", case(WAITING), "the Hour is on its way"),
     ("missing_table", case(NOTHING), "nothing was delivered"),
     ("missing_table", case(record(None, missing=None)), "it has no schema"),
-    ("missing_partition", case(OLD_DELIVERED), "its Promise was not compared with what is stored"),
-    ("unexpected_table", case(OLD_DELIVERED), "nobody looked at its files"),
-    ("unexpected_table", case(record(replace(FACTS, expected=None))), "it has no schema to go by"),
+    ("missing_partition", case(OLD_DELIVERED), "its manifest was not compared with what is stored"),
+    ("unexpected_table", case(OLD_DELIVERED), "its folder was not read in this check"),
+    ("unexpected_table", case(record(replace(FACTS, schema=None, expected=None))), "it has no schema"),
     ("unexpected_table", case(record(), unmatched=None), "there is no Hour before to compare with"),
-    ("empty_file", case(OLD_DELIVERED), "nobody looked at its files"),
-    ("empty_file", case(record(replace(FACTS, expected=None))), "it has no schema to go by"),
+    ("empty_file", case(OLD_DELIVERED), "its folder was not read in this check"),
+    ("empty_file", case(record(replace(FACTS, schema=None, expected=None))), "it has no schema"),
     ("volume_table", case(record(), volumes={}), "no volume is on record"),
     ("lookback_gap", case(NOTHING, gaps=gaps({HOUR: False}, {})), "nothing was delivered before"),
     ("lookback_gap", case(NOTHING, gaps=gaps({HOUR: None, HOUR.shift(-1): None}, {})), "2 Hours are not on record"),
@@ -610,7 +599,28 @@ REASONS: list[tuple[str, Case, str]] = [
 
 @pytest.mark.parametrize(("rule", "given", "reason"), REASONS)
 def test_no_data_gives_its_reason_in_these_words(rule: str, given: Case, reason: str) -> None:
-    assert of(rule, given) == [NoData(rule, HOUR, reason)]
+    [result] = of(rule, given)
+    assert isinstance(result, NoData), result
+    assert (result.rule, result.hour, result.reason) == (rule, HOUR, reason)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (case(None), "absent"),
+        (case(WAITING), "unsettled"),
+        (case(NOTHING, now=EARLY), "unsettled"),
+        (
+            case(record(replace(FACTS, schema=SchemaFacts(None, None, "torn"), expected=None), missing=None)),
+            "unreadable",
+        ),
+        (case(record(), planned=Planned("hole", HOUR, HOUR)), "excused"),
+    ],
+)
+def test_absent_unsettled_unreadable_and_excused_are_four_kinds_of_no_data(given: Case, kind: str) -> None:
+    kinds = {result.kind for result in judge(given, RuleSettings()) if isinstance(result, NoData)}
+    assert kind in kinds
+    assert "excused" not in kinds or kind == "excused"
 
 
 def test_no_rule_is_broken_at_its_limit_but_right_behind_it() -> None:
@@ -625,7 +635,7 @@ def test_no_rule_is_broken_at_its_limit_but_right_behind_it() -> None:
         ("unexpected_table", case(record(replace(FACTS, unmatched=0)))),
     ]
     for rule, given in at_limit:
-        assert of(rule, given) == [Passed(rule, HOUR)]
+        assert of(rule, given) == [RulePassed(rule, HOUR)]
     for seconds, broken in (((0.0, 3600.5, 0.0), "late_job"), ((0.0, 0.0, 600.5), "slow_phase")):
         assert isinstance(of(broken, case(record(None, seconds=seconds)))[0], Breach)
 
@@ -633,22 +643,22 @@ def test_no_rule_is_broken_at_its_limit_but_right_behind_it() -> None:
 def test_the_size_of_an_export_has_ends_that_are_told() -> None:
     settings = RuleSettings.parse({"volume_job": {"min_mb": 2, "max_mb": 3.5}})
 
-    def judged(kilobytes: int | None) -> Finding:
+    def judged(kilobytes: int | None) -> RuleResult:
         [finding] = of("volume_job", case(record(kilobytes=kilobytes)), settings)
         return finding
 
     for inside in (2000, 3500):
-        assert judged(inside) == Passed("volume_job", HOUR)
+        assert judged(inside) == RulePassed("volume_job", HOUR)
     for outside, words in ((1999, "2 MB"), (3501, "3.5 MB"), (None, "0 B"), (1, "1 kB")):
         breach = judged(outside)
         assert isinstance(breach, Breach)
-        assert breach.summary == f"2022-05-10T13 holds {words}; at least 2 MB and at most 3.5 MB are told"
+        assert breach.summary == f"2022-05-10T13 has {words}; configured are at least 2 MB and at most 3.5 MB"
         assert (breach.cause, breach.owner) == ("as_sent", "vendor")
     least = RuleSettings.parse({"volume_job": {"min_mb": 2}})
     [breach] = of("volume_job", GOOD, least)
     assert isinstance(breach, Breach)
-    assert breach.summary == "2022-05-10T13 holds 1 kB; at least 2 MB are told"
-    assert isinstance(of("volume_job", case(record(kilobytes=9_000_000)), least)[0], Passed)
+    assert breach.summary == "2022-05-10T13 has 1 kB; configured are at least 2 MB"
+    assert isinstance(of("volume_job", case(record(kilobytes=9_000_000)), least)[0], RulePassed)
 
 
 @pytest.mark.parametrize(
@@ -697,7 +707,7 @@ def test_what_is_not_stored_as_promised_is_the_run_s_or_came_after_it() -> None:
         [breach] = of("incomplete_job", case(known))
         assert isinstance(breach, Breach)
         assert (breach.cause, breach.owner) == blame
-    assert of("incomplete_job", case(record(None))) == [Passed("incomplete_job", HOUR)]
+    assert of("incomplete_job", case(record(None))) == [RulePassed("incomplete_job", HOUR)]
 
 
 def test_a_change_of_the_schema_is_grave_unless_it_is_planned_maintenance() -> None:
@@ -758,13 +768,13 @@ def test_what_is_odd_is_as_sent_only_where_the_hour_is_proven_and_else_whose_the
 ])  # fmt: skip
 def test_a_rule_of_content_goes_by_the_limit_that_is_told(rule: str, key: str, found: int) -> None:
     [given] = [breach[1] for breach in BREACHES if breach[0] == rule]
-    for limit, kind in ((found - 1, Breach), (found + 1, Passed)):
+    for limit, kind in ((found - 1, Breach), (found + 1, RulePassed)):
         [finding] = of(rule, given, RuleSettings.parse({rule: {key: limit}}))
         assert isinstance(finding, kind)
 
 
 def test_a_gap_is_told_in_the_hours_that_it_holds_and_from_six_hours_before_the_loss_on() -> None:
-    def told(gap_: Gap, *, now: datetime = HOUR.end, **changed: Any) -> list[Finding]:
+    def told(gap_: Gap, *, now: datetime = HOUR.end, **changed: Any) -> list[RuleResult]:
         return of("lookback_gap", case(NOTHING, gaps=[replace(gap_, **changed)], now=now))
 
     [gap] = gaps(SOON, {})
@@ -773,18 +783,18 @@ def test_a_gap_is_told_in_the_hours_that_it_holds_and_from_six_hours_before_the_
         assert isinstance(told(gap, first=min(gap.first, hour), last=max(HOUR, hour))[0], Breach)
     assert isinstance(told(gap, first=HOUR)[0], Breach)
     assert isinstance(told(gap, last=HOUR)[0], Breach)
-    assert told(gap, last=HOUR.shift(-1)) == told(gap, first=HOUR.shift(1)) == [Passed("lookback_gap", HOUR)]
-    assert told(gap, planned=True) == [Passed("lookback_gap", HOUR)]
+    assert told(gap, last=HOUR.shift(-1)) == told(gap, first=HOUR.shift(1)) == [RulePassed("lookback_gap", HOUR)]
+    assert told(gap, planned=True) == [RulePassed("lookback_gap", HOUR)]
     assert told(gap, unknown=2) == [NoData("lookback_gap", HOUR, "2 Hours are not on record")]
     after = HOUR.shift(-17)  # whose records are lost six hours after the end of this Hour, to the minute
-    assert told(gap, after=after.shift(0)) == [Passed("lookback_gap", HOUR)]
+    assert told(gap, after=after.shift(0)) == [RulePassed("lookback_gap", HOUR)]
     [close] = told(gap, after=after.shift(-1))
     assert isinstance(close, Breach)
     assert "in 5 h something" in close.summary
     [now_or_never] = told(gap, after=HOUR.shift(-23))
     assert isinstance(now_or_never, Breach)
     assert "in 0 min something" in now_or_never.summary
-    assert told(gap, before=HOUR.shift(1)) == [Passed("lookback_gap", HOUR)], "it is over, and nothing was lost"
+    assert told(gap, before=HOUR.shift(1)) == [RulePassed("lookback_gap", HOUR)], "it is over, and nothing was lost"
     [table] = told(gap, table="Voyage")
     assert isinstance(table, Breach)
     assert (table.table, table.severity) == ("Voyage", "page")
@@ -816,11 +826,11 @@ def test_a_hole_that_is_over_tells_its_margin_only_where_it_is_known() -> None:
 def test_a_rule_that_is_turned_off_or_planned_says_so() -> None:
     off = RuleSettings.parse({"missing_job": {"enabled": False}})
     assert of("missing_job", case(NOTHING), off) == [
-        NoData("missing_job", HOUR, "the rule is turned off in viplake.toml", excused=True)
+        NoData("missing_job", HOUR, "the rule is turned off in viplake.toml", "excused")
     ]
     planned = case(NOTHING, planned=Planned("hole", HOUR, HOUR))
     assert of("missing_job", planned) == [
-        NoData("missing_job", HOUR, "planned: hole from 2022-05-10T13 to 2022-05-10T13", excused=True)
+        NoData("missing_job", HOUR, "planned: hole from 2022-05-10T13 to 2022-05-10T13", "excused")
     ]
 
 
@@ -828,14 +838,14 @@ def test_what_the_file_does_not_say_is_as_the_rules_have_it() -> None:
     own = RuleSettings.parse({})
     assert own == RuleSettings()
     assert own.look_back == timedelta(hours=24)
-    assert own.told["never_started"].limits == {"minutes": 15}
-    assert own.told["late_job"].limits == {"minutes": 60}
-    assert own.told["slow_phase"].limits == {"init_minutes": 3, "replication_minutes": 40, "transfer_minutes": 10}
-    assert own.told["volume_job"].limits == {"min_mb": 0, "max_mb": 0}
-    assert own.told["volume_table"].anomaly.threshold == RuleSettings().told["volume_table"].anomaly.threshold
+    assert own.configs["never_started"].limits == {"minutes": 15}
+    assert own.configs["late_job"].limits == {"minutes": 60}
+    assert own.configs["slow_phase"].limits == {"init_minutes": 3, "replication_minutes": 40, "transfer_minutes": 10}
+    assert own.configs["volume_job"].limits == {"min_mb": 0, "max_mb": 0}
+    assert own.configs["volume_table"].anomaly.threshold == RuleSettings().configs["volume_table"].anomaly.threshold
     other = RuleSettings.parse({"look_back_hours": 48, "volume_table": {"threshold": 7, "twice": 6}})
     assert other.look_back == timedelta(hours=48)
-    assert (other.told["volume_table"].anomaly.threshold, other.told["volume_table"].anomaly.twice) == (7, 6)
+    assert (other.configs["volume_table"].anomaly.threshold, other.configs["volume_table"].anomaly.twice) == (7, 6)
 
 
 @pytest.mark.parametrize(
@@ -866,7 +876,7 @@ def test_a_value_at_its_end_can_be() -> None:
     ends = {"look_back_hours": 1, "late_job": {"minutes": 1}, "never_started": {"minutes": 1440}}
     told = RuleSettings.parse(ends | {"volume_job": {"min_mb": 5, "max_mb": 5.5}})
     assert told.look_back == timedelta(hours=1)
-    assert told.told["never_started"].limits == {"minutes": 1440}
+    assert told.configs["never_started"].limits == {"minutes": 1440}
     assert RuleSettings.parse({"look_back_hours": 2160}).look_back == timedelta(days=90)
 
 
@@ -888,20 +898,23 @@ def test_a_rule_of_content_says_what_its_verdict_says_of_what_was_found_inside()
     content = Inside(HOUR, None)
     verdicts: list[list[Odd] | str] = []
 
-    def judged(known: Record | None = None, looked: Inside | None = content) -> list[Finding]:
+    def judged(known: Record | None = None, looked: Inside | None = content) -> list[RuleResult]:
         def verdict(inside_: Inside, limits: Mapping[str, float]) -> list[Odd] | str:
             assert (inside_, limits) == (content, {"points": 7})
             return verdicts[-1]
 
         given = case(known or record(), inside=looked)
-        return list(_inside(verdict)(given, Told(limits={"points": 7}), _Found("null_ratio", given, "ticket")))
+        return list(
+            by_verdict(verdict)(given, RuleConfig(limits={"points": 7}), Results("null_ratio", given, "ticket"))
+        )
 
-    assert judged(WAITING) == [NoData("null_ratio", HOUR, "the Hour is on its way")]
-    assert judged(looked=None) == [NoData("null_ratio", HOUR, "nobody looked inside its files: run viplake content")]
+    assert of("null_ratio", case(WAITING)) == [NoData("null_ratio", HOUR, "the Hour is on its way", "unsettled")]
+    unlooked = case(record(), inside=None)
+    assert of("null_ratio", unlooked) == [NoData("null_ratio", HOUR, NOT_LOOKED)]
     verdicts.append("too few Hours")
     assert judged() == [NoData("null_ratio", HOUR, "too few Hours")]
     verdicts.append([])
-    assert judged() == [Passed("null_ratio", HOUR)]
+    assert judged() == [RulePassed("null_ratio", HOUR)]
     verdicts.append([Odd("Voyage", "half of it is empty"), Odd(None, "so is the rest")])
     assert judged() == [
         Breach("null_ratio", HOUR, "Voyage", "ticket", "as_sent", "vendor", "half of it is empty"),
@@ -910,7 +923,7 @@ def test_a_rule_of_content_says_what_its_verdict_says_of_what_was_found_inside()
 
 
 def test_amounts_of_bytes_and_of_records_are_judged_by_keys_of_their_own() -> None:
-    told = RuleSettings.parse({"row_count": {"threshold": 9, "twice": 8}}).told
+    told = RuleSettings.parse({"row_count": {"threshold": 9, "twice": 8}}).configs
     assert (told["row_count"].anomaly.threshold, told["volume_table"].anomaly.threshold) == (
         9, AnomalySettings().threshold
     )  # fmt: skip

@@ -12,7 +12,7 @@ from viplake.history.build import ObserveSettings, Place, observe, read_history
 from viplake.judge.calendar import Calendar, Planned
 from viplake.judge.check import CheckTarget, check, read_kept
 from viplake.judge.evaluate import CheckSettings
-from viplake.judge.incidents import Kept
+from viplake.judge.incidents import IncidentStore
 from viplake.judge.record import records
 from viplake.lake import Lake
 from viplake.model import PROD, Hour
@@ -142,6 +142,6 @@ async def test_it_has_the_numbers_of_the_check_and_writes_nothing() -> None:
 
 async def test_an_empty_history_says_so() -> None:
     _, clock, _ = await lake_of(1)
-    nothing = judge({}, Kept(), CheckSettings(), now=clock.now())
+    nothing = judge({}, IncidentStore(), CheckSettings(), now=clock.now())
     assert (nothing.objectives, nothing.days, nothing.incidents) == ((), (), ())
     assert verdict(nothing, Datasets()).headline == "There is no history yet, so nothing can be said."

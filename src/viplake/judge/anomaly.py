@@ -80,7 +80,7 @@ GRAIN_OF_COUNTS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class VolumeVerdict:
     """What a volume is worth.
 
     Attributes:
@@ -101,7 +101,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Silent:
+class InsufficientHistory:
     """Why nothing can be said."""
 
     reason: str
@@ -135,20 +135,20 @@ class Series:
         self._off = [None] * len(self._logs)
         self._begins = next((place for place, value in enumerate(self._logs) if value is not None), len(self._logs))
 
-    def judge(self, place: int) -> Judged | Silent:
+    def judge(self, place: int) -> VolumeVerdict | InsufficientHistory:
         """Whether the volume at this place is usual; judged only on what came before it."""
         value = self.values[place]
         if value < 0:
-            return Silent("it has no volume in this Hour")
+            return InsufficientHistory("it has no volume in this Hour")
         measure = self._measure(place)
-        if isinstance(measure, Silent):
+        if isinstance(measure, InsufficientHistory):
             return measure
         middle, scale, weeks = measure
         score = self._score(value, middle, scale)
         kind = self._kind(place, score)
         reach = self.settings.threshold * scale
         usual, least, most = (round(math.exp(x)) for x in (middle, middle - reach, middle + reach))
-        return Judged(kind, value, usual, least, most, round(score, 2), weeks)
+        return VolumeVerdict(kind, value, usual, least, most, round(score, 2), weeks)
 
     def _kind(self, place: int, score: float) -> Literal["usual", "low", "high", "stuck"]:
         told = self.settings
@@ -162,7 +162,7 @@ class Series:
         if before < 0 or self.values[before] < 0 or before in self.bad:
             return False
         measure = self._measure(before)
-        if isinstance(measure, Silent):
+        if isinstance(measure, InsufficientHistory):
             return False
         other = self._score(self.values[before], measure[0], measure[1])
         return abs(other) >= self.settings.twice and (other < 0) == (score < 0)
@@ -185,21 +185,21 @@ class Series:
 
     # -- what is usual ---------------------------------------------------------------------------------------
 
-    def _measure(self, place: int) -> tuple[float, float, tuple[int, ...]] | Silent:
+    def _measure(self, place: int) -> tuple[float, float, tuple[int, ...]] | InsufficientHistory:
         """The middle and the scale at a place, and the weeks that they come from."""
         if place not in self._scores:
             self._scores[place] = self._measured(place)
-        measured: tuple[float, float, tuple[int, ...]] | Silent = self._scores[place]
+        measured: tuple[float, float, tuple[int, ...]] | InsufficientHistory = self._scores[place]
         return measured
 
-    def _measured(self, place: int) -> tuple[float, float, tuple[int, ...]] | Silent:
+    def _measured(self, place: int) -> tuple[float, float, tuple[int, ...]] | InsufficientHistory:
         told = self.settings
         if place - self._begins < told.quiet_weeks * WEEK:
             have = max(place - self._begins, 0) // 24
-            return Silent(f"its history has {have} days, and {told.quiet_weeks * 7} are needed")
+            return InsufficientHistory(f"its history has {have} days, and {told.quiet_weeks * 7} are needed")
         weeks, around = self._around(place)
         if len(weeks) < told.quiet_weeks:
-            return Silent(f"only {len(weeks)} weeks have a volume at this hour of the week")
+            return InsufficientHistory(f"only {len(weeks)} weeks have a volume at this hour of the week")
         middle = _median(around)
         level, spread = self._recent(place)
         if spread is None:

@@ -23,12 +23,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from viplake.content import records as contents
+from viplake.content.records import read, series
 from viplake.errors import ViplakeError
 from viplake.history.build import look_at, read_history
 from viplake.history.listing import LARGEST_SCHEMA
 from viplake.history.volumes import Volumes
-from viplake.judge import incidents as episodes
 from viplake.judge.content_rules import BEFORE
 from viplake.judge.evaluate import (
     Evidence,
@@ -39,7 +38,7 @@ from viplake.judge.evaluate import (
     hours_to_judge,
     reasons,
 )
-from viplake.judge.incidents import Incident, Kept
+from viplake.judge.incidents import Incident, IncidentStore, claim, claimed, fold, notified, pack, unpack
 from viplake.judge.record import records
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.versions import Version, Versions
@@ -189,7 +188,7 @@ async def check(
     last = min(at or Hour.of(now), Hour.of(now))
     versions = Versions(target.place.store, incidents_prefix(target.place))
     newest = await versions.newest()
-    kept = episodes.unpack(newest.content)
+    kept = unpack(newest.content)
     evidence, hours = await _load(target, kept, observing, now, last, first)
     if not hours:
         why = "no Hour is on record: run viplake observe"
@@ -199,7 +198,7 @@ async def check(
     least = len(SEVERITIES) if notifiers is None else SEVERITIES.index(settings.notify.severity)
     version = await _keep(versions, newest, judgement, by, now, least)
     told = await _tell(target, versions, version, by, notifiers or (), clock)
-    return _checked(target, judgement, episodes.unpack(version.content).incidents, told, now)
+    return _checked(target, judgement, unpack(version.content).incidents, told, now)
 
 
 def incidents_prefix(place: Place) -> str:
@@ -216,21 +215,21 @@ async def read_incidents(place: Place) -> Incidents:
     return dict((await read_kept(place)).incidents)
 
 
-async def read_kept(place: Place) -> Kept:
+async def read_kept(place: Place) -> IncidentStore:
     """The incidents as they stand, and up to which Hour was judged; nothing is written.
 
     Raises:
         LakeError: they cannot be read.
     """
     newest = await Versions(place.store, incidents_prefix(place)).newest()
-    return episodes.unpack(newest.content)
+    return unpack(newest.content)
 
 
 # -- load -----------------------------------------------------------------------------------------------------
 
 
 async def _load(
-    target: CheckTarget, kept: Kept, observing: ObserveSettings, now: datetime, last: Hour, first: Hour | None
+    target: CheckTarget, kept: IncidentStore, observing: ObserveSettings, now: datetime, last: Hour, first: Hour | None
 ) -> tuple[Evidence, tuple[Hour, ...]]:
     """What is on record up to an Hour, and the Hours to judge."""
     history = await read_history(target.place)
@@ -246,12 +245,12 @@ async def _load(
         return Evidence(known, now), ()
     base = first_of_volumes(known, hours).shift(-WEEKS_OF_VOLUMES * 168)
     volumes = Volumes(target.place.store, target.place.published, target.place.versions)
-    series = await volumes.series(base, hours[-1])
-    _add_looked_at(series, base, looked, hours[-1])
-    found = await contents.read(target.place, [*hours[0].shift(-BEFORE).to(hours[0].shift(-1)), *hours])
-    counts, newest = await contents.series(target.place, base, hours[-1]) if found else ({}, {})
+    sizes = await volumes.series(base, hours[-1])
+    _add_looked_at(sizes, base, looked, hours[-1])
+    found = await read(target.place, [*hours[0].shift(-BEFORE).to(hours[0].shift(-1)), *hours])
+    counts, newest = await series(target.place, base, hours[-1]) if found else ({}, {})
     changed = await _schema_changes(target, looked)
-    return Evidence(known, now, series, base, changed, found, counts, newest), hours
+    return Evidence(known, now, sizes, base, changed, found, counts, newest), hours
 
 
 def _to_look_at(standing: Mapping[Hour, Record], judged: Hour | None, last: Hour) -> list[Hour]:
@@ -317,12 +316,12 @@ async def _keep(
     """Write the incidents as they are now, with what this check is to tell marked as its own."""
 
     def change(content: bytes | None) -> bytes:
-        kept = episodes.unpack(content)
-        folded = episodes.fold(kept.incidents, judgement.findings, judgement.hours, now)
+        kept = unpack(content)
+        folded = fold(kept.incidents, judgement.findings, judgement.hours, now)
         audible = {key: one for key, one in folded.items() if SEVERITIES.index(one.severity) >= least}
-        marked = folded | episodes.claim(audible, by, now)
+        marked = folded | claim(audible, by, now)
         judged = judgement.hours[-1] if kept.judged is None else max(judgement.hours[-1], kept.judged)
-        return episodes.pack(Kept(marked, judged))
+        return pack(IncidentStore(marked, judged))
 
     return await versions.update(change, known=newest)
 
@@ -334,14 +333,14 @@ async def _tell(
     target: CheckTarget, versions: Versions, version: Version, by: str, notifiers: Sequence[Notifier], clock: Clock
 ) -> dict[str, str | None]:
     """Tell what this check has claimed, in one message a channel, and write down what became of it."""
-    mine = episodes.claimed(episodes.unpack(version.content).incidents, by)
+    mine = claimed(unpack(version.content).incidents, by)
     if not mine:
         return {}
     answers: dict[str, str | None] = {}
     sent: dict[str, list[str]] = {one.key: [] for one, _ in mine}
     failed: dict[str, dict[str, str]] = {one.key: {} for one, _ in mine}
     for notifier in notifiers:
-        new = [(one, telling) for one, telling in mine if notifier.name not in telling.sent]
+        new = [(one, notification) for one, notification in mine if notifier.name not in notification.sent]
         if not new:
             continue
         answers |= await tell([notifier], incidents_message(target, new, clock.now()), clock)
@@ -352,8 +351,8 @@ async def _tell(
                 failed[one.key][notifier.name] = why
 
     def change(content: bytes | None) -> bytes:
-        kept = episodes.unpack(content)
-        return episodes.pack(Kept(episodes.told(kept.incidents, by, sent, failed), kept.judged))
+        kept = unpack(content)
+        return pack(IncidentStore(notified(kept.incidents, by, sent, failed), kept.judged))
 
     await versions.update(change, known=version)
     return answers
@@ -363,14 +362,15 @@ def incidents_message(target: CheckTarget, told: Sequence[tuple[Incident, Any]],
     """All that is to be told, as one message: a storm is one message, not forty."""
     worst = max((one.severity for one, _ in told), key=SEVERITIES.index)
     lines = [
-        f"{telling.kind.upper()} ({one.severity}, {one.owner}: {one.cause}) {one.rule} since {one.hour}: {one.summary}"
-        for one, telling in told
+        f"{notification.kind.upper()} ({one.severity}, {one.owner}: {one.cause}) {one.rule} since {one.hour}: "
+        f"{one.summary}"
+        for one, notification in told
     ]
     [first, *others] = told
     subject = f"[viplake {target.environment} {worst}] {first[0].rule} {first[1].kind}, since {first[0].hour}"
     if others:
         subject = f"[viplake {target.environment} {worst}] {len(told)} incidents, the first since {first[0].hour}"
-    notices = [{"notice": telling.kind, **one.to_json(now)} for one, telling in told]
+    notices = [{"notice": notification.kind, **one.to_json(now)} for one, notification in told]
     body = {"environment": target.environment, "lake": target.lake.url, "notices": notices}
     return Message("incidents", subject, "\n".join(lines), body)
 

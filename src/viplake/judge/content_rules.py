@@ -12,13 +12,13 @@ from datetime import timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from viplake.judge.anomaly import Judged
+from viplake.judge.anomaly import VolumeVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from viplake.content.profiling import HourContent, TableContent
-    from viplake.judge.anomaly import Silent
+    from viplake.judge.anomaly import InsufficientHistory
     from viplake.model import Hour
 
 BEFORE: Final = 24
@@ -44,7 +44,7 @@ class Odd:
     summary: str
 
 
-Verdict = list[Odd] | str
+ContentVerdict = list[Odd] | str
 """What is odd; nothing: all is well; text: why it cannot be judged."""
 
 
@@ -96,7 +96,7 @@ class Inside:
     hour: Hour
     content: HourContent | None
     before: Sequence[HourContent] = ()
-    counts: Mapping[str, Judged | Silent] | None = None
+    counts: Mapping[str, VolumeVerdict | InsufficientHistory] | None = None
     stuck: Mapping[str, tuple[int, int]] | None = None
     nulls: Nulls = field(default_factory=Nulls)
     told: timedelta = timedelta(hours=24)
@@ -119,7 +119,7 @@ class Inside:
         return measured if measured < CLEARLY_LESS * self.told else self.told
 
 
-def nonconforming(inside: Inside) -> Verdict:
+def nonconforming(inside: Inside) -> ContentVerdict:
     """Tables whose files do not agree with the schema, or cannot be read."""
     if inside.content is None:
         return NOT_LOOKED
@@ -136,13 +136,13 @@ def _findings(table: TableContent) -> str:
     return f"{table.table}: {first.detail}{place}" + (f"; and {more} more findings" if more else "")
 
 
-def row_counts(inside: Inside) -> Verdict:
+def row_counts(inside: Inside) -> ContentVerdict:
     """Tables with far too few or too many records."""
     if inside.content is None or inside.counts is None:
         return NOT_LOOKED
-    known = {table: verdict for table, verdict in inside.counts.items() if isinstance(verdict, Judged)}
+    known = {table: verdict for table, verdict in inside.counts.items() if isinstance(verdict, VolumeVerdict)}
     if not known:
-        reasons = [verdict.reason for verdict in inside.counts.values() if not isinstance(verdict, Judged)]
+        reasons = [verdict.reason for verdict in inside.counts.values() if not isinstance(verdict, VolumeVerdict)]
         return reasons[0] if reasons else "no number of records is on record"
     return [
         Odd(
@@ -155,7 +155,7 @@ def row_counts(inside: Inside) -> Verdict:
     ]
 
 
-def null_ratios(inside: Inside, points: float) -> Verdict:
+def null_ratios(inside: Inside, points: float) -> ContentVerdict:
     """Columns with so many percentage points more nulls than is usual."""
     if inside.content is None:
         return NOT_LOOKED
@@ -175,7 +175,7 @@ def null_ratios(inside: Inside, points: float) -> Verdict:
     return odd
 
 
-def stale(inside: Inside, hours: float) -> Verdict:
+def stale(inside: Inside, hours: float) -> ContentVerdict:
     """Tables whose newest record time has stood still for so many Hours, and never did for as long before."""
     if inside.content is None or inside.stuck is None:
         return NOT_LOOKED
@@ -193,7 +193,7 @@ def stale(inside: Inside, hours: float) -> Verdict:
     ]
 
 
-def look_back_changes(inside: Inside, percent: float) -> Verdict:
+def look_back_changes(inside: Inside, percent: float) -> ContentVerdict:
     """The export carries another stretch of record time than it did before, or less than it is told to."""
     if inside.content is None:
         return NOT_LOOKED

@@ -11,14 +11,23 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake.judge import objectives as slo
 from viplake.judge.anomaly import Series
 from viplake.judge.calendar import Calendar
 from viplake.judge.content_rules import BEFORE, Inside, Nulls, standing_still
 from viplake.judge.coverage import LOOK_BACK, Gap, gaps
-from viplake.judge.objectives import Graded, Indicator, ObjectiveSettings, ObjectiveState
+from viplake.judge.objectives import (
+    INDICATORS,
+    Graded,
+    Indicator,
+    ObjectiveSettings,
+    ObjectiveState,
+    burning,
+    standing,
+)
 from viplake.judge.record import NOBODY, PHASES
-from viplake.judge.rules import OWNERS_OF_PHASES, Case, NoData, RuleSettings, judge, span
+from viplake.judge.rules.catalogue import RuleSettings, judge
+from viplake.judge.rules.delivery import OWNERS_OF_PHASES, span
+from viplake.judge.rules.rule import Case, NoData
 from viplake.notify.settings import NotifySettings
 
 if TYPE_CHECKING:
@@ -26,9 +35,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from viplake.content.profiling import HourContent
-    from viplake.judge.anomaly import AnomalySettings, Judged, Silent
+    from viplake.judge.anomaly import AnomalySettings, InsufficientHistory, VolumeVerdict
     from viplake.judge.record import Record
-    from viplake.judge.rules import Finding
+    from viplake.judge.rules.rule import RuleResult
     from viplake.model import Hour
     from viplake.tables.schema import Change
 
@@ -101,7 +110,7 @@ class Judgement:
     """
 
     hours: tuple[Hour, ...]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[RuleResult, ...] = ()
     objectives: tuple[ObjectiveState, ...] = ()
     gaps: tuple[Gap, ...] = ()
     look_back: timedelta = LOOK_BACK
@@ -131,11 +140,11 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
     counted = settled(records, hours[-1], evidence.now)
     contents = _Contents(evidence, settings)
     found = _gaps(counted, hours[-1], evidence.now, settings, contents)
-    grades = {objective: graded(counted, objective, settings) for objective in slo.INDICATORS}
+    grades = {objective: graded(counted, objective, settings) for objective in INDICATORS}
     volumes = _Volumes(evidence, hours, settings)
     by_hour = _by_hour(found, hours)
     ledger = min((hour for hour, known in records.items() if known.ledger), default=None)
-    findings: list[Finding] = []
+    findings: list[RuleResult] = []
     before: Record | None = None
     for hour in hours:
         known = records.get(hour)
@@ -150,20 +159,20 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
             gaps=by_hour.get(hour, ()),
             look_back=contents.look_back(hour),
             inside=contents.of(hour),
-            burning=slo.burning(grades["delivered"], hour) is not None,
+            burning=burning(grades["delivered"], hour) is not None,
             planned=planned(hour),
         )
         findings += judge(case, settings.rules)
         if known is not None and known.delivered:
             before = known
     standings = tuple(
-        slo.standing(objective, grades[objective.name], last=max(counted, default=hours[-1]), now=evidence.now)
+        standing(objective, grades[objective.name], last=max(counted, default=hours[-1]), now=evidence.now)
         for objective in settings.objectives.objectives
     )
     return Judgement(tuple(hours), tuple(findings), standings, tuple(found), contents.look_back(hours[-1]))
 
 
-def reasons(findings: Iterable[Finding]) -> dict[str, dict[str, int]]:
+def reasons(findings: Iterable[RuleResult]) -> dict[str, dict[str, int]]:
     """Why rules could not be judged, by rule: how many Hours had each reason."""
     found: dict[str, dict[str, int]] = {}
     for finding in findings:
@@ -267,9 +276,9 @@ class _Volumes:
     def __init__(self, evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -> None:
         self._records = evidence.records
         self._base = evidence.base
-        told = settings.rules.told
+        configs = settings.rules.configs
         planned = settings.calendar.at
-        tables = {table: values for table, values in evidence.volumes.items() if told["volume_table"].enabled}
+        tables = {table: values for table, values in evidence.volumes.items() if configs["volume_table"].enabled}
         self._first = first_of_volumes(evidence.records, hours)
         first = min(evidence.records, default=hours[0])
         unfit = {
@@ -281,25 +290,29 @@ class _Volumes:
         lost |= {hour for hour in unfit if planned(hour) is not None}
         self._start = first
         sizes = [self._size(hour) for hour in first.to(hours[-1])]
-        self._whole = Series(sizes, _places(unfit, first), told["volume_job"].anomaly, exact=False)
-        self._tables = self._series(tables, lost, told["volume_table"].anomaly)
+        self._whole = Series(sizes, _places(unfit, first), configs["volume_job"].anomaly, exact=False)
+        self._tables = self._series(tables, lost, configs["volume_table"].anomaly)
 
-    def _series(self, tables: Mapping[str, Sequence[int]], lost: set[Hour], told: AnomalySettings) -> dict[str, Series]:
+    def _series(
+        self, tables: Mapping[str, Sequence[int]], lost: set[Hour], anomaly: AnomalySettings
+    ) -> dict[str, Series]:
         if self._base is None:
             return {}
         bad = _places(lost, self._base)
-        return {table: Series(values, bad, told) for table, values in tables.items()}
+        return {table: Series(values, bad, anomaly) for table, values in tables.items()}
 
     def _size(self, hour: Hour) -> int:
         known = self._records.get(hour)
         return known.kilobytes * 1000 if known is not None and known.delivered and known.kilobytes is not None else -1
 
-    def of(self, hour: Hour) -> Mapping[str | None, Judged | Silent] | str:
+    def of(self, hour: Hour) -> Mapping[str | None, VolumeVerdict | InsufficientHistory] | str:
         """The verdicts on an Hour's volumes; why there are none."""
         known = self._records.get(hour)
         if known is None or not known.delivered:
             return "nothing was delivered"
-        found: dict[str | None, Judged | Silent] = {None: self._whole.judge(_distance(self._start, hour))}
+        found: dict[str | None, VolumeVerdict | InsufficientHistory] = {
+            None: self._whole.judge(_distance(self._start, hour))
+        }
         if self._base is not None and hour >= self._first:
             place = _distance(self._base, hour)
             for table, series in self._tables.items():
@@ -320,7 +333,7 @@ class _Contents:
         self._hours = sorted(evidence.contents)
         self._nulls = Nulls.of(evidence.contents[hour] for hour in self._hours)
         self._base, self._newest = evidence.base, evidence.newest
-        told = settings.rules.told["row_count"]
+        told = settings.rules.configs["row_count"]
         bad = frozenset[int]()
         if evidence.base is not None and evidence.counts:
             known = evidence.records.items()
@@ -342,7 +355,7 @@ class _Contents:
             return None
         at = bisect_left(self._hours, hour)
         before = [self._contents[known] for known in self._hours[max(at - BEFORE, 0) : at]]
-        counts: dict[str, Judged | Silent] = {}
+        counts: dict[str, VolumeVerdict | InsufficientHistory] = {}
         stuck: dict[str, tuple[int, int]] = {}
         if self._base is not None and hour >= self._base:
             place = _distance(self._base, hour)

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from viplake import strictjson
 from viplake.errors import LakeError, SettingsError
 from viplake.judge.record import NOBODY
-from viplake.judge.rules import RULES, Breach, NoData
+from viplake.judge.rules.catalogue import ORDER, RULES, group_of
+from viplake.judge.rules.rule import Breach, NoData
 from viplake.lake.layout import FORMAT, parse_utc, utc
 from viplake.model import SEVERITIES, Hour, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from viplake.judge.rules import Finding
+    from viplake.judge.rules.rule import RuleResult
 
 State = Literal["opened", "ongoing", "resolved"]
 NotificationKind = Literal["opened", "escalated", "reminder", "resolved"]
@@ -32,7 +33,7 @@ REMIND: Final = timedelta(days=1)
 """After how long what is still open is told again."""
 
 LEASE: Final = timedelta(minutes=10)
-"""How long a process has for telling before another may: three tries of 10 s on a few channels end long before."""
+"""How long a process has for notification before another may: three tries of 10 s on a few channels end long before."""
 
 ATTEMPTS: Final = 5
 """Checks that try to tell one thing, each of them three times."""
@@ -40,21 +41,8 @@ ATTEMPTS: Final = 5
 KEPT: Final = timedelta(days=400)
 """How long resolved incidents are kept: a year of figures."""
 
-_GROUPS: Final = {
-    "missing_job": "outage",
-    "vendor_failure": "outage",
-    "incomplete_job": "outage",
-    "never_started": "outage",
-    "late_job": "outage",
-    "volume_job": "volume",
-    "volume_table": "volume",
-}
-"""Rules that are one trouble. Rules that do not stand here are a trouble of their own."""
-
-_DECIDES: Final = {"outage": "missing_job"}
-"""Whose pass ends an outage: that of the Hour being delivered, not that of it being claimed."""
-
-_ORDER: Final = {name: place for place, name in enumerate(RULES)}
+_DECIDING: Final = {rule.group: rule.name for rule in RULES.values() if rule.decides}
+"""The rule whose pass ends the incidents of its group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +62,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class Notification:
     """A thing that was, or is to be, told.
 
     Attributes:
@@ -113,7 +101,7 @@ class Incident:
         opened_at: when it was first found.
         resolved_at: when it was found to be over; None while open.
         healed: a later look found that its Hours are well: they came late, or were repaired.
-        tellings: what was told of it, oldest first.
+        notifications: what was told of it, oldest first.
         blames: how many breaches had each cause and owner.
     """
 
@@ -128,7 +116,7 @@ class Incident:
     opened_at: datetime
     resolved_at: datetime | None = None
     healed: bool = False
-    tellings: tuple[Telling, ...] = ()
+    notifications: tuple[Notification, ...] = ()
 
     @property
     def key(self) -> str:
@@ -141,9 +129,16 @@ class Incident:
         return self.resolved_at is None
 
     @property
+    def rules(self) -> tuple[str, ...]:
+        """Its rules, the gravest first."""
+        return tuple(
+            sorted({member.rule for member in self.members}, key=lambda name: (ORDER.get(name, len(ORDER)), name))
+        )
+
+    @property
     def rule(self) -> str:
         """The gravest of its rules."""
-        return min((member.rule for member in self.members), key=lambda name: _ORDER.get(name, len(_ORDER)))
+        return self.rules[0]
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -172,6 +167,7 @@ class Incident:
         return {
             "id": self.key,
             "rule": self.rule,
+            "rules": list(self.rules),
             "hour": str(self.hour),
             "last_hour": str(self.last),
             "hours": self.hours,
@@ -214,29 +210,26 @@ class _Episode:
 _Key = tuple[str, str | None]
 
 
-def group_of(rule: str) -> str:
-    """The trouble that a rule belongs to."""
-    return _GROUPS.get(rule, rule)
-
-
 def _key_of(breach: Breach) -> _Key:
     group = group_of(breach.rule)
     return group, None if group == "outage" else breach.table
 
 
-def fold(known: Mapping[str, Incident], findings: Iterable[Finding], hours: Sequence[Hour], now: datetime) -> Incidents:
+def fold(
+    known: Mapping[str, Incident], results: Iterable[RuleResult], hours: Sequence[Hour], now: datetime
+) -> Incidents:
     """The incidents after a judgement.
 
     Args:
         known: what stands.
-        findings: of these Hours, of all rules.
+        results: of these Hours, of all rules.
         hours: that were judged, ascending, without holes. What stands of Hours before and after stays.
         now: when.
     """
     if not hours:
         return dict(known)
     first, last = hours[0], hours[-1]
-    episodes = _walk(known, findings, hours)
+    episodes = _walk(known, results, hours)
     result = {key: one for key, one in known.items() if not first <= one.hour <= last}
     for (group, start), parts in _together(episodes).items():
         key = f"{group}:{start}"
@@ -251,19 +244,19 @@ def fold(known: Mapping[str, Incident], findings: Iterable[Finding], hours: Sequ
     }
 
 
-def _walk(known: Mapping[str, Incident], findings: Iterable[Finding], hours: Sequence[Hour]) -> list[_Episode]:
+def _walk(known: Mapping[str, Incident], results: Iterable[RuleResult], hours: Sequence[Hour]) -> list[_Episode]:
     """Hour by Hour: what goes on, what ends, what begins."""
     breaches: dict[Hour, dict[_Key, list[Breach]]] = {}
     judged: set[tuple[str, Hour]] = set()
     excused: set[tuple[str, Hour]] = set()
-    for finding in findings:
-        if isinstance(finding, NoData):
-            if finding.excused:
-                excused.add((finding.rule, finding.hour))
+    for result in results:
+        if isinstance(result, NoData):
+            if result.excused:
+                excused.add((result.rule, result.hour))
             continue
-        judged.add((finding.rule, finding.hour))
-        if isinstance(finding, Breach):
-            breaches.setdefault(finding.hour, {}).setdefault(_key_of(finding), []).append(finding)
+        judged.add((result.rule, result.hour))
+        if isinstance(result, Breach):
+            breaches.setdefault(result.hour, {}).setdefault(_key_of(result), []).append(result)
     standing = _standing(known, judged | excused, hours)
     running = _running(known, hours[0])
     found = list(running.values())
@@ -276,15 +269,15 @@ def _walk(known: Mapping[str, Incident], findings: Iterable[Finding], hours: Seq
             running[key].last = hour
             running[key].standing.append(hour)
         for key in [key for key in running if key not in now]:
-            if (_DECIDES.get(key[0], running[key].rule), hour) in judged:
+            if (_DECIDING.get(key[0], running[key].rule), hour) in judged:
                 running.pop(key).ended = hour
         for key, of_key in now.items():
-            of_key.sort(key=lambda breach: _ORDER[breach.rule])
+            of_key.sort(key=lambda breach: ORDER[breach.rule])
             episode = running.get(key)
             if episode is None:
                 episode = running[key] = _Episode(key[0], of_key[0].rule, key[1], hour, hour)
                 found.append(episode)
-            episode.rule = min(episode.rule, of_key[0].rule, key=lambda name: _ORDER.get(name, len(_ORDER)))
+            episode.rule = min(episode.rule, of_key[0].rule, key=lambda name: ORDER.get(name, len(ORDER)))
             episode.last = hour
             episode.breaches += of_key
     return found
@@ -302,7 +295,7 @@ def _standing(
             for hour in max(begin, hours[0]).to(min(end, hours[-1])):
                 for member in one.members:
                     key = (one.group, None if one.group == "outage" else member.table)
-                    if hour <= member.last and (_DECIDES.get(one.group, member.rule), hour) not in judged:
+                    if hour <= member.last and (_DECIDING.get(one.group, member.rule), hour) not in judged:
                         found.setdefault(hour, {})[key] = (member.rule, one)
     return found
 
@@ -340,7 +333,7 @@ def _incident(
     one = Incident(
         group,
         start,
-        tuple(sorted(members.values(), key=lambda member: (_ORDER.get(member.rule, len(_ORDER)), member.table or ""))),
+        tuple(sorted(members.values(), key=lambda member: (ORDER.get(member.rule, len(ORDER)), member.table or ""))),
         "info",
         NOBODY,
         NOBODY,
@@ -348,7 +341,7 @@ def _incident(
         _spans(known, [hour for part in parts for hour in (*part.standing, *(b.hour for b in part.breaches))], first),
         now if known is None else known.opened_at,
         None if not is_over else now if known is None or known.resolved_at is None else known.resolved_at,
-        tellings=() if known is None else known.tellings,
+        notifications=() if known is None else known.notifications,
     )
     said = known or next((part.of for part in parts if part.of is not None), None)
     if not breaches and said is not None:
@@ -359,8 +352,8 @@ def _incident(
 def _described(one: Incident, known: Incident | None, breaches: list[Breach]) -> Incident:
     """With the words and figures of its breaches."""
     severities = [breach.severity for breach in breaches] + ([known.severity] if known else [])
-    lead = min((_ORDER[breach.rule] for breach in breaches), default=0)
-    leading = [breach for breach in breaches if _ORDER[breach.rule] == lead]
+    lead = min((ORDER[breach.rule] for breach in breaches), default=0)
+    leading = [breach for breach in breaches if ORDER[breach.rule] == lead]
     blames = Counter((breach.cause, breach.owner) for breach in leading)
     [((cause, owner), _)] = blames.most_common(1)
     return replace(
@@ -409,22 +402,22 @@ def _healed(one: Incident, now: datetime) -> Incident:
     return replace(one, members=members, resolved_at=one.resolved_at or now, healed=True, summary=summary)
 
 
-# -- telling --------------------------------------------------------------------------------------------------
+# -- notification --------------------------------------------------------------------------------------------------
 
 
 def due(one: Incident, now: datetime) -> NotificationKind | None:
     """What is to be told of an incident now; None: nothing, or another process is at it."""
-    newest = one.tellings[-1] if one.tellings else None
+    newest = one.notifications[-1] if one.notifications else None
     if newest is not None and not newest.done and newest.tries < ATTEMPTS:
         if abs(now - newest.at) < LEASE:
             return None
         return newest.kind if one.open else "resolved"
-    kinds = {telling.kind for telling in one.tellings}
+    kinds = {notification.kind for notification in one.notifications}
     if not one.open:
         return None if "resolved" in kinds else "resolved"
     if newest is None:
         return "opened"
-    if one.severity == "page" and all(telling.severity != "page" for telling in one.tellings):
+    if one.severity == "page" and all(notification.severity != "page" for notification in one.notifications):
         return "escalated"
     return "reminder" if abs(now - newest.at) >= REMIND else None
 
@@ -436,32 +429,32 @@ def claim(incidents: Mapping[str, Incident], by: str, now: datetime) -> Incident
         kind = due(one, now)
         if kind is None:
             continue
-        before = one.tellings[-1] if one.tellings else None
+        before = one.notifications[-1] if one.notifications else None
         again = before is not None and before.kind == kind and not before.done
-        mark = Telling(kind, now, by, one.severity)
+        mark = Notification(kind, now, by, one.severity)
         if again and before is not None:
             mark = replace(mark, tries=before.tries + 1, sent=before.sent)
-        kept = one.tellings[:-1] if again else one.tellings
-        result[key] = replace(one, tellings=(*kept, mark))
+        kept = one.notifications[:-1] if again else one.notifications
+        result[key] = replace(one, notifications=(*kept, mark))
     return result
 
 
-def claimed(incidents: Mapping[str, Incident], by: str) -> list[tuple[Incident, Telling]]:
+def claimed(incidents: Mapping[str, Incident], by: str) -> list[tuple[Incident, Notification]]:
     """What this process is to tell, the oldest incident first."""
     return [
-        (one, one.tellings[-1])
+        (one, one.notifications[-1])
         for one in incidents.values()
-        if one.tellings and not one.tellings[-1].done and one.tellings[-1].by == by
+        if one.notifications and not one.notifications[-1].done and one.notifications[-1].by == by
     ]
 
 
-def told(
+def notified(
     incidents: Mapping[str, Incident],
     by: str,
     sent: Mapping[str, Sequence[str]],
     failed: Mapping[str, Mapping[str, str]],
 ) -> Incidents:
-    """The incidents with what became of the telling.
+    """The incidents with what became of the notification.
 
     Args:
         incidents: what stands.
@@ -475,7 +468,7 @@ def told(
             reached = tuple(sorted({*mark.sent, *sent.get(one.key, ())}))
             errors = dict(failed.get(one.key, {}))
             done = replace(mark, sent=reached, failed=errors, done=not errors)
-            result[one.key] = replace(one, tellings=(*one.tellings[:-1], done))
+            result[one.key] = replace(one, notifications=(*one.notifications[:-1], done))
     return result
 
 
@@ -483,7 +476,7 @@ def told(
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class IncidentStore:
     """What is kept in the lake between two checks.
 
     Attributes:
@@ -495,7 +488,7 @@ class Kept:
     judged: Hour | None = None
 
 
-def pack(kept: Kept) -> bytes:
+def pack(kept: IncidentStore) -> bytes:
     """As JSON."""
     return strictjson.dumps(
         {
@@ -506,21 +499,21 @@ def pack(kept: Kept) -> bytes:
     )
 
 
-def unpack(data: bytes | None) -> Kept:
+def unpack(data: bytes | None) -> IncidentStore:
     """Read it; nothing: none yet.
 
     Raises:
         LakeError: it cannot be read (`ledger_damaged`), or is of a newer format (`lake_format`).
     """
     if data is None:
-        return Kept()
+        return IncidentStore()
     try:
         record = strictjson.loads(data)
         if strictjson.count_of(record["format"]) > FORMAT:
             raise LakeError("the incidents were written by a newer viplake", cause="lake_format")
         found = [_read(item) for item in record["incidents"]]
         judged = record["judged"]
-        return Kept({one.key: one for one in found}, None if judged is None else Hour.parse(judged))
+        return IncidentStore({one.key: one for one in found}, None if judged is None else Hour.parse(judged))
     except (ValueError, TypeError, KeyError, AttributeError, SettingsError) as error:
         raise LakeError(f"the incidents cannot be read: {error}", cause="ledger_damaged") from None
 
@@ -543,16 +536,16 @@ def _plain(one: Incident) -> dict[str, Any]:
         ],
         "tellings": [
             {
-                "kind": telling.kind,
-                "at": utc(telling.at),
-                "by": telling.by,
-                "severity": telling.severity,
-                "tries": telling.tries,
-                "done": telling.done,
-                "sent": list(telling.sent),
-                "failed": dict(telling.failed),
+                "kind": notification.kind,
+                "at": utc(notification.at),
+                "by": notification.by,
+                "severity": notification.severity,
+                "tries": notification.tries,
+                "done": notification.done,
+                "sent": list(notification.sent),
+                "failed": dict(notification.failed),
             }
-            for telling in one.tellings
+            for notification in one.notifications
         ],
     }
 
@@ -586,9 +579,9 @@ def _read(item: Mapping[str, Any]) -> Incident:
     )
 
 
-def _telling(told: Mapping[str, Any]) -> Telling:
+def _telling(told: Mapping[str, Any]) -> Notification:
     [kind] = [known for known in get_args(NotificationKind) if known == told["kind"]]
-    return Telling(
+    return Notification(
         kind,
         parse_utc(told["at"]),
         strictjson.text_of(told["by"]),

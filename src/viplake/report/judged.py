@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from viplake.judge import objectives as slo
 from viplake.judge.evaluate import CheckSettings, Evidence, decide, graded, settled
+from viplake.judge.objectives import standing
 from viplake.model import Hour
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from viplake.judge.calendar import Planned
     from viplake.judge.coverage import Gap
-    from viplake.judge.incidents import Incident, Kept
+    from viplake.judge.incidents import Incident, IncidentStore
     from viplake.judge.objectives import Graded, Indicator, ObjectiveState
     from viplake.judge.record import Record
 
@@ -77,7 +77,12 @@ class Judged:
 
 
 def judge(
-    records: Mapping[Hour, Record], kept: Kept, settings: CheckSettings, *, now: datetime, days: int | None = None
+    records: Mapping[Hour, Record],
+    kept: IncidentStore,
+    settings: CheckSettings,
+    *,
+    now: datetime,
+    days: int | None = None,
 ) -> Judged:
     """Put together what is known.
 
@@ -113,9 +118,7 @@ def _days(counted: Mapping[Hour, Record], settings: CheckSettings, now: datetime
 def _day(
     hours: list[Hour], grades: Mapping[Indicator, Mapping[Hour, Graded]], settings: CheckSettings, now: datetime
 ) -> BudgetDay:
-    states = tuple(
-        slo.standing(one, grades[one.name], last=hours[-1], now=now) for one in settings.objectives.objectives
-    )
+    states = tuple(standing(one, grades[one.name], last=hours[-1], now=now) for one in settings.objectives.objectives)
     spent: Counter[str] = Counter()
     for hour in hours:
         bad = [of[hour].owner for of in grades.values() if of[hour].good is False and not of[hour].planned]

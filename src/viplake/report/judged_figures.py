@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake.judge.rules import RULES
+from viplake.judge.rules.catalogue import RULES
 from viplake.report import judged_tables as tables
 from viplake.report.figures import (
     BLUE,

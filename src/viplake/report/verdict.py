@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from viplake.errors import CAUSES
-from viplake.judge.rules import span
+from viplake.judge.rules.catalogue import RULES
+from viplake.judge.rules.delivery import span
 from viplake.model import SEVERITIES, Hour
 from viplake.report.assessment import GRACE, WORST, Assessment, Point, assess, stale
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from viplake.report.rows import Datasets
 
 _LEVELS: Final[dict[str, Level]] = {"page": "trouble", "ticket": "attention", "info": "attention"}
-
-_COUNTED_DOWN: Final = frozenset({"outage", "lookback_gap", "missing_table"})
-"""Troubles that end in something lost for good, unless they end before."""
 
 
 def verdict(judged: Judged, datasets: Datasets) -> Assessment:
@@ -97,7 +95,7 @@ def _ask(one: Incident) -> str:
 
 def _countdown(one: Incident, judged: Judged) -> str:
     """The time until something of it is lost for good, while it lasts."""
-    if one.group not in _COUNTED_DOWN:
+    if not any(RULES[rule].counted_down for rule in one.rules if rule in RULES):
         return ""
     tables = one.tables or (None,)
     lasting = (gap.left(judged.now, judged.look_back) for gap in judged.gaps if gap.table in tables)

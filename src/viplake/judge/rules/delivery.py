@@ -1,0 +1,163 @@
+"""PURE. The rules of delivery: whether an export came, in time, whole, and whether records are lost for good.
+
+A breach carries one cause and one owner, from the ledger and the listing. For Hours that another program ran there is
+no record of why they failed: there both are `unknown`, never a guess.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from viplake.judge.record import PHASES
+from viplake.judge.rules.rule import OTHER_PROGRAM, PAGE_BELOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from viplake.judge.coverage import Gap
+    from viplake.judge.rules.rule import Breach, Case, Results, RuleConfig, RuleResult
+
+OWNERS_OF_PHASES: Final = {"init": "vendor", "replication": "vendor", "transfer": "network"}
+"""Who has to act on a slow phase: the vendor answers the trigger and replicates; the transfer is the way between."""
+
+
+def never_started(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether a run had claimed the Hour by minute N."""
+    minutes = config.limits["minutes"]
+    record = case.known
+    if record.ledger or record.delivered:
+        yield results.passed()
+    elif not case.ours:
+        yield results.no_data(OTHER_PROGRAM)
+    elif case.minute < minutes:
+        yield results.no_data(f"minute {minutes:.0f} is not over", "unsettled")
+    else:
+        yield results.breach(f"no run had started for {case.hour} by minute {minutes:.0f}", ("missed", "us"))
+
+
+def missing_job(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether the Hour has an export."""
+    record = case.known
+    if record.delivered:
+        yield results.passed()
+    elif record.outcome != "failed" and case.now < case.hour.end:
+        yield results.no_data("the Hour is not over", "unsettled")
+    else:
+        yield results.breach(f"{case.hour} delivered no export{_margin(case)}", case.attribution)
+
+
+def _margin(case: Case) -> str:
+    """What the hole that the Hour lies in came to, once it is over; empty before, or where records are lost."""
+    hole = next((gap for gap in case.gaps if gap.table is None and gap.first <= case.hour <= gap.last), None)
+    if hole is None or hole.margin is None or hole.unknown or hole.lost:
+        return ""
+    return f"; nothing is lost: {hole.before} carries it, with a margin of about {span(hole.margin)}"
+
+
+def vendor_failure(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether the vendor failed the Hour."""
+    record = case.known
+    if not record.ledger and not record.delivered:
+        yield results.no_data("no run took place" if case.ours else OTHER_PROGRAM)
+    elif record.outcome == "failed" and record.owner == "vendor":
+        detail = record.facts.run.detail if record.facts and record.facts.run else None
+        yield results.breach(f"the vendor failed {case.hour}: {detail or record.cause}", case.attribution)
+    else:
+        yield results.passed()
+
+
+def incomplete_job(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether all files of the manifest are stored with their sizes."""
+    record = case.known
+    if record.facts is not None and (promise := record.facts.promise) is not None:
+        lacking = promise.files - promise.stored
+        if lacking:
+            names = ", ".join((*promise.absent, *promise.other_size)[:3])
+            ours = record.cause is None and record.ledger
+            what = f"{lacking} of {promise.files} promised files are not stored as promised: {names}"
+            yield results.breach(what, ("changed_in_lake", "us") if ours else case.attribution)
+        else:
+            yield results.passed()
+    elif record.outcome == "failed":
+        yield results.breach(f"{case.hour} failed with a part of its files stored", case.attribution)
+    elif record.ledger:
+        yield results.passed()
+    else:
+        yield results.no_data("its manifest was not compared with what is stored")
+
+
+def late_job(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether the export was delivered by minute N."""
+    minutes = config.limits["minutes"]
+    record = case.known
+    if record.outcome == "waiting":
+        if case.minute < minutes:
+            yield results.no_data(f"the Hour is on its way, and minute {minutes:.0f} is not over", "unsettled")
+        else:
+            yield results.breach(f"{case.hour} is not delivered by minute {minutes:.0f}", case.attribution)
+    elif record.outcome == "delivered" and (took := record.took) is not None:
+        late = record.facts is not None and record.facts.run is not None and record.facts.run.late
+        if late or took > minutes * 60:
+            slowest = max(zip(record.seconds, PHASES, strict=True), key=lambda phase: phase[0] or 0)[1]
+            what = f"{case.hour} took {took / 60:.0f} minutes, most of them the {slowest}"
+            yield results.breach(what, ("slow_phase", OWNERS_OF_PHASES[slowest]))
+        else:
+            yield results.passed()
+    else:
+        delivered = record.outcome == "delivered"
+        yield results.no_data("its times are not known" if delivered else "the Hour was not delivered")
+
+
+def slow_phase(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether init, replication or transfer took far too long."""
+    seconds_of = dict(zip(PHASES, case.known.seconds, strict=True))
+    slow = False
+    for phase, seconds in seconds_of.items():
+        limit = config.limits[f"{phase}_minutes"]
+        if seconds is not None and seconds > limit * 60:
+            slow = True
+            what = f"the {phase} of {case.hour} took {seconds / 60:.0f} minutes; {limit:g} are the limit"
+            yield results.breach(what, (f"slow_{phase}", OWNERS_OF_PHASES[phase]))
+    if not slow:
+        known = any(seconds is not None for seconds in seconds_of.values())
+        yield results.passed() if known else results.no_data("its times are not known")
+
+
+def lookback_gap(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether records are lost for good, or will be soon."""
+    at = min(case.now, case.hour.end)
+    breaches = [breach for gap in case.gaps if (breach := _gap(case, results, gap, at)) is not None]
+    yield from breaches
+    unknown = [gap for gap in case.gaps if not gap.planned and (gap.unknown or gap.after is None)]
+    if unknown and not breaches:
+        many = unknown[0].unknown
+        yield results.no_data(f"{many} Hours are not on record" if many else "nothing was delivered before")
+    elif not breaches:
+        yield results.passed()
+
+
+def _gap(case: Case, results: Results, gap: Gap, at: datetime) -> Breach | None:
+    """The breach of one gap, as it was at a time; None where nothing is lost or about to be."""
+    deadline = gap.deadline(case.look_back)
+    over = gap.before is not None and gap.lost is None
+    if over or gap.planned or gap.unknown or deadline is None or not gap.first <= case.hour <= gap.last:
+        return None
+    name = gap.table or "every table"
+    left = deadline - at
+    if left >= PAGE_BELOW:
+        return None
+    if left < timedelta(0):
+        until = f"{gap.lost[1]:%Y-%m-%d %H:%M}" if gap.lost else "the next delivery"
+        after = f"{deadline - case.look_back:%Y-%m-%d %H:%M}"
+        what = f"{name}: records from about {after} to {until} are in no delivered Hour: lost, unless the vendor helps"
+    else:
+        what = f"{name}: in {span(left)} something is lost for good, unless an Hour is delivered"
+    return results.breach(what, case.attribution, table=gap.table)
+
+
+def span(time: timedelta) -> str:
+    """A time as a person reads it: `1 h`, `5 h 10 min`; without its sign."""
+    hours, minutes = divmod(round(abs(time) / timedelta(minutes=1)), 60)
+    return " ".join([f"{hours} h"] * (hours > 0) + [f"{minutes} min"] * (minutes > 0 or hours == 0))

@@ -1,0 +1,90 @@
+"""PURE. The rules of tables: which came, which did not, which are empty, and what changed in the schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from viplake.history.facts import HourFacts
+    from viplake.judge.rules.rule import Case, Results, RuleConfig, RuleResult
+
+EMPTY_GZIP: Final = 20
+"""Bytes of a gzip file of nothing: header 10, an empty block 2, trailer 8 (RFC 1952, RFC 1951)."""
+
+
+def missing_table(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether every expected table has a file."""
+    record = case.known
+    if record.missing is None:
+        schema = record.facts.schema if record.facts else None
+        if schema is not None:
+            yield results.no_data(f"its schema cannot be read: {schema.problem}", "unreadable")
+        else:
+            yield results.no_data("it has no schema")
+        return
+    for table in record.missing:
+        yield results.breach(f"{table} has no file in {case.hour}", _why_missing(case, table), table=table)
+    if not record.missing:
+        yield results.passed()
+
+
+def _why_missing(case: Case, table: str) -> tuple[str, str]:
+    """The vendor did not promise it, or the run did not store it."""
+    facts = case.known.facts
+    promise = facts.promise if facts else None
+    if promise is not None and facts is not None and facts.run is not None:
+        promised = any(known.table == table for known in promise.tables)
+        return case.attribution if promised else ("not_promised", "vendor")
+    return ("not_promised", "vendor") if case.sender[0] == "as_sent" else case.attribution
+
+
+def missing_partition(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether every promised partition of a table is stored."""
+    promise = case.files.promise
+    lacking = [known for known in promise.tables if known.stored < known.promised] if promise else []
+    for known in lacking:
+        what = f"{known.table}: {known.stored} of {known.promised} promised partitions are stored"
+        yield results.breach(what, case.attribution, table=known.table)
+    if not lacking:
+        yield results.passed()
+
+
+def unexpected_table(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether the schema in scope explains every file."""
+    facts: HourFacts = case.files
+    odd = [known for known in facts.tables if known.table not in (facts.expected or ())]
+    for known in odd:
+        what = f"{known.table} is out of scope, but came with {known.partitions} files"
+        yield results.breach(what, case.sender, table=known.table)
+    more = facts.unmatched - case.unmatched if case.unmatched is not None else 0
+    if more > 0:
+        what = f"{facts.unmatched} files belong to no table of the schema, {more} more than the Hour before"
+        yield results.breach(what, case.sender)
+    if not odd and more <= 0:
+        known_before = case.unmatched is not None
+        yield results.passed() if known_before else results.no_data("there is no Hour before to compare with")
+
+
+def schema_change(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether the schema is as in the delivered Hour before."""
+    if isinstance(case.changes, str):
+        yield results.no_data(case.changes)
+        return
+    for change in case.changes:
+        planned = case.planned is not None and case.planned.kind == "maintenance"
+        what = f"{change.table}: {change.what} in {case.hour}" + (f" (planned: {case.planned})" if planned else "")
+        yield results.breach(what, case.sender, table=change.table, severity="info" if planned else None)
+    if not case.changes:
+        yield results.passed()
+
+
+def empty_file(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether the files of every table hold anything."""
+    empty = [known for known in case.files.tables if known.size <= EMPTY_GZIP * known.partitions]
+    for known in empty:
+        what = f"{known.table}: {known.partitions} files hold nothing ({known.size} bytes in all)"
+        yield results.breach(what, case.sender, table=known.table)
+    if not empty:
+        yield results.passed()

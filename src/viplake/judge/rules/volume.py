@@ -1,0 +1,65 @@
+"""PURE. The rules of volumes: whether an export or a table is far too small or too large."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from viplake.judge.anomaly import VolumeVerdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from viplake.judge.rules.rule import Case, Results, RuleConfig, RuleResult
+
+
+def volume_job(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether the export's size is within its limits, and usual."""
+    size = (case.known.kilobytes or 0) * 1000
+    least, most = (config.limits[key] * 1_000_000 for key in ("min_mb", "max_mb"))
+    if size < least or (most and size > most):
+        ends = f"at least {_bytes(round(least))}" + (f" and at most {_bytes(round(most))}" if most else "")
+        yield results.breach(f"{case.hour} has {_bytes(size)}; configured are {ends}", case.sender)
+    else:
+        yield from _volumes(case, results, [None])
+
+
+def volume_table(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether each table's size is usual."""
+    tables = case.volumes if not isinstance(case.volumes, str) else {}
+    yield from _volumes(case, results, [table for table in tables if table is not None])
+
+
+def _volumes(case: Case, results: Results, tables: Sequence[str | None]) -> Iterator[RuleResult]:
+    if isinstance(case.volumes, str):
+        yield results.no_data(case.volumes)
+        return
+    judged = {table: case.volumes[table] for table in tables if table in case.volumes}
+    known = {table: verdict for table, verdict in judged.items() if isinstance(verdict, VolumeVerdict)}
+    odd = {table: verdict for table, verdict in known.items() if verdict.kind != "usual"}
+    for table, verdict in odd.items():
+        yield results.breach(_words(case, table, verdict), case.sender, table=table)
+    if known and not odd:
+        yield results.passed()
+    elif not known:
+        reasons = [verdict.reason for verdict in judged.values() if not isinstance(verdict, VolumeVerdict)]
+        yield results.no_data(reasons[0] if reasons else "no volume is on record")
+
+
+def _words(case: Case, table: str | None, verdict: VolumeVerdict) -> str:
+    weeks = ", ".join(str(case.hour.shift(-168 * week)) for week in verdict.weeks)
+    name = table or "the export"
+    if verdict.kind == "stuck":
+        return f"{name} has {_bytes(verdict.value)} in {case.hour}, to the byte what it had in the Hours before"
+    return (
+        f"{name} has {_bytes(verdict.value)} in {case.hour}, too {verdict.kind}: expected are {_bytes(verdict.usual)}, "
+        f"from {_bytes(verdict.least)} to {_bytes(verdict.most)}, judged on {weeks} (+-1 h)"
+    )
+
+
+def _bytes(count: int) -> str:
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 999.5:  # noqa: PLR2004 - SI units, and what would be rounded to a thousand
+            return f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.3g} TB"
