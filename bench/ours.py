@@ -20,8 +20,10 @@ from viplake.model import PROD
 from viplake.redact import Secret
 from viplake.vendor.http import Body, Deadlines
 from viplake.vendor.links import host_of, read_opening, read_refusal, seconds_early
-from viplake.vendor.veson.client import Download, HttpVendor, Triggered, VendorCredentials, VendorSettings, _Arriving
-from viplake.vendor.wire import Answer
+from viplake.vendor.port import Download, Triggered
+from viplake.vendor.veson.client import VendorSettings, VesonVendor, _Arriving
+from viplake.vendor.veson.token import VendorCredentials
+from viplake.vendor.wire import HttpAnswer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -42,7 +44,7 @@ class _Chunks(Body):
             yield bytes(chunk)
 
 
-class PyreqwestVendor(HttpVendor):
+class PyreqwestVendor(VesonVendor):
     """The vendor, whose files come through pyreqwest; the four calls through aiohttp as ever.
 
     It checks what the other checks (the link, the status, the head), but translates no error: measured here are
@@ -78,7 +80,7 @@ class PyreqwestVendor(HttpVendor):
         async with self._client.get(url.reveal()).headers(headers).build_streamed() as response:
             body = _Chunks(response)
             if body.status != 200:
-                raise read_refusal(Answer(body.status, body.headers, b""), host, self._clock.now())
+                raise read_refusal(HttpAnswer(body.status, body.headers, b""), host, self._clock.now())
             yield _Arriving(read_opening(body.status, body.headers, start=start, etag=etag), body, host)
 
 
@@ -101,7 +103,7 @@ async def transfer(told: dict[str, Any]) -> dict[str, Any]:
     clock: Clock = SystemClock()
     at = told["vendor"]
     settings = VendorSettings(PROD, "BENCH", f"{at}/token", at, at, allow_insecure_http=True)
-    kind = PyreqwestVendor if told.get("client") == "pyreqwest" else HttpVendor
+    kind = PyreqwestVendor if told.get("client") == "pyreqwest" else VesonVendor
     async with kind(settings, credentials, clock=clock) as vendor:
         triggered = await vendor.trigger()
         assert isinstance(triggered, Triggered)

@@ -19,7 +19,7 @@ from viplake.errors import CredentialsError, LakeError, NetworkError, VendorErro
 from viplake.lake.store import LARGEST_RECORD, Page
 from viplake.model import StoredFile
 from viplake.redact import Secret
-from viplake.vendor.veson.client import LinkExpired, ListedFile, SourceChanged, TooEarly, Triggered
+from viplake.vendor.port import LinkExpired, ListedFile, SourceChanged, TooEarly, Triggered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

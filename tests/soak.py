@@ -52,7 +52,8 @@ from viplake.model import PROD, Hour
 from viplake.notify.channels import NotTold
 from viplake.redact import Secret
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
-from viplake.vendor.veson.client import HttpVendor, VendorCredentials, VendorSettings
+from viplake.vendor.veson.client import VendorSettings, VesonVendor
+from viplake.vendor.veson.token import VendorCredentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -307,7 +308,7 @@ class Soak:
         )
         dead = lambda worker, me: worker.pid == me.pid or worker.pid not in self._alive  # noqa: E731
         try:
-            async with HttpVendor(settings, credentials, clock=self.clock) as vendor:
+            async with VesonVendor(settings, credentials, clock=self.clock) as vendor:
                 ledger = Ledger(Lake(store, self.layout), self.clock, me=Worker("soak", pid, "1"), dead=dead)
                 run = RunSettings(PROD, self.vendor.settings.company)
                 extraction = Extraction(run, vendor, self.clock, ledger)

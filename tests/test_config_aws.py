@@ -74,7 +74,7 @@ async def test_a_secret_is_read_by_name_and_by_arn(stored: tuple[Any, str, dict[
 async def test_S9_a_rotated_secret_is_seen_only_when_it_is_read_anew(stored: tuple[Any, str, dict[str, str]]) -> None:
     client, name, environ = stored
     kept = secrets(name, **environ)
-    ask = config.credentials(kept)
+    ask = config._credentials(kept)
     assert (await ask()).client_secret.reveal() == CANARIES.client_secret
     client.put_secret_value(SecretId=name, SecretString=json.dumps(CLIENT | {"Veson_client_secret": "canary-new-1"}))
     assert (await ask()).client_secret.reveal() == CANARIES.client_secret

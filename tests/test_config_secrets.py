@@ -177,7 +177,7 @@ def test_S9_all_keys_of_a_run_come_from_one_version(tmp_path: Path) -> None:
 
 
 async def test_S6_the_vendors_client_gets_the_rotated_secret_when_it_asks_anew(tmp_path: Path) -> None:
-    ask = config.credentials(config.Secrets.of(load(VIPLAKE_SECRETS=write(tmp_path, CLIENT))))
+    ask = config._credentials(config.Secrets.of(load(VIPLAKE_SECRETS=write(tmp_path, CLIENT))))
     assert (await ask()).client_secret.reveal() == CANARIES.client_secret
     write(tmp_path, CLIENT | {"Veson_client_secret": "canary-rotated-2"})
     assert (await ask()).client_secret.reveal() == CANARIES.client_secret

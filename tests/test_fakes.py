@@ -8,7 +8,7 @@ from fakes import MORNING, FakeClock, FakeVendor
 from faults import Crash, Flaky, Stamped, Tripwire, lake_down
 from viplake.errors import LakeError
 from viplake.lake.store import StoreSettings, open_store
-from viplake.vendor.veson.client import LinkExpired, TooEarly, Triggered
+from viplake.vendor.port import LinkExpired, TooEarly, Triggered
 
 
 async def test_sleepers_wake_in_the_order_of_their_time() -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from viplake.lake.store import Store
     from viplake.model import Environment
     from viplake.redact import Secret
-    from viplake.vendor.veson.client import Download, ListedFile, TooEarly, Triggered, Vendor
+    from viplake.vendor.port import Download, ListedFile, TooEarly, Triggered, Vendor
 
 HOUR = Hour.of(MORNING)
 TICK = 120.0

@@ -98,7 +98,9 @@ async def _transfer(urls: dict[str, str], lake: dict[str, Any], at_once: dict[st
     from viplake.lake.store import StoreSettings, open_store  # noqa: PLC0415 - as above
     from viplake.model import PROD  # noqa: PLC0415 - as above
     from viplake.redact import Secret  # noqa: PLC0415 - as above
-    from viplake.vendor.veson.client import HttpVendor, Triggered, VendorCredentials, VendorSettings  # noqa: PLC0415 - as above
+    from viplake.vendor.port import Triggered  # noqa: PLC0415 - as above
+    from viplake.vendor.veson.client import VendorSettings, VesonVendor  # noqa: PLC0415 - as above
+    from viplake.vendor.veson.token import VendorCredentials  # noqa: PLC0415 - as above
 
     async def credentials(*, fresh: bool = False) -> VendorCredentials:  # noqa: ARG001 - the port's shape
         return VendorCredentials(Secret("demo-client"), Secret("demo-secret"))
@@ -110,7 +112,7 @@ async def _transfer(urls: dict[str, str], lake: dict[str, Any], at_once: dict[st
     settings = VendorSettings(
         PROD, "DEMO", urls["token_url"], urls["export_url"], urls["files_url"], allow_insecure_http=True
     )
-    async with HttpVendor(settings, credentials, clock=clock) as vendor:
+    async with VesonVendor(settings, credentials, clock=clock) as vendor:
         triggered = await vendor.trigger()
         assert isinstance(triggered, Triggered)
         assert await vendor.is_complete(triggered.job_guid)

@@ -4,7 +4,7 @@ import pytest
 
 from viplake.errors import CAUSES, CredentialsError, LakeError, NetworkError, VendorError, ViplakeError
 from viplake.extract.recovery import RECOVERIES, OtherSize, Recovery, kind_of, next_step
-from viplake.vendor.veson.client import LinkExpired, SourceChanged
+from viplake.vendor.port import LinkExpired, SourceChanged
 
 LATER, RELIST, RELIST_LATER = Recovery.LATER, Recovery.RELIST, Recovery.RELIST_LATER
 ANEW, GIVE_UP, STOP = Recovery.ANEW, Recovery.GIVE_UP, Recovery.STOP

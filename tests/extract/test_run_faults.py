@@ -19,7 +19,7 @@ from viplake.lake import Lake
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, parse_promise, parse_receipt
 from viplake.lake.proof import verify
 from viplake.model import TEST, Hour
-from viplake.vendor.veson.client import TooEarly, Triggered
+from viplake.vendor.port import TooEarly, Triggered
 from world import HOUR, World, at
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME, is_delivered_file, parse_receipt, parse_utc
 from viplake.lake.proof import verify
 from viplake.model import Hour
-from viplake.vendor.veson.client import Doubted
+from viplake.vendor.port import Doubted
 from world import HOUR, TICK, World, at
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from viplake.extract.outcome import Outcome
     from viplake.model import StoredFile
-    from viplake.vendor.veson.client import TooEarly, Triggered
+    from viplake.vendor.port import TooEarly, Triggered
 
 FILES = small_files(8, tables=3)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from viplake.lake.store import Store
     from viplake.model import StoredFile
-    from viplake.vendor.veson.client import ListedFile
+    from viplake.vendor.port import ListedFile
 
 FOLDER = "IMOSDL/Hourly/20220510/13/"
 SMALL = TransferSettings(whole_below=300_000)

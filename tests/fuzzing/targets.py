@@ -61,9 +61,10 @@ from viplake.tables.gzipped import MAGIC, GzipMembers
 from viplake.tables.schema import changes, columns_of
 from viplake.tables.staging import Staged, Unreadable, bad_byte, stage
 from viplake.vendor.links import Origins, check_link, read_opening, read_refusal, seconds_early
-from viplake.vendor.veson.answers import TooEarly, Triggered, quoted, read_list, read_status, read_token, read_trigger
+from viplake.vendor.port import TooEarly, Triggered
+from viplake.vendor.veson.answers import quoted, read_list, read_status, read_token, read_trigger
 from viplake.vendor.veson.too_early import next_allowed
-from viplake.vendor.wire import Answer, retry_after
+from viplake.vendor.wire import HttpAnswer, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -202,16 +203,16 @@ def _fits(value: Any, declared: Any, where: str) -> bool:
 # -- the vendor's answers ------------------------------------------------------------------------------------
 
 
-def _answer(data: bytes) -> Answer:
+def _answer(data: bytes) -> HttpAnswer:
     """Bytes as an answer: a line with the status, lines of headers, an empty line, the body."""
     head, _, body = data.partition(b"\n\n")
     first, *others = head.decode("latin-1").split("\n")
     status = int(first) if len(first) == 3 and first.isascii() and first.isdecimal() else 200
     pairs = (line.partition(":") for line in others)
-    return Answer(status, {name.strip().lower(): value.strip() for name, _, value in pairs}, body)
+    return HttpAnswer(status, {name.strip().lower(): value.strip() for name, _, value in pairs}, body)
 
 
-def _wait(answer: Answer) -> None:
+def _wait(answer: HttpAnswer) -> None:
     seconds = retry_after(answer, NOW)
     assert seconds is None or 0 <= seconds <= 3600
 
@@ -280,7 +281,7 @@ def _link(data: bytes) -> None:
 
 def _moment(data: bytes) -> None:
     text = data.decode(errors="replace")
-    _wait(Answer(429, {"retry-after": text}))
+    _wait(HttpAnswer(429, {"retry-after": text}))
     quoted(text).encode("ascii")
     moment = next_allowed(text, NOW)
     if moment is not None:

@@ -26,7 +26,7 @@ from viplake.tables.schema import columns_of
 from viplake.vendor.links import Origins, check_link
 from viplake.vendor.veson.answers import read_list, read_token
 from viplake.vendor.veson.too_early import next_allowed
-from viplake.vendor.wire import Answer, retry_after
+from viplake.vendor.wire import HttpAnswer, retry_after
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ def test_a_link_with_half_a_character_is_refused() -> None:
 @pytest.mark.parametrize("error", [["invalid_client"], {"a": 1}, 7, None])
 def test_a_refusal_of_the_token_whose_error_is_no_text_breaks_the_contract(error: Any) -> None:
     with pytest.raises(VendorError) as caught:
-        read_token(Answer(400, {}, json.dumps({"error": error}).encode()), NOW)
+        read_token(HttpAnswer(400, {}, json.dumps({"error": error}).encode()), NOW)
     assert caught.value.cause.word == "auth_contract"
 
 
@@ -63,8 +63,8 @@ def test_a_refusal_of_the_token_whose_error_is_no_text_breaks_the_contract(error
     "text", [f"Tue, 10 May {'2' * 40} 14:00:00 GMT", "Tue, 10 May 2022 14:00:00 +99999999999999999"]
 )
 def test_a_retry_after_of_many_digits_says_nothing(text: str) -> None:
-    assert retry_after(Answer(503, {"retry-after": text}), NOW) is None
-    assert retry_after(Answer(503, {"retry-after": format_datetime(NOW.replace(minute=6), usegmt=True)}), NOW) == 60
+    assert retry_after(HttpAnswer(503, {"retry-after": text}), NOW) is None
+    assert retry_after(HttpAnswer(503, {"retry-after": format_datetime(NOW.replace(minute=6), usegmt=True)}), NOW) == 60
 
 
 def test_the_end_of_time_is_no_next_trigger() -> None:
@@ -74,7 +74,7 @@ def test_the_end_of_time_is_no_next_trigger() -> None:
 def test_a_key_of_megabytes_makes_no_message_of_megabytes() -> None:
     entry = {"key": "x" * 3_000_000, "presignedDownloadURL": "https://s3.amazonaws.com/x", "size": 1}
     with pytest.raises(VendorError) as caught:
-        read_list(Answer(200, {}, json.dumps([entry]).encode()), "g", lambda _: None, NOW)
+        read_list(HttpAnswer(200, {}, json.dumps([entry]).encode()), "g", lambda _: None, NOW)
     assert len(caught.value.message) < 3000
 
 

@@ -14,13 +14,15 @@ from viplake.model import PROD
 from viplake.redact import Secret
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings
 from viplake.vendor.http import Deadlines
-from viplake.vendor.veson.client import HttpVendor, Triggered, VendorCredentials, VendorSettings
+from viplake.vendor.port import Triggered
+from viplake.vendor.veson.client import VendorSettings, VesonVendor
+from viplake.vendor.veson.token import VendorCredentials
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable
 
-    from viplake.vendor.veson.client import ListedFile
+    from viplake.vendor.port import ListedFile
 
 HASTY = Deadlines(connect=5, stall=0.5, queue=5, token=1.5, call=1.5, listing=1.5)
 """For tests in which a server falls silent."""
@@ -54,7 +56,7 @@ class Rig:
     """A simulated vendor, a client of it, and what it lives on."""
 
     sim: Simulator
-    vendor: HttpVendor
+    vendor: VesonVendor
     clock: FakeClock
     keys: Keys
 
@@ -77,7 +79,7 @@ class Rig:
 
 def client(
     base: str | Simulator, clock: FakeClock, keys: Keys, deadlines: Deadlines | None = None, **settings: Any
-) -> HttpVendor:
+) -> VesonVendor:
     """A client of the simulator, or of another server at this URL."""
     if isinstance(base, Simulator):
         urls = {"token_url": base.token_url, "export_url": base.export_url, "files_url": base.files_url}
@@ -87,7 +89,7 @@ def client(
         company = "DEMO"
     given: dict[str, Any] = {"allow_insecure_http": True, **urls, **settings}
     chosen = VendorSettings(PROD, company, **given)
-    return HttpVendor(chosen, keys, clock=clock, rng=random.Random(7), deadlines=deadlines)
+    return VesonVendor(chosen, keys, clock=clock, rng=random.Random(7), deadlines=deadlines)
 
 
 @asynccontextmanager

@@ -11,11 +11,13 @@ from hypothesis import given, strategies as st
 
 from viplake.errors import CredentialsError, VendorError, ViplakeError
 from viplake.redact import Secret
-from viplake.vendor.veson.answers import (
+from viplake.vendor.port import (
     AnswerUnreadable,
-    NotJson,
     TooEarly,
     Triggered,
+)
+from viplake.vendor.veson.answers import (
+    NotJson,
     lifetime,
     quoted,
     read_list,
@@ -24,20 +26,20 @@ from viplake.vendor.veson.answers import (
     read_trigger,
 )
 from viplake.vendor.veson.too_early import next_allowed
-from viplake.vendor.wire import Answer, retry_after
+from viplake.vendor.wire import HttpAnswer, retry_after
 
 NOW = datetime(2022, 5, 10, 13, 5, tzinfo=UTC)
 GUID = "7470724f-e195-416b-a2da-94e63e94f341"
 OTHER = "00000000-e195-416b-a2da-94e63e94f341"
 
 
-def answer(body: Any = b"", status: int = 200, flaw: str | None = None, **headers: str) -> Answer:
+def answer(body: Any = b"", status: int = 200, flaw: str | None = None, **headers: str) -> HttpAnswer:
     """An answer; anything but bytes is sent as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, data, flaw)
+    return HttpAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, data, flaw)
 
 
-def message(text: str, status: int = 400, **more: Any) -> Answer:
+def message(text: str, status: int = 400, **more: Any) -> HttpAnswer:
     return answer({"Message": text, **more}, status)
 
 
@@ -123,7 +125,9 @@ def test_T6_an_absent_token_is_refused() -> None:
         (answer(b"", 429, retry_after="7"), VendorError, "auth_unavailable"),
     ],
 )
-def test_T1_T2_T3_T4_T9_refusals_of_the_token_call(given_answer: Answer, kind: type[ViplakeError], cause: str) -> None:
+def test_T1_T2_T3_T4_T9_refusals_of_the_token_call(
+    given_answer: HttpAnswer, kind: type[ViplakeError], cause: str
+) -> None:
     with pytest.raises(kind) as caught:
         read_token(given_answer, NOW)
     assert caught.value.cause.word == cause
@@ -184,7 +188,7 @@ def test_A9_words_of_the_vendor_are_escaped_cut_and_redacted() -> None:
 
 @given(st.binary(max_size=200), st.integers(0, 599))
 def test_any_answer_is_a_value_or_a_typed_error(body: bytes, status: int) -> None:
-    any_answer = Answer(status, {}, body, "is no valid HTTP" if status == 0 else None)
+    any_answer = HttpAnswer(status, {}, body, "is no valid HTTP" if status == 0 else None)
     for read in (
         lambda: read_token(any_answer, NOW),
         lambda: read_trigger(any_answer, NOW),
@@ -280,7 +284,9 @@ def test_G14_429_is_too_early_by_its_retry_after() -> None:
         (answer(b"", 408), VendorError, "vendor_unavailable"),
     ],
 )
-def test_G8_G9_G10_other_refusals_of_the_trigger(given_answer: Answer, kind: type[ViplakeError], cause: str) -> None:
+def test_G8_G9_G10_other_refusals_of_the_trigger(
+    given_answer: HttpAnswer, kind: type[ViplakeError], cause: str
+) -> None:
     with pytest.raises(kind) as caught:
         read_trigger(given_answer, NOW)
     assert caught.value.cause.word == cause

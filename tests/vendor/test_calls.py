@@ -15,7 +15,8 @@ from servers.sockets import http, playing
 from vendor.rig import GUID, HASTY, Keys, client, failure, rig
 from viplake.errors import CredentialsError, NetworkError, SettingsError, VendorError
 from viplake.model import PROD
-from viplake.vendor.veson.client import AnswerUnreadable, TooEarly, Triggered, VendorSettings
+from viplake.vendor.port import AnswerUnreadable, TooEarly, Triggered
+from viplake.vendor.veson.client import VendorSettings
 
 
 async def test_the_four_calls_and_a_file() -> None:

@@ -11,7 +11,7 @@ from servers.sockets import http, playing
 from vendor.rig import HASTY, Keys, client, failure, rig
 from viplake.errors import NetworkError, VendorError
 from viplake.redact import Secret
-from viplake.vendor.veson.client import LinkExpired, ListedFile, SourceChanged
+from viplake.vendor.port import LinkExpired, ListedFile, SourceChanged
 
 
 async def test_a_file_says_what_it_is() -> None:

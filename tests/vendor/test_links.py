@@ -9,9 +9,7 @@ import pytest
 
 from viplake.errors import SettingsError, VendorError
 from viplake.vendor.links import (
-    LinkExpired,
     Origins,
-    SourceChanged,
     check_endpoint,
     check_link,
     host_of,
@@ -20,7 +18,11 @@ from viplake.vendor.links import (
     read_refusal,
     seconds_early,
 )
-from viplake.vendor.wire import Answer
+from viplake.vendor.port import (
+    LinkExpired,
+    SourceChanged,
+)
+from viplake.vendor.wire import HttpAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -282,7 +284,7 @@ def xml(code: str, message: str = "") -> bytes:
     ],
 )
 def test_D1_to_D18_refusals_of_the_storage(status: int, body: bytes, kind: type[VendorError], cause: str) -> None:
-    error = read_refusal(Answer(status, {"retry-after": "7"}, body), "b.s3.amazonaws.com", NOW)
+    error = read_refusal(HttpAnswer(status, {"retry-after": "7"}, body), "b.s3.amazonaws.com", NOW)
     assert type(error) is kind
     assert error.cause.word == cause
     if cause == "vendor_unavailable":
@@ -292,4 +294,4 @@ def test_D1_to_D18_refusals_of_the_storage(status: int, body: bytes, kind: type[
 
 def test_a_refusal_quotes_the_error_code_and_nothing_else() -> None:
     body = xml("AccessDenied", "https://b/k?X-Amz-Signature=5ecre7canary") + b"\x1b[2J"
-    assert str(read_refusal(Answer(403, {}, body), "b", NOW)) == "the file storage b answered 403 AccessDenied"
+    assert str(read_refusal(HttpAnswer(403, {}, body), "b", NOW)) == "the file storage b answered 403 AccessDenied"

@@ -24,7 +24,6 @@ from viplake.lake import Lake
 from viplake.lake.proof import check_lake, read_receipt
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
-from viplake.vendor.veson.client import HttpVendor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -64,10 +63,10 @@ async def extraction(
     """
     clock = clock or SystemClock()
     secrets = config.Secrets.of(settings)
-    wanted = config.vendor_settings(settings, secrets)
+    wanted = config.vendor(settings, secrets, clock)
     reached = config.store_settings(settings, secrets, create=True)
     lake = Lake(open_store(reached), settings.layout, reached.url)
-    async with HttpVendor(wanted, config.credentials(secrets), clock=clock) as vendor:
+    async with wanted as vendor:
         ledger = Ledger(lake, clock)
         ready = Extraction(config.run_settings(settings), vendor, clock, ledger)
         if tell is not None:

@@ -40,7 +40,6 @@ from viplake.lake.layout import parse_identity
 from viplake.lake.store import open_store
 from viplake.redact import redact
 from viplake.vendor.http import Http, Proxy
-from viplake.vendor.veson.client import HttpVendor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 
     from viplake.lake.store import Store, StoreSettings
     from viplake.vendor.veson.client import VendorSettings
-    from viplake.vendor.wire import Answer
+    from viplake.vendor.wire import HttpAnswer
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 
@@ -241,7 +240,8 @@ async def _secret(secrets: config.Secrets, settings: config.Settings) -> Check:
 async def _vendor(settings: config.Settings, secrets: config.Secrets, secret: Check, skews: _Skews) -> list[Check]:
     """The routes to its three hosts, and a token. Of a company that is not given, `settings` tells."""
     try:
-        wanted = config.vendor_settings(replace(settings, company=settings.company or "-"), secrets)
+        settings = replace(settings, company=settings.company or "-")
+        wanted = config.vendor_settings(settings, secrets)
         proxy = Proxy.parse(wanted.proxy, wanted.no_proxy) if wanted.proxy else None
         http = Http(proxy=proxy, ca_file=wanted.ca_file)
     except ViplakeError as error:
@@ -257,7 +257,7 @@ async def _vendor(settings: config.Settings, secrets: config.Secrets, secret: Ch
     elif secret.status == "failed":
         token = Check("token", "skipped", "it needs the secret")
     else:
-        token = await _token(wanted, secrets, skews.clock)
+        token = await _token(settings, secrets, skews.clock)
     return [*checks, Check("route downloads", "skipped", reason), token]
 
 
@@ -275,7 +275,7 @@ async def _route(http: Http, proxy: Proxy | None, wanted: VendorSettings, name: 
     return Check(name, "ok", f"{target.host} {through}{trusted}, answers {answer.status}")
 
 
-def _refuse_pages(answer: Answer, target: URL) -> None:
+def _refuse_pages(answer: HttpAnswer, target: URL) -> None:
     """A page for people where an interface should be: somebody in between answers in the vendor's place."""
     page = "html" in answer.headers.get("content-type", "").lower() or answer.body.lstrip()[:1] == b"<"
     if answer.flaw or (page and (answer.accepted or answer.status == 403)):  # noqa: PLR2004 - HTTP: forbidden
@@ -286,9 +286,9 @@ def _refuse_pages(answer: Answer, target: URL) -> None:
         )
 
 
-async def _token(wanted: VendorSettings, secrets: config.Secrets, clock: Clock) -> Check:
+async def _token(settings: config.Settings, secrets: config.Secrets, clock: Clock) -> Check:
     try:
-        async with HttpVendor(wanted, config.credentials(secrets), clock=clock) as vendor:
+        async with config.vendor(settings, secrets, clock) as vendor:
             await vendor.authorize()
     except ViplakeError as error:
         return _failed("token", error)

@@ -41,12 +41,14 @@ from viplake.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from viplake.clock import Clock
     from viplake.content.examine import ContentSettings
     from viplake.extract.landing import RunSettings
     from viplake.judge.evaluate import CheckSettings
     from viplake.lake.store import StoreSettings
     from viplake.notify.channels import Notifier
-    from viplake.vendor.veson.client import VendorCredentials, VendorSettings
+    from viplake.vendor.veson.client import VendorSettings, VesonVendor
+    from viplake.vendor.veson.token import VendorCredentials
 
 __all__ = [
     "FURTHER_VARIABLES",
@@ -56,7 +58,6 @@ __all__ = [
     "Settings",
     "Surroundings",
     "check_settings",
-    "credentials",
     "environment",
     "get_secrets",
     "lake_url",
@@ -64,6 +65,7 @@ __all__ = [
     "notifiers",
     "run_settings",
     "store_settings",
+    "vendor",
     "vendor_settings",
 ]
 
@@ -234,11 +236,23 @@ def notifiers(settings: Settings, told: CheckSettings, secrets: Secrets) -> list
     return channels(told.notify, known, ca_file=around.ca_file, proxy=around.proxy)
 
 
-def credentials(secrets: Secrets) -> Callable[..., Awaitable[VendorCredentials]]:
-    """Gives the vendor's client id and secret when they are first needed; with `fresh=True` it reads them anew."""
+def vendor(settings: Settings, secrets: Secrets, clock: Clock) -> VesonVendor:
+    """Return the client of the vendor, not opened yet.
+
+    Raises:
+        SettingsError: the company is not given, or a URL, the proxy or the CA bundle is wrong.
+        CredentialsError, NetworkError: as `Secrets.read`.
+    """
+    from viplake.vendor.veson.client import VesonVendor  # noqa: PLC0415 - as in vendor_settings
+
+    return VesonVendor(vendor_settings(settings, secrets), _credentials(secrets), clock=clock)
+
+
+def _credentials(secrets: Secrets) -> Callable[..., Awaitable[VendorCredentials]]:
+    """Return what reads the vendor's client id and secret when they are first needed; `fresh=True` reads them again."""
 
     async def read(*, fresh: bool = False) -> VendorCredentials:
-        from viplake.vendor.veson.client import VendorCredentials  # noqa: PLC0415 - as in vendor_settings
+        from viplake.vendor.veson.token import VendorCredentials  # noqa: PLC0415 - as in vendor_settings
 
         values = await asyncio.to_thread(secrets.read, fresh=fresh)
         return VendorCredentials(values[CLIENT_ID], values[CLIENT_SECRET])

@@ -55,7 +55,7 @@ from viplake.extract.ledger import Ledger, summary_of
 from viplake.extract.outcome import Outcome, Word, outcome_of, seconds_of
 from viplake.lake.proof import own_lake, read_receipt, stored_files
 from viplake.model import Hour
-from viplake.vendor.veson.client import AnswerUnreadable, Doubted, TooEarly, Triggered
+from viplake.vendor.port import AnswerUnreadable, Doubted, TooEarly, Triggered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from viplake.extract.transfer import Progress
     from viplake.lake import Lake
     from viplake.model import Promise
-    from viplake.vendor.veson.client import Vendor
+    from viplake.vendor.port import Vendor
 
 log = structlog.get_logger(__name__)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from viplake.extract.ledger import Ledger
     from viplake.lake import Lake
     from viplake.model import Environment, Hour, StoredFile
-    from viplake.vendor.veson.client import ListedFile, Vendor
+    from viplake.vendor.port import ListedFile, Vendor
 
 log = structlog.get_logger(__name__)
 

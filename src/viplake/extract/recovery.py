@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from viplake.errors import CredentialsError, DamagedUpload, LakeError, VendorError, ViplakeError
-from viplake.vendor.links import LinkExpired, SourceChanged
+from viplake.vendor.port import LinkExpired, SourceChanged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from viplake.clock import Clock
     from viplake.lake.store import Store
     from viplake.model import PromisedFile
-    from viplake.vendor.veson.client import Download, ListedFile, Vendor
+    from viplake.vendor.port import Download, ListedFile, Vendor
 
     Sink: TypeAlias = Callable[[bytes], Awaitable[None]]
 

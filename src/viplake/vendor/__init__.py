@@ -1,1 +1,1 @@
-"""The vendor's API: a port, HTTP, and what download links may be."""
+"""The vendor: the port that the run uses, and the HTTP that clients of it share."""

@@ -23,7 +23,7 @@ from yarl import URL
 
 from viplake.errors import NetworkError, SettingsError
 from viplake.redact import Secret, redact
-from viplake.vendor.wire import Answer
+from viplake.vendor.wire import HttpAnswer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -157,11 +157,11 @@ class Body:
                 return
             yield chunk
 
-    async def read(self, cap: int) -> Answer:
+    async def read(self, cap: int) -> HttpAnswer:
         """The whole answer, decoded; with a flaw where it is longer than `cap` bytes or cannot be decoded."""
         coding = self.headers.get("content-encoding", "identity").strip().casefold()
         if coding not in {"identity", "", *_READABLE_ENCODINGS}:
-            return Answer(self.status, self.headers, b"", "has an encoding that nobody asked for")
+            return HttpAnswer(self.status, self.headers, b"", "has an encoding that nobody asked for")
         decoder = zlib.decompressobj(_READABLE_ENCODINGS[coding]) if coding in _READABLE_ENCODINGS else None
         data = bytearray()
         cap = cap if self.status < 300 else min(cap, ERROR_BODY)  # noqa: PLR2004 - HTTP
@@ -169,13 +169,13 @@ class Body:
             try:
                 data += decoder.decompress(chunk, cap + 1 - len(data)) if decoder else chunk
             except zlib.error:
-                return Answer(self.status, self.headers, bytes(data), "has a broken encoding")
+                return HttpAnswer(self.status, self.headers, bytes(data), "has a broken encoding")
             if len(data) > cap:
-                return Answer(
+                return HttpAnswer(
                     self.status, self.headers, bytes(data[:cap]), f"is longer than {cap} bytes", excessive=True
                 )
         flaw = "has a broken encoding" if decoder and data and not decoder.eof else None
-        return Answer(self.status, self.headers, bytes(data), flaw)
+        return HttpAnswer(self.status, self.headers, bytes(data), flaw)
 
 
 class Http:
@@ -231,7 +231,7 @@ class Http:
         headers: Mapping[str, Secret | str] | None = None,
         body: Secret | bytes | None = None,
         alone: bool = False,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """One request with one whole answer, whatever its status.
 
         Args:
@@ -260,8 +260,8 @@ class Http:
         return answer
 
     @asynccontextmanager
-    async def open(self, step: str, url: Secret, headers: Mapping[str, str]) -> AsyncIterator[Body | Answer]:
-        """GET a body of any length, as it is sent; an `Answer` (with a flaw) where no HTTP came back.
+    async def open(self, step: str, url: Secret, headers: Mapping[str, str]) -> AsyncIterator[Body | HttpAnswer]:
+        """GET a body of any length, as it is sent; an `HttpAnswer` (with a flaw) where no HTTP came back.
 
         Raises:
             NetworkError: no answer.
@@ -287,10 +287,10 @@ class Http:
         headers: Mapping[str, Secret | str],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the library's own deadlines, not ours
         body: Secret | bytes | None = None,
-    ) -> AsyncIterator[Body | Answer]:
+    ) -> AsyncIterator[Body | HttpAnswer]:
         flight = _Flight(step, "")
         response = None
-        failure: NetworkError | Answer | None = None
+        failure: NetworkError | HttpAnswer | None = None
         try:
             target = URL(_revealed(url), encoded=True)
             flight.host = target.host or ""
@@ -315,7 +315,7 @@ class Http:
         if isinstance(failure, NetworkError):
             raise failure
         if response is None:
-            yield failure or Answer(0)
+            yield failure or HttpAnswer(0)
             return
         try:
             yield Body(response, flight)
@@ -381,10 +381,10 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
 # -- the library's exceptions -----------------------------------------------------------------------------
 
 
-def _unusable(error: BaseException, flight: _Flight) -> Answer | None:
+def _unusable(error: BaseException, flight: _Flight) -> HttpAnswer | None:
     """An answer that is no HTTP (endless headers, a broken status line), where that is what went wrong."""
     spoke = isinstance(error, aiohttp.ClientResponseError) and not isinstance(error, aiohttp.ClientHttpProxyError)
-    return Answer(0, flaw="is no valid HTTP") if spoke and flight.connected else None
+    return HttpAnswer(0, flaw="is no valid HTTP") if spoke and flight.connected else None
 
 
 def _failure(error: BaseException, flight: _Flight) -> NetworkError:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from viplake.errors import SettingsError, VendorError, ViplakeError
-from viplake.vendor.wire import Answer, retry_after
+from viplake.vendor.port import LinkExpired, SourceChanged
+from viplake.vendor.wire import HttpAnswer, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,18 +40,6 @@ LONGEST_WAIT: Final = 60.0
 
 _MD5_ETAG: Final = re.compile(r'"([0-9a-fA-F]{32})"')
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
-
-
-class LinkExpired(VendorError):
-    """A presigned URL is no longer (or not yet) good: ask for the list again."""
-
-    default_cause = "source_denied"
-
-
-class SourceChanged(VendorError):
-    """The file at the source is not the one whose first part we have: begin it anew."""
-
-    default_cause = "integrity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +212,7 @@ _EXPIRED_WORDS: Final = re.compile(
 )
 
 
-def read_refusal(answer: Answer, host: str, now: datetime) -> ViplakeError:
+def read_refusal(answer: HttpAnswer, host: str, now: datetime) -> ViplakeError:
     """What a status other than 200 and 206 means; only the storage's own error code is quoted.
 
     Returns:

@@ -19,7 +19,7 @@ LONGEST_RETRY_AFTER: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What came back for one request.
 
     Attributes:
@@ -47,7 +47,7 @@ class Answer:
         return self.status in {408, 425, 429} or self.status >= SERVER_ERROR
 
 
-def retry_after(answer: Answer, now: datetime) -> float | None:
+def retry_after(answer: HttpAnswer, now: datetime) -> float | None:
     """Seconds to wait as `Retry-After` (a number, or a date of RFC 9110) has it, at most an hour; None without it."""
     text = answer.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}", text, re.ASCII):

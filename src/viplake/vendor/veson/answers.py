@@ -19,6 +19,7 @@ from viplake.errors import CredentialsError, VendorError, ViplakeError
 from viplake.lake.layout import check_names
 from viplake.model import PromisedFile
 from viplake.redact import Secret, redact
+from viplake.vendor.port import AnswerUnreadable, ListedFile, TooEarly, Triggered
 from viplake.vendor.veson.too_early import next_allowed
 from viplake.vendor.wire import SERVER_ERROR, retry_after
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from viplake.vendor.wire import Answer
+    from viplake.vendor.wire import HttpAnswer
 
 MOST_FILES: Final = 100_000
 """Entries of a list; an export has a few hundred, so this is only a stop for an endless one."""
@@ -55,30 +56,6 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Triggered:
-    """The vendor accepted the trigger.
-
-    Attributes:
-        job_guid: of the ExportJob, as the vendor wrote it.
-    """
-
-    job_guid: str
-
-
-@dataclass(frozen=True, slots=True)
-class TooEarly:
-    """The vendor did not accept the trigger: it allows one an hour.
-
-    Attributes:
-        not_before: when it says that it will, UTC; None where the answer does not tell.
-        job_guid: of the export that stands in the way, where the answer tells.
-    """
-
-    not_before: datetime | None
-    job_guid: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """What an ExportJob has come to.
 
@@ -91,34 +68,6 @@ class Standing:
     complete: bool
     word: str
     known: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ListedFile:
-    """One file of the vendor's list, with the link that fetches it.
-
-    Attributes:
-        key: the vendor's.
-        size: bytes.
-        url: presigned, byte for byte as it came: a credential.
-    """
-
-    key: str
-    size: int
-    url: Secret
-
-    @property
-    def name(self) -> str:
-        """Its name in the hourly folder."""
-        return self.key.rpartition("/")[2]
-
-    def promised(self) -> PromisedFile:
-        """What of it may be written down."""
-        return PromisedFile(self.key, self.size, self.url.reveal().partition("?")[0])
-
-
-class AnswerUnreadable(VendorError):
-    """The trigger was answered, and perhaps accepted, but no job GUID can be read from the answer: it is lost."""
 
 
 class NotJson(VendorError):
@@ -138,7 +87,7 @@ def quoted(value: object) -> str:
     return json.dumps(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "...")
 
 
-def message_of(answer: Answer) -> str | None:
+def message_of(answer: HttpAnswer) -> str | None:
     """The free text of an error answer; None where it has none (an HTML page is no text)."""
     try:
         value = _json(answer, "", "vendor_contract")
@@ -157,11 +106,11 @@ def _said(message: str | None) -> str:
     return f": {quoted(message)}" if message else ""
 
 
-def _flawed(answer: Answer, step: str) -> str:
+def _flawed(answer: HttpAnswer, step: str) -> str:
     return f"the answer to the {step} call {answer.flaw}"
 
 
-def _json(answer: Answer, step: str, cause: str) -> Any:
+def _json(answer: HttpAnswer, step: str, cause: str) -> Any:
     if answer.flaw:
         raise (VendorError if answer.excessive else NotJson)(_flawed(answer, step), cause=cause)
     try:
@@ -171,7 +120,7 @@ def _json(answer: Answer, step: str, cause: str) -> Any:
     raise NotJson(f"the answer to the {step} call {what}", cause=cause)
 
 
-def _object(answer: Answer, step: str, cause: str = "vendor_contract") -> dict[str, Any]:
+def _object(answer: HttpAnswer, step: str, cause: str = "vendor_contract") -> dict[str, Any]:
     value = _json(answer, step, cause)
     if not isinstance(value, dict):
         raise VendorError(f"the answer to the {step} call is no JSON object", cause=cause)
@@ -185,7 +134,7 @@ def _member(record: Mapping[str, Any], name: str) -> Any:
     return next((value for key, value in record.items() if key.casefold() == name.casefold()), None)
 
 
-def refusal(answer: Answer, step: str, now: datetime) -> ViplakeError:
+def refusal(answer: HttpAnswer, step: str, now: datetime) -> ViplakeError:
     """What a status other than 2xx means, where the call has no better word for it."""
     message = message_of(answer)
     said = f"the {step} call was answered with {answer.status}" if answer.status else _flawed(answer, step)
@@ -210,7 +159,7 @@ _CLIENT_REFUSED: Final = frozenset(
 """Error codes of RFC 6749 5.2 that new credentials can mend."""
 
 
-def read_token(answer: Answer, now: datetime) -> Token:
+def read_token(answer: HttpAnswer, now: datetime) -> Token:
     """The token of call 1.
 
     Raises:
@@ -240,7 +189,7 @@ def lifetime(expires_in: Any) -> float:
     return min(max(seconds, _SHORTEST_LIFETIME), _LONGEST_LIFETIME)
 
 
-def _token_refusal(answer: Answer, now: datetime) -> ViplakeError:
+def _token_refusal(answer: HttpAnswer, now: datetime) -> ViplakeError:
     error = refusal(answer, "token", now)
     if answer.busy:
         return VendorError(error.message, cause="auth_unavailable", retry_after=retry_after(answer, now))
@@ -271,7 +220,7 @@ def valid_guid(value: Any) -> str | None:
     return value if isinstance(value, str) and _GUID.fullmatch(value) else None
 
 
-def read_trigger(answer: Answer, now: datetime) -> Triggered | TooEarly:
+def read_trigger(answer: HttpAnswer, now: datetime) -> Triggered | TooEarly:
     """What became of the trigger.
 
     Raises:
@@ -289,7 +238,7 @@ def read_trigger(answer: Answer, now: datetime) -> Triggered | TooEarly:
     raise refusal(answer, "trigger", now)
 
 
-def _accepted(answer: Answer, now: datetime) -> Triggered | TooEarly:
+def _accepted(answer: HttpAnswer, now: datetime) -> Triggered | TooEarly:
     try:
         record = _object(answer, "trigger")
     except VendorError as error:
@@ -304,7 +253,7 @@ def _accepted(answer: Answer, now: datetime) -> Triggered | TooEarly:
     raise lost
 
 
-def _too_early(answer: Answer, now: datetime) -> TooEarly | None:
+def _too_early(answer: HttpAnswer, now: datetime) -> TooEarly | None:
     """The answer as a "too early", where it is one.
 
     The vendor's wording is unknown. In most refusals, either a telling word or a date-time in the near future
@@ -324,7 +273,7 @@ def _too_early(answer: Answer, now: datetime) -> TooEarly | None:
     return TooEarly(moment, _guid_of(answer, message))
 
 
-def _guid_of(answer: Answer, message: str) -> str | None:
+def _guid_of(answer: HttpAnswer, message: str) -> str | None:
     try:
         named = valid_guid(_member(_object(answer, "trigger"), "JobGuid"))
     except VendorError:
@@ -343,7 +292,7 @@ _RUNNING_WORDS: Final = frozenset(
 """Ordinary words for "not yet", so that each of them does not warn; the vendor's own are not documented."""
 
 
-def read_status(answer: Answer, job_guid: str, now: datetime) -> Standing:
+def read_status(answer: HttpAnswer, job_guid: str, now: datetime) -> Standing:
     """What the ExportJob has come to.
 
     Raises:
@@ -376,7 +325,7 @@ def _standing(word: str, message: str | None) -> Standing:
 
 
 def read_list(
-    answer: Answer, job_guid: str, check_link: Callable[[str], None], now: datetime
+    answer: HttpAnswer, job_guid: str, check_link: Callable[[str], None], now: datetime
 ) -> tuple[ListedFile, ...]:
     """The files of call 4 in the vendor's order, exact duplicates removed; every key, size and URL checked.
 
@@ -407,7 +356,7 @@ def read_list(
     return files
 
 
-def _list_refusal(answer: Answer, job_guid: str, now: datetime) -> ViplakeError:
+def _list_refusal(answer: HttpAnswer, job_guid: str, now: datetime) -> ViplakeError:
     error = refusal(answer, "list", now)
     if answer.status in {401, 403}:
         return CredentialsError(error.message, cause="auth_rejected")

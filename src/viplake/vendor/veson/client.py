@@ -1,7 +1,7 @@
-"""I/O. The vendor as the run sees it: the port, and the HTTP client behind it.
+"""I/O. `Vendor` over the API of Veson: which call is made, and when it is repeated.
 
-The client decides nothing that a table could decide: what answers mean stands in `answers` and `links`, how
-bytes travel in `http`, how a token is kept in `authorization`. Here is only which call is made, and when again.
+The client decides nothing that a table could decide: `answers` and `links` say what an answer means, `http` moves the
+bytes, `token` keeps the access token.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote
 
 import structlog
@@ -21,10 +21,8 @@ from viplake.redact import Secret
 from viplake.vendor.http import ERROR_BODY, Body, Http, Proxy
 from viplake.vendor.links import (
     LONGEST_WAIT,
-    LinkExpired,
     Opening,
     Origins,
-    SourceChanged,
     check_endpoint,
     check_link,
     host_of,
@@ -32,42 +30,19 @@ from viplake.vendor.links import (
     read_refusal,
     seconds_early,
 )
-from viplake.vendor.veson.answers import (
-    AnswerUnreadable,
-    ListedFile,
-    NotJson,
-    TooEarly,
-    Triggered,
-    read_list,
-    read_status,
-    read_trigger,
-)
+from viplake.vendor.port import Doubted
+from viplake.vendor.veson.answers import NotJson, read_list, read_status, read_trigger
 from viplake.vendor.veson.token import Authorization, VendorCredentials, pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from viplake.clock import Clock
     from viplake.model import Environment
     from viplake.vendor.http import Deadlines
-    from viplake.vendor.wire import Answer
-
-__all__ = [
-    "AnswerUnreadable",
-    "Doubted",
-    "Download",
-    "HttpVendor",
-    "LinkExpired",
-    "ListedFile",
-    "SourceChanged",
-    "TooEarly",
-    "Triggered",
-    "Vendor",
-    "VendorCredentials",
-    "VendorSettings",
-]
+    from viplake.vendor.port import Download, ListedFile, TooEarly, Triggered
+    from viplake.vendor.wire import HttpAnswer
 
 _ANSWER_CAP: Final = 1024 * 1024
 _LIST_CAP: Final = 64 * 1024 * 1024
@@ -83,106 +58,6 @@ _GONE_SECONDS: Final = 120.0
 """A GUID that is seconds old may not be known everywhere yet: three refusals, two minutes from first to last."""
 
 log = structlog.get_logger(__name__)
-
-
-class Doubted(VendorError):
-    """An answer to a poll that is too odd to believe yet; for now it counts as none (`vendor_unavailable`).
-
-    How often it came is counted in this process alone. Ticks in separate processes hear it once each, and nothing is
-    written for a poll; so whoever has no time left for another answer believes this one.
-
-    Args:
-        said: what it means where it is believed: `job_gone` or `vendor_contract`.
-    """
-
-    default_cause = "vendor_unavailable"
-
-    def __init__(self, said: VendorError) -> None:
-        super().__init__(said.message, retry_after=said.retry_after)
-        self.said = said
-
-
-class Download(Protocol):
-    """A file on its way.
-
-    Attributes:
-        start: the offset of the first byte that comes; 0 where the source ignored the Range that was asked for.
-        size: bytes of the whole file as the source declares it; None where it does not.
-        etag: the source's mark of the content, as sent (with quotes), for `If-Match`.
-        md5: 32 hex digits, where the ETag is known to be the MD5 of the content.
-    """
-
-    start: int
-    size: int | None
-    etag: str | None
-    md5: str | None
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes, undecoded; `NetworkError` where it breaks, stalls or ends early."""
-        ...
-
-
-class Vendor(Protocol):
-    """The four calls and the files. Bound to one environment and company."""
-
-    @property
-    def requests_sent(self) -> int:
-        """HTTP requests so far, of all kinds."""
-        ...
-
-    async def authorize(self) -> None:
-        """Make sure of a token that is good for the next minutes.
-
-        Raises:
-            CredentialsError, VendorError, NetworkError: why there is none.
-        """
-        ...
-
-    async def trigger(self) -> Triggered | TooEarly:
-        """Ask once for an export; never repeated in here, but for a 401, which is a refusal.
-
-        Raises:
-            NetworkError: with `sent=False` when the vendor surely got nothing; else nobody knows.
-            AnswerUnreadable: it was answered as if accepted, but the GUID is lost: nobody knows.
-            VendorError: `vendor_unavailable`: nobody knows whether it was accepted; any other: it was refused.
-            CredentialsError: it was refused.
-        """
-        ...
-
-    async def is_complete(self, job_guid: str) -> bool:
-        """Whether the ExportJob is complete; False while it runs.
-
-        Raises:
-            VendorError: `vendor_job_failed`, `job_gone`, `vendor_contract`; `vendor_unavailable`: poll again (it is
-                `Doubted` where the vendor did answer).
-            CredentialsError, NetworkError: why there is no answer.
-        """
-        ...
-
-    async def list_files(self, job_guid: str) -> tuple[ListedFile, ...]:
-        """The files of a complete ExportJob, exact duplicates removed; all keys, sizes and URLs checked.
-
-        Raises:
-            VendorError: `url_list_empty`, `key_rejected`, `name_collision`, `url_rejected`, `vendor_contract`, ...
-            CredentialsError, NetworkError: why there is no answer.
-        """
-        ...
-
-    def download(
-        self, url: Secret, *, start: int = 0, etag: str | None = None
-    ) -> AbstractAsyncContextManager[Download]:
-        """Open a file, from byte `start` on and only if its ETag still is `etag`. One request, no retries.
-
-        Raises (on entering):
-            LinkExpired, SourceChanged: as they say.
-            VendorError: `source_missing`, `source_denied`, `vendor_unavailable`, `vendor_contract`, `url_rejected`,
-                `integrity` (an error page in place of a file).
-            NetworkError: no connection.
-        """
-        ...
-
-
-# -- the HTTP client --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +110,7 @@ class _Arriving:
             raise NetworkError(f"the file from {self._host} broke off after {position} of {self.size} bytes")
 
 
-class HttpVendor:
+class VesonVendor:
     """The vendor over HTTP; a context manager, for one event loop.
 
     Args:
@@ -353,7 +228,7 @@ class HttpVendor:
         async with self._http.open("file", url, headers) as got:
             yield await self._arriving(got, host, start=start, etag=etag)
 
-    async def _arriving(self, got: Body | Answer, host: str, *, start: int, etag: str | None) -> _Arriving:
+    async def _arriving(self, got: Body | HttpAnswer, host: str, *, start: int, etag: str | None) -> _Arriving:
         if isinstance(got, Body) and got.status in ({200, 206} if start else {200}):
             return _Arriving(read_opening(got.status, got.headers, start=start, etag=etag), got, host)
         answer = await got.read(ERROR_BODY) if isinstance(got, Body) else got
@@ -361,7 +236,7 @@ class HttpVendor:
 
     # -- one request ---------------------------------------------------------------------------------------
 
-    async def _post(self, step: str, path: str, record: dict[str, str]) -> Answer:
+    async def _post(self, step: str, path: str, record: dict[str, str]) -> HttpAnswer:
         """POST JSON with our token; once more with another token where the first is refused."""
         token = await self._token_for(step)
         answer = await self._send(step, path, record, token)
@@ -378,7 +253,7 @@ class HttpVendor:
         log.debug("no token, so nothing was sent", step=step)
         raise unsent
 
-    async def _send(self, step: str, path: str, record: dict[str, str], token: Secret) -> Answer:
+    async def _send(self, step: str, path: str, record: dict[str, str], token: Secret) -> HttpAnswer:
         return await self._http.call(
             step,
             "POST",
