@@ -15,12 +15,14 @@ RUN_EXTRAS := --extra holidays --extra notify --extra report --extra spark
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n $(shell n=$$(( $$(nproc 2>/dev/null || echo 2) + 1 )); echo $$(( n < 4 ? n : 4 ))) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo test unit test-long faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
 	@echo "                                                      (on a local S3: make demo ARGS=--s3)"
 	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
+	@echo "make unit    the tests without a socket or a child process, under a minute"
+	@echo "make test-long  the rest of the long suites: kills, Spark, every variant of the stack"
 	@echo "make faults  the catalogue of faults, by sockets, and what holds after any of them"
 	@echo "make crashes die at every call; make kills, make together: real processes; each counts for docs/proof.md"
 	@echo "make large   one file of 6 GB"
@@ -61,7 +63,14 @@ seaweedfs:
 
 # One more at once than there are cores, since many wait, four at most: each brings servers of its own. Singly: ARGS=-n0
 test: dev chromium
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long" $(ARGS)
+
+# No socket, no child process: a test that tries fails.
+unit: dev
+	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --unit $(ARGS)
+
+test-long: dev chromium
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long $(ARGS)
 
 # What docs/proof.md counts: each target leaves its figures in docs/proof, and makes the page of them.
 faults: dev

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -39,9 +40,37 @@ _counted: list[proofs.Figure] = []
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The counts of a session that is a proof are kept."""
+    parser.addoption("--unit", action="store_true", help="only tests without sockets and processes; others fail")
     parser.addoption("--proof", metavar="NAME", help="write what the tests counted to docs/proof/NAME.json")
     parser.addoption("--whole", action="store_true", help="the largest sizes, which take minutes")
     parser.addoption("--proof-command", metavar="COMMAND", help="the command that the page names for them")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Guard the unit tier: a test in it that opens a socket or starts a process fails."""
+    if config.getoption("--unit"):
+        sys.addaudithook(_refuse_the_outside)
+
+
+_OUTSIDE: Final = frozenset(
+    {"socket.connect", "socket.bind", "subprocess.Popen", "os.posix_spawn", "os.fork", "os.system"}
+)
+_guarded: list[str] = []
+
+
+def _refuse_the_outside(event: str, _: object) -> None:
+    if _guarded and event in _OUTSIDE:
+        raise RuntimeError(f"{_guarded[-1]} is in the unit tier but raises {event}: mark it `system`")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Name the test that the guard speaks of."""
+    _guarded.append(item.nodeid)
+    try:
+        return (yield)
+    finally:
+        _guarded.pop()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -88,6 +117,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     So a worker leaves it to the controller, which has heard and can read what all of them wrote.
     """
+    if config.getoption("--unit"):
+        outside = [item for item in items if item.get_closest_marker("system") or item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=outside)
+        items[:] = [item for item in items if item not in outside]
     if hasattr(config, "workeroutput"):
         config.workeroutput[SEARCH] = [item.nodeid for item in items if SEARCH in item.nodeid]
         items[:] = [item for item in items if SEARCH not in item.nodeid]

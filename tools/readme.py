@@ -1,6 +1,6 @@
-"""I/O. Write the tables of README.md, and what a command in it prints, anew from the code: `make readme`.
+"""I/O. Write the blocks of README.md and docs/ that the code makes: the table of commands, and what commands print.
 
-What stands between `<!-- NAME -->` and `<!-- end -->` is made here; a test holds the README to it.
+A block is between `<!-- NAME -->` and `<!-- end -->`; a test compares the pages with the code. `make readme` runs it.
 """
 
 from __future__ import annotations
@@ -15,40 +15,8 @@ from tempfile import TemporaryDirectory
 
 from viplake import errors
 from viplake.cli import app
-from viplake.config import SETTINGS
 
-README = Path(__file__).parents[1] / "README.md"
-
-ELSEWHERE = {
-    "environment": "must be given",
-    "lake": "`s3://` + `AWS_bucket` of the secret",
-    "company": "must be given to run",
-    "prefix": "`IMOSDL/Hourly/` or `DEV/IMOSDL/Hourly/`",
-    "history": "`Observability/` beside `Hourly/`",
-}
-"""Where a setting that has no default of its own comes from."""
-
-CODES = {
-    errors.OK: "done: delivered, or all checks passed",
-    errors.CHECKS_FAILED: "a check failed, or the delivery is incomplete",
-    errors.USAGE: "usage or settings",
-    errors.UNAVAILABLE: "the vendor refused or failed, or cannot be reached",
-    errors.UNEXPECTED: "unexpected: a defect",
-    errors.LAKE_FAILED: "the lake cannot be read or written",
-    errors.WAITING: "waiting, or another viplake is at it: run it again later",
-    errors.CREDENTIALS: "credentials",
-}
-
-
-def settings() -> str:
-    """Every setting: variable, meaning, default."""
-    rows = ["| variable | meaning | default |", "|---|---|---|"]
-    for setting in SETTINGS:
-        default = (
-            ELSEWHERE[setting.name] if setting.default is None else f"`{setting.default}`" if setting.default else ""
-        )
-        rows.append(f"| `{setting.variable}` | {setting.meaning} | {default or 'empty'} |")
-    return "\n".join(rows)
+ROOT = Path(__file__).parents[1]
 
 
 def commands() -> str:
@@ -58,15 +26,6 @@ def commands() -> str:
     for name in sorted(found, key=lambda name: (app[name].group[0].sort_key, app[name].sort_key)):
         does = " ".join(app[name].help.partition("\n\n")[0].split())
         rows.append(f"| `viplake {name}` | {does} |")
-    return "\n".join(rows)
-
-
-def codes() -> str:
-    """Every exit code and the causes that end with it."""
-    rows = ["| code | meaning | causes |", "|---|---|---|"]
-    for code, meaning in CODES.items():
-        causes = ", ".join(f"`{cause.word}`" for cause in errors.CAUSES.values() if cause.exit_code == code)
-        rows.append(f"| {code} | {meaning} | {causes} |")
     return "\n".join(rows)
 
 
@@ -183,23 +142,25 @@ def content() -> str:
     return f"```text\n$ viplake content\n{done.stdout}```"
 
 
-def filled(text: str) -> str:
-    """The README with its tables as the code has them now."""
-    made = {
-        "settings": settings,
-        "commands": commands,
-        "codes": codes,
-        "content": content,
-        "schema": schema,
-        "query": query,
-    }
-    for name, table in made.items():
-        block = f"<!-- {name} -->\n\n{table()}\n\n<!-- end -->"
+PAGES = {
+    "README.md": {"commands": commands},
+    "docs/content.md": {"content": content},
+    "docs/schema.md": {"schema": schema},
+    "docs/query.md": {"query": query},
+}
+"""Page -> the blocks in it and what writes each."""
+
+
+def filled(page: str, text: str) -> str:
+    """The text of a page with its blocks as the code has them now."""
+    for name, block_of in PAGES[page].items():
+        block = f"<!-- {name} -->\n\n{block_of()}\n\n<!-- end -->"
         text, count = re.subn(rf"<!-- {name} -->.*?<!-- end -->", lambda _, block=block: block, text, flags=re.DOTALL)
         if count != 1:
-            raise SystemExit(f"README.md has no place for the table of {name}")
+            raise SystemExit(f"{page} has no place for the block {name}")
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        (ROOT / page).write_text(filled(page, (ROOT / page).read_text(encoding="utf-8")), encoding="utf-8")
