@@ -232,10 +232,10 @@ class Looked:
 
 async def _looked(settings: config.Settings) -> Looked:
     """Look inside the last day's Hours, up to the newest that is delivered, on the Spark that this job is."""
-    from viplake.content.examine import newest_hour  # noqa: PLC0415 - no other job looks inside
+    from viplake.lake.hours import newest_to_read  # noqa: PLC0415 - no other job looks inside
 
     lake = await lake_to_read(settings)
-    last = await newest_hour(lake)
+    last = await newest_to_read(lake)
     if last is None:
         raise NotYet("there is no Hour to look into", cause="waiting")
     first = last.shift(1 - LOOKED_INTO)

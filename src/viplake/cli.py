@@ -168,6 +168,7 @@ def verify(
     from viplake.commands import console
     from viplake.commands.assembly import lake_to_read
     from viplake.lake import proof
+    from viplake.lake.hours import newest_proven
 
     settings = options.settings()
 
@@ -175,7 +176,7 @@ def verify(
         lake = await lake_to_read(settings)
         first, end = from_ or to, to or from_
         if first is None or end is None:
-            newest = await proof.newest_with_receipt(lake)
+            newest = await newest_proven(lake)
             hours = [] if newest is None else [newest]
         else:
             hours = list(Hour.parse(first).to(Hour.parse(end)))
@@ -397,8 +398,8 @@ def content(
     Exit code: 0 nothing disagrees (unknown does not), 1 something does, or a table could not be looked into.
     """
     from viplake.commands import assembly, console
-    from viplake.content.examine import newest_hour
     from viplake.content.records import to_json
+    from viplake.lake.hours import newest_to_read
 
     settings = options.settings()
     if at is not None and (from_ is not None or to is not None):
@@ -407,7 +408,7 @@ def content(
 
     async def work() -> list[HourContent]:
         lake = await assembly.lake_to_read(settings)
-        end = last or await newest_hour(lake)
+        end = last or await newest_to_read(lake)
         if end is None:
             raise SettingsError("there is no Hour to look into", hint="Let an Hour land first: viplake run.")
         hours = list((first or end).to(end))

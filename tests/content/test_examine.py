@@ -15,12 +15,11 @@ import pytest
 from content.tables import READABLE, ROWS, UNREADABLE, table_schema
 from history.lakes import LAYOUT, fill, memory
 from viplake.content import examine as looking
-from viplake.content.examine import ContentSettings, examine, newest_hour
+from viplake.content.examine import ContentSettings, examine
 from viplake.content.profiling import HourContent
 from viplake.content.records import from_bytes, to_bytes
 from viplake.lake import Lake
-from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME
-from viplake.lake.store import StoreSettings, open_store
+from viplake.lake.layout import SCHEMA_NAME
 from viplake.model import Hour
 from viplake.simulator.tables import TABLES, ExportShape, make_export
 from viplake.tables import duck
@@ -258,15 +257,6 @@ async def test_a_time_that_stands_for_none_gives_no_span_and_a_record_that_can_b
     assert found.dated == 25
     content = HourContent(Hour.parse("2022-05-10T13"), (found,))
     assert from_bytes(to_bytes(content)) == content
-
-
-async def test_the_newest_hour_is_the_newest_with_a_receipt_or_else_with_a_file(tmp_path: Path) -> None:
-    store = open_store(StoreSettings(f"file://{tmp_path}"))
-    assert await newest_hour(Lake(store, LAYOUT)) is None
-    await fill(store, {LAYOUT.file(HOUR.shift(n), "T_0.json"): b"[]" for n in range(3)})
-    assert await newest_hour(Lake(store, LAYOUT)) == HOUR.shift(2)
-    await fill(store, {LAYOUT.file(HOUR.shift(1), RECEIPT_NAME): b"{}"})
-    assert await newest_hour(Lake(store, LAYOUT)) == HOUR.shift(1)
 
 
 async def test_an_hour_without_files_has_no_tables() -> None:

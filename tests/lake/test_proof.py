@@ -13,14 +13,13 @@ from fakes import DictStore, FakeClock
 from faults import Flaky, Tripwire, lake_down
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import Lake, layout as records
+from viplake.lake.hours import hour_folder
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, Layout
 from viplake.lake.proof import (
     check_lake,
     md5_of,
-    newest_with_receipt,
     own_lake,
     read_receipt,
-    stored_files,
     verify,
     write_receipt,
 )
@@ -55,7 +54,7 @@ async def promised(store: Store) -> Promise:
 
 async def delivered(store: Store) -> Receipt:
     promise = await promised(store)
-    stored = await stored_files(Lake(store, LAYOUT), HOUR)
+    stored = (await hour_folder(Lake(store, LAYOUT), HOUR)).files
     proven = []
     for file in promise.files:
         md5 = await md5_of(store, LAYOUT.file(HOUR, file.name))
@@ -181,16 +180,6 @@ async def test_an_etag_of_another_form_is_no_proof_against_a_file() -> None:
     other = replace(receipt, files=tuple(replace(file, etag="abc-2") for file in receipt.files))
     await store.put(LAYOUT.receipt(HOUR), records.receipt_bytes(other))
     assert (await verify(Lake(store, LAYOUT, "s3://lake"), HOUR)).verdict.proven
-
-
-async def test_the_newest_hour_with_a_receipt(store: Store) -> None:
-    assert await newest_with_receipt(Lake(store, LAYOUT)) is None
-    await delivered(store)
-    await store.put(LAYOUT.file(HOUR.shift(30), "x.json"), b"1")
-    assert await newest_with_receipt(Lake(store, LAYOUT)) == HOUR
-
-
-# -- the Receipt --------------------------------------------------------------------------------------------
 
 
 async def test_R1_the_receipt_of_another_that_proves_the_same_is_a_success(store: Store) -> None:

@@ -36,8 +36,8 @@ from viplake.content.profiling import (
     wrong_columns,
 )
 from viplake.history.listing import LARGEST_SCHEMA
-from viplake.lake.layout import SCHEMA_NAME, is_delivered_file
-from viplake.lake.proof import newest_with_receipt
+from viplake.lake.hours import hour_folder
+from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.table_index import TableIndex
 from viplake.tables import duck
 from viplake.tables.schema import columns_of, keys_of
@@ -168,38 +168,13 @@ async def _in_thread(
 # -- which files ----------------------------------------------------------------------------------------------------
 
 
-async def newest_hour(lake: Lake) -> Hour | None:
-    """The newest Hour with a Receipt; in a lake without any, the newest with a file; None where there is none.
-
-    Raises:
-        LakeError: the lake cannot be read.
-    """
-    proven = await newest_with_receipt(lake)
-    if proven is not None:
-        return proven
-    for day in reversed(await lake.store.folders(lake.layout.prefix)):
-        found = [
-            parsed[0]
-            for file in await lake.store.files(lake.layout.day(day))
-            if (parsed := lake.layout.parse_file(file.key)) and is_delivered_file(parsed[1])
-        ]
-        if found:
-            return max(found)
-    return None
-
-
 async def files_of(lake: Lake, hour: Hour) -> HourFiles:
     """The tables of an Hour and their files; without a schema tables are told by the names of the files.
 
     Raises:
         LakeError: the lake cannot be read.
     """
-    folder = lake.layout.folder(hour)
-    sizes = {
-        name: file.size
-        for file in await lake.store.files(folder)
-        if "/" not in (name := file.key.removeprefix(folder)) and is_delivered_file(name)
-    }
+    sizes = (await hour_folder(lake, hour)).delivered
     schema = None
     if SCHEMA_NAME in sizes and sizes[SCHEMA_NAME] <= LARGEST_SCHEMA:
         schema = await lake.store.get(lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)

@@ -53,7 +53,8 @@ from viplake.extract.job import (
 from viplake.extract.landing import EMPTY_LIST_PATIENCE, Landing, RunSettings
 from viplake.extract.ledger import Ledger, summary_of
 from viplake.extract.outcome import Outcome, Word, outcome_of, seconds_of
-from viplake.lake.proof import own_lake, read_receipt, stored_files
+from viplake.lake.hours import hour_folder
+from viplake.lake.proof import own_lake, read_receipt
 from viplake.model import Hour
 from viplake.vendor.port import AnswerUnreadable, Doubted, TooEarly, Triggered
 
@@ -334,7 +335,7 @@ class Extraction:
         await self._post(hour)
 
     async def _refuse_taken_folder(self, hour: Hour) -> None:
-        if await stored_files(self.lake, hour):
+        if (await hour_folder(self.lake, hour)).files:
             folder = self.lake.layout.folder(hour)
             raise NotYet(f"{folder} holds files that viplake did not put there", cause="hour_taken")
 

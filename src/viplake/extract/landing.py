@@ -19,7 +19,8 @@ from viplake.extract.ledger import summary_of
 from viplake.extract.outcome import seconds_of
 from viplake.extract.transfer import Progress, TransferSettings, land
 from viplake.lake import layout as records
-from viplake.lake.proof import md5_of_many, read_promise, read_receipt, stored_files, write_receipt
+from viplake.lake.hours import hour_folder
+from viplake.lake.proof import md5_of_many, read_promise, read_receipt, write_receipt
 from viplake.lake.reconcile import judge
 from viplake.lake.table_index import TableIndex
 from viplake.model import Promise, ProvenFile, Receipt
@@ -198,7 +199,7 @@ class Landing:
         hour = job.hour
         stored = {
             name: file
-            for name, file in (await stored_files(self.lake, hour)).items()
+            for name, file in (await hour_folder(self.lake, hour)).files.items()
             if self._is_of(job, file) and name not in job.unproven
         }
         there = {f.name: f for f in promise.files if f.name in stored and stored[f.name].size == f.size}
@@ -274,7 +275,7 @@ class Landing:
         A file whose mark is not the one that it was stored with is read again: a worker that was thought dead may have
         stored the same bytes once more.
         """
-        stored = await stored_files(self.lake, hour)
+        stored = (await hour_folder(self.lake, hour)).files
         marks = {name: stored[name].etag if name in stored else proven[name].etag for name in promise.names}
         odd = [name for name in promise.names if marks[name] != proven[name].etag]
         again = await md5_of_many(self.lake, hour, odd)

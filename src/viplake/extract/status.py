@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from viplake.extract.job import ExportJob
 from viplake.extract.outcome import Outcome, outcome_of, verdict_on
-from viplake.lake.layout import is_delivered_file
+from viplake.lake.hours import day_folders
 from viplake.model import Hour
 
 if TYPE_CHECKING:
@@ -56,10 +56,5 @@ async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last
 
 
 async def _with_files(lake: Lake, hours: set[Hour]) -> set[Hour]:
-    found = set()
-    for day in sorted({hour.day for hour in hours}):
-        for file in await lake.store.files(lake.layout.day(day)):
-            parsed = lake.layout.parse_file(file.key)
-            if parsed and parsed[0] in hours and is_delivered_file(parsed[1]):
-                found.add(parsed[0])
-    return found
+    folders = [await day_folders(lake, day) for day in sorted({hour.day for hour in hours})]
+    return {hour for found in folders for hour, folder in found.items() if hour in hours and folder.delivered}

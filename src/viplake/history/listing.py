@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 
 from viplake import strictjson
-from viplake.errors import LakeError, SettingsError
+from viplake.errors import LakeError
 from viplake.history.facts import HourFacts, Schema, SchemaFacts, hour_facts, promise_facts, run_facts
+from viplake.lake.hours import listed_days, listed_ledger_days
 from viplake.lake.layout import FORMAT, SCHEMA_NAME, parse_promise, schema_tables
-from viplake.model import Hour
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from viplake.history.facts import RunFacts
     from viplake.lake import Lake
     from viplake.lake.store import Page
+    from viplake.model import Hour
 
 log = structlog.get_logger(__name__)
 
@@ -114,12 +115,12 @@ class Listing:
     async def days(self) -> list[str]:
         """The days that have a folder (`20220510`), oldest first; whatever else lies beside them is left out."""
         self.requests["listings"] += 1
-        return [day for day in await self._lake.store.folders(self._lake.layout.prefix) if _is_day(day)]
+        return await listed_days(self._lake)
 
     async def ledger_days(self) -> frozenset[str]:
         """The days that have a ledger."""
         self.requests["listings"] += 1
-        return frozenset(await self._lake.store.folders(f"{self._lake.layout.root}_viplake/ledger/"))
+        return frozenset(await listed_ledger_days(self._lake))
 
     async def facts(
         self, hours: Iterable[Hour], *, days: Iterable[str] | None = None, ledger_days: Iterable[str] | None = None
@@ -293,13 +294,6 @@ def _without_nested(folder: _Folder | None) -> _Folder | None:
     if not kept:
         return None
     return _Folder([name for name, _ in kept], [size for _, size in kept], folder.schema_etag)
-
-
-def _is_day(name: str) -> bool:
-    try:
-        return len(name) == len("20220510") and Hour.parse(f"{name}/00").day == name
-    except SettingsError:
-        return False
 
 
 async def _nothing() -> dict[Hour, T]:

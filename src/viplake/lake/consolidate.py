@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from viplake import strictjson
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import layout as records
+from viplake.lake.hours import day_folders, listed_days, listed_ledger_days, named_hours
 from viplake.lake.proof import check_lake, md5_of_many
 from viplake.model import PROD, TEST, Hour
 
@@ -248,12 +249,9 @@ def _told_by_place(source: Source) -> Iterable[tuple[str, str]]:
 
 async def _told_by_records(source: Source) -> dict[str, str]:
     """What the records of the newest Hour say that has any: each Hour's own are looked at again when it is copied."""
-    days = [day for day in await source.lake.store.folders(source.lake.layout.prefix) if _is_day(day)]
+    days = await listed_days(source.lake)
     for day in reversed(days[-2:]):
-        hours = await source.lake.store.folders(source.lake.layout.day(day))
-        for name in reversed(hours):
-            if (hour := _hour(day, name)) is None:
-                continue
+        for hour in reversed(await named_hours(source.lake, day)):
             told = _told(await _receipt(source, hour), await _promise(source, hour))
             if told:
                 return told
@@ -330,8 +328,8 @@ class _Work:
     async def take_from(self, source: Source, barred: Sequence[Span], last: Hour | None) -> None:
         """Copy what this source may give, oldest first."""
         if self.ledgers is None:
-            self.ledgers = frozenset(await self.target.store.folders(f"{self.target.layout.root}_viplake/ledger/"))
-        days = [day for day in await source.lake.store.folders(source.lake.layout.prefix) if _is_day(day)]
+            self.ledgers = frozenset(await listed_ledger_days(self.target))
+        days = await listed_days(source.lake)
         if not days:
             raise LakeError(
                 f"{source.lake.url} has no hourly folder below {source.lake.layout.prefix}",
@@ -346,10 +344,10 @@ class _Work:
 
         for start in range(0, len(days), _DAYS_AT_ONCE):
             some = days[start : start + _DAYS_AT_ONCE]
-            theirs = await asyncio.gather(*(_hours(source.lake, day) for day in some))
-            mine = await asyncio.gather(*(_hours(self.target, day) for day in some))
+            theirs = await asyncio.gather(*(day_folders(source.lake, day) for day in some))
+            mine = await asyncio.gather(*(day_folders(self.target, day) for day in some))
             lacking = [
-                _Lacking(source, hour, there[hour], here.get(hour, {}))
+                _Lacking(source, hour, there[hour].sizes, here[hour].sizes if hour in here else {})
                 for there, here in zip(theirs, mine, strict=True)
                 for hour in sorted(filter(wanted, there))
             ]
@@ -467,9 +465,10 @@ class _Work:
 
     async def summary(self) -> Consolidated:
         """What came of it."""
-        days = [day for day in await self.target.store.folders(self.target.layout.prefix) if _is_day(day)]
-        names = await asyncio.gather(*(self.target.store.folders(self.target.layout.day(day)) for day in days))
-        there = {hour for day, some in zip(days, names, strict=True) for name in some if (hour := _hour(day, name))}
+        days = await listed_days(self.target)
+        there = {
+            hour for some in await asyncio.gather(*(named_hours(self.target, day) for day in days)) for hour in some
+        }
         return Consolidated(
             environment=self.environment,
             dry_run=self.dry_run,
@@ -524,15 +523,6 @@ async def _checked(source: Source, key: str, size: int, update: Callable[[bytes]
         raise LakeError(f"{key} of {source.lake.url} changed while it was copied")
 
 
-async def _hours(lake: Lake, day: str) -> dict[Hour, dict[str, int]]:
-    """Sizes of the files right in the hourly folders of a day, by Hour and name."""
-    found: dict[Hour, dict[str, int]] = {}
-    for file in await lake.store.files(lake.layout.day(day)):
-        if (parsed := lake.layout.parse_file(file.key)) is not None:
-            found.setdefault(parsed[0], {})[parsed[1]] = file.size
-    return found
-
-
 def _holes(there: set[Hour]) -> tuple[Span, ...]:
     """Stretches without an Hour, between the first and the last that are there."""
     if not there:
@@ -541,14 +531,3 @@ def _holes(there: set[Hour]) -> tuple[Span, ...]:
     runs = groupby(enumerate(lacking), key=lambda item: item[1].shift(-item[0]))
     spans = [[hour for _, hour in run] for _, run in runs]
     return tuple(Span(run[0], run[-1]) for run in spans)
-
-
-def _is_day(name: str) -> bool:
-    return _hour(name, "00") is not None and len(name) == len("20220510")
-
-
-def _hour(day: str, name: str) -> Hour | None:
-    try:
-        return Hour.parse(f"{day}/{name}")
-    except SettingsError:
-        return None

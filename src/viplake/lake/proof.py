@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import layout as records
+from viplake.lake.hours import hour_folder
 from viplake.lake.reconcile import judge, to_read_again
 from viplake.model import Finding, Verdict
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from viplake.lake import Lake
     from viplake.lake.store import Store
-    from viplake.model import Hour, Promise, Receipt, StoredFile
+    from viplake.model import Hour, Promise, Receipt
 
 _READ_AT_ONCE: Final = 4
 """Stored files hashed side by side: enough to hide latency, little enough to stay flat in memory."""
@@ -110,12 +111,6 @@ def _content(receipt: Receipt) -> frozenset[tuple[str, int, str]]:
     return frozenset((file.name, file.size, file.md5) for file in receipt.files)
 
 
-async def stored_files(lake: Lake, hour: Hour) -> dict[str, StoredFile]:
-    """What lies right in the Hour's folder, by name."""
-    folder = lake.layout.folder(hour)
-    return {file.name: file for file in await lake.store.files(folder) if file.key == folder + file.name}
-
-
 async def md5_of(store: Store, key: str) -> tuple[str, int] | None:
     """MD5 (32 hex digits) and bytes of a stored object, read once; None where it is gone."""
     digest = hashlib.md5(usedforsecurity=False)
@@ -175,7 +170,7 @@ async def verify(lake: Lake, hour: Hour) -> Verified:
     promise, receipt, unreadable = await _records(lake, hour)
     if unreadable:
         return Verified(hour, Verdict(complete=None, valid=None, findings=unreadable))
-    stored = await stored_files(lake, hour)
+    stored = (await hour_folder(lake, hour)).files
     again: Mapping[str, str] = {}
     if receipt is not None:
         names = to_read_again(stored, receipt, etags_prove=lake.etags_prove)
@@ -200,16 +195,3 @@ def _unreadable(error: LakeError, name: str) -> Finding:
     if error.cause.word != "ledger_damaged":
         raise error
     return Finding("unreadable_record", name, error.message)
-
-
-async def newest_with_receipt(lake: Lake) -> Hour | None:
-    """The newest Hour that has a Receipt: one listing for the days, then newest days first until one is found."""
-    for day in reversed(await lake.store.folders(lake.layout.prefix)):
-        found = [
-            parsed[0]
-            for file in await lake.store.files(lake.layout.day(day))
-            if (parsed := lake.layout.parse_file(file.key)) and parsed[1] == records.RECEIPT_NAME
-        ]
-        if found:
-            return max(found)
-    return None

@@ -15,7 +15,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.errors import SettingsError
-from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME, is_delivered_file, schema_tables
+from viplake.lake.hours import newest_first
+from viplake.lake.layout import SCHEMA_NAME, schema_tables
 from viplake.lake.table_index import TableIndex
 
 if TYPE_CHECKING:
@@ -113,23 +114,19 @@ async def held_hours(lake: Lake) -> list[HeldHour]:
     Raises:
         LakeError: the lake cannot be read.
     """
-    found: dict[Hour, dict[str, int]] = {}
-    for day in await lake.store.folders(lake.layout.prefix):
-        for file in await lake.store.files(lake.layout.day(day)):
-            if parsed := lake.layout.parse_file(file.key):
-                found.setdefault(parsed[0], {})[parsed[1]] = file.size
-    known = await _known_tables(lake, [hour for hour, names in found.items() if SCHEMA_NAME in names])
+    found = [folder async for folder in newest_first(lake)][::-1]
+    known = await _known_tables(lake, [folder.hour for folder in found if SCHEMA_NAME in folder.files])
     table = cache(TableIndex(known).table_of)
 
     return [
         HeldHour(
-            hour,
-            sum(names.values()),
-            len(names),
-            RECEIPT_NAME in names,
-            frozenset(t for name in names if is_delivered_file(name) and (t := table(name)) is not None),
+            one.hour,
+            sum(one.sizes.values()),
+            len(one.files),
+            one.proven,
+            frozenset(t for name in one.delivered if (t := table(name)) is not None),
         )
-        for hour, names in sorted(found.items())
+        for one in found
     ]
 
 

@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from viplake.content.examine import files_of
 from viplake.errors import SettingsError
-from viplake.lake.layout import RECEIPT_NAME, is_delivered_file
+from viplake.lake.hours import day_folders, listed_days, newest_first
 from viplake.query.answer import SCHEMA, TABLE, Answer
 from viplake.query.views import bring, history, limited, snapshots
 from viplake.tables import duck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from duckdb import DuckDBPyConnection, Statement
 
@@ -225,11 +225,10 @@ async def hours_of(lake: Lake, asked: Asked, warn: Callable[[str], None]) -> tup
     """
     if asked.since is None and asked.at is not None:
         return (await _this(lake, asked.at, unproven=asked.unproven),)
-    days = sorted(day for day in await lake.store.folders(lake.layout.prefix) if re.fullmatch(r"\d{8}", day))
     if asked.since is None:
-        return (await _newest(lake, days, unproven=asked.unproven),)
+        return (await _newest(lake, unproven=asked.unproven),)
     first, last = asked.since, asked.at
-    wanted = [day for day in days if first.day <= day and (last is None or day <= last.day)]
+    wanted = [day for day in await listed_days(lake) if first.day <= day and (last is None or day <= last.day)]
     found = await limited(_AT_ONCE, (_delivered(lake, day) for day in wanted))
     within = {h: proven for day in found for h, proven in day.items() if first <= h and (last is None or h <= last)}
     hours = tuple(sorted(hour for hour, proven in within.items() if proven or asked.unproven))
@@ -248,14 +247,12 @@ async def _this(lake: Lake, hour: Hour, *, unproven: bool) -> Hour:
     return hour
 
 
-async def _newest(lake: Lake, days: Sequence[str], *, unproven: bool) -> Hour:
+async def _newest(lake: Lake, *, unproven: bool) -> Hour:
     left_out = 0
-    for day in reversed(days):
-        found = await _delivered(lake, day)
-        hours = [hour for hour, proven in found.items() if proven or unproven]
-        if hours:
-            return max(hours)
-        left_out += len(found)
+    async for folder in newest_first(lake):
+        if folder.proven or (unproven and folder.delivered):
+            return folder.hour
+        left_out += bool(folder.delivered)
     raise _nothing("no Hour of this lake", left_out)
 
 
@@ -270,15 +267,8 @@ def _nothing(what: str, left_out: int, *, one: bool = False) -> SettingsError:
 
 async def _delivered(lake: Lake, day: str) -> dict[Hour, bool]:
     """The Hours of a day that hold anything delivered, and whether they have a Receipt."""
-    found: dict[Hour, bool] = {}
-    for file in await lake.store.files(lake.layout.day(day)):
-        if (parsed := lake.layout.parse_file(file.key)) is not None:
-            hour, name = parsed
-            if name == RECEIPT_NAME:
-                found[hour] = True
-            elif is_delivered_file(name):
-                found.setdefault(hour, False)
-    return found
+    found = await day_folders(lake, day)
+    return {hour: folder.proven for hour, folder in found.items() if folder.proven or folder.delivered}
 
 
 # -- asking ---------------------------------------------------------------------------------------------------------
