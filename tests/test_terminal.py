@@ -49,8 +49,8 @@ def test_at_a_terminal_a_run_shows_its_phases_its_files_and_what_it_waits_for(vi
         r"- \d\d:\d\d:\d\d  claimed",
         r"triggered: the vendor's export is [0-9a-f-]{36}",
         "the vendor says Complete",
-        r"promised: 200 files, \d.\d MB",
-        r"delivered: 200 files, \d.\d MB, the Receipt is written",
+        r"promised: 200 files, \d\.\d+ MB",
+        r"delivered: 200 files, \d\.\d+ MB, the Receipt is written",
         r"observed: the history has 1 more",
     ]
     places = [re.search(step, text) for step in steps]

@@ -17,6 +17,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from viplake.clock import SystemClock
 from viplake.history.build import ObserveSettings, Place, observe
+from viplake.judge.check import CheckTarget
+from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
@@ -42,12 +44,18 @@ class Then(SystemClock):
 
 async def told() -> str:
     """The page of some weeks in which everything happens."""
-    store, layout, clock = open_store(StoreSettings("memory://")), Layout(PROD.prefix), Then()
+    lake, clock = Lake(open_store(StoreSettings("memory://")), Layout(PROD.prefix)), Then()
     first, past = showcase(LAST, days=42)
-    await generate(Lake(store, layout), first.to(LAST), past, environment=PROD)
-    place = Place.within(Lake(store, layout))
-    await observe(Lake(store, layout), place, clock, ObserveSettings())
-    return await compose(place, title="VIP Data Lake: Prod", now=clock.now())
+    await generate(lake, first.to(LAST), past, environment=PROD)
+    place = Place.within(lake)
+    await observe(lake, place, clock, ObserveSettings())
+    return await compose(
+        CheckTarget(lake, place, "Prod"),
+        title="VIP Data Lake: Prod",
+        now=clock.now(),
+        settings=CheckSettings(),
+        observing=ObserveSettings(),
+    )
 
 
 def photograph(page: Page) -> None:

@@ -213,7 +213,8 @@ def observe(
     """Build or update the datasets: what was delivered, Hour by Hour."""
     from viplake.commands import assembly, console
     from viplake.history.build import Scope, read_history, read_imports
-    from viplake.history.daily import daily as daily_views
+    from viplake.history.daily import daily_views
+    from viplake.history.rows import Datasets
 
     settings = options.settings()
     scope = Scope(_hour_or_none(from_), _hour_or_none(to), rebuild=rebuild)
@@ -223,7 +224,7 @@ def observe(
         lake = await assembly.lake_to_read(settings)
         observed = await assembly.observe(settings, lake, scope, imports=imports)
         history = await read_history(assembly.place_of(settings, lake)) if daily else None
-        return observed, None if history is None else daily_views(history)
+        return observed, None if history is None else daily_views(Datasets.of(history.frames))
 
     observed, views = _finish(work())
     if json:
@@ -517,7 +518,8 @@ def report(*, out: Path = Path("viplake-report.html"), options: Options = _OPTIO
         lake = await assembly.lake_to_read(settings)
         title = f"VIP Data Lake, {settings.environment.name}"
         now, told = SystemClock().now(), config.check_settings(settings)
-        return await compose(assembly.place_of(settings, lake), title=title, now=now, settings=told)
+        target, observing = assembly.check_target(settings, lake), assembly.observing(settings)
+        return await compose(target, title=title, now=now, settings=told, observing=observing)
 
     try:
         page = _finish(work())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from viplake.history.build import History
-from viplake.history.daily import Daily, daily
-from viplake.history.datasets import JOBS, RUNS, SIZES, TABLES, parse
+from viplake.history.daily import Daily, daily_views
+from viplake.history.datasets import JOBS, RUNS, SIZES, TABLES
+from viplake.history.rows import Datasets
 from viplake.model import Hour
 
 JOB_ROWS = "20220510-22,1,1\n20220510-23,0,1\n20220511-00,1,1\n"
@@ -16,9 +16,8 @@ SIZE_ROWS = "20220510-22,10,3\n20220510-23,0,0\n20220511-00,7,2\n"
 
 def views() -> Daily:
     texts = {JOBS: JOB_ROWS, TABLES: TABLE_ROWS, SIZES: SIZE_ROWS, RUNS: ""}
-    return daily(
-        History({d.name: parse(d, (",".join(d.columns) + "\n" + text).encode()).frame for d, text in texts.items()})
-    )
+    files = {d.file: f"{','.join(d.columns)}\n{text}".encode() for d, text in texts.items()}
+    return daily_views(Datasets.read(files))
 
 
 def test_jobs_are_summed_and_the_ratio_is_delivered_over_expected() -> None:

@@ -22,7 +22,6 @@ from viplake.judge.evaluate import CheckSettings
 from viplake.judge.record import Record, records
 from viplake.judge.rules.catalogue import RULES, RuleSettings, _minutes, judge
 from viplake.judge.rules.content import by_verdict
-from viplake.judge.rules.delivery import span
 from viplake.judge.rules.rule import Breach, Case, Limit, NoData, Results, RuleConfig, RulePassed
 from viplake.lake.table_index import TableFacts
 from viplake.model import SEVERITIES, Hour
@@ -397,14 +396,6 @@ def test_schemas_differ_in_tables_columns_and_types() -> None:
     assert changes(before, before) == []
     assert columns_of(b"{") is None
     assert columns_of(b'[{"DataObjectName":"A","Columns":[]}]') == {"A": None}
-
-
-@pytest.mark.parametrize(
-    ("minutes", "words"),
-    [(0, "0 min"), (59, "59 min"), (60, "1 h"), (310, "5 h 10 min"), (61, "1 h 1 min"), (-60, "1 h")],
-)
-def test_times_are_told_as_people_read_them(minutes: int, words: str) -> None:
-    assert span(timedelta(minutes=minutes)) == words
 
 
 def test_a_clock_that_jumped_back_finds_no_fault_in_hours_to_come() -> None:

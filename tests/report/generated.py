@@ -6,10 +6,10 @@ import math
 import random
 from typing import TYPE_CHECKING, Final
 
+from viplake.history.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
 from viplake.history.schema_changes import compared, versions
 from viplake.history.volumes import Volume
 from viplake.model import Hour
-from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
 
 if TYPE_CHECKING:
     from viplake.history.schema_changes import SchemaVersion, Tables

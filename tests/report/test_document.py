@@ -17,18 +17,21 @@ from plotly.offline import get_plotlyjs_version
 from history.lakes import LAYOUT, TABLES, at, export, fill, memory
 from report.generated import FIRST, history
 from viplake.history.build import ObserveSettings, Place, observe, read_history
-from viplake.history.daily import daily
+from viplake.history.daily import daily_views
+from viplake.history.rows import Datasets
+from viplake.judge.check import CheckTarget
+from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
 from viplake.model import PROD, Hour
 from viplake.report import tables
 from viplake.report.packing import dumps, pack_figure, pack_numbers, pack_table, pack_words
 from viplake.report.page import compose, render
-from viplake.report.rows import Datasets
-from viplake.report.tables import Column, Table
+from viplake.report.tables import FigureColumn, FigureTable
 from viplake.simulator.history import generate, showcase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 SMALL = history(days=4, tables=6)
 NOW = FIRST.shift(4 * 24 - 1).start + timedelta(minutes=50)
@@ -36,6 +39,10 @@ NOW = FIRST.shift(4 * 24 - 1).start + timedelta(minutes=50)
 
 def page(**more: Any) -> str:
     return render(SMALL, title="<Prod> & DEMO", now=NOW, **more)
+
+
+async def composed(target: CheckTarget, now: datetime) -> str:
+    return await compose(target, title="Prod", now=now, settings=CheckSettings(), observing=ObserveSettings())
 
 
 def test_only_the_last_days_are_shown_and_the_page_says_so() -> None:
@@ -53,14 +60,13 @@ async def test_the_history_of_a_lake_becomes_a_page() -> None:
     for hour in first.to(first.shift(5)):
         if hour != first.shift(2):
             await fill(store, export(hour, TABLES[1:] if hour == first.shift(4) else TABLES))
-    place = Place.within(Lake(store, LAYOUT))
-    await observe(Lake(store, LAYOUT), place, at("2022-05-10T05:45"), ObserveSettings())
-    text = await compose(place, title="Prod", now=at("2022-05-10T05:50").now())
+    lake = Lake(store, LAYOUT)
+    place = Place.within(lake)
+    await observe(lake, place, at("2022-05-10T05:45"), ObserveSettings())
+    text = await composed(CheckTarget(lake, place, "Prod"), at("2022-05-10T05:50").now())
     assert "2022-05-10 00:00 to 2022-05-10 05:00" in text
-    assert "No job was delivered at 2022-05-10 02:00" in text
-    assert "1 Hour of the last 7 days lacked tables, most often: Voyage (1)" in text
     assert all(f'<option value="{table}"' in text for table in TABLES)
-    assert "No Hour is on record" in await compose(Place.elsewhere(store, "other"), title="Prod", now=NOW)
+    assert "No Hour is on record" in await composed(CheckTarget(lake, Place.elsewhere(store, "other"), "Prod"), NOW)
 
 
 async def test_a_past_in_which_everything_happens_is_told_as_it_was() -> None:
@@ -78,17 +84,17 @@ async def test_a_past_in_which_everything_happens_is_told_as_it_was() -> None:
         expected = {"failed": "failed", "missed": "missing", "planned": "missing", "lacking": "tables missing"}
         found = {told[hour.label] for hour in spell.first.to(spell.last)}
         assert found == {expected.get(spell.kind, "delivered")}, spell
-    text = await compose(place, title="Prod", now=at("2022-05-31T08:50").now())
-    assert "1 of 10 tables is missing since 2022-05-31 06:00" in text
+    text = await composed(CheckTarget(Lake(store, LAYOUT), place, "Prod"), at("2022-05-31T08:50").now())
+    assert '<a href="#hour=20220531-06">' in text
 
-    days = daily(history)
+    days = daily_views(datasets)
     jobs, means, ratios = tables.jobs_daily(datasets), tables.tables_daily(datasets), tables.table_ratio_daily(datasets)
     assert [(row.day, row.delivered, row.expected) for row in days.jobs] == rows_of(jobs)
     assert [(row.day, round(row.delivered, 4), round(row.expected, 4)) for row in days.tables] == rows_of(means)
     assert [(row.day, round(row.completeness_ratio or 0, 4)) for row in days.tables] == rows_of(ratios)
 
 
-def rows_of(table: Table) -> list[tuple[Any, ...]]:
+def rows_of(table: FigureTable) -> list[tuple[Any, ...]]:
     return list(zip(*(column.values for column in table.columns), strict=True))
 
 
@@ -132,15 +138,15 @@ def test_packed_words_are_the_same_words(values: Sequence[str | None]) -> None:
 def test_packed_hours_are_the_same_hours(hours: list[int]) -> None:
     start = Hour.parse("2000-01-01T00")
     before = int(start.start.timestamp() * 1000)
-    column = Column("date", "hour", [start.shift(hour).label for hour in sorted(hours)])
-    (packed,) = pack_table(Table((column,)))
+    column = FigureColumn("date", "hour", [start.shift(hour).label for hour in sorted(hours)])
+    (packed,) = pack_table(FigureTable((column,)))
     assert unpack(packed["values"]) == [before + hour * 3_600_000 for hour in sorted(hours)]
 
 
 def test_counts_of_a_quarter_take_a_byte_or_two_each_and_its_times_next_to_nothing() -> None:
     hours = [FIRST.shift(number).label for number in range(2160)]
-    columns = (Column("date", "hour", hours), Column("files", "number", [400] * 2160))
-    assert len(dumps(pack_table(Table(columns)))) < 2160 * 2 * 4 / 3 + 200
+    columns = (FigureColumn("date", "hour", hours), FigureColumn("files", "number", [400] * 2160))
+    assert len(dumps(pack_table(FigureTable(columns)))) < 2160 * 2 * 4 / 3 + 200
 
 
 def test_short_lists_of_a_figure_stay_as_they_are_and_long_ones_are_packed() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from report.generated import history
+from viplake.history.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
 from viplake.history.schema_changes import SchemaVersion, versions
 from viplake.history.volumes import Volume
 from viplake.model import Hour
 from viplake.report import figures, tables
-from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
 from viplake.tables.schema import Change
 
 SEED_TITLES = [

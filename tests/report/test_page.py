@@ -16,10 +16,10 @@ import pytest_asyncio
 from playwright.async_api import async_playwright
 
 from report.generated import FIRST, history
+from viplake.history.rows import Datasets
 from viplake.report import page as report_page
 from viplake.report.figures import CHARTS, DARK, PAPER, Chart
 from viplake.report.page import Group
-from viplake.report.rows import Datasets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

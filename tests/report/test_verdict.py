@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from history.lakes import LAYOUT, At, memory
 from viplake.history.build import ObserveSettings, Place, observe, read_history
+from viplake.history.rows import Datasets
 from viplake.judge.calendar import Calendar, Planned
-from viplake.judge.check import CheckTarget, check, read_kept
-from viplake.judge.evaluate import CheckSettings
-from viplake.judge.incidents import IncidentStore
-from viplake.judge.record import records
+from viplake.judge.check import CheckTarget, check, preview
+from viplake.judge.evaluate import CheckSettings, Evidence, decide
+from viplake.judge.incidents import fold
 from viplake.lake import Lake
 from viplake.model import PROD, Hour
-from viplake.report.judged import Judged, judge
 from viplake.report.page import compose
-from viplake.report.rows import Datasets
+from viplake.report.quality import QualityState, quality_state
 from viplake.report.verdict import verdict
 from viplake.simulator.history import Past, Spell, generate
 
 if TYPE_CHECKING:
     from viplake.lake.store import Store
-    from viplake.report.assessment import Assessment
+    from viplake.report.verdict import Assessment
 
 FIRST = Hour.parse("2022-05-09T00")
 OBSERVING = ObserveSettings()
@@ -43,13 +43,15 @@ async def lake_of(hours: int, *spells: Spell) -> tuple[Store, At, CheckTarget]:
     return store, clock, lake
 
 
-async def judged_in(lake: CheckTarget, clock: At) -> tuple[Judged, Datasets]:
+async def judged_in(lake: CheckTarget, clock: At) -> tuple[QualityState, Datasets]:
     frames = (await read_history(lake.place)).frames
-    return judge(records(frames), await read_kept(lake.place), PLANNED, now=clock.now()), Datasets.of(frames)
+    seen = await preview(lake, PLANNED, OBSERVING, now=clock.now())
+    state = quality_state(seen.records, seen.incidents.values(), seen.checked, PLANNED, now=clock.now())
+    return state, Datasets.of(frames)
 
 
 async def told_in(lake: CheckTarget, clock: At) -> Assessment:
-    return verdict(*await judged_in(lake, clock))
+    return verdict(*await judged_in(lake, clock), grace=OBSERVING.grace)
 
 
 async def test_what_was_judged_well_is_called_so_and_the_planned_hole_costs_nothing() -> None:
@@ -57,35 +59,77 @@ async def test_what_was_judged_well_is_called_so_and_the_planned_hole_costs_noth
     await check(lake, clock, PLANNED, OBSERVING)
     told = await told_in(lake, clock)
     assert told.level == "well"
-    assert told.headline == "No incident is open now; 3 of 3 objectives are met."
+    assert told.headline == "No incident is open; 3 of 3 objectives are met."
     assert told.points[0].what == (
         "Objective delivered: met, 100.00% of 99.00%; 0.3 of 0.3 Hours of the error budget are left."
     )
 
 
-async def test_without_a_check_nothing_is_well() -> None:
-    _, clock, lake = await lake_of(30)
+async def test_without_a_check_the_page_judges_by_the_rules_and_says_that_nothing_was_sent() -> None:
+    store, clock, lake = await lake_of(30)
     told = await told_in(lake, clock)
-    assert told.level == "unknown"
-    assert told.headline.startswith("Nothing was judged yet.")
-    assert "well" not in told.headline
-    assert "Nothing was judged yet: no check has run on this history." in [point.what for point in told.points]
-    page = await compose(lake.place, title="Prod", now=clock.now(), settings=PLANNED)
-    assert "All is well" not in page
-    assert "no check has run" in page
+    assert (told.level, told.headline) == ("attention", "No incident is open; 3 of 3 objectives are met.")
+    [warning] = [point for point in told.points if point.level == "attention"]
+    assert warning.what.startswith("No check has run on this history.")
+    before = await store.files("")
+    page = await compose(lake, title="Prod", now=clock.now(), settings=PLANNED, observing=OBSERVING)
+    assert "No check has run on this history." in page
+    assert await store.files("") == before
 
 
-async def test_hours_since_the_last_check_are_not_well() -> None:
+async def test_hours_since_the_last_check_are_judged_by_the_page() -> None:
     store, clock, lake = await lake_of(30)
     await check(lake, clock, PLANNED, OBSERVING)
-    await generate(Lake(store, LAYOUT), FIRST.shift(30).to(FIRST.shift(32)), Past(tables=4), environment=PROD)
+    spells = (Spell(FIRST.shift(30), FIRST.shift(32), "failed"),)
+    await generate(Lake(store, LAYOUT), FIRST.shift(30).to(FIRST.shift(32)), Past(spells, tables=4), environment=PROD)
     clock.moment += timedelta(hours=3)
     await observe(Lake(store, LAYOUT), lake.place, clock, OBSERVING)
     told = await told_in(lake, clock)
-    assert told.level == "unknown"
-    assert told.headline.startswith("No incident was open when 2022-05-10 05:00 was judged; nothing is known since")
-    assert told.points[0].what == "The last check judged up to 2022-05-10 05:00: the 3 Hours since are not."
+    assert told.level == "trouble"
     assert told.points[0].since == FIRST.shift(30)
+    [warning] = [point for point in told.points if point.what.startswith("The last check judged")]
+    assert warning.what == (
+        "The last check judged Hours up to 2022-05-10 05:00. This page evaluated the 3 Hours since itself; "
+        "no notification was sent."
+    )
+
+
+@pytest.mark.parametrize("kind", ["failed", "lacking"])
+async def test_report_without_a_check_agrees_with_the_check(kind: Literal["failed", "lacking"]) -> None:
+    tables = () if kind == "failed" else ("Voyage",)
+    _, clock, lake = await lake_of(40, Spell(FIRST.shift(30), FIRST.shift(32), kind, tables))
+    before, _ = await judged_in(lake, clock)
+    checked = await check(lake, clock, PLANNED, OBSERVING)
+    after, _ = await judged_in(lake, clock)
+    for state in (before, after):
+        assert [one.rule for one in state.incidents] == [one.rule for one in checked.incidents]
+        assert [one.summary for one in state.incidents] == [one.summary for one in checked.incidents]
+        assert state.objectives == checked.objectives
+
+
+async def test_a_replication_of_38_and_a_transfer_of_8_minutes_pass_in_report_and_check_alike() -> None:
+    _, clock, lake = await lake_of(30)
+    state, datasets = await judged_in(lake, clock)
+    known = (await preview(lake, PLANNED, OBSERVING, now=clock.now())).records
+    last = max(known)
+    slow = {**known, last: replace(known[last], seconds=(60.0, 38 * 60.0, 8 * 60.0))}
+    judgement = decide(Evidence(slow, clock.now()), (last,), PLANNED)
+    incidents = fold({}, judgement.findings, judgement.hours, clock.now())
+    assert incidents == {}
+    told = verdict(
+        quality_state(slow, incidents.values(), last, PLANNED, now=clock.now()), datasets, grace=OBSERVING.grace
+    )
+    assert (told.level, told.headline) == ("well", "No incident is open; 3 of 3 objectives are met.")
+    assert state.incidents == ()
+
+
+async def test_the_grace_minutes_of_the_settings_decide_when_the_current_hour_counts() -> None:
+    _, clock, lake = await lake_of(30)
+    clock.moment += timedelta(minutes=30)  # minute 20 of the next Hour
+    state, datasets = await judged_in(lake, clock)
+    early, late = (verdict(state, datasets, grace=timedelta(minutes=minutes)) for minutes in (10, 30))
+    assert "1 Hour since is not on record" in " ".join(point.what for point in early.points)
+    assert "since is not on record" not in " ".join(point.what for point in late.points)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +186,6 @@ async def test_it_has_the_numbers_of_the_check_and_writes_nothing() -> None:
 
 async def test_an_empty_history_says_so() -> None:
     _, clock, _ = await lake_of(1)
-    nothing = judge({}, IncidentStore(), CheckSettings(), now=clock.now())
+    nothing = quality_state({}, (), None, CheckSettings(), now=clock.now())
     assert (nothing.objectives, nothing.days, nothing.incidents) == ((), (), ())
-    assert verdict(nothing, Datasets()).headline == "There is no history yet, so nothing can be said."
+    assert verdict(nothing, Datasets(), grace=OBSERVING.grace).headline == "There is no history yet."

@@ -129,10 +129,9 @@ async def observe(
     """
     from viplake.history.build import observe as bring_up_to_date  # noqa: PLC0415 - as above
 
-    told = _observing(settings)
-    place = place_of(settings, lake)
+    place, wanted = place_of(settings, lake), observing(settings)
     return await bring_up_to_date(
-        lake, place, clock or SystemClock(), told, scope=scope, imports=imports, progress=progress
+        lake, place, clock or SystemClock(), wanted, scope=scope, imports=imports, progress=progress
     )
 
 
@@ -155,10 +154,10 @@ async def check(
     told = config.check_settings(settings)
     listening = config.notifiers(settings, told, config.Secrets.of(settings)) if tells else None
     return await checking.check(
-        _target(settings, lake),
+        check_target(settings, lake),
         clock or SystemClock(),
         told,
-        _observing(settings),
+        observing(settings),
         notifiers=listening,
         at=at,
         first=first,
@@ -219,13 +218,19 @@ async def _examined(
         yield await examine(lake, hour, told)
 
 
-def _target(settings: config.Settings, lake: Lake) -> CheckTarget:
+def check_target(settings: config.Settings, lake: Lake) -> CheckTarget:
+    """Return the lake with its history, for judgement.
+
+    Raises:
+        SettingsError, CredentialsError, LakeError: as `place_of`.
+    """
     from viplake.judge.check import CheckTarget  # noqa: PLC0415 - as above
 
     return CheckTarget(lake, place_of(settings, lake), settings.environment.name)
 
 
-def _observing(settings: config.Settings) -> ObserveSettings:
+def observing(settings: config.Settings) -> ObserveSettings:
+    """Return which tables are expected and when an Hour counts."""
     from viplake.history.build import ObserveSettings  # noqa: PLC0415 - as above
 
     return ObserveSettings(settings.out_of_scope, timedelta(minutes=settings.grace_minutes))
@@ -288,7 +293,7 @@ async def evidence(settings: config.Settings, lake: Lake, *, first: Hour, last: 
         lake,
         place_of(settings, lake),
         config.check_settings(settings),
-        _observing(settings),
+        observing(settings),
         first=first,
         last=last,
         now=now,
@@ -303,8 +308,8 @@ async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tu
 
     told = config.check_settings(settings)
     listening = config.notifiers(settings, told, config.Secrets.of(settings))
-    target = _target(settings, ready.lake)
-    await after_delivery(target, ready.clock, told, _observing(settings), notifiers=listening, hours=hours)
+    target = check_target(settings, ready.lake)
+    await after_delivery(target, ready.clock, told, observing(settings), notifiers=listening, hours=hours)
 
 
 async def after_settling(settings: config.Settings, ready: Extraction) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from viplake.errors import CAUSES
 from viplake.redact import redact
+from viplake.wording import count_words, seconds_words, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,8 +49,12 @@ def summary(outcome: Outcome) -> str:
     """One line about an Hour."""
     parts = [f"{outcome.hour}  {outcome.outcome}"]
     if outcome.outcome == "delivered":
-        parts.append(f"{outcome.files:,} files, {size(outcome.bytes)}{', late' if outcome.late else ''}")
-        spans = [f"{phase} {span(seconds)}" for phase, seconds in outcome.seconds.items() if seconds is not None]
+        parts.append(
+            ", ".join([count_words(outcome.files, "file"), size_words(outcome.bytes)] + ["late"] * outcome.late)
+        )
+        spans = [
+            f"{phase} {seconds_words(seconds)}" for phase, seconds in outcome.seconds.items() if seconds is not None
+        ]
         parts.append(", ".join(spans))
         parts.append(outcome.folder)
     elif outcome.cause not in {None, "waiting"}:
@@ -71,8 +76,8 @@ def print_status(outcomes: Sequence[Outcome], *, color: bool = True) -> None:
             f"[{_STYLES[one.outcome]}]{one.outcome}[/]" + (" late" if one.late else ""),
             _why(one),
             f"{one.files:,}" if one.files else "",
-            size(one.bytes) if one.bytes else "",
-            *(span(one.seconds.get(phase)) for phase in ("init", "replication", "transfer")),
+            size_words(one.bytes) if one.bytes else "",
+            *(seconds_words(one.seconds.get(phase)) for phase in ("init", "replication", "transfer")),
             "" if not one.missing_tables else str(len(one.missing_tables)),
         )
         for one in outcomes
@@ -108,8 +113,9 @@ def print_observed(observed: Observed) -> None:
         _out("nothing to observe: there is no hourly folder yet")
         return
     asked = sum(observed.requests.values())
-    _out(f"{observed.first} to {observed.last}  {len(observed.added)} Hours added, {len(observed.healed)} rows healed,")
-    _out(f"  {observed.unchanged} Hours unchanged, {asked} requests")
+    added, repaired = count_words(len(observed.added), "Hour"), count_words(len(observed.healed), "row")
+    _out(f"{observed.first} to {observed.last}  {added} added, {repaired} healed,")
+    _out(f"  {count_words(observed.unchanged, 'Hour')} unchanged, {count_words(asked, 'request')}")
     for healed in observed.healed[:_SHOWN_FINDINGS]:
         changed = [f"{name} {healed.old[name]} -> {new}" for name, new in healed.new.items() if healed.old[name] != new]
         _out(f"  {healed.hour}  {healed.dataset}: {', '.join(changed)}")
@@ -192,7 +198,7 @@ def print_daily(daily: Daily) -> None:
                 "" if table is None else f"{table.delivered:.2f} of {table.expected:.2f}",
                 "" if ratio is None else f"{ratio:.4f}",
                 "" if volume is None else f"{volume.files:,}",
-                "" if volume is None else size(volume.size * 1000),
+                "" if volume is None else size_words(volume.size * 1000),
             )
         )
     _table(("day", "Hours", "ratio", "tables (mean)", "ratio", "files", "size"), rows, right=(2, 4, 5, 6))
@@ -215,10 +221,10 @@ def print_answer(answer: Answer, *, color: bool = True) -> None:
     right = [place for place, column in enumerate(answer.columns) if column.type.removeprefix("U").startswith(_NUMBERS)]
     _table(headings, rows, right=right, color=color, width=None if sys.stdout.isatty() else _ON_A_PIPE)
     left = answer.count - len(rows)
-    what = "1 row" if answer.count == 1 else f"{answer.count:,} rows"
+    what = count_words(answer.count, "row")
     if answer.hours:
-        first, last = answer.hours[0], answer.hours[-1]
-        what += f" of {first}" if first == last else f" of {len(answer.hours):,} Hours from {first} to {last}"
+        first, last, many = answer.hours[0], answer.hours[-1], count_words(len(answer.hours), "Hour")
+        what += f" of {first}" if first == last else f" of {many} from {first} to {last}"
     _err(f"{what}{f'; {left:,} more: --csv gives all' if left else ''}")
 
 
@@ -237,29 +243,28 @@ def print_warning(text: str) -> None:
 
 def print_copied(copied: CopiedHour) -> None:
     """An Hour that was copied, as it is done: progress, so on stderr."""
-    _err(f"{copied.hour}  {copied.files:,} files, {size(copied.size)} from {copied.source}")
+    _err(f"{copied.hour}  {count_words(copied.files, 'file')}, {size_words(copied.size)} from {copied.source}")
 
 
 def print_consolidated(done: Consolidated) -> None:
     """What a consolidation did, what it left alone, and what the lake still lacks."""
     verb = "would be copied" if done.dry_run else "copied"
-    _out(
-        f"{len(done.copied)} Hours {verb} ({done.files:,} files, {size(done.size)}), {done.present} were there already"
-    )
+    hours, files = count_words(len(done.copied), "Hour"), count_words(done.files, "file")
+    _out(f"{hours} {verb} ({files}, {size_words(done.size)}), {done.present} were there already")
     for remark in done.remarks[:_SHOWN_FINDINGS]:
         _out(f"  {remark.hour}  {remark.kind}: {remark.detail}")
     for hole in done.holes:
-        _out(f"  still missing: {hole} ({len(list(hole.first.to(hole.last)))} Hours)")
+        _out(f"  still missing: {hole} ({count_words(len(list(hole.first.to(hole.last))), 'Hour')})")
 
 
 def print_pruned(pruned: Pruned, *, dry_run: bool) -> None:
     """What went, or would go, and what stays though it is old."""
     for one in pruned.removed:
-        _out(f"{one.hour}  {one.files:,} files, {size(one.size)}")
+        _out(f"{one.hour}  {count_words(one.files, 'file')}, {size_words(one.size)}")
     for one, tables in pruned.kept:
         _out(f"{one.hour}  stays: the newest proof of {', '.join(sorted(tables))}")
     verb = "would be removed" if dry_run else "removed"
-    _out(f"{len(pruned.removed)} Hours {verb}, {size(sum(one.size for one in pruned.removed))}")
+    _out(f"{count_words(len(pruned.removed), 'Hour')} {verb}, {size_words(sum(one.size for one in pruned.removed))}")
 
 
 def print_examination(found: Examination) -> None:
@@ -315,25 +320,6 @@ def print_simulator(simulator: Simulator) -> None:
     ):
         print(f"export {name}={value}")  # noqa: T201 - the data; these are the simulator's own
     print(f"# the simulated vendor listens at {simulator.base_url}; Ctrl-C ends it", flush=True)  # noqa: T201
-
-
-def size(count: int) -> str:
-    """Bytes as a person reads them: 1.9 MB."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:  # noqa: PLR2004 - SI units
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
-
-
-def span(seconds: float | None) -> str:
-    """Seconds as a person reads them: 20 min; empty where unknown."""
-    if seconds is None:
-        return ""
-    if seconds < 120:  # noqa: PLR2004 - two minutes read better as seconds
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - so do tenths below ten
-    return f"{seconds / 60:.0f} min"
 
 
 def printable(text: str) -> str:

@@ -300,10 +300,11 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     _say("Judged (viplake check): each episode once, with its cause, its owner, and what it costs:\n")
     console.print_checked(checked)
     page = await compose(
-        assembly.place_of(settings, lake),
+        assembly.check_target(settings, lake),
         title="VIP Data Lake: Prod (made up)",
         now=story.clock.now(),
         settings=config.check_settings(settings),
+        observing=assembly.observing(settings),
     )
     report = folder / "viplake-report.html"
     report.write_text(page, encoding="utf-8")

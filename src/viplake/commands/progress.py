@@ -23,9 +23,10 @@ from rich.text import Text
 
 from viplake import log
 from viplake.clock import Clock, SystemClock
-from viplake.commands.console import printable, size
+from viplake.commands.console import printable
 from viplake.extract.job import HEARTBEAT
 from viplake.redact import redact
+from viplake.wording import size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,7 +81,7 @@ def told(event: Mapping[str, Any]) -> str | None:
     known = {"detail": event.get("cause"), "job_guid": "unknown", "not_before": "it is allowed", "files": 0}
     known |= {"added": 0, "healed": 0}
     fields = known | {name: value for name, value in event.items() if value is not None}
-    return redact(printable(words.format(**fields, size=size(int(event.get("bytes") or 0)))))
+    return redact(printable(words.format(**fields, size=size_words(int(event.get("bytes") or 0)))))
 
 
 @dataclass(frozen=True)
@@ -196,8 +197,9 @@ class Display:
             line.add_row("", self._spinner, Text(words + self._until(), no_wrap=True, overflow="ellipsis"))
             return line
         (begun, before), (ended, after) = self._samples[0], self._samples[-1]
-        rate = f"{size(int((after - before) / (ended - begun)))}/s" if ended > begun else ""
-        words = f"{progress.files}/{len(promise.files)} files  {size(progress.bytes)} of {size(promise.size)}  {rate}"
+        rate = f"{size_words(int((after - before) / (ended - begun)))}/s" if ended > begun else ""
+        landed = f"{size_words(progress.bytes)} of {size_words(promise.size)}"
+        words = f"{progress.files}/{len(promise.files)} files  {landed}  {rate}"
         bar = ProgressBar(total=max(promise.size, 1), completed=progress.bytes, width=24)
         line.add_row("", self._spinner, bar, Text(words, no_wrap=True, overflow="ellipsis"))
         return line

@@ -6,14 +6,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from viplake.history.datasets import JOBS, SIZES, TABLES
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from viplake.history.build import History
-    from viplake.history.datasets import Row
-    from viplake.model import Hour
+    from viplake.history.rows import Datasets, HourRow, JobRow, SizeRow, TableRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,45 +92,43 @@ class Daily:
         }
 
 
-def daily(history: History) -> Daily:
-    """The daily views of a history."""
+def daily_views(datasets: Datasets) -> Daily:
+    """Return the daily views of a history."""
     return Daily(
-        tuple(daily_jobs(history.rows(JOBS))),
-        tuple(daily_tables(history.rows(TABLES))),
-        tuple(daily_sizes(history.rows(SIZES))),
+        tuple(daily_jobs(datasets.jobs)), tuple(daily_tables(datasets.tables)), tuple(daily_sizes(datasets.sizes))
     )
 
 
-def daily_jobs(rows: Mapping[Hour, Row]) -> list[DailyJobs]:
-    """From the rows of `historical_job_metrics.csv`."""
+def daily_jobs(rows: Sequence[JobRow]) -> list[DailyJobs]:
+    """Return the jobs of each day, from rows in order of time."""
     return [
-        DailyJobs(day, sum(int(row[1]) for row in of_day), sum(int(row[2]) for row in of_day))
+        DailyJobs(day, sum(row.delivered for row in of_day), sum(row.expected for row in of_day))
         for day, of_day in _days(rows)
     ]
 
 
-def daily_tables(rows: Mapping[Hour, Row]) -> list[DailyTables]:
-    """From the rows of `historical_table_metrics.csv`."""
+def daily_tables(rows: Sequence[TableRow]) -> list[DailyTables]:
+    """Return the tables of each day, from rows in order of time."""
     found = []
     for day, of_day in _days(rows):
-        delivered, expected, missing = (sum(int(row[column]) for row in of_day) for column in (1, 2, 3))
-        count = len(of_day)
+        delivered, expected = sum(row.delivered for row in of_day), sum(row.expected for row in of_day)
+        missing, count = sum(row.missing for row in of_day), len(of_day)
         ratio = delivered / expected if expected else None
         found.append(DailyTables(day, delivered / count, expected / count, missing / count, ratio))
     return found
 
 
-def daily_sizes(rows: Mapping[Hour, Row]) -> list[DailySize]:
-    """From the rows of `historical_job_size.csv`."""
+def daily_sizes(rows: Sequence[SizeRow]) -> list[DailySize]:
+    """Return the volumes of each day, from rows in order of time."""
     return [
-        DailySize(day, sum(int(row[1]) for row in of_day), sum(int(row[2]) for row in of_day))
+        DailySize(day, sum(row.kilobytes for row in of_day), sum(row.files for row in of_day))
         for day, of_day in _days(rows)
     ]
 
 
-def _days(rows: Mapping[Hour, Row]) -> Iterator[tuple[str, Sequence[Row]]]:
-    for day, hours in groupby(sorted(rows), key=lambda hour: hour.day):
-        yield day, [rows[hour] for hour in hours]
+def _days(rows: Sequence[HourRow]) -> Iterator[tuple[str, Sequence[HourRow]]]:
+    for day, of_day in groupby(rows, key=lambda row: row.hour.day):
+        yield day, list(of_day)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.tables.schema import Change, Columns, changes
+from viplake.wording import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -65,7 +66,7 @@ class SchemaVersion:
     @property
     def count(self) -> str:
         """Of its tables."""
-        return "tables unknown" if self.tables is None else f"{self.tables:,} table{'' if self.tables == 1 else 's'}"
+        return "tables unknown" if self.tables is None else count_words(self.tables, "table")
 
     def to_json(self) -> dict[str, Any]:
         """As `Listed.to_json` has it."""
@@ -197,7 +198,7 @@ class Listed:
         if self.reason is not None:
             yield self.reason
         if self.unknown:
-            many = "1 Hour" if self.unknown == 1 else f"{self.unknown:,} Hours"
+            many = count_words(self.unknown, "Hour")
             yield f"of {many} nobody kept which schema; viplake observe --rebuild finds it where the folders are"
         if len(self.versions) > _SHOWN:
             yield f"{len(self.versions) - _SHOWN} older versions are told by --json"
@@ -242,7 +243,8 @@ class Held:
         """For people: a line a table, then one a column."""
         if self.version is not None:
             yield f"{self.at}: schema {self.version.sha256}, {self.version.count}"
-            yield f"  seen from {self.version.first} to {self.version.last} in {self.version.hours:,} Hours"
+            hours = count_words(self.version.hours, "Hour")
+            yield f"  seen from {self.version.first} to {self.version.last} in {hours}"
         if isinstance(self.tables, str):
             yield self.tables
             return

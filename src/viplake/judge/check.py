@@ -201,6 +201,42 @@ async def check(
     return _checked(target, judgement, unpack(version.content).incidents, told, now)
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a check would find now.
+
+    Attributes:
+        checked: the last Hour that a check has judged; None: no check has run.
+        incidents: as a check would keep them, by identity.
+        records: what is on record, the newest Hours of the lake included.
+    """
+
+    checked: Hour | None
+    incidents: Incidents
+    records: Mapping[Hour, Record]
+
+
+async def preview(
+    target: CheckTarget, settings: CheckSettings, observing: ObserveSettings, *, now: datetime
+) -> Preview:
+    """Judge as `check` does, in memory: nothing is written and no notification is sent.
+
+    Where a check has judged all Hours that count, its incidents are returned as they are.
+
+    Raises:
+        LakeError: the lake, the history or the incidents cannot be read.
+    """
+    kept = await read_kept(target.place)
+    if kept.judged is not None and kept.judged >= Hour.of(now - observing.grace):
+        return Preview(kept.judged, dict(kept.incidents), records((await read_history(target.place)).frames))
+    evidence, hours = await _load(target, kept, observing, now, Hour.of(now), None)
+    if not hours:
+        return Preview(kept.judged, dict(kept.incidents), evidence.records)
+    judgement = await asyncio.to_thread(decide, evidence, hours, settings)
+    folded = fold(kept.incidents, judgement.findings, judgement.hours, now)
+    return Preview(kept.judged, folded, evidence.records)
+
+
 def incidents_prefix(place: Place) -> str:
     """Where the incidents lie: beside the history's versions."""
     return f"{place.versions.removesuffix('history/')}incidents/"

@@ -13,6 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from viplake.judge.anomaly import VolumeVerdict
+from viplake.wording import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -160,7 +161,8 @@ def null_ratios(inside: Inside, points: float) -> ContentVerdict:
     if inside.content is None:
         return NOT_LOOKED
     if len(inside.before) < FEWEST_BEFORE:
-        return f"only {len(inside.before)} Hours before have been looked into, and {FEWEST_BEFORE} are needed"
+        many = count_words(len(inside.before), "Hour")
+        return f"{FEWEST_BEFORE} Hours with content checks are needed before this one; there are only {many}"
     odd = []
     for table in inside.content.tables:
         absent = {finding.column for finding in table.findings if finding.kind == "missing_column"}

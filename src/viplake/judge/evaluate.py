@@ -26,9 +26,10 @@ from viplake.judge.objectives import (
 )
 from viplake.judge.record import NOBODY, PHASES
 from viplake.judge.rules.catalogue import RuleSettings, judge
-from viplake.judge.rules.delivery import OWNERS_OF_PHASES, span
+from viplake.judge.rules.delivery import OWNERS_OF_PHASES
 from viplake.judge.rules.rule import Case, NoData
 from viplake.notify.settings import NotifySettings
+from viplake.wording import count_words, span_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -187,17 +188,20 @@ def gap_words(gap: Gap, now: datetime, look_back: timedelta) -> str:
     if gap.lost is not None:
         return f"lost: records from about {gap.lost[0]:%Y-%m-%d %H:%M} to {gap.lost[1]:%Y-%m-%d %H:%M}"
     if gap.unknown:
-        return f"not known: {gap.unknown} Hours are not on record"
+        are = "is" if gap.unknown == 1 else "are"
+        return f"not known: {count_words(gap.unknown, 'Hour')} {are} not on record"
     if gap.after is None:
         return "not known: nothing was delivered before"
     left = gap.left(now, look_back)
     if left is not None:
         return (
-            f"it lasts: {span(left)} left until something is lost" if left > timedelta(0) else "it lasts: lost already"
+            f"it lasts: {span_words(left)} left until something is lost"
+            if left > timedelta(0)
+            else "it lasts: lost already"
         )
     if gap.margin is None:
         return "not known"
-    return f"nothing lost, margin about {span(gap.margin)}"
+    return f"nothing lost, margin about {span_words(gap.margin)}"
 
 
 def settled(records: Mapping[Hour, Record], last: Hour, now: datetime) -> dict[Hour, Record]:

@@ -20,6 +20,7 @@ from viplake.judge.rules.catalogue import ORDER, RULES, group_of
 from viplake.judge.rules.rule import Breach, NoData
 from viplake.lake.layout import FORMAT, parse_utc, utc
 from viplake.model import SEVERITIES, Hour, Severity
+from viplake.wording import name_words
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -376,9 +377,6 @@ def _spans(known: Incident | None, found: Iterable[Hour], first: Hour) -> tuple[
     return tuple(runs)
 
 
-_MOST_NAMED: Final = 5
-
-
 def _summary(one: Incident, leading: list[Breach]) -> str:
     """The last word of the gravest rule; of many tables their names; how long it lasts."""
     newest = max(breach.hour for breach in leading)
@@ -386,10 +384,7 @@ def _summary(one: Incident, leading: list[Breach]) -> str:
     tables = sorted({breach.table for breach in leading if breach.table is not None})
     what = last[-1].summary
     if len(tables) > 1:
-        names = ", ".join(tables[:_MOST_NAMED]) + (
-            f" and {len(tables) - _MOST_NAMED} more" * (len(tables) > _MOST_NAMED)
-        )
-        what = f"{RULES[leading[0].rule].meaning}: {len(tables)} tables, {names}; {what}"
+        what = f"{RULES[leading[0].rule].meaning}: {len(tables)} tables, {name_words(tables)}; {what}"
     return what if one.hours == 1 else f"{what} ({one.hours} Hours since {one.hour})"
 
 

@@ -44,7 +44,7 @@ COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LedgerAnswer:
     """What the ledger says happened: when, what, and the words that came with it."""
 
     at: datetime
@@ -76,7 +76,7 @@ class Exhibit:
     minutes: float | None = None
     missing_tables: tuple[str, ...] = ()
     missing_files: tuple[str, ...] = ()
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[LedgerAnswer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +212,13 @@ async def _ledger(lake: Lake, turn: asyncio.Semaphore, hour: Hour) -> list[dict[
     return events
 
 
-def _answers(events: Iterable[dict[str, Any]]) -> Iterable[Answer]:
+def _answers(events: Iterable[dict[str, Any]]) -> Iterable[LedgerAnswer]:
     """What happened, in words; signs of life of our own worker say nothing to the vendor."""
     for event in events:
         moment = _moment(event.get("at"))
         if moment is not None and event["event"] != "working":
             said = [str(event[key]) for key in ("cause", "detail") if event.get(key)]
-            yield Answer(moment, str(event["event"]), redact(": ".join(said)))
+            yield LedgerAnswer(moment, str(event["event"]), redact(": ".join(said)))
 
 
 def _moment(text: Any) -> datetime | None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
-    from viplake.report.rows import Datasets
-    from viplake.report.tables import Table
+    from viplake.history.rows import Datasets
+    from viplake.report.tables import FigureTable
 
 BLUE: Final = "#0072B2"
 SKY: Final = "#56B4E9"
@@ -92,7 +92,7 @@ class Chart:
     title: str
     about: str
     draw: Callable[[Datasets], go.Figure]
-    tabulate: Callable[[Datasets], Table]
+    tabulate: Callable[[Datasets], FigureTable]
     row: str = ""
 
 
@@ -300,8 +300,8 @@ def table_volume(datasets: Datasets, table: str | None = None) -> go.Figure:
     found = tables.volumes(datasets)
     name = table if table is not None else largest_table(datasets)
     bytes_of = {column.name: column.values for column in found.columns[1:]}
-    times = found.columns[0] if name in bytes_of else tables.Column("date", "hour", ())
-    shown = tables.Table((times, tables.Column("bytes", "number", bytes_of.get(str(name), ()))))
+    times = found.columns[0] if name in bytes_of else tables.FigureColumn("date", "hour", ())
+    shown = tables.FigureTable((times, tables.FigureColumn("bytes", "number", bytes_of.get(str(name), ()))))
     return _lines(shown, _titled("table-volume"), f"bytes of {_inert(name)}" if name else "bytes", {"bytes": BLUE})
 
 
@@ -546,7 +546,9 @@ def axis_of(**more: Any) -> dict[str, Any]:
     return {"gridcolor": GRID, "linecolor": FAINT, "zeroline": False, "automargin": True, **more}
 
 
-def _lines(table: Table, title: str, unit: str, colours: Mapping[str, str], *, notes: str | None = None) -> go.Figure:
+def _lines(
+    table: FigureTable, title: str, unit: str, colours: Mapping[str, str], *, notes: str | None = None
+) -> go.Figure:
     """A figure of lines, one a column of `colours`; points without neighbours, which no line shows, as dots."""
     times = table.times
     step = _DAY if table.columns[0].kind == "day" else _HOUR
@@ -712,7 +714,7 @@ def _date(day: str) -> str:
     return f"{day[:4]}-{day[4:6]}-{day[6:]}"
 
 
-def moments_of(table: Table) -> list[str]:
+def moments_of(table: FigureTable) -> list[str]:
     """The times of a table's rows as Plotly reads them."""
     return [written_as(moment_of(label)) for label in table.times]
 

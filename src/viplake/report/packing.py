@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from viplake.report.tables import Column, Table
+    from viplake.report.tables import FigureColumn, FigureTable
 
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
@@ -40,7 +40,7 @@ def dumps(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def pack_table(table: Table) -> list[dict[str, Any]]:
+def pack_table(table: FigureTable) -> list[dict[str, Any]]:
     """The table's columns: name, kind, unit, values."""
     return [
         {"name": column.name, "kind": column.kind, "unit": column.unit, "values": _pack_column(column)}
@@ -88,7 +88,7 @@ def pack_words(values: Sequence[str | None]) -> dict[str, Any]:
     return {"$": "w", "w": list(places), "c": pack_numbers(codes)}
 
 
-def _pack_column(column: Column) -> dict[str, Any]:
+def _pack_column(column: FigureColumn) -> dict[str, Any]:
     if column.kind == "number":
         return pack_numbers([None if value is None else float(value) for value in column.values])
     if column.kind == "text":

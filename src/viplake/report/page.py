@@ -18,25 +18,25 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.history.build import read_history, read_volumes
+from viplake.history.rows import Datasets
 from viplake.history.schema_store import Copies
-from viplake.judge.check import read_kept
-from viplake.judge.evaluate import CheckSettings
-from viplake.judge.record import records
+from viplake.judge.check import preview
 from viplake.model import Hour
-from viplake.report.assessment import assess
 from viplake.report.figures import CHARTS, DARK, INK, Chart, largest_table
-from viplake.report.judged import judge
-from viplake.report.judged_figures import charts
 from viplake.report.packing import dumps, pack_figure, pack_table
-from viplake.report.rows import Datasets
-from viplake.report.verdict import verdict
+from viplake.report.quality import quality_state
+from viplake.report.quality_figures import charts
+from viplake.report.verdict import NO_HISTORY, NOTHING_JUDGED, verdict
+from viplake.wording import count_words, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from viplake.history.build import Place
-    from viplake.report.assessment import Assessment
-    from viplake.report.tables import Column, Table
+    from viplake.history.build import ObserveSettings
+    from viplake.judge.check import CheckTarget
+    from viplake.judge.evaluate import CheckSettings
+    from viplake.report.tables import FigureColumn, FigureTable
+    from viplake.report.verdict import Assessment
 
 DAYS: Final = 120
 """How far back a page goes unless asked otherwise: the four months of the seed, at about 3 MB with 45 tables."""
@@ -77,11 +77,11 @@ def render(
         datasets: the history.
         title: its heading, for example the environment and company.
         now: when it is written, aware: the page says so, and what is late is judged by it.
-        assessment: the verdict in words; by default `assess(datasets, now=now)`.
+        assessment: the verdict in words; without one the page says that no rule was evaluated.
         more: further charts, in groups of their own before the seed's.
         days: only the last so many days of the history; None: all of it.
     """
-    assessment = assessment or assess(datasets, now=now)
+    assessment = assessment or (NOTHING_JUDGED if datasets.jobs else NO_HISTORY)
     datasets, cut = _latest(datasets, days)
     groups = [*more, *(Group(name, charts) for name, charts in _GROUPS)]
     numbered = _numbered(groups)
@@ -120,38 +120,40 @@ def render(
 
 
 async def compose(
-    place: Place,
+    target: CheckTarget,
     *,
     title: str,
     now: datetime,
-    settings: CheckSettings | None = None,
+    settings: CheckSettings,
+    observing: ObserveSettings,
     more: Sequence[Group] = (),
     days: int | None = DAYS,
 ) -> str:
-    """The page of the history that lives there (`Place.within(lake)`), as HTML; otherwise as `render`.
+    """Return the page of a lake's history, as HTML; otherwise as `render`.
 
-    Its first words are what `viplake check` found: they come from the incidents that are kept, or say that nothing
-    was judged. Nothing is written, and nobody is told.
+    Its first words are what `viplake check` finds: Hours that no check has judged yet are judged in memory. Nothing is
+    written and no notification is sent.
 
     Args:
-        place: where the history lives, and the incidents with it.
+        target: the lake and where its history is.
         title: as `render`.
         now: as `render`.
-        settings: the objectives and the calendar that hold; None: those by default.
+        settings: rules, calendar and objectives.
+        observing: expected tables and the minutes of grace.
         more: as `render`.
         days: as `render`.
 
     Raises:
-        LakeError: the history or the incidents cannot be read.
+        LakeError: the lake, the history or the incidents cannot be read.
     """
-    frames = (await read_history(place)).frames
-    datasets = Datasets.of(frames)
+    place = target.place
+    datasets = Datasets.of((await read_history(place)).frames)
     schemas = await Copies(place.store, place.published).compared(datasets.schemas)
     datasets = replace(datasets, schemas=schemas)
-    judged = judge(records(frames), await read_kept(place), settings or CheckSettings(), now=now, days=days)
-    assessment = verdict(judged, datasets)
-    if judged.last is not None:
-        more = (Group("Judgement", charts(judged)), *more)
+    seen = await preview(target, settings, observing, now=now)
+    state = quality_state(seen.records, seen.incidents.values(), seen.checked, settings, now=now, days=days)
+    assessment = verdict(state, datasets, grace=observing.grace)
+    more = (Group("Judgement", charts(state)), *more)
     hours = list(datasets.hours())
     if hours:
         first = min(hours) if days is None else max(min(hours), max(hours).shift(1 - 24 * days))
@@ -176,7 +178,7 @@ class _Drawn:
 
     chart: Chart
     figure: dict[str, Any]
-    table: Table
+    table: FigureTable
     chosen: str | None
 
     @classmethod
@@ -207,7 +209,7 @@ class _Drawn:
         }
 
 
-def _summary(table: Table, row: str = "") -> str:
+def _summary(table: FigureTable, row: str = "") -> str:
     """What the figure shows, for those who cannot see it: newest, lowest and highest, or how often each word."""
     values = table.columns[1:]
     rows = sum(any(value is not None for value in row) for row in zip(*(c.values for c in values), strict=True))
@@ -229,7 +231,7 @@ def _summary(table: Table, row: str = "") -> str:
     return f"{lead}; {', '.join(f'{word}: {count:,}' for word, count in counts.most_common())}."
 
 
-def _extent(column: Column) -> str:
+def _extent(column: FigureColumn) -> str:
     present = [float(value) for value in column.values if value is not None]
     if not present:
         return f"{column.name}: no data"
@@ -284,21 +286,12 @@ def _tiles(datasets: Datasets) -> list[dict[str, str]]:
         tiles.append({"name": "Tables in the newest Hour", "value": f"{last.delivered:,} of {last.expected:,}"})
     sizes = [row for row in datasets.sizes if row.files]
     if sizes:
-        value = f"{sizes[-1].files:,} files, {_volume(sizes[-1].kilobytes)}"
+        value = f"{count_words(sizes[-1].files, 'file')}, {size_words(1000 * sizes[-1].kilobytes)}"
         tiles.append({"name": "Newest volume", "value": value})
     if datasets.schemas:
         since = f"{datasets.schemas[-1].first.start:%Y-%m-%d %H:%M}"
         tiles.append({"name": "The same schema since", "value": since})
     return tiles
-
-
-def _volume(kilobytes: float) -> str:
-    """In the largest unit (of 1,000) that leaves a whole number before the point."""
-    size, unit = kilobytes, "kB"
-    for larger in ("MB", "GB"):
-        if size >= 1000:  # noqa: PLR2004 - SI
-            size, unit = size / 1000, larger
-    return f"{size:,.{0 if unit == 'kB' else 1}f} {unit}"
 
 
 def _policy(*scripts: str) -> str:

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
+from viplake.history.daily import daily_jobs, daily_tables
 from viplake.history.schema_changes import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from viplake.history.daily import DailyJobs, DailyTables
+    from viplake.history.rows import Datasets, HourRow, TableRow
     from viplake.model import Hour
-    from viplake.report.rows import Datasets, Row, TableRow
 
-ColumnKind = Literal["hour", "day", "number", "text"]
+FigureColumnKind = Literal["hour", "day", "number", "text"]
+
+_Day = TypeVar("_Day", "DailyJobs", "DailyTables")
 
 MATRIX_HOURS: Final = 24 * 400
 """The most Hours in a matrix: a year and what lies around it, whatever a stray date in a file says."""
@@ -37,7 +41,7 @@ TABLE_STATES: Final = ("delivered", "missing", "no job")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class FigureColumn:
     """One column of a table.
 
     Attributes:
@@ -48,16 +52,16 @@ class Column:
     """
 
     name: str
-    kind: ColumnKind
+    kind: FigureColumnKind
     values: Sequence[str | float | None]
     unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class FigureTable:
     """Columns of equal length; the first one is the time."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[FigureColumn, ...]
 
     @property
     def times(self) -> Sequence[str]:
@@ -83,78 +87,66 @@ class Table:
 # -- the ten ------------------------------------------------------------------------------------------------
 
 
-def files_hourly(datasets: Datasets) -> Table:
+def files_hourly(datasets: Datasets) -> FigureTable:
     """Files of each Hour whose job was delivered."""
     delivered = {row.hour for row in datasets.jobs if row.delivered}
     rows = [row for row in datasets.sizes if row.hour in delivered]
     return _hourly(rows, files=lambda row: row.files)
 
 
-def size_hourly(datasets: Datasets) -> Table:
+def size_hourly(datasets: Datasets) -> FigureTable:
     """Kilobytes of each Hour."""
     return _hourly(datasets.sizes, "kB", size=lambda row: row.kilobytes)
 
 
-def jobs_daily(datasets: Datasets) -> Table:
+def jobs_daily(datasets: Datasets) -> FigureTable:
     """Jobs delivered and expected, summed over each day."""
-    return _daily(
-        datasets.jobs,
-        delivered=lambda rows: sum(row.delivered for row in rows),
-        expected=lambda rows: sum(row.expected for row in rows),
-    )
+    return _daily(daily_jobs(datasets.jobs), delivered=lambda day: day.delivered, expected=lambda day: day.expected)
 
 
-def job_ratio_daily(datasets: Datasets) -> Table:
+def job_ratio_daily(datasets: Datasets) -> FigureTable:
     """Jobs delivered / expected of each day."""
-    return _daily(
-        datasets.jobs,
-        successRatio=lambda rows: _ratio(sum(row.delivered for row in rows), sum(row.expected for row in rows)),
-    )
+    return _daily(daily_jobs(datasets.jobs), successRatio=lambda day: day.success_ratio)
 
 
-def jobs_hourly(datasets: Datasets) -> Table:
+def jobs_hourly(datasets: Datasets) -> FigureTable:
     """1 for each Hour whose job was delivered, else 0."""
     return _hourly(datasets.jobs, jobDelivered=lambda row: row.delivered)
 
 
-def tables_daily(datasets: Datasets) -> Table:
+def tables_daily(datasets: Datasets) -> FigureTable:
     """Tables delivered and expected, the mean over each day's Hours."""
-    return _daily(
-        datasets.tables,
-        delivered=lambda rows: _mean(row.delivered for row in rows),
-        expected=lambda rows: _mean(row.expected for row in rows),
-    )
+    return _daily(daily_tables(datasets.tables), delivered=lambda day: day.delivered, expected=lambda day: day.expected)
 
 
-def table_ratio_daily(datasets: Datasets) -> Table:
+def table_ratio_daily(datasets: Datasets) -> FigureTable:
     """Tables delivered / expected of each day: sum / sum, not the mean of the Hours' ratios."""
-    return _daily(
-        datasets.tables,
-        completenessRatio=lambda rows: _ratio(sum(row.delivered for row in rows), sum(row.expected for row in rows)),
-    )
+    return _daily(daily_tables(datasets.tables), completenessRatio=lambda day: day.completeness_ratio)
 
 
-def tables_hourly(datasets: Datasets) -> Table:
+def tables_hourly(datasets: Datasets) -> FigureTable:
     """Tables delivered and expected of each Hour."""
     return _hourly(datasets.tables, "tables", delivered=lambda row: row.delivered, expected=lambda row: row.expected)
 
 
-def missing_daily(datasets: Datasets) -> Table:
+def missing_daily(datasets: Datasets) -> FigureTable:
     """Tables missing, the mean over each day's Hours."""
-    return _daily(datasets.tables, missingTables=lambda rows: _mean(row.missing for row in rows))
+    return _daily(daily_tables(datasets.tables), missingTables=lambda day: day.missing)
 
 
-def missing_hourly(datasets: Datasets) -> Table:
+def missing_hourly(datasets: Datasets) -> FigureTable:
     """Tables missing in each Hour, with their names."""
     table = _hourly(datasets.tables, missingTables=lambda row: row.missing)
-    names = Column("missingTablesList", "text", [", ".join(row.missing_tables) or None for row in datasets.tables])
-    return Table((*table.columns, names))
+    names = FigureColumn(
+        "missingTablesList", "text", [", ".join(row.missing_tables) or None for row in datasets.tables]
+    )
+    return FigureTable((*table.columns, names))
 
 
 # -- four more ----------------------------------------------------------------------------------------------
 
 
-def table_states(datasets: Datasets) -> Table:
+def table_states(datasets: Datasets) -> FigureTable:
     """What became of each table in each Hour, one column a table, one of `TABLE_STATES` or None.
 
     A table that an Hour's dataset does not list as missing counts as delivered, unless volumes are known for that
@@ -178,11 +170,11 @@ def table_states(datasets: Datasets) -> Table:
         delivered = name in seen[hour] if hour in seen else hour in rows
         return "delivered" if delivered else None
 
-    columns = [Column(name, "text", [state(hour, name) for hour in hours]) for name in names]
-    return Table((_labels(hours), *columns))
+    columns = [FigureColumn(name, "text", [state(hour, name) for hour in hours]) for name in names]
+    return FigureTable((_labels(hours), *columns))
 
 
-def phases(datasets: Datasets) -> Table:
+def phases(datasets: Datasets) -> FigureTable:
     """Minutes that each Hour's run spent in its three phases."""
     return _hourly(
         datasets.runs,
@@ -193,17 +185,19 @@ def phases(datasets: Datasets) -> Table:
     )
 
 
-def volumes(datasets: Datasets) -> Table:
+def volumes(datasets: Datasets) -> FigureTable:
     """Bytes of each table in each Hour, one column a table, by name."""
     hours = _every_hour([row.hour for row in datasets.volumes])
     found: dict[str, dict[Hour, int]] = defaultdict(dict)
     for row in datasets.volumes:
         found[row.table][row.hour] = row.size
-    columns = [Column(name, "number", [found[name].get(hour) for hour in hours], "bytes") for name in sorted(found)]
-    return Table((_labels(hours), *columns))
+    columns = [
+        FigureColumn(name, "number", [found[name].get(hour) for hour in hours], "bytes") for name in sorted(found)
+    ]
+    return FigureTable((_labels(hours), *columns))
 
 
-def outcomes(datasets: Datasets) -> Table:
+def outcomes(datasets: Datasets) -> FigureTable:
     """What each Hour came to (one of `OUTCOMES`), with cause and owner where a run recorded them."""
     jobs = {row.hour: row.delivered for row in datasets.jobs}
     short = {row.hour: row for row in datasets.tables if row.missing}
@@ -217,28 +211,28 @@ def outcomes(datasets: Datasets) -> Table:
             return TABLES_MISSING if hour in short else DELIVERED
         return MISSING if hour in jobs else None
 
-    return Table(
+    return FigureTable(
         (
             _labels(hours),
-            Column("outcome", "text", [outcome(hour) for hour in hours]),
-            Column("cause", "text", [(runs[hour].cause or None) if hour in runs else None for hour in hours]),
-            Column("owner", "text", [(runs[hour].owner or None) if hour in runs else None for hour in hours]),
-            Column("missingTablesList", "text", [_names(short.get(hour)) for hour in hours]),
+            FigureColumn("outcome", "text", [outcome(hour) for hour in hours]),
+            FigureColumn("cause", "text", [(runs[hour].cause or None) if hour in runs else None for hour in hours]),
+            FigureColumn("owner", "text", [(runs[hour].owner or None) if hour in runs else None for hour in hours]),
+            FigureColumn("missingTablesList", "text", [_names(short.get(hour)) for hour in hours]),
         )
     )
 
 
-def schema_versions(datasets: Datasets) -> Table:
+def schema_versions(datasets: Datasets) -> FigureTable:
     """One row a version of the schema, at the Hour in which it was seen first: how long it held, and what changed."""
     found = datasets.schemas
-    return Table(
+    return FigureTable(
         (
-            Column("date", "hour", [version.first.label for version in found]),
-            Column("tables", "number", [version.tables for version in found]),
-            Column("Hours", "number", [version.hours for version in found]),
-            Column("until", "text", [version.last.label for version in found]),
-            Column("schema", "text", [version.name for version in found]),
-            Column("what changed", "text", [". ".join(words(version.changes)) for version in found]),
+            FigureColumn("date", "hour", [version.first.label for version in found]),
+            FigureColumn("tables", "number", [version.tables for version in found]),
+            FigureColumn("Hours", "number", [version.hours for version in found]),
+            FigureColumn("until", "text", [version.last.label for version in found]),
+            FigureColumn("schema", "text", [version.name for version in found]),
+            FigureColumn("what changed", "text", [". ".join(words(version.changes)) for version in found]),
         )
     )
 
@@ -246,21 +240,23 @@ def schema_versions(datasets: Datasets) -> Table:
 # -- how rows become columns ----------------------------------------------------------------------------------
 
 
-def _hourly(rows: Sequence[Row], unit: str = "", **values: Callable[[Row], float | None]) -> Table:
-    columns = [Column(name, "number", [value(row) for row in rows], unit) for name, value in values.items()]
-    return Table((_labels([row.hour for row in rows]), *columns))
+def _hourly(rows: Sequence[HourRow], unit: str = "", **values: Callable[[HourRow], float | None]) -> FigureTable:
+    columns = [FigureColumn(name, "number", [value(row) for row in rows], unit) for name, value in values.items()]
+    return FigureTable((_labels([row.hour for row in rows]), *columns))
 
 
-def _daily(rows: Sequence[Row], **values: Callable[[Sequence[Row]], float | None]) -> Table:
-    days: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        days[row.hour.day].append(row)
-    columns = [Column(name, "number", [value(day) for day in days.values()]) for name, value in values.items()]
-    return Table((Column("day", "day", list(days)), *columns))
+def _daily(days: Sequence[_Day], **values: Callable[[_Day], float | None]) -> FigureTable:
+    """One row a day, with four decimals as in the datasets."""
+    return FigureTable(
+        (
+            FigureColumn("day", "day", [day.day for day in days]),
+            *(FigureColumn(name, "number", [_rounded(value(day)) for day in days]) for name, value in values.items()),
+        )
+    )
 
 
-def _labels(hours: Iterable[Hour]) -> Column:
-    return Column("date", "hour", [hour.label for hour in hours])
+def _labels(hours: Iterable[Hour]) -> FigureColumn:
+    return FigureColumn("date", "hour", [hour.label for hour in hours])
 
 
 def _every_hour(hours: Sequence[Hour]) -> list[Hour]:
@@ -278,11 +274,5 @@ def _minutes(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds / 60, 2)
 
 
-def _ratio(part: float, whole: float) -> float | None:
-    """Four decimals, as in the datasets; None of nothing."""
-    return round(part / whole, 4) if whole else None
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    found = list(values)
-    return round(sum(found) / len(found), 4) if found else None
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

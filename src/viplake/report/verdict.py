@@ -1,110 +1,175 @@
-"""PURE. The report's first words where Hours have been judged: open incidents, then objectives, as the check has them.
+"""PURE. The first words of the report: open incidents, then objectives, as `viplake check` has them.
 
-Where no check has run, the words are those of `assessment`, with the warning that nothing was judged: a history that
-nobody judged is not well. The same holds for the Hours since the last check.
+Every word comes from the rules. Where no check has judged the newest Hours, the page has judged them itself in memory
+(`judge.check.preview`) and says so, because then no notification was sent. A history without a judgement is never well.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from viplake.errors import CAUSES
 from viplake.judge.rules.catalogue import RULES
-from viplake.judge.rules.delivery import span
 from viplake.model import SEVERITIES, Hour
-from viplake.report.assessment import GRACE, WORST, Assessment, Point, assess, stale
+from viplake.wording import count_words, span_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from viplake.history.rows import Datasets
     from viplake.judge.incidents import Incident
     from viplake.judge.objectives import ObjectiveState
-    from viplake.report.assessment import Level
-    from viplake.report.judged import Judged
-    from viplake.report.rows import Datasets
+    from viplake.report.quality import QualityState
+
+Level = Literal["well", "attention", "trouble", "unknown"]
+
+RECENT: Final = 7 * 24
+"""Hours, the "last 7 days", in which a missing row is named."""
+
+WORST: Final[tuple[Level, ...]] = ("trouble", "unknown", "attention", "well")
 
 _LEVELS: Final[dict[str, Level]] = {"page": "trouble", "ticket": "attention", "info": "attention"}
 
 
-def verdict(judged: Judged, datasets: Datasets) -> Assessment:
-    """What is to be read first."""
-    if judged.last is None:
-        return _unjudged(assess(datasets, now=judged.now), datasets)
-    unseen = [*_since_the_check(judged), *stale(datasets, Hour.of(judged.now - GRACE))]
-    lasting = sorted(judged.open, key=lambda one: (-SEVERITIES.index(one.severity), one.hour))
-    incidents = [_incident(one, judged) for one in lasting]
-    objectives = [_objective(one) for one in judged.objectives]
-    points = (*incidents, *unseen, *objectives)
-    levels: set[Level] = {point.level for point in points}
-    return Assessment(min(levels, key=WORST.index, default="unknown"), _headline(judged, lasting, unseen), points)
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One thing to know.
+
+    Attributes:
+        level: how bad it is.
+        what: one sentence, with its numbers.
+        advice: the next step; empty where there is none.
+        since: the Hour it began in, where it has a beginning.
+        figure: the name of the chart that shows it; empty for none.
+    """
+
+    level: Level
+    what: str
+    advice: str = ""
+    since: Hour | None = None
+    figure: str = ""
 
 
-def _unjudged(assessment: Assessment, datasets: Datasets) -> Assessment:
-    """The words without a judgement: they may say what is bad, and never that all is well."""
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The verdict in words.
+
+    Attributes:
+        level: of the worst point.
+        headline: one sentence that may be read alone.
+        points: the worst first.
+    """
+
+    level: Level
+    headline: str
+    points: tuple[Point, ...] = ()
+
+
+NOTHING_JUDGED: Final = Assessment("unknown", "No data-quality rule was evaluated for this page.")
+NO_HISTORY: Final = Assessment(
+    "unknown",
+    "There is no history yet.",
+    (Point("unknown", "No Hour is on record.", "Run `viplake observe` to build the history."),),
+)
+
+
+def verdict(state: QualityState, datasets: Datasets, *, grace: timedelta) -> Assessment:
+    """Return what is to be read first; the current Hour counts once `grace` has passed of it."""
     if not datasets.jobs:
-        return assessment
-    what = "Nothing was judged yet: no check has run on this history."
-    warning = Point("unknown", what, "Run `viplake check`, then `viplake report` again.")
-    headline = assessment.headline.removeprefix("All is well. ")
-    level = assessment.level if assessment.level == "trouble" else "unknown"
-    headline = headline if level == "trouble" else f"Nothing was judged yet. {headline}"
-    points = sorted((*assessment.points, warning), key=lambda point: WORST.index(point.level))
-    return replace(assessment, level=level, headline=headline, points=tuple(points))
+        return NO_HISTORY
+    due = Hour.of(state.now - grace)
+    unchecked = list(_unchecked(state, due))
+    stale = list(stale_points(datasets, due))
+    lasting = sorted(state.open, key=lambda one: (-SEVERITIES.index(one.severity), one.hour))
+    incidents = [_incident(one, state) for one in lasting]
+    objectives = [_objective(one) for one in state.objectives]
+    points = (*incidents, *stale, *unchecked, *objectives)
+    levels: set[Level] = {point.level for point in points}
+    return Assessment(min(levels, key=WORST.index, default="unknown"), _headline(state, lasting, stale), points)
 
 
-def _since_the_check(judged: Judged) -> Iterator[Point]:
-    """Hours that have passed since the last one that was judged."""
-    due = Hour.of(judged.now - GRACE)
-    if judged.last is not None and judged.last < due:
-        hours = (due.start - judged.last.start) // timedelta(hours=1)
-        many = "the Hour" if hours == 1 else f"the {hours:,} Hours"
-        what = f"The last check judged up to {_time(judged.last)}: {many} since {'is' if hours == 1 else 'are'} not."
-        yield Point("unknown", what, "Run `viplake check`, then `viplake report` again.", judged.last.shift(1))
+def _unchecked(state: QualityState, due: Hour) -> Iterator[Point]:
+    """Hours that only this page has judged: no notification was sent for them."""
+    advice = "Run `viplake check` to send notifications. Schedule it to run every hour."
+    if state.last is None:
+        what = "No check has run on this history. This page evaluated the rules itself; no notification was sent."
+        yield Point("attention", what, advice)
+    elif state.last < due:
+        hours = count_words((due.start - state.last.start) // timedelta(hours=1), "Hour")
+        what = (
+            f"The last check judged Hours up to {_time(state.last)}. This page evaluated the {hours} since itself; "
+            "no notification was sent."
+        )
+        yield Point("attention", what, advice, state.last.shift(1))
 
 
-def _headline(judged: Judged, lasting: Sequence[Incident], unseen: Sequence[Point]) -> str:
-    upto = f"when {_time(judged.last)} was judged" if judged.last is not None and unseen else "now"
+def stale_points(datasets: Datasets, due: Hour) -> Iterator[Point]:
+    """Return the Hours up to `due` that are not on record."""
+    last = datasets.jobs[-1].hour
+    behind = (due.start - last.start) // timedelta(hours=1)
+    if behind > 0:
+        yield Point(
+            "unknown",
+            f"The history ends with {_time(last)}: {count_words(behind, 'Hour')} since {_is(behind)} not on record.",
+            "Run `viplake observe`, then `viplake report` again.",
+            last.shift(1),
+            "job-completeness-hourly",
+        )
+    known = {row.hour for row in datasets.jobs[-RECENT:]}
+    holes = [hour for hour in max(min(known), last.shift(1 - RECENT)).to(last) if hour not in known]
+    if holes:
+        many = count_words(len(holes), "Hour")
+        what = f"{many} of the last 7 days {_is(len(holes))} not on record, the first of them {_time(holes[0])}."
+        advice = f"Run `viplake observe --from {holes[0]} --to {holes[-1]}`."
+        yield Point("unknown", what, advice, holes[0], "job-completeness-hourly")
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _headline(state: QualityState, lasting: Sequence[Incident], stale: Sequence[Point]) -> str:
     if lasting:
         first = lasting[0]
-        many = "1 incident is" if len(lasting) == 1 else f"{len(lasting)} incidents are"
+        many = f"{count_words(len(lasting), 'incident')} {_is(len(lasting))} open"
         which = ": " if len(lasting) == 1 else "; the gravest: "
-        return f"{many} open{'' if upto == 'now' else f', known {upto}'}{which}{first.summary.rstrip('.')}."
-    lead = f"No incident is open {upto}" if upto == "now" else f"No incident was open {upto}; nothing is known since"
-    met = sum(one.met is True for one in judged.objectives)
-    if not judged.objectives:
-        return f"{lead}; no objective could be judged."
-    return f"{lead}; {met} of {len(judged.objectives)} objectives are met."
+        return f"{many}{which}{first.summary.rstrip('.')}."
+    lead = f"No incident is open{', but some Hours are not on record' if stale else ''}"
+    if not state.objectives:
+        return f"{lead}; no objective could be evaluated."
+    met = sum(one.met is True for one in state.objectives)
+    return f"{lead}; {met} of {count_words(len(state.objectives), 'objective')} {_is(met)} met."
 
 
-def _incident(one: Incident, judged: Judged) -> Point:
+def _incident(one: Incident, state: QualityState) -> Point:
     cause = CAUSES.get(one.cause)
     meaning = f" ({cause.meaning.rstrip('.').lower()})" if cause else ""
     what = f"{one.severity.capitalize()}, {one.rule}: {one.summary.rstrip('.')}. "
-    what += f"Cause: {one.cause}{meaning}; owner: {one.owner}.{_countdown(one, judged)}"
+    what += f"Cause: {one.cause}{meaning}; owner: {one.owner}.{_countdown(one, state)}"
     return Point(_LEVELS[one.severity], what, cause.remedy if cause else _ask(one), one.hour, "incidents")
 
 
 def _ask(one: Incident) -> str:
-    """Whom to turn to where the cause has no remedy of its own."""
+    """Return the next step where the cause has no remedy of its own."""
     if one.owner == "vendor":
         return f"Send Veson the evidence: `viplake evidence --from {one.hour} --to {one.last}`."
-    return "See whether the vendor, or whoever ran then, knows more."
+    return "Ask the vendor, or the owner of the program that ran then."
 
 
-def _countdown(one: Incident, judged: Judged) -> str:
-    """The time until something of it is lost for good, while it lasts."""
+def _countdown(one: Incident, state: QualityState) -> str:
+    """Return the time until something of it is lost for good, while it lasts."""
     if not any(RULES[rule].counted_down for rule in one.rules if rule in RULES):
         return ""
     tables = one.tables or (None,)
-    lasting = (gap.left(judged.now, judged.look_back) for gap in judged.gaps if gap.table in tables)
+    lasting = (gap.left(state.now, state.look_back) for gap in state.gaps if gap.table in tables)
     left = min((time for time in lasting if time is not None), default=None)
     if left is None:
         return ""
     if left <= timedelta(0):
         return " Records are lost already, and more with each Hour."
-    return f" {span(left)} left until records are lost for good."
+    return f" {span_words(left)} left until records are lost for good."
 
 
 def _objective(state: ObjectiveState) -> Point:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from viplake.judge.record import PHASES
 from viplake.judge.rules.rule import OTHER_PROGRAM, PAGE_BELOW
+from viplake.wording import count_words, span_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ def _margin(case: Case) -> str:
     hole = next((gap for gap in case.gaps if gap.table is None and gap.first <= case.hour <= gap.last), None)
     if hole is None or hole.margin is None or hole.unknown or hole.lost:
         return ""
-    return f"; nothing is lost: {hole.before} carries it, with a margin of about {span(hole.margin)}"
+    return f"; nothing is lost: {hole.before} carries it, with a margin of about {span_words(hole.margin)}"
 
 
 def vendor_failure(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
@@ -133,7 +134,11 @@ def lookback_gap(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleRe
     unknown = [gap for gap in case.gaps if not gap.planned and (gap.unknown or gap.after is None)]
     if unknown and not breaches:
         many = unknown[0].unknown
-        yield results.no_data(f"{many} Hours are not on record" if many else "nothing was delivered before")
+        yield results.no_data(
+            f"{count_words(many, 'Hour')} {'is' if many == 1 else 'are'} not on record"
+            if many
+            else "nothing was delivered before"
+        )
     elif not breaches:
         yield results.passed()
 
@@ -153,11 +158,5 @@ def _gap(case: Case, results: Results, gap: Gap, at: datetime) -> Breach | None:
         after = f"{deadline - case.look_back:%Y-%m-%d %H:%M}"
         what = f"{name}: records from about {after} to {until} are in no delivered Hour: lost, unless the vendor helps"
     else:
-        what = f"{name}: in {span(left)} something is lost for good, unless an Hour is delivered"
+        what = f"{name}: in {span_words(left)} something is lost for good, unless an Hour is delivered"
     return results.breach(what, case.attribution, table=gap.table)
-
-
-def span(time: timedelta) -> str:
-    """A time as a person reads it: `1 h`, `5 h 10 min`; without its sign."""
-    hours, minutes = divmod(round(abs(time) / timedelta(minutes=1)), 60)
-    return " ".join([f"{hours} h"] * (hours > 0) + [f"{minutes} min"] * (minutes > 0 or hours == 0))

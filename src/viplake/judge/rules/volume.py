@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from viplake.judge.anomaly import VolumeVerdict
+from viplake.wording import size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,8 +18,8 @@ def volume_job(case: Case, config: RuleConfig, results: Results) -> Iterator[Rul
     size = (case.known.kilobytes or 0) * 1000
     least, most = (config.limits[key] * 1_000_000 for key in ("min_mb", "max_mb"))
     if size < least or (most and size > most):
-        ends = f"at least {_bytes(round(least))}" + (f" and at most {_bytes(round(most))}" if most else "")
-        yield results.breach(f"{case.hour} has {_bytes(size)}; configured are {ends}", case.sender)
+        ends = f"at least {size_words(round(least))}" + (f" and at most {size_words(round(most))}" if most else "")
+        yield results.breach(f"{case.hour} has {size_words(size)}; configured are {ends}", case.sender)
     else:
         yield from _volumes(case, results, [None])
 
@@ -49,17 +50,9 @@ def _words(case: Case, table: str | None, verdict: VolumeVerdict) -> str:
     weeks = ", ".join(str(case.hour.shift(-168 * week)) for week in verdict.weeks)
     name = table or "the export"
     if verdict.kind == "stuck":
-        return f"{name} has {_bytes(verdict.value)} in {case.hour}, to the byte what it had in the Hours before"
+        return f"{name} has {size_words(verdict.value)} in {case.hour}, to the byte what it had in the Hours before"
+    least, usual, most = (size_words(count) for count in (verdict.least, verdict.usual, verdict.most))
     return (
-        f"{name} has {_bytes(verdict.value)} in {case.hour}, too {verdict.kind}: expected are {_bytes(verdict.usual)}, "
-        f"from {_bytes(verdict.least)} to {_bytes(verdict.most)}, judged on {weeks} (+-1 h)"
+        f"{name} has {size_words(verdict.value)} in {case.hour}, too {verdict.kind}: expected are {usual}, "
+        f"from {least} to {most}, judged on {weeks} (+-1 h)"
     )
-
-
-def _bytes(count: int) -> str:
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 999.5:  # noqa: PLR2004 - SI units, and what would be rounded to a thousand
-            return f"{amount:.3g} {unit}"
-        amount /= 1000
-    return f"{amount:.3g} TB"

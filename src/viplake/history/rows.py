@@ -1,4 +1,4 @@
-"""PURE. The datasets as typed rows: what every figure and table of the report is made from.
+"""PURE. The datasets as typed rows: what daily views, figures and tables are made from.
 
 They come from the history that observation keeps, or from the CSV files of whoever holds some, ours or old ones;
 both are read by the same rules.
@@ -26,7 +26,8 @@ class _OfHour(Protocol):
     def hour(self) -> Hour: ...
 
 
-Row = TypeVar("Row", bound=_OfHour)
+HourRow = TypeVar("HourRow", bound=_OfHour)
+"""A row of one Hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +137,8 @@ _NO_ROWS: Final = Frame()
 
 
 def _rows(
-    frames: Mapping[str, Frame], dataset: Dataset, row_of: Callable[[Hour, dict[str, str]], Row]
-) -> tuple[Row, ...]:
+    frames: Mapping[str, Frame], dataset: Dataset, row_of: Callable[[Hour, dict[str, str]], HourRow]
+) -> tuple[HourRow, ...]:
     rows = frames.get(dataset.name, _NO_ROWS).rows
     return tuple(row_of(hour, dict(zip(dataset.columns, rows[hour], strict=False))) for hour in sorted(rows))
 

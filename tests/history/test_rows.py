@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from viplake.errors import SettingsError
+from viplake.history.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
 from viplake.history.schema_changes import SchemaVersion
 from viplake.model import Hour
-from viplake.report.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
 
 JOBS = "date,jobDelivered,JobExpected\n20220510-14,1,1\n20220510-13,0,1\n"
 TABLES = (

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.judge.rules.catalogue import RULES
-from viplake.report import judged_tables as tables
+from viplake.report import quality_tables
 from viplake.report.figures import (
     BLUE,
     FAINT,
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
+    from viplake.history.rows import Datasets
     from viplake.model import Hour
-    from viplake.report.judged import Judged
-    from viplake.report.rows import Datasets
-    from viplake.report.tables import Table
+    from viplake.report.quality import QualityState
+    from viplake.report.tables import FigureTable
 
-OWNERS: Final = dict(zip(tables.OWNERS, (ORANGE, PURPLE, SKY, VERMILLION, FAINT), strict=True))
+OWNERS: Final = dict(zip(quality_tables.OWNERS, (ORANGE, PURPLE, SKY, VERMILLION, FAINT), strict=True))
 """The colour of each owner."""
 
 BAND: Final = "rgba(128,136,146,0.22)"
@@ -48,9 +48,9 @@ BAND: Final = "rgba(128,136,146,0.22)"
 
 _LINES: Final = ((BLUE, "solid"), (GREEN, "dash"), (INK, "dot"))
 _MARKS: Final = {
-    tables.HEALED: (BLUE, "circle"),
-    tables.LASTS: (ORANGE, "diamond"),
-    tables.LOST: (VERMILLION, "x"),
+    quality_tables.HEALED: (BLUE, "circle"),
+    quality_tables.LASTS: (ORANGE, "diamond"),
+    quality_tables.LOST: (VERMILLION, "x"),
 }
 _HOUR: Final = timedelta(hours=1)
 _INCIDENTS: Final = "Incidents"
@@ -58,17 +58,17 @@ _BUDGET: Final = "Error Budgets and What Spent Them, Daily"
 _COVERAGE: Final = "Look-back Coverage: the Margin of Each Hole"
 
 
-def charts(judged: Judged) -> tuple[Chart, ...]:
+def charts(judged: QualityState) -> tuple[Chart, ...]:
     """The figures of what was judged, for a group of the page."""
 
-    def planned(datasets: Datasets) -> Table:
-        return tables.incidents(judged, _first(datasets))
+    def planned(datasets: Datasets) -> FigureTable:
+        return quality_tables.incidents(judged, _first(datasets))
 
-    def budget(datasets: Datasets) -> Table:
-        return tables.error_budget(judged, _first(datasets))
+    def budget(datasets: Datasets) -> FigureTable:
+        return quality_tables.error_budget(judged, _first(datasets))
 
-    def covered(datasets: Datasets) -> Table:
-        return tables.coverage(judged, _first(datasets))
+    def covered(datasets: Datasets) -> FigureTable:
+        return quality_tables.coverage(judged, _first(datasets))
 
     return (
         Chart(
@@ -100,10 +100,10 @@ def charts(judged: Judged) -> tuple[Chart, ...]:
     )
 
 
-def incidents(table: Table) -> go.Figure:
-    """Incidents on a timeline, a row a rule (`judged_tables.incidents`)."""
+def incidents(table: FigureTable) -> go.Figure:
+    """Incidents on a timeline, a row a rule (`quality_tables.incidents`)."""
     column = {name: table.column(name) for name in ("rule", "owner", "state", "until", "summary", "cause")}
-    shown = [row for row, state in enumerate(column["state"]) if state != tables.PLANNED]
+    shown = [row for row, state in enumerate(column["state"]) if state != quality_tables.PLANNED]
     found = {str(column["rule"][row]) for row in shown}
     rules = [*(name for name in RULES if name in found), *sorted(found - set(RULES))]
     figure = figure_of([], _INCIDENTS, height=170 + 34 * max(len(rules), 3))
@@ -129,9 +129,9 @@ def incidents(table: Table) -> go.Figure:
                 }
             )
     for row in shown:
-        if column["state"][row] == tables.OPEN:  # the word stands before its bar, which ends where the figure does
+        if column["state"][row] == quality_tables.OPEN:  # before its bar, which ends at the edge
             figure.add_annotation(
-                text=tables.OPEN,
+                text=quality_tables.OPEN,
                 x=starts[row],
                 y=column["rule"][row],
                 xanchor="right",
@@ -149,10 +149,10 @@ def _told(row: dict[str, str]) -> str:
     return wrapped(f"{row['state']}, last Hour {until}; cause {row['cause']}, owner {row['owner']}. {row['summary']}")
 
 
-def error_budget(table: Table, planned: Table) -> go.Figure:
-    """Hours left of each error budget, over the bad Hours of each day by owner (`judged_tables.error_budget`)."""
+def error_budget(table: FigureTable, planned: FigureTable) -> go.Figure:
+    """Hours left of each error budget, over the bad Hours of each day by owner (`quality_tables.error_budget`)."""
     figure = figure_of([], _BUDGET, height=520)
-    names = [column.name for column in table.columns[1:] if column.name.endswith(tables.LEFT)]
+    names = [column.name for column in table.columns[1:] if column.name.endswith(quality_tables.LEFT)]
     days = moments_of(table)
     for number, name in enumerate(names):
         colour, dash = _LINES[number % len(_LINES)]
@@ -162,7 +162,7 @@ def error_budget(table: Table, planned: Table) -> go.Figure:
                 "mode": "lines+markers",
                 "x": days,
                 "y": table.column(name),
-                "name": name.removesuffix(tables.LEFT),
+                "name": name.removesuffix(quality_tables.LEFT),
                 "line": {"color": colour, "dash": dash, "width": 2},
                 "marker": {"color": colour, "size": 4},
                 "hovertemplate": "%{y:.1f} Hours left",
@@ -192,8 +192,8 @@ def error_budget(table: Table, planned: Table) -> go.Figure:
     return _with_bands(figure, planned)
 
 
-def coverage(table: Table, planned: Table) -> go.Figure:
-    """The margin of each hole at its first Hour (`judged_tables.coverage`); those not known are in the table only."""
+def coverage(table: FigureTable, planned: FigureTable) -> go.Figure:
+    """The margin of each hole at its first Hour (`quality_tables.coverage`); those not known are in the table only."""
     figure = figure_of([], _COVERAGE)
     starts, margins = moments_of(table), table.column("margin")
     states, what, of = table.column("state"), table.column("what"), table.column("table")
@@ -213,7 +213,7 @@ def coverage(table: Table, planned: Table) -> go.Figure:
                         "color": colour,
                         "opacity": 1,
                         "symbol": symbol,
-                        "size": [12 if of[row] == tables.EXPORT else 7 for row in rows],
+                        "size": [12 if of[row] == quality_tables.EXPORT else 7 for row in rows],
                         "line": {"color": INK, "width": 0.5},
                     },
                 }
@@ -223,11 +223,11 @@ def coverage(table: Table, planned: Table) -> go.Figure:
     return _with_bands(figure, planned)
 
 
-def _with_bands(figure: go.Figure, planned: Table) -> go.Figure:
+def _with_bands(figure: go.Figure, planned: FigureTable) -> go.Figure:
     """The calendar's entries as bands behind, with their names."""
     columns: Sequence[Sequence[Any]] = [planned.column(name) for name in ("state", "until", "rule")]
     for start, state, until, rule in zip(planned.times, *columns, strict=True):
-        if state == tables.PLANNED:
+        if state == quality_tables.PLANNED:
             figure.add_shape(
                 type="rect",
                 x0=written_as(moment_of(start)),

@@ -11,18 +11,17 @@ import pytest_asyncio
 
 from history.lakes import LAYOUT, At, memory
 from report.test_page import DRAWN, browser, opened, read_table
-from viplake.history.build import ObserveSettings, Place, observe, read_history
+from viplake.history.build import ObserveSettings, Place, observe
 from viplake.history.schema_changes import FIRST
 from viplake.judge.calendar import Calendar, Planned
-from viplake.judge.check import CheckTarget, check, read_kept
+from viplake.judge.check import CheckTarget, check, preview
 from viplake.judge.evaluate import CheckSettings
-from viplake.judge.record import records
 from viplake.lake import Lake
 from viplake.model import PROD, Hour
-from viplake.report import judged_figures, judged_tables
+from viplake.report import quality_figures, quality_tables
 from viplake.report.figures import CHARTS, dark
-from viplake.report.judged import Judged, judge
 from viplake.report.page import compose
+from viplake.report.quality import QualityState, quality_state
 from viplake.simulator.history import Spell, generate, showcase
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
     from viplake.judge.check import Checked
-    from viplake.report.tables import Table
+    from viplake.report.tables import FigureTable
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -42,7 +41,7 @@ __all__ = ["browser"]
 class Past:
     """A lake in which everything happened, judged."""
 
-    def __init__(self, page: str, judged: Judged, checked: Checked, planned: Spell) -> None:
+    def __init__(self, page: str, judged: QualityState, checked: Checked, planned: Spell) -> None:
         self.page, self.judged, self.checked, self.planned = page, judged, checked, planned
 
 
@@ -57,24 +56,24 @@ async def past() -> Past:
     [planned] = [spell for spell in happened.spells if spell.kind == "planned"]
     settings = CheckSettings(calendar=Calendar((Planned("hole", planned.first, planned.last, "agreed"),)))
     checked = await check(lake, clock, settings, ObserveSettings())
-    known = records((await read_history(lake.place)).frames)
-    judged = judge(known, await read_kept(lake.place), settings, now=clock.now())
-    page = await compose(lake.place, title="Prod", now=clock.now(), settings=settings)
+    seen = await preview(lake, settings, ObserveSettings(), now=clock.now())
+    judged = quality_state(seen.records, seen.incidents.values(), seen.checked, settings, now=clock.now())
+    page = await compose(lake, title="Prod", now=clock.now(), settings=settings, observing=ObserveSettings())
     return Past(page, judged, checked, planned)
 
 
-def rows_of(table: Table) -> list[tuple[Any, ...]]:
+def rows_of(table: FigureTable) -> list[tuple[Any, ...]]:
     return list(zip(*(column.values for column in table.columns), strict=True))
 
 
 async def test_each_incident_is_a_row_and_a_bar_as_long_as_it_lasted(past: Past) -> None:
-    table = judged_tables.incidents(past.judged)
+    table = quality_tables.incidents(past.judged)
     rows = rows_of(table)
     found = [(one.hour.label, one.rule, one.owner, one.cause) for one in past.checked.incidents]
     assert sorted(row[:4] for row in rows if row[5] != "planned") == sorted(
         (hour, rule, owner, cause) for hour, rule, owner, cause in found
     )
-    figure = judged_figures.incidents(table)
+    figure = quality_figures.incidents(table)
     bars = {
         (start.replace(" ", "T")[:13], rule): (trace.name, length / 3_600_000)
         for trace in figure.data
@@ -91,36 +90,36 @@ async def test_each_incident_is_a_row_and_a_bar_as_long_as_it_lasted(past: Past)
 
 async def test_the_planned_hole_is_a_band_in_every_figure_and_no_bar(past: Past) -> None:
     hole = past.planned
-    planned = judged_tables.incidents(past.judged)
-    tables = (judged_tables.error_budget(past.judged), judged_tables.coverage(past.judged))
+    planned = quality_tables.incidents(past.judged)
+    tables = (quality_tables.error_budget(past.judged), quality_tables.coverage(past.judged))
     drawn = [
-        judged_figures.incidents(planned),
-        judged_figures.error_budget(tables[0], planned),
-        judged_figures.coverage(tables[1], planned),
+        quality_figures.incidents(planned),
+        quality_figures.error_budget(tables[0], planned),
+        quality_figures.coverage(tables[1], planned),
     ]
     for figure in drawn:
         [band] = figure.layout.shapes
         assert (band.x0, band.x1) == (f"{hole.first.start:%Y-%m-%d %H:%M}", f"{hole.last.end:%Y-%m-%d %H:%M}")
         assert band.label.text == "planned hole"
     assert not [row for row in rows_of(planned) if row[0] == hole.first.label and row[5] != "planned"]
-    assert judged_tables.incidents(past.judged, hole.last.shift(1)).column("state").count("planned") == 0
+    assert quality_tables.incidents(past.judged, hole.last.shift(1)).column("state").count("planned") == 0
 
 
 async def test_the_budget_ends_where_the_check_says_and_each_bad_hour_is_spent_once(past: Past) -> None:
-    table = judged_tables.error_budget(past.judged)
+    table = quality_tables.error_budget(past.judged)
     for state in past.checked.objectives:
         assert table.column(f"{state.objective.name}, Hours left")[-1] == round(state.left, 2)
     bad = {one.objective.name: one.bad for one in past.checked.objectives}
-    spent = {owner: sum(table.column(owner)) for owner in judged_tables.OWNERS}  # type: ignore[arg-type] # all numbers
+    spent = {owner: sum(table.column(owner)) for owner in quality_tables.OWNERS}  # type: ignore[arg-type] # all numbers
     assert max(bad.values()) <= sum(spent.values()) <= sum(bad.values())
     for owner, hours in next(one for one in past.checked.objectives if one.objective.name == "complete").spent:
         assert spent[owner] >= hours
     assert sum(table.column("planned")) == 22  # type: ignore[arg-type] # all numbers
-    assert len(judged_tables.error_budget(past.judged, LAST)) == 1
+    assert len(quality_tables.error_budget(past.judged, LAST)) == 1
 
 
 async def test_each_hole_has_its_margin_and_the_agreed_one_of_22_hours_lost_nothing(past: Past) -> None:
-    rows = {(row[0], row[3]): row for row in rows_of(judged_tables.coverage(past.judged))}
+    rows = {(row[0], row[3]): row for row in rows_of(quality_tables.coverage(past.judged))}
     assert len(rows) == len(past.judged.gaps)
     agreed = rows[past.planned.first.label, "the whole export"]
     assert (agreed[1], agreed[2], agreed[7], agreed[8]) == (1.0, None, "nothing lost", "planned")
@@ -138,15 +137,15 @@ async def test_what_is_lost_lies_below_zero_and_is_marked_as_such(past: Past) ->
     assert export.after is not None
     start = export.after.start
     short = replace(export, margin=timedelta(hours=-3), lost=(start, start + timedelta(hours=3)))
-    table = judged_tables.coverage(replace(past.judged, gaps=(short,)))
+    table = quality_tables.coverage(replace(past.judged, gaps=(short,)))
     assert rows_of(table)[0][1:3] == (-3.0, 3.0)
-    [trace] = judged_figures.coverage(table, judged_tables.incidents(past.judged)).data
+    [trace] = quality_figures.coverage(table, quality_tables.incidents(past.judged)).data
     assert (trace.name, trace.marker.symbol, list(trace.y)) == ("lost", "x", [-3.0])
 
 
 async def test_every_colour_has_a_word_and_dark_figures_stay_legible(past: Past) -> None:
-    table = judged_tables.incidents(past.judged)
-    figure = judged_figures.incidents(table)
+    table = quality_tables.incidents(past.judged)
+    figure = quality_figures.incidents(table)
     assert {trace.name for trace in figure.data} == {one.owner for one in past.checked.incidents}
     for trace in figure.data:
         assert all(f"owner {trace.name}" in told.replace("<br>", " ") for told in trace.customdata)
@@ -154,11 +153,11 @@ async def test_every_colour_has_a_word_and_dark_figures_stay_legible(past: Past)
 
 
 async def test_nothing_judged_draws_empty_figures() -> None:
-    nothing = Judged(LAST.start, LAST)
-    table = judged_tables.incidents(nothing)
-    assert len(judged_figures.incidents(table).data) == 0
-    assert len(judged_figures.coverage(judged_tables.coverage(nothing), table).data) == 0
-    assert len(judged_figures.error_budget(judged_tables.error_budget(nothing), table).data) == 0
+    nothing = QualityState(LAST.start, LAST)
+    table = quality_tables.incidents(nothing)
+    assert len(quality_figures.incidents(table).data) == 0
+    assert len(quality_figures.coverage(quality_tables.coverage(nothing), table).data) == 0
+    assert len(quality_figures.error_budget(quality_tables.error_budget(nothing), table).data) == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

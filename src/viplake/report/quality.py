@@ -1,7 +1,6 @@
-"""PURE. What the report tells of judgement: the incidents that a check has kept, and the objectives as they stand.
+"""PURE. The state of data quality that the report shows: incidents, objectives, coverage, error budgets by day.
 
-Incidents are only read: the report opens and ends none, so that it and `viplake check` cannot disagree. Objectives
-and coverage are computed for the moment of the report by the functions that the check uses.
+Incidents, objectives and coverage come from the functions of `viplake check`, so that the two cannot disagree.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from viplake.judge.objectives import standing
 from viplake.model import Hour
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from viplake.judge.calendar import Planned
     from viplake.judge.coverage import Gap
-    from viplake.judge.incidents import Incident, IncidentStore
+    from viplake.judge.incidents import Incident
     from viplake.judge.objectives import Graded, Indicator, ObjectiveState
     from viplake.judge.record import Record
 
@@ -47,7 +46,7 @@ class BudgetDay:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class QualityState:
     """What is known at a moment.
 
     Attributes:
@@ -76,29 +75,31 @@ class Judged:
         return tuple(one for one in self.incidents if one.open)
 
 
-def judge(
+def quality_state(
     records: Mapping[Hour, Record],
-    kept: IncidentStore,
+    incidents: Iterable[Incident],
+    checked: Hour | None,
     settings: CheckSettings,
     *,
     now: datetime,
     days: int | None = None,
-) -> Judged:
-    """Put together what is known.
+) -> QualityState:
+    """Return the state at a moment.
 
     Args:
-        records: the history (`observe.record.records`).
-        kept: what checks have left (`observe.check.read_kept`).
+        records: what is on record.
+        incidents: as `judge.check.preview` or a check has them.
+        checked: the last Hour that a check has judged; None: no check has run.
         settings: objectives, calendar and look-back.
         now: when, aware.
         days: of how many days back the error budgets are wanted; None, or more than `MOST_DAYS`: of so many.
     """
     last = Hour.of(now)
     decided = decide(Evidence(records, now), (last,), settings)
-    return Judged(
+    return QualityState(
         now,
-        kept.judged,
-        tuple(sorted(kept.incidents.values(), key=lambda one: (one.hour, one.key))),
+        checked,
+        tuple(sorted(incidents, key=lambda one: (one.hour, one.key))),
         decided.objectives if records else (),
         decided.gaps,
         tuple(_days(settled(records, last, now), settings, now, min(days or MOST_DAYS, MOST_DAYS))),

@@ -6,14 +6,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from viplake.judge.evaluate import gap_words
-from viplake.report.tables import Column, Table
+from viplake.report.tables import FigureColumn, FigureTable
 
 if TYPE_CHECKING:
     from viplake.judge.calendar import Planned
     from viplake.judge.coverage import Gap
     from viplake.judge.incidents import Incident
     from viplake.model import Hour
-    from viplake.report.judged import BudgetDay, Judged
+    from viplake.report.quality import BudgetDay, QualityState
 
 OPEN: Final = "open"
 PLANNED: Final = "planned"
@@ -33,7 +33,7 @@ EXPORT: Final = "the whole export"
 _HOUR: Final = timedelta(hours=1)
 
 
-def incidents(judged: Judged, first: Hour | None = None) -> Table:
+def incidents(judged: QualityState, first: Hour | None = None) -> FigureTable:
     """One row an incident and one a planned entry of the calendar, those that end before `first` left out."""
     episodes = [_of_incident(one) for one in judged.incidents if first is None or one.last >= first]
     entries = [_of_entry(one) for one in judged.calendar if first is None or one.last >= first]
@@ -58,7 +58,7 @@ def _of_entry(one: Planned) -> _Row:
     return (one.first.label, rule, None, None, None, PLANNED, one.last.label, hours, None, one.reason or None)
 
 
-def error_budget(judged: Judged, first: Hour | None = None) -> Table:
+def error_budget(judged: QualityState, first: Hour | None = None) -> FigureTable:
     """One row a day: Hours of each error budget that were left at its end, and its bad Hours by owner."""
     days = [day for day in judged.days if first is None or day.last >= first]
     names = [state.objective.name for state in judged.objectives]
@@ -72,7 +72,7 @@ def _of_day(day: BudgetDay) -> _Row:
     return (day.last.day, *left, *(day.spent.get(owner, 0) for owner in OWNERS), day.planned)
 
 
-def coverage(judged: Judged, first: Hour | None = None) -> Table:
+def coverage(judged: QualityState, first: Hour | None = None) -> FigureTable:
     """One row a hole: the margin that the next delivery had, or the time left while it lasts, and what was lost."""
     gaps = sorted(
         (gap for gap in judged.gaps if first is None or gap.last >= first), key=lambda gap: (gap.first, gap.table or "")
@@ -81,7 +81,7 @@ def coverage(judged: Judged, first: Hour | None = None) -> Table:
     return _table([_of_gap(gap, judged) for gap in gaps], names, numbers=("margin", "lost"), unit="h")
 
 
-def _of_gap(gap: Gap, judged: Judged) -> _Row:
+def _of_gap(gap: Gap, judged: QualityState) -> _Row:
     left = gap.left(judged.now, judged.look_back)
     margin = gap.margin if left is None else left
     lost = None if gap.lost is None else gap.lost[1] - gap.lost[0]
@@ -113,14 +113,14 @@ def _hours(time: timedelta | None) -> float | None:
 
 def _table(
     rows: list[_Row], names: tuple[str, ...], *, numbers: tuple[str, ...], kind: str = "hour", unit: str = ""
-) -> Table:
+) -> FigureTable:
     """The rows as columns; the first value of each is its time."""
     times = [row[0] for row in rows]
-    first = Column("day", "day", times) if kind == "day" else Column("date", "hour", times)
+    first = FigureColumn("day", "day", times) if kind == "day" else FigureColumn("date", "hour", times)
     others = (
-        Column(name, "number", [row[place] for row in rows], unit)
+        FigureColumn(name, "number", [row[place] for row in rows], unit)
         if name in numbers
-        else Column(name, "text", [row[place] for row in rows])
+        else FigureColumn(name, "text", [row[place] for row in rows])
         for place, name in enumerate(names, start=1)
     )
-    return Table((first, *others))
+    return FigureTable((first, *others))

@@ -1,0 +1,50 @@
+"""PURE. Sizes, counts, spans of time and lists of names as people read them: the one place that words them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST_NAMED: Final = 5
+"""Names of a list that a sentence spells out."""
+
+_BELOW_A_THOUSAND: Final = 999.5
+"""Three digits round this up to 1000, which reads better in the next unit."""
+
+
+def size_words(count: float) -> str:
+    """Return bytes with three digits in SI units: `312 B`, `15.3 kB`, `1 MB`."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < _BELOW_A_THOUSAND:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} PB"
+
+
+def count_words(count: int, one: str, many: str = "") -> str:
+    """Return a count with its noun: `1 Hour`, `2,689 Hours`; `many` is the plural where it does not end in s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def span_words(time: timedelta) -> str:
+    """Return a time in hours and minutes, without its sign: `1 h`, `5 h 10 min`."""
+    hours, minutes = divmod(round(abs(time) / timedelta(minutes=1)), 60)
+    return " ".join([f"{hours} h"] * (hours > 0) + [f"{minutes} min"] * (minutes > 0 or hours == 0))
+
+
+def seconds_words(seconds: float | None) -> str:
+    """Return how long something took: `4.2 s`, `90 s`, `20 min`; empty where it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 120:  # noqa: PLR2004 - two minutes read better as seconds
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - so do tenths below ten
+    return f"{seconds / 60:.0f} min"
+
+
+def name_words(names: Sequence[str], most: int = MOST_NAMED) -> str:
+    """Return the names, the first ones where they are many: `A, B, C, D, E and 3 more`."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
