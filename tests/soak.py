@@ -38,7 +38,6 @@ from proof import Figure, write
 from viplake.clock import SystemClock
 from viplake.errors import ViplakeError
 from viplake.extract.extraction import Extraction
-from viplake.extract.job import Worker
 from viplake.extract.landing import RunSettings
 from viplake.extract.ledger import Ledger
 from viplake.history.build import ObserveSettings, Place, Scope, observe
@@ -46,7 +45,8 @@ from viplake.history.datasets import JOBS, RUNS
 from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
-from viplake.lake.layout import Layout, is_delivered_file, parse_receipt
+from viplake.lake.layout import Layout, is_delivered_file
+from viplake.lake.records import Worker, parse_receipt
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
 from viplake.notify.channels import NotTold

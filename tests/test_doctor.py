@@ -19,7 +19,7 @@ from viplake import cli, config
 from viplake.clock import SystemClock
 from viplake.commands import examination
 from viplake.errors import LakeError, SettingsError
-from viplake.lake.layout import identity_bytes
+from viplake.lake.records import identity_bytes
 from viplake.simulator import Simulator, SimulatorSettings
 
 if TYPE_CHECKING:

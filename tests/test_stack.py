@@ -36,11 +36,11 @@ from viplake.clock import SystemClock
 from viplake.commands import examination
 from viplake.commands.assembly import place_of
 from viplake.commands.demo import StoryClock
-from viplake.extract.job import EventKind
 from viplake.extract.outcome import Outcome
 from viplake.judge.check import incidents_prefix
 from viplake.lake import Lake
 from viplake.lake.layout import Layout
+from viplake.lake.records import EventKind
 from viplake.lake.store import open_store
 from viplake.lake.versions import KEPT, Version, Versions
 from viplake.model import PROD, TEST, Hour

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from fakes import MORNING, DictStore, FakeClock, FakeVendor, small_files
 from faults import Flaky, Tripwire
 from viplake.extract.extraction import Extraction
-from viplake.extract.job import MAX_POSTS, EventKind, Worker
+from viplake.extract.job import MAX_POSTS
 from viplake.extract.landing import RunSettings
 from viplake.extract.ledger import Ledger
 from viplake.lake import Lake
-from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, Layout, is_delivered_file, parse_promise, parse_receipt
+from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, Layout, is_delivered_file
+from viplake.lake.records import EventKind, Worker, parse_promise, parse_receipt
 from viplake.model import PROD, Hour
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from viplake.extract.job import FINAL, TRANSITIONS, EventKind, State
+from viplake.extract.job import FINAL, TRANSITIONS, State
+from viplake.lake.records import EventKind
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "states.md"
 

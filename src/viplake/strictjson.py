@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEEPEST: Final = 100
 """Levels of lists and objects. What the parser itself bears depends on the stack at that moment, and whoever walks
@@ -50,9 +53,14 @@ def loads(data: bytes, *, halves: bool = False) -> Any:
     return value
 
 
-def dumps(value: Any) -> bytes:
-    """UTF-8 JSON for a record: indented by one, a final newline, the same bytes for the same value."""
-    return (json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
+def dumps(value: Any, *, default: Callable[[Any], Any] | None = None) -> bytes:
+    """UTF-8 JSON for a record: indented by one, a final newline, the same bytes for the same value.
+
+    Args:
+        value: what is written.
+        default: makes of any value that JSON does not know one that it knows.
+    """
+    return (json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False, default=default) + "\n").encode()
 
 
 def text_of(value: Any) -> str:

@@ -11,9 +11,9 @@ from fakes import DictStore
 from faults import Crash, Flaky, Tripwire
 from history.lakes import At, at, export
 from viplake.history.build import ObserveSettings, Place, Scope, observe
-from viplake.lake import Lake, layout as records
+from viplake.lake import Lake, records
 from viplake.lake.consolidate import SMALL, Source, consolidate
-from viplake.lake.layout import RECEIPT_NAME, Layout
+from viplake.lake.layout import RECEIPT_NAME, Layout, is_delivered_file
 from viplake.model import PROD, Hour, ProvenFile, Receipt
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def the_source(size: int = 9) -> dict[str, bytes]:
     """An Hour as the old script left it, one with a Receipt, one of a day later with a file of so many bytes."""
     old = export(H13, ("Voyage", "Vessel"))
     proven = export(H13.shift(1), ("Voyage",))
-    files = {n: data for n, data in named(proven, H13.shift(1)).items() if records.is_delivered_file(n)}
+    files = {n: data for n, data in named(proven, H13.shift(1)).items() if is_delivered_file(n)}
     proven[LAYOUT.receipt(H13.shift(1))] = receipt(H13.shift(1), files)
     large = export(H13.shift(26), ("Voyage",), size=size)
     return old | proven | large
@@ -104,7 +104,7 @@ class Target:
             parsed = LAYOUT.parse_file(key)
             if parsed is None:
                 continue
-            if records.is_delivered_file(parsed[1]):
+            if is_delivered_file(parsed[1]):
                 assert data in (before.store.objects.get(key), theirs.get(key)), f"{key} is neither ours nor theirs"
             assert SIGNED not in data or data == before.store.objects.get(key), f"{key} holds a signature"
             if parsed[1] == RECEIPT_NAME:

@@ -20,7 +20,6 @@ from viplake.extract.job import (
     Deferral,
     Done,
     Event,
-    EventKind,
     ExportJob,
     IllegalTransition,
     Land,
@@ -30,13 +29,13 @@ from viplake.extract.job import (
     Step,
     TakeOver,
     Wait,
-    Worker,
     _transitions,
     after_too_early,
     apply,
     next_step,
     replay,
 )
+from viplake.lake.records import EventKind, Worker
 from viplake.model import Hour
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from fakes import DictStore, FakeClock
 from faults import Flaky, Tripwire, lake_down
 from viplake.errors import LakeError, NotYet
-from viplake.extract.job import EventKind, IllegalTransition, State, Worker
+from viplake.extract.job import IllegalTransition, State
 from viplake.extract.ledger import Ledger, is_dead, summary_of, this_worker
 from viplake.lake import Lake
 from viplake.lake.layout import Layout
+from viplake.lake.records import EventKind, Worker
 from viplake.model import Hour
 from world import at
 
@@ -168,7 +169,7 @@ async def test_a_final_hour_costs_one_read(lake: LedgerWorld) -> None:
     await triggered(ledger)
     job = await ledger.append(HOUR, EventKind.REPLICATED)
     await ledger.append(HOUR, EventKind.PROMISED)
-    await ledger.append(HOUR, EventKind.DELIVERED, files=1, **summary_of(job))
+    await ledger.append(HOUR, EventKind.DELIVERED, files=1, bytes=1, **summary_of(job))
     wire = Tripwire(verbs=["get", "files"])
     fresh = lake.ledger(store=Flaky(lake.store, wire))
     found = (await fresh.read_days([HOUR.day]))[HOUR]
@@ -245,7 +246,7 @@ async def test_R5_a_missing_event_is_damage(lake: LedgerWorld) -> None:
 async def test_R5_events_that_do_not_fit_are_damage(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
-    lake.damage(1, lambda record: record.update(event="delivered"))
+    lake.damage(1, lambda record: record.update(event="working"))
     with pytest.raises(LakeError, match="does not make sense"):
         await ledger.read(HOUR)
 

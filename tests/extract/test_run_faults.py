@@ -16,8 +16,9 @@ from faults import Crash, Tripwire, lake_down
 from viplake.errors import CAUSES, CredentialsError, NetworkError, SettingsError, VendorError
 from viplake.extract.status import status
 from viplake.lake import Lake
-from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, parse_promise, parse_receipt
+from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME
 from viplake.lake.proof import verify
+from viplake.lake.records import parse_promise, parse_receipt
 from viplake.model import TEST, Hour
 from viplake.vendor.port import TooEarly, Triggered
 from world import HOUR, World, at

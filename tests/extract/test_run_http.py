@@ -12,11 +12,11 @@ from canary import CANARIES
 from fakes import DictStore, FakeClock
 from vendor.rig import HASTY, Keys, client
 from viplake.extract.extraction import Extraction
-from viplake.extract.job import Worker
 from viplake.extract.landing import RunSettings
 from viplake.extract.ledger import Ledger
 from viplake.lake import Lake
 from viplake.lake.layout import Layout
+from viplake.lake.records import Worker
 from viplake.model import PROD, Hour
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings
 

@@ -13,10 +13,11 @@ import pytest
 from fakes import FakeClock, small_files
 from faults import Crash, Tripwire, lake_down
 from viplake.errors import CAUSES, CredentialsError, NetworkError, VendorError
-from viplake.extract.job import LAST_CHANCE, MAX_POSTS, EventKind
+from viplake.extract.job import LAST_CHANCE, MAX_POSTS
 from viplake.lake import Lake
-from viplake.lake.layout import RECEIPT_NAME, is_delivered_file, parse_receipt, parse_utc
+from viplake.lake.layout import RECEIPT_NAME, is_delivered_file
 from viplake.lake.proof import verify
+from viplake.lake.records import EventKind, parse_receipt, parse_utc
 from viplake.model import Hour
 from viplake.vendor.port import Doubted
 from world import HOUR, TICK, World, at

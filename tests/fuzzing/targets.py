@@ -34,24 +34,27 @@ from viplake.content.profiling import ColumnProfile, ContentFinding, HourContent
 from viplake.content.records import from_bytes, to_bytes
 from viplake.errors import CredentialsError, LakeError, SettingsError, ViplakeError
 from viplake.extract import ledger
-from viplake.extract.job import Event, EventKind, ExportJob, Limits, Worker, apply, next_step
+from viplake.extract.job import Event, ExportJob, Limits, apply, next_step
 from viplake.history import build as history, months
 from viplake.history.datasets import DATASETS, RUNS, Dataset, Frame, names_json, own_frame, parse, render, upsert
 from viplake.history.facts import HourFacts, RunFacts, Schema, SchemaFacts, promise_facts, run_facts
 from viplake.judge import content_rules as inside, incidents
 from viplake.judge.evaluate import CheckSettings
-from viplake.lake.layout import (
-    Layout,
+from viplake.lake.layout import Layout, schema_tables
+from viplake.lake.prune import parse_age
+from viplake.lake.reconcile import judge, to_read_again
+from viplake.lake.records import (
+    EventKind,
+    Worker,
+    encode,
     identity_bytes,
+    parse_event,
     parse_identity,
     parse_promise,
     parse_receipt,
     promise_bytes,
     receipt_bytes,
-    schema_tables,
 )
-from viplake.lake.prune import parse_age
-from viplake.lake.reconcile import judge, to_read_again
 from viplake.lake.table_index import TableFacts, TableIndex
 from viplake.lake.versions import Version, Versions
 from viplake.model import PROD, Finding, Hour, Promise, PromisedFile, ProvenFile, Receipt, Severity, StoredFile
@@ -60,6 +63,7 @@ from viplake.tables import duck
 from viplake.tables.gzipped import MAGIC, GzipMembers
 from viplake.tables.schema import changes, columns_of
 from viplake.tables.staging import Staged, Unreadable, bad_byte, stage
+from viplake.tables.types import ValueKind
 from viplake.vendor.links import Origins, check_link, read_opening, read_refusal, seconds_early
 from viplake.vendor.port import TooEarly, Triggered
 from viplake.vendor.veson.answers import quoted, read_list, read_status, read_token, read_trigger
@@ -144,7 +148,7 @@ _NAMES: Final[Mapping[str, Any]] = {
         *(ProvenFile, Receipt, StoredFile, SchemaFacts, TableFacts, RunFacts, HourFacts, Path),
         *(ColumnProfile, ContentFinding, TableContent),
     )
-} | {"Severity": Severity, "Any": Any}
+} | {"Severity": Severity, "ValueKind": ValueKind, "Any": Any}
 
 
 @lru_cache
@@ -338,13 +342,13 @@ def _event(data: bytes) -> None:
             job = ledger.Ledger(cast("Any", None), cast("Any", None))._replay(HOUR, [event])
     check(job, ExportJob)
     next_step(job, NOW, LIMITS, holder_is_dead=False)
-    strictjson.dumps(ledger.summary_of(job))
+    encode(ledger.summary_of(job))
     apply(job, Event(EventKind.REOPENED, NOW, event.worker, "n", {})) if job.state != "delivered" else None
 
 
 def _run(data: bytes) -> None:
-    with only(ValueError, TypeError, KeyError, AttributeError):
-        run = run_facts(strictjson.loads(data))
+    with only(LakeError):
+        run = run_facts(parse_event(data, LAYOUT.event(HOUR, 3)))
     check(run, RunFacts)
     frame = upsert(RUNS, Frame(), {HOUR: HourFacts(HOUR, run=run)})
     _round(RUNS, frame)

@@ -13,14 +13,14 @@ from fuzzing.targets import HOUR, LAYOUT, NOW, TARGETS, Refused
 from registry import registry
 from viplake import config, redact, strictjson
 from viplake.errors import CredentialsError, LakeError, SettingsError, VendorError, ViplakeError
-from viplake.extract.job import Worker
 from viplake.extract.ledger import _parse_event, is_dead
 from viplake.history import build as history, months
 from viplake.history.datasets import JOBS, TABLES, _records, parse, render
 from viplake.history.facts import run_facts
 from viplake.judge import incidents
 from viplake.judge.evaluate import CheckSettings
-from viplake.lake.layout import parse_promise, parse_receipt, parse_utc, schema_tables
+from viplake.lake.layout import schema_tables
+from viplake.lake.records import Worker, parse_event, parse_promise, parse_receipt, parse_utc
 from viplake.model import Hour
 from viplake.tables.schema import columns_of
 from viplake.vendor.links import Origins, check_link
@@ -190,8 +190,8 @@ def test_a_process_of_a_number_that_no_system_gives_is_dead() -> None:
     "changed", [{"detail": ["x"]}, {"seconds": {"init": 10**400}}, {"bytes": -1}, {"posts": 2**63}]
 )
 def test_a_last_event_that_cannot_be_tells_no_run(changed: dict[str, Any]) -> None:
-    with pytest.raises((ValueError, TypeError)):
-        run_facts(json.loads(seed("facts.run_facts", **changed)))
+    with pytest.raises(LakeError):
+        run_facts(parse_event(seed("facts.run_facts", **changed), "k"))
 
 
 def _one(**changed: Any) -> bytes:

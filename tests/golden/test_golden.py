@@ -10,6 +10,7 @@ import dataclasses
 import gzip
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -17,14 +18,13 @@ from typing import Any
 
 import pytest
 
-from viplake import strictjson
 from viplake.content import records as content_records
 from viplake.errors import LakeError
 from viplake.extract import ledger
 from viplake.history import build, months
 from viplake.history.facts import run_facts
 from viplake.judge import incidents
-from viplake.lake import layout
+from viplake.lake import records
 from viplake.model import Hour
 
 GOLDEN = Path(__file__).parent
@@ -43,7 +43,7 @@ def plain(value: Any) -> Any:
         case Hour():
             value = str(value)
         case datetime():
-            value = layout.utc(value)
+            value = records.utc(value)
         case Mapping():
             value = {str(plain(key)): plain(item) for key, item in value.items()}
         case list() | tuple():
@@ -65,14 +65,14 @@ def _event(data: bytes) -> Any:
 
 
 def _event_again(data: bytes) -> bytes:
-    return ledger._event_bytes(ledger._parse_event(data, "", None))
+    event = ledger._parse_event(data, "", None)
+    given = [name for name in json.loads(data) if name not in {"format", "event", "at", "nonce", "worker"}]
+    record = records.parse_event(data, "").members()
+    return ledger._event_bytes(replace(event, data={name: record[name] for name in given}))
 
 
 def _run(data: bytes) -> Any:
-    try:
-        return plain(run_facts(strictjson.loads(data)))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise LakeError(str(error), cause="ledger_damaged") from None
+    return plain(run_facts(records.parse_event(data, "")))
 
 
 def _history(data: bytes) -> Any:
@@ -94,9 +94,9 @@ def _incidents(data: bytes) -> Any:
 READ: dict[str, Callable[[bytes], Any]] = {
     "event": _event,
     "run": _run,
-    "promise": lambda data: plain(layout.parse_promise(data)),
-    "receipt": lambda data: plain(layout.parse_receipt(data)),
-    "identity": lambda data: list(layout.parse_identity(data)),
+    "promise": lambda data: plain(records.parse_promise(data)),
+    "receipt": lambda data: plain(records.parse_receipt(data)),
+    "identity": lambda data: list(records.parse_identity(data)),
     "history": _history,
     "schemas": _schemas,
     "month": lambda data: plain(months._parse(data)),
@@ -107,9 +107,9 @@ READ: dict[str, Callable[[bytes], Any]] = {
 
 WRITE: dict[str, Callable[[bytes], bytes]] = {
     "event": _event_again,
-    "promise": lambda data: layout.promise_bytes(layout.parse_promise(data)),
-    "receipt": lambda data: layout.receipt_bytes(layout.parse_receipt(data)),
-    "identity": lambda data: layout.identity_bytes(*layout.parse_identity(data)),
+    "promise": lambda data: records.promise_bytes(records.parse_promise(data)),
+    "receipt": lambda data: records.receipt_bytes(records.parse_receipt(data)),
+    "identity": lambda data: records.identity_bytes(*records.parse_identity(data)),
     "history": lambda data: build._pack(build._unpack(data)),
     "schemas": lambda data: build._schemas_bytes(build._parse_schemas(data)),
     "month": lambda data: months._upsert(data, {}, tuple(data.split(b"\n")[0].decode().split(",")[2:])),

@@ -9,12 +9,16 @@ from hypothesis import given, strategies as st
 
 from history.oracle import table_of
 from viplake.history.facts import Schema, SchemaFacts, hour_facts, promise_facts, run_facts
+from viplake.lake.records import EventKind, EventRecord, Worker
 from viplake.lake.table_index import TableIndex
 from viplake.model import Hour, Promise, PromisedFile
 
 H13 = Hour.parse("2022-05-10T13")
 NAMES = st.text(alphabet="AB_.`-^é", max_size=7)
 TABLES = st.sets(st.text(alphabet="AB_.é", min_size=1, max_size=4), max_size=9)
+
+
+WORKER = Worker("h", 1)
 
 
 def schema(tables: set[str], out_of_scope: frozenset[str] = frozenset()) -> Schema:
@@ -74,10 +78,10 @@ def test_a_promise_is_compared_by_name_and_size_for_each_table() -> None:
 
 
 def test_a_run_is_what_its_last_event_says() -> None:
-    at = "2022-05-10T13:26:00.000Z"
-    overdue = run_facts({"event": "overdue", "at": at, "cause": "network"})
+    at = datetime(2022, 5, 10, 13, 26, tzinfo=UTC)
+    overdue = run_facts(EventRecord(EventKind.OVERDUE, at, "n", WORKER, cause="network"))
     assert (overdue.outcome, overdue.cause, overdue.owner) == ("failed", "network", "network")
-    newer = run_facts({"event": "failed", "at": at, "cause": "of_a_newer_viplake", "posts": 2})
+    newer = run_facts(EventRecord(EventKind.FAILED, at, "n", WORKER, cause="of_a_newer_viplake", posts=2))
     assert (newer.cause, newer.owner, newer.attempts) == ("of_a_newer_viplake", None, 2)
-    open_ = run_facts({"event": "working", "at": at})
-    assert (open_.outcome, open_.cause, open_.at) == ("waiting", None, datetime(2022, 5, 10, 13, 26, tzinfo=UTC))
+    open_ = run_facts(EventRecord(EventKind.WORKING, at, "n", WORKER))
+    assert (open_.outcome, open_.cause, open_.at) == ("waiting", None, at)

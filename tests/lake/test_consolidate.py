@@ -13,7 +13,7 @@ import pytest
 from fakes import DictStore, FakeClock
 from faults import Counting, Crash, Flaky, Tripwire
 from viplake.errors import LakeError, SettingsError
-from viplake.lake import Lake, layout as records
+from viplake.lake import Lake, records
 from viplake.lake.consolidate import SMALL, Consolidated, Source, Span, consolidate
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, copy_within, open_store
@@ -146,10 +146,11 @@ async def test_an_hour_with_another_export_is_told_and_not_touched() -> None:
 async def test_an_hour_that_viplake_works_on_is_left_alone() -> None:
     source, mine = store(), store()
     await put_hour(source, OLD, H13)
-    await mine.put(MINE.event(H13, 1), b'{"format": 1, "event": "claimed"}')
+    me = records.Worker("h", 1)
+    await mine.put(MINE.event(H13, 1), records.event_bytes(records.EventKind.CLAIMED, H13.start, "a", me, {}))
     result = await copy(old(source), into=mine)
     assert [r.kind for r in result.remarks] == ["open"]
-    await mine.put(MINE.event(H13, 2), b'{"format": 1, "event": "failed"}')
+    await mine.put(MINE.event(H13, 2), records.event_bytes(records.EventKind.FAILED, H13.end, "b", me, {}))
     assert len((await copy(old(source), into=mine)).copied) == 1
 
 

@@ -9,19 +9,15 @@ import pytest
 from hypothesis import given, strategies as st
 
 from viplake.errors import LakeError, SettingsError, VendorError
-from viplake.lake.layout import (
-    PROMISE_NAME,
-    Layout,
-    check_names,
+from viplake.lake.layout import PROMISE_NAME, Layout, check_names, is_delivered_file, schema_tables
+from viplake.lake.records import (
     identity_bytes,
-    is_delivered_file,
     parse_identity,
     parse_promise,
     parse_receipt,
     parse_utc,
     promise_bytes,
     receipt_bytes,
-    schema_tables,
     utc,
 )
 from viplake.lake.table_index import TableIndex

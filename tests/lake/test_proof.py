@@ -12,7 +12,7 @@ import pytest
 from fakes import DictStore, FakeClock
 from faults import Flaky, Tripwire, lake_down
 from viplake.errors import LakeError, SettingsError
-from viplake.lake import Lake, layout as records
+from viplake.lake import Lake, records
 from viplake.lake.hours import hour_folder
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, Layout
 from viplake.lake.proof import (

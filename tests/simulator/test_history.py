@@ -11,8 +11,9 @@ from fakes import DictStore, FakeClock
 from viplake.extract.job import State
 from viplake.extract.ledger import Ledger
 from viplake.lake import Lake
-from viplake.lake.layout import Layout, parse_promise
+from viplake.lake.layout import Layout
 from viplake.lake.proof import verify
+from viplake.lake.records import parse_promise
 from viplake.model import PROD, Hour
 from viplake.simulator.history import Past, SchemaChange, Spell, generate, hour_objects, showcase
 from viplake.simulator.rows import CONTENT_FAULTS

@@ -36,7 +36,7 @@ from viplake.errors import (
     VendorError,
     ViplakeError,
 )
-from viplake.lake.layout import parse_identity
+from viplake.lake.records import parse_identity
 from viplake.lake.store import open_store
 from viplake.redact import redact
 from viplake.vendor.http import Http, Proxy

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from viplake.lake.layout import parse_utc
+from viplake.lake.records import parse_utc
 from viplake.tables.types import kind_of
 
 if TYPE_CHECKING:

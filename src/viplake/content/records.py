@@ -25,7 +25,7 @@ from viplake import strictjson
 from viplake.content.profiling import FINDINGS, ColumnProfile, ContentFinding, HourContent, TableContent
 from viplake.errors import LakeError, SettingsError
 from viplake.history.months import Kept, Months
-from viplake.lake.layout import FORMAT, parse_utc, utc
+from viplake.lake.records import FORMAT, parse_utc, utc
 from viplake.model import Hour
 from viplake.strictjson import count_of, text_of
 from viplake.tables.types import KINDS

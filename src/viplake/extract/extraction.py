@@ -38,7 +38,6 @@ from viplake.extract.job import (
     Close,
     Deferral,
     Done,
-    EventKind,
     ExportJob,
     IllegalTransition,
     Land,
@@ -55,6 +54,7 @@ from viplake.extract.ledger import Ledger, summary_of
 from viplake.extract.outcome import Outcome, Word, outcome_of, seconds_of
 from viplake.lake.hours import hour_folder
 from viplake.lake.proof import own_lake, read_receipt
+from viplake.lake.records import EventKind
 from viplake.model import Hour
 from viplake.vendor.port import AnswerUnreadable, Doubted, TooEarly, Triggered
 

@@ -15,9 +15,12 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from viplake.lake.records import EventKind
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from viplake.lake.records import Worker
     from viplake.model import Hour
 
 CLAIM_TTL: Final = timedelta(seconds=120)
@@ -62,22 +65,6 @@ class State(StrEnum):
     OVERDUE = "overdue"
     DELIVERED = "delivered"
     FAILED = "failed"
-
-
-class EventKind(StrEnum):
-    """What happened: the `event` of a ledger's record."""
-
-    DEFERRED = "deferred"
-    CLAIMED = "claimed"
-    REPOSTING = "reposting"
-    TRIGGERED = "triggered"
-    REPLICATED = "replicated"
-    PROMISED = "promised"
-    WORKING = "working"
-    OVERDUE = "overdue"
-    DELIVERED = "delivered"
-    FAILED = "failed"
-    REOPENED = "reopened"
 
 
 def _transitions() -> dict[tuple[State, EventKind], State]:
@@ -127,21 +114,6 @@ UNTRIGGERED: Final = frozenset({State.IDLE, State.DEFERRED, State.CLAIMED, State
 
 class IllegalTransition(Exception):
     """An event that cannot happen in that state."""
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """Who wrote an event, exactly enough to tell whether it still lives.
-
-    Attributes:
-        host: the machine and its process table.
-        pid: the process.
-        started: when that process began, in the system's own count, so that a pid used anew is no sign of life.
-    """
-
-    host: str
-    pid: int
-    started: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from viplake.errors import DeliveryError, LakeError, VendorError, ViplakeError
-from viplake.extract.job import EventKind, Limits
+from viplake.extract.job import Limits
 from viplake.extract.ledger import summary_of
 from viplake.extract.outcome import seconds_of
 from viplake.extract.transfer import Progress, TransferSettings, land
-from viplake.lake import layout as records
+from viplake.lake import records
 from viplake.lake.hours import hour_folder
+from viplake.lake.layout import SCHEMA_NAME, check_names, schema_tables
 from viplake.lake.proof import md5_of_many, read_promise, read_receipt, write_receipt
 from viplake.lake.reconcile import judge
+from viplake.lake.records import EventKind
 from viplake.lake.table_index import TableIndex
 from viplake.model import Promise, ProvenFile, Receipt
 
@@ -183,7 +185,7 @@ class Landing:
         known = {file.key for file in before}
         promise = Promise((*before, *(file.promised() for file in listed if file.key not in known)))
         if standing != promise:
-            records.check_names(promise.files)
+            check_names(promise.files)
             await self.lake.store.put(self.lake.layout.promise(hour), records.promise_bytes(promise))
             await self.ledger.append(hour, EventKind.PROMISED, files=len(promise.files), bytes=promise.size)
         return promise
@@ -309,14 +311,14 @@ class Landing:
     async def _missing_tables(self, receipt: Receipt) -> list[str] | None:
         """Tables that the schema has but of which no file came; None where there is no schema to tell."""
         names = [file.name for file in receipt.files]
-        if records.SCHEMA_NAME not in names:
+        if SCHEMA_NAME not in names:
             return None
         try:
-            schema = await self.lake.store.get(self.lake.layout.file(receipt.hour, records.SCHEMA_NAME))
+            schema = await self.lake.store.get(self.lake.layout.file(receipt.hour, SCHEMA_NAME))
         except LakeError as error:  # the Hour is proven; what cannot be counted now must not hold it up
             log.warning("schema_not_read", hour=str(receipt.hour), detail=error.message)
             return None
-        tables = None if schema is None else records.schema_tables(schema)
+        tables = None if schema is None else schema_tables(schema)
         if tables is None:
             return None
         return list(TableIndex(tables).missing(names, self.settings.out_of_scope))

@@ -12,19 +12,18 @@ import os
 import platform
 import uuid
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from viplake import strictjson
 from viplake.errors import CAUSES, LakeError, NotYet
-from viplake.extract.job import Event, EventKind, ExportJob, IllegalTransition, State, Worker, apply, replay
-from viplake.lake.layout import FORMAT, parse_utc, utc
+from viplake.extract.job import Event, ExportJob, IllegalTransition, State, apply, replay
+from viplake.lake.records import EventKind, Worker, event_bytes, parse_event, utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
 
     from viplake.clock import Clock
     from viplake.lake import Lake
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_TIMES = ("not_before",)
-_TEXTS = ("job_guid", "cause", "detail")
+_SUMMARY = ("posts", "late", "claimed_at", "triggered_at", "replicated_at")
 _ATTEMPTS = 3
 
 
@@ -176,7 +174,8 @@ class Ledger:
                 raise overtaken
             self._mine.add(event.nonce)
             self.jobs[hour] = after
-            log.info(str(kind), hour=str(hour), **_plain(data))
+            told = {name: utc(value) if isinstance(value, datetime) else value for name, value in data.items()}
+            log.info(str(kind), hour=str(hour), **told)
             return after
 
     def is_mine(self, job: ExportJob) -> bool:
@@ -241,75 +240,30 @@ class Ledger:
 
 def _from_last(hour: Hour, number: int, event: Event) -> ExportJob:
     """A final job from its last event alone, which carries a summary for this."""
-    data = event.data
-    try:
-        summary: dict[str, Any] = {
-            name: None if data.get(name) is None else parse_utc(data[name])
-            for name in ("claimed_at", "triggered_at", "replicated_at")
-        }
-        posts = strictjson.count_of(data.get("posts", 0))
-    except (ValueError, TypeError) as error:
-        raise LakeError(f"the last event of {hour} cannot be read: {error}", cause="ledger_damaged") from None
-    before = replace(ExportJob(hour, number=number - 1), posts=posts, late=bool(data.get("late", False)), **summary)
+    summary = {name: event.data[name] for name in _SUMMARY if name in event.data}
     # What it was before is not known any more; any state from which the table knows this event will do.
-    return apply(replace(before, state=State.OVERDUE), event)
+    return apply(replace(ExportJob(hour, number=number - 1), state=State.OVERDUE, **summary), event)
 
 
 def summary_of(job: ExportJob) -> dict[str, Any]:
     """What a final event repeats of the job, so that it can be read alone."""
-    times = {"claimed_at": job.claimed_at, "triggered_at": job.triggered_at, "replicated_at": job.replicated_at}
-    return {
-        "job_guid": job.job_guid,
-        "posts": job.posts,
-        "late": job.late,
-        **{name: None if moment is None else utc(moment) for name, moment in times.items()},
-    }
+    return {"job_guid": job.job_guid} | {name: getattr(job, name) for name in _SUMMARY}
 
 
 def _event_bytes(event: Event) -> bytes:
-    return strictjson.dumps(
-        {
-            "format": FORMAT,
-            "event": str(event.kind),
-            "at": utc(event.at),
-            "nonce": event.nonce,
-            "worker": {"host": event.worker.host, "pid": event.worker.pid, "started": event.worker.started},
-            **_plain(event.data),
-        }
-    )
-
-
-def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: utc(value) if name in _TIMES and value is not None else value for name, value in data.items()}
+    return event_bytes(event.kind, event.at, event.nonce, event.worker, dict(event.data))
 
 
 def _nonce_of(data: bytes) -> str | None:
     try:
-        return str(strictjson.loads(data)["nonce"])
-    except (ValueError, TypeError, KeyError):
+        return parse_event(data, "an event").nonce
+    except LakeError:
         return None
 
 
 def _parse_event(data: bytes, key: str, stored_at: datetime | None) -> Event:
-    try:
-        record = strictjson.loads(data)
-        if strictjson.count_of(record.pop("format")) > FORMAT:
-            raise LakeError(f"{key} was written by a newer viplake", cause="lake_format")
-        worker = record.pop("worker")
-        written = parse_utc(record.pop("at"))
-        kind, nonce = EventKind(record.pop("event")), strictjson.text_of(record.pop("nonce"))
-        for name in _TIMES:
-            if record.get(name) is not None:
-                record[name] = parse_utc(record[name])
-        if "unproven" in record:
-            record["unproven"] = [strictjson.text_of(name) for name in record["unproven"]]
-        for name in _TEXTS:
-            if record.get(name) is not None:
-                strictjson.text_of(record[name])
-        if record.get("cause") is not None and record["cause"] not in CAUSES:
-            record["cause"] = "unexpected"  # a word of a later viplake: still a failure, and still a record
-        host, started = strictjson.text_of(worker["host"]), strictjson.text_of(worker.get("started", ""))
-        holder = Worker(host, strictjson.count_of(worker["pid"]), started)
-        return Event(kind, stored_at or written, holder, nonce, record)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise LakeError(f"{key} cannot be read: {error}", cause="ledger_damaged") from None
+    record = parse_event(data, key)
+    members = record.data
+    if record.cause and record.cause not in CAUSES:
+        members["cause"] = "unexpected"  # a word of a later viplake: still a failure, and still a record
+    return Event(record.event, stored_at or record.at, record.worker, record.nonce, members)

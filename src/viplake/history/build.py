@@ -34,7 +34,7 @@ from viplake.history.facts import SchemaFacts
 from viplake.history.listing import Listing
 from viplake.history.schema_store import Copies
 from viplake.history.volumes import Volume, Volumes
-from viplake.lake.layout import FORMAT
+from viplake.lake.records import FORMAT
 from viplake.lake.versions import Version, Versions
 from viplake.model import Hour
 

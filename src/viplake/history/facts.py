@@ -6,21 +6,21 @@ them and nothing else. Where something is not known, that stands there as None, 
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from operator import le
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from viplake.errors import CAUSES
-from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, SCHEMA_NAME, parse_utc
+from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, SCHEMA_NAME
+from viplake.lake.records import EventKind
 from viplake.lake.table_index import TableFacts, TableIndex
-from viplake.strictjson import LARGEST_COUNT, count_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
+    from viplake.lake.records import EventRecord
     from viplake.model import Hour, Promise
 
 
@@ -260,36 +260,23 @@ def promise_facts(promise: Promise, names: Sequence[str], sizes: Sequence[int], 
     )
 
 
-def run_facts(record: Mapping[str, Any]) -> RunFacts:
-    """What a ledger's last event tells, its summary included.
-
-    Raises:
-        ValueError, TypeError, KeyError, AttributeError: it is no event.
-    """
-    kind = text_of(record["event"])
-    seconds = record.get("seconds") or {}
-    delivered = kind == "delivered"
+def run_facts(record: EventRecord) -> RunFacts:
+    """What a ledger's last event tells, its summary included."""
+    seconds = record.seconds or {}
+    delivered = record.event is EventKind.DELIVERED
+    failed = record.event in {EventKind.FAILED, EventKind.OVERDUE}
     return RunFacts(
-        outcome="delivered" if delivered else "failed" if kind in {"failed", "overdue"} else "waiting",
-        cause=str(record.get("cause") or "unexpected") if kind in {"failed", "overdue"} else None,
-        at=parse_utc(record["at"]),
-        detail=None if record.get("detail") is None else text_of(record["detail"]),
-        job_guid=None if record.get("job_guid") is None else text_of(record["job_guid"]),
-        attempts=count_of(record.get("posts") or 0),
-        late=bool(record.get("late", False)),
-        init=_seconds(seconds.get("init")),
-        replication=_seconds(seconds.get("replication")),
-        transfer=_seconds(seconds.get("transfer")),
-        files=count_of(record["files"]) if delivered else None,
-        size=count_of(record["bytes"]) if delivered else None,
-        requests=None if record.get("requests") is None else count_of(record["requests"]),
+        outcome="delivered" if delivered else "failed" if failed else "waiting",
+        cause=(record.cause or "unexpected") if failed else None,
+        at=record.at,
+        detail=record.detail or None,
+        job_guid=record.job_guid or None,
+        attempts=record.posts or 0,
+        late=record.late,
+        init=seconds.get("init"),
+        replication=seconds.get("replication"),
+        transfer=seconds.get("transfer"),
+        files=record.files if delivered else None,
+        size=record.bytes if delivered else None,
+        requests=record.requests,
     )
-
-
-def _seconds(value: Any) -> float | None:
-    if value is None:
-        return None
-    seconds = float(value) if abs(value) <= LARGEST_COUNT else math.inf
-    if not math.isfinite(seconds):
-        raise ValueError("no number of seconds")
-    return seconds

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
-from viplake import strictjson
 from viplake.errors import LakeError
 from viplake.history.facts import HourFacts, Schema, SchemaFacts, hour_facts, promise_facts, run_facts
 from viplake.lake.hours import listed_days, listed_ledger_days
-from viplake.lake.layout import FORMAT, SCHEMA_NAME, parse_promise, schema_tables
+from viplake.lake.layout import SCHEMA_NAME, schema_tables
+from viplake.lake.records import parse_event, parse_promise
+from viplake.model import Hour
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -249,14 +250,12 @@ class Listing:
 
     async def _run(self, hour: Hour, number: int) -> RunFacts | None:
         key = self._lake.layout.event(hour, number)
-        data = await self._record(key)
         try:
-            record = strictjson.loads(data or b"")
-            if int(record["format"]) > FORMAT:
-                raise LakeError(f"{key} was written by a newer viplake", cause="lake_format")
-            return run_facts(record)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            log.warning("ledger_damaged", hour=str(hour), detail=f"{key} cannot be read: {error}")
+            return run_facts(parse_event(await self._record(key) or b"", key))
+        except LakeError as error:
+            if error.cause.word != "ledger_damaged":
+                raise
+            log.warning("ledger_damaged", hour=str(hour), detail=error.message)
             return None
 
     async def _record(self, key: str) -> bytes | None:

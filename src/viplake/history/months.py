@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from viplake.errors import LakeError, SettingsError
-from viplake.lake.layout import FORMAT
+from viplake.lake.records import FORMAT
 from viplake.lake.versions import Versions
 from viplake.model import Hour
 from viplake.strictjson import count_of

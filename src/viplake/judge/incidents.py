@@ -18,7 +18,7 @@ from viplake.errors import LakeError, SettingsError
 from viplake.judge.record import NOBODY
 from viplake.judge.rules.catalogue import ORDER, RULES, group_of
 from viplake.judge.rules.rule import Breach, NoData
-from viplake.lake.layout import FORMAT, parse_utc, utc
+from viplake.lake.records import FORMAT, parse_utc, utc
 from viplake.model import SEVERITIES, Hour, Severity
 from viplake.wording import name_words
 

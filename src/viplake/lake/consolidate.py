@@ -15,10 +15,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from viplake import strictjson
 from viplake.errors import LakeError, SettingsError
-from viplake.lake import layout as records
+from viplake.lake import records
 from viplake.lake.hours import day_folders, listed_days, listed_ledger_days, named_hours
+from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME
 from viplake.lake.proof import check_lake, md5_of_many
 from viplake.model import PROD, TEST, Hour
 
@@ -397,16 +397,16 @@ class _Work:
         events = [parsed[1] for file in files if (parsed := self.target.layout.parse_event(file.key))]
         data = await self.target.store.get(self.target.layout.event(hour, max(events))) if events else None
         try:
-            return data is not None and strictjson.loads(data)["event"] != "failed"
-        except (ValueError, TypeError, KeyError):
+            return data is not None and records.parse_event(data, "an event").event is not records.EventKind.FAILED
+        except LakeError:
             return True
 
     async def _copy(self, each: _Lacking, receipt: Receipt | None, promise: Promise | None) -> None:
         """Copy what is lacking of an Hour: files, then the Promise, then the Receipt."""
         hour, files = each.hour, each.files
         self._look_at_promise(hour, promise, each.there)
-        writes_promise = promise is not None and records.PROMISE_NAME in each.names
-        writes_receipt = receipt is not None and records.RECEIPT_NAME in each.names
+        writes_promise = promise is not None and PROMISE_NAME in each.names
+        writes_receipt = receipt is not None and RECEIPT_NAME in each.names
         if not (files or writes_promise or writes_receipt):
             self.present.add(hour)
             return
@@ -435,7 +435,7 @@ class _Work:
 
     def _look_at_promise(self, hour: Hour, promise: Promise | None, there: Mapping[str, int]) -> None:
         if promise is None:
-            if records.PROMISE_NAME in there:
+            if PROMISE_NAME in there:
                 self._remark(hour, "unreadable_promise", "it is not copied, because it may hold signatures")
             return
         absent = sorted(promise.names - there.keys())
@@ -480,7 +480,7 @@ class _Work:
         )
 
 
-_RECORDS: Final = frozenset({records.PROMISE_NAME, records.RECEIPT_NAME})
+_RECORDS: Final = frozenset({PROMISE_NAME, RECEIPT_NAME})
 
 
 def _other_export(there: Mapping[str, int], here: Mapping[str, int]) -> str | None:
@@ -492,7 +492,7 @@ def _other_export(there: Mapping[str, int], here: Mapping[str, int]) -> str | No
     different = sorted(name for name in mine if there.get(name) != here[name])
     if different:
         return _some(different)
-    if records.RECEIPT_NAME in here and (more := sorted(there.keys() - here.keys() - _RECORDS)):
+    if RECEIPT_NAME in here and (more := sorted(there.keys() - here.keys() - _RECORDS)):
         return f"it has a Receipt without {_some(more)}"
     return None
 

@@ -1,4 +1,4 @@
-"""PURE. Where everything lies in a lake, and the bytes of every record.
+"""PURE. Where everything lies in a lake: keys, and names of files and tables.
 
 ::
 
@@ -18,18 +18,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from viplake import strictjson
-from viplake.errors import LakeError, SettingsError, VendorError
-from viplake.model import FIRST_YEAR, LAST_YEAR, Hour, Promise, PromisedFile, ProvenFile, Receipt
+from viplake.errors import SettingsError, VendorError
+from viplake.model import Hour
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-FORMAT: Final = 1
-"""Version of the records; a higher one in a lake is refused, unknown members are ignored."""
+    from viplake.model import PromisedFile
 
 PROMISE_NAME: Final = "_PresignedUrls.json"
 RECEIPT_NAME: Final = "_Receipt.json"
@@ -205,123 +203,6 @@ def _refusal(key: str) -> str | None:
         (re.search(r"#\d+$", name) is not None, "looks like an unfinished upload"),
     )
     return next((reason for refused, reason in checks if refused), None)
-
-
-# -- records ----------------------------------------------------------------------------------------------
-
-
-def promise_bytes(promise: Promise) -> bytes:
-    """The Promise as the vendor's list has it, but for the credentials in its URLs."""
-    return strictjson.dumps([{"key": f.key, "presignedDownloadURL": f.location, "size": f.size} for f in promise.files])
-
-
-def parse_promise(data: bytes) -> Promise:
-    """Read a Promise, ours or the old script's (whose URLs still carry their signatures: cut here).
-
-    Raises:
-        LakeError: it is not one (`ledger_damaged`).
-    """
-    try:
-        entries = strictjson.loads(data)
-        return Promise(tuple(_promised(entry) for entry in entries))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise LakeError(f"a {PROMISE_NAME} cannot be read: {error}", cause="ledger_damaged") from None
-
-
-def _promised(entry: Mapping[str, Any]) -> PromisedFile:
-    location = strictjson.text_of(entry.get("presignedDownloadURL", "")).partition("?")[0]
-    return PromisedFile(strictjson.text_of(entry["key"]), strictjson.count_of(entry["size"]), location)
-
-
-def receipt_bytes(receipt: Receipt) -> bytes:
-    """The Receipt as JSON."""
-    return strictjson.dumps(
-        {
-            "format": FORMAT,
-            "environment": receipt.environment,
-            "company": receipt.company,
-            "hour": str(receipt.hour),
-            "job_guid": receipt.job_guid,
-            "delivered_at": utc(receipt.delivered_at),
-            "late": receipt.late,
-            "bytes": receipt.size,
-            "files": [
-                {"name": f.name, "key": f.key, "size": f.size, "md5": f.md5, "etag": f.etag} for f in receipt.files
-            ],
-        }
-    )
-
-
-def parse_receipt(data: bytes) -> Receipt:
-    """Read a Receipt.
-
-    Raises:
-        LakeError: it is not one (`ledger_damaged`), or of a newer format (`lake_format`).
-    """
-    try:
-        record = strictjson.loads(data)
-        _check_format(record)
-        return Receipt(
-            environment=strictjson.text_of(record["environment"]),
-            company=strictjson.text_of(record["company"]),
-            hour=Hour.parse(record["hour"]),
-            job_guid=strictjson.text_of(record["job_guid"]),
-            files=tuple(_proven(entry) for entry in record["files"]),
-            delivered_at=parse_utc(record["delivered_at"]),
-            late=bool(record.get("late", False)),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, SettingsError) as error:
-        raise LakeError(f"a {RECEIPT_NAME} cannot be read: {error}", cause="ledger_damaged") from None
-
-
-def _proven(entry: Mapping[str, Any]) -> ProvenFile:
-    name, key, md5 = (strictjson.text_of(entry[member]) for member in ("name", "key", "md5"))
-    etag = None if entry.get("etag") is None else strictjson.text_of(entry["etag"])
-    return ProvenFile(name, key, strictjson.count_of(entry["size"]), md5, etag)
-
-
-def identity_bytes(environment: str, company: str) -> bytes:
-    """`lake.json`: whose lake this is."""
-    return strictjson.dumps({"format": FORMAT, "environment": environment, "company": company})
-
-
-def parse_identity(data: bytes) -> tuple[str, str]:
-    """The environment and company of a `lake.json`.
-
-    Raises:
-        LakeError: it cannot be read (`ledger_damaged`), or is of a newer format (`lake_format`).
-    """
-    try:
-        record = strictjson.loads(data)
-        _check_format(record)
-        return strictjson.text_of(record["environment"]), strictjson.text_of(record["company"])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise LakeError(f"lake.json cannot be read: {error}", cause="ledger_damaged") from None
-
-
-def _check_format(record: Mapping[str, Any]) -> None:
-    if int(record["format"]) > FORMAT:
-        raise LakeError(f"a record has format {record['format']}, this viplake knows {FORMAT}", cause="lake_format")
-
-
-def utc(moment: datetime) -> str:
-    """A moment as it stands in records and JSON: ISO 8601, UTC, milliseconds, `Z`."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def parse_utc(text: str) -> datetime:
-    """The moment written so, UTC, to the millisecond.
-
-    Raises:
-        ValueError: it is no such moment, has no zone, or lies where no record does: at the end of time, a deadline
-            later than it could not be told.
-    """
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"no zone: {text!r}")
-    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise ValueError(f"no time of a record: {text!r}")
-    return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 # -- tables -----------------------------------------------------------------------------------------------

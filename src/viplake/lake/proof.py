@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.errors import LakeError, SettingsError
-from viplake.lake import layout as records
+from viplake.lake import records
 from viplake.lake.hours import hour_folder
+from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME
 from viplake.lake.reconcile import judge, to_read_again
 from viplake.model import Finding, Verdict
 
@@ -183,11 +184,11 @@ async def _records(lake: Lake, hour: Hour) -> tuple[Promise | None, Receipt | No
     try:
         promise = await read_promise(lake, hour)
     except LakeError as error:
-        findings.append(_unreadable(error, records.PROMISE_NAME))
+        findings.append(_unreadable(error, PROMISE_NAME))
     try:
         receipt = await read_receipt(lake, hour)
     except LakeError as error:
-        findings.append(_unreadable(error, records.RECEIPT_NAME))
+        findings.append(_unreadable(error, RECEIPT_NAME))
     return promise, receipt, tuple(findings)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from viplake import strictjson
 from viplake.history.build import look_at, read_history
 from viplake.judge.record import NOBODY, records
-from viplake.lake.layout import parse_utc
+from viplake.lake.records import parse_utc
 from viplake.redact import redact
 
 if TYPE_CHECKING:

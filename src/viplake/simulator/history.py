@@ -17,7 +17,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from viplake import strictjson
-from viplake.lake import layout as records
+from viplake.lake import records
+from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.table_index import TableIndex
 from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt
 from viplake.simulator.rows import ROWS_A_MEMBER, hour_rows, member, partition, spoiled
@@ -246,7 +247,7 @@ def export(hour: Hour, past: Past, dice: Dice) -> dict[str, bytes]:
             made = [_partition(past.known[name], rows * past.scale / parts, part) for part in range(parts)]
         for part, data in enumerate(made):
             files[f"{name}_{hour.start:%Y%m%dT%H}_{part:04d}.json.gz"] = data
-    files[records.SCHEMA_NAME] = _schema(tuple(replace(past.known[name], name=name) for name in names))
+    files[SCHEMA_NAME] = _schema(tuple(replace(past.known[name], name=name) for name in names))
     files["CreateTables.sql"] = "".join(f"create table [{name}] (id bigint);\n" for name in names).encode()
     return files
 
