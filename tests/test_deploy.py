@@ -39,7 +39,7 @@ def _arguments(text: str) -> list[str]:
 
 def check_command(arguments: list[str]) -> None:
     command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
-    assert command.__name__ == arguments[0]
+    assert command.__module__.endswith(("." + arguments[0], ".cli"))
     assert bound is not None
 
 

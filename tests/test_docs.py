@@ -189,7 +189,7 @@ def test_every_command_line_in_a_shell_block_is_understood(page: Path) -> None:
         if any(mark in " ".join(arguments) for mark in ("|", ">", "$", ";")) or arguments[0].startswith("-"):
             continue
         command, _, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
-        assert command.__name__ == arguments[0]
+        assert command.__module__.endswith(("." + arguments[0], ".cli"))
 
 
 def test_the_guides_show_commands_at_all() -> None:

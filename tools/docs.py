@@ -19,7 +19,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from viplake import errors
-from viplake.cli import app
+from viplake.cli import app, load
 from viplake.config import SETTINGS
 from viplake.errors import CAUSES
 
@@ -198,6 +198,8 @@ def commands() -> list[str]:
 
 def _help(tokens: list[str]) -> str:
     out = io.StringIO()
+    for name in tokens:
+        load(name)
     app.help_print(tokens, console=Console(file=out, width=WIDTH, force_terminal=False, color_system=None))
     text = "\n".join(line.rstrip() for line in out.getvalue().strip().splitlines())
     return f"```\n{text}\n```"

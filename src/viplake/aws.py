@@ -17,7 +17,9 @@ import structlog
 
 from viplake import config, log
 from viplake.clock import Clock, SystemClock
-from viplake.commands.assembly import after_settling, content, extraction, lake_to_read
+from viplake.commands.assembly import content, lake_to_read
+from viplake.commands.delivery import extraction
+from viplake.commands.follow_up import after_settling
 from viplake.errors import OK, NotYet, SettingsError, ViplakeError
 from viplake.extract.outcome import SCHEMA_VERSION, Outcome, outcome_of
 from viplake.redact import redact

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 from fakes import FakeClock
 from viplake import config
 from viplake.cli import execute
-from viplake.commands import assembly
+from viplake.commands.follow_up import warn_of_a_full_disk
+from viplake.commands.prune import prune
 from viplake.errors import LakeError, SettingsError
 from viplake.extract.outcome import Outcome
 from viplake.lake import Lake
@@ -121,7 +122,7 @@ def settings_for(lake: str) -> config.Settings:
 @pytest.mark.parametrize("dry_run", [True, False])
 async def test_prune_removes_whole_hours_and_leaves_ledger_and_datasets(lake: Path, *, dry_run: bool) -> None:
     clock = FakeClock(FIRST.start + timedelta(days=100))
-    pruned = await assembly.prune(settings_for(f"file://{lake}"), "90d", keep=0, dry_run=dry_run, clock=clock)
+    pruned = await prune(settings_for(f"file://{lake}"), "90d", keep=0, dry_run=dry_run, clock=clock)
     assert names(pruned.removed) == [0]
     assert [(names((one,))[0], sorted(tables)) for one, tables in pruned.kept] == [
         (1, ["Voyage_Leg"]),
@@ -162,7 +163,7 @@ async def test_the_receipt_goes_first(lake: Path) -> None:
 
 async def test_a_bucket_is_left_to_its_lifecycle_rule() -> None:
     with pytest.raises(SettingsError) as caught:
-        await assembly.prune(settings_for("s3://bucket"), "90d", keep=0, dry_run=True)
+        await prune(settings_for("s3://bucket"), "90d", keep=0, dry_run=True)
     assert "RetentionDays" in caught.value.hint
 
 
@@ -188,5 +189,5 @@ def test_W16_a_disk_with_room_for_fewer_than_three_hours_is_said(
 ) -> None:
     done = Outcome("Prod", FIRST, outcome, None, bytes=100)
     with capture_logs() as said:
-        assembly.warn_of_a_full_disk(settings_for(f"file://{lake}"), done, free_bytes=lambda _folder: free)
+        warn_of_a_full_disk(settings_for(f"file://{lake}"), done, free_bytes=lambda _folder: free)
     assert [one["event"] for one in said] == (["disk_nearly_full"] if warned else [])

@@ -15,7 +15,7 @@ import pytest
 
 from faults import Flaky, Tripwire, lake_down
 from history.lakes import LAYOUT, at, memory
-from viplake.commands import console
+from viplake.commands.query import SHOWN_ROWS, print_answer
 from viplake.content.examine import ContentSettings, examine
 from viplake.content.records import keep
 from viplake.errors import LakeError, SettingsError
@@ -664,11 +664,11 @@ async def test_parquet_keeps_types_and_is_whole_or_not_there(lake: QueriedLake, 
 async def test_a_person_is_shown_the_first_rows_and_how_many_there_are(
     lake: QueriedLake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await lake.ask("select range as n, '[red]x\x1b[31m' as \"=c\x07\" from range(1234)", console.print_answer)
+    await lake.ask("select range as n, '[red]x\x1b[31m' as \"=c\x07\" from range(1234)", print_answer)
     shown = capsys.readouterr()
     assert "[red]x\\x1b[31m" in shown.out, "no markup, and nothing that moves a cursor"
     assert "=c\\x07" in shown.out
-    assert shown.out.count("[red]") == console.SHOWN_ROWS
+    assert shown.out.count("[red]") == SHOWN_ROWS
     assert shown.err == "1,234 rows of 2022-05-10T13; 1,194 more: --csv gives all\n"
 
 

@@ -1,77 +1,31 @@
-"""I/O. Puts the parts together from the settings: what the command, the cloud's entry points and the demo share."""
+"""I/O. Puts the parts together from the settings, for the commands, the cloud's entry points and the demo."""
 
 from __future__ import annotations
 
-import asyncio
-import ctypes
-import shutil
-import sys
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
-import structlog
-
 from viplake import config
 from viplake.clock import Clock, SystemClock
-from viplake.errors import SettingsError, ViplakeError
-from viplake.extract.extraction import Extraction
-from viplake.extract.ledger import Ledger
+from viplake.commands.event_loop import finish
 from viplake.lake import Lake
-from viplake.lake.proof import check_lake, read_receipt
-from viplake.lake.store import StoreSettings, open_store
+from viplake.lake.proof import check_lake
+from viplake.lake.store import open_store
 from viplake.model import Hour
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from viplake.content.profiling import HourContent
-    from viplake.extract.outcome import Outcome
-    from viplake.extract.transfer import Progress
     from viplake.history.build import Observed, ObserveSettings, Place, Scope
-    from viplake.history.schema_changes import Differing, Held, Listed
     from viplake.judge.check import Checked, CheckTarget
-    from viplake.lake.prune import Pruned
-    from viplake.model import Promise
-    from viplake.query.answer import Answer
-    from viplake.query.query import Asked
-    from viplake.report.evidence import Pack
 
 T = TypeVar("T")
 
-log = structlog.get_logger(__name__)
-
 Engine = Literal["duckdb", "spark"]
 """What reads the files that `content` looks into: DuckDB in this process, or the Spark that it runs on."""
-
-
-@asynccontextmanager
-async def extraction(
-    settings: config.Settings,
-    *,
-    clock: Clock | None = None,
-    tell: Callable[[Hour, Progress, Promise], None] | None = None,
-) -> AsyncIterator[Extraction]:
-    """Everything that a run needs, open.
-
-    Raises:
-        SettingsError, CredentialsError, LakeError: what is missing, before anything is sent to the vendor.
-    """
-    clock = clock or SystemClock()
-    secrets = config.Secrets.of(settings)
-    wanted = config.vendor(settings, secrets, clock)
-    reached = config.store_settings(settings, secrets, create=True)
-    lake = Lake(open_store(reached), settings.layout, reached.url)
-    async with wanted as vendor:
-        ledger = Ledger(lake, clock)
-        ready = Extraction(config.run_settings(settings), vendor, clock, ledger)
-        if tell is not None:
-            ready.tell = tell
-        yield ready
 
 
 async def lake_to_read(settings: config.Settings) -> Lake:
@@ -87,6 +41,19 @@ async def lake_to_read(settings: config.Settings) -> Lake:
     return lake
 
 
+def on_lake(settings: config.Settings, work: Callable[[Lake], Awaitable[T]]) -> T:
+    """Do the work on the lake, opened for reading, in an event loop.
+
+    Raises:
+        SettingsError, CredentialsError, LakeError: as `lake_to_read`, and what the work raises.
+    """
+
+    async def opened() -> T:
+        return await work(await lake_to_read(settings))
+
+    return finish(opened())
+
+
 def url_of(settings: config.Settings) -> str:
     """The lake's URL. On S3 (`s3://`) an equal ETag proves equal content, in a folder it does not.
 
@@ -94,6 +61,12 @@ def url_of(settings: config.Settings) -> str:
         SettingsError, CredentialsError: as `config.lake_url`.
     """
     return config.lake_url(settings, config.Secrets.of(settings))
+
+
+def folder_of(settings: config.Settings) -> Path | None:
+    """Where a folder lake lies on disk; None for another lake."""
+    parts = urlsplit(url_of(settings))
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 # -- observation --------------------------------------------------------------------------------------------
@@ -167,9 +140,6 @@ async def check(
 KEPT_TOGETHER: Final = 24
 """Hours whose content is kept at once: a month's file is not rewritten for each of many."""
 
-CONTENT_DEADLINE: Final = 300.0
-"""Seconds that looking inside may take after a delivery: ten times what an export of a gigabyte needs."""
-
 
 async def content(
     settings: config.Settings,
@@ -234,191 +204,3 @@ def observing(settings: config.Settings) -> ObserveSettings:
     from viplake.history.build import ObserveSettings  # noqa: PLC0415 - as above
 
     return ObserveSettings(settings.out_of_scope, timedelta(minutes=settings.grace_minutes))
-
-
-async def schema(
-    settings: config.Settings, lake: Lake, *, at: Hour | None = None, since: Hour | None = None
-) -> Listed | Held | Differing:
-    """The versions of the schema; the one that held `at` an Hour; or what differs there, or now, `since` another.
-
-    Raises:
-        SettingsError, CredentialsError, LakeError: as `place_of`, and where the history cannot be read.
-    """
-    from viplake.history.build import read_history  # noqa: PLC0415 - as above
-    from viplake.history.datasets import SCHEMAS, TABLES  # noqa: PLC0415 - as above
-    from viplake.history.schema_changes import Listed, versions  # noqa: PLC0415 - as above
-    from viplake.history.schema_store import Copies  # noqa: PLC0415 - as above
-
-    place = place_of(settings, lake)
-    history = await read_history(place)
-    found = versions(history.rows(SCHEMAS))
-    copies = Copies(place.store, place.published)
-    if since is not None:
-        return await copies.differing(found, since, at)
-    if at is not None:
-        return await copies.held(found, at)
-    unknown = history.rows(TABLES).keys() - history.rows(SCHEMAS).keys()
-    return Listed(await copies.compared(found), len(unknown))
-
-
-async def query(
-    settings: config.Settings,
-    lake: Lake,
-    asked: Asked,
-    take: Callable[[Answer], T],
-    *,
-    warn: Callable[[str], None],
-    writes: Iterable[Path] = (),
-) -> T:
-    """Answer a query over the lake's tables and the history, and give the answer to `take`.
-
-    Raises:
-        SettingsError, LakeError: as `observe.query.query`.
-    """
-    from viplake.query.query import query as answer  # noqa: PLC0415 - only this needs it, and DuckDB
-
-    place = place_of(settings, lake)
-    return await answer(lake, place, asked, take, warn=warn, writes=writes)
-
-
-async def evidence(settings: config.Settings, lake: Lake, *, first: Hour, last: Hour, now: datetime) -> Pack:
-    """Collect the evidence pack of a range of Hours, both included.
-
-    Raises:
-        SettingsError, CredentialsError, LakeError: as `config.check_settings` and `report.evidence.gather`.
-    """
-    from viplake.report.evidence import gather  # noqa: PLC0415 - only this needs it
-
-    return await gather(
-        lake,
-        place_of(settings, lake),
-        config.check_settings(settings),
-        observing(settings),
-        first=first,
-        last=last,
-        now=now,
-        environment=settings.environment.name,
-        company=settings.company or "",
-    )
-
-
-async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tuple[Hour, ...]) -> None:
-    """Tell of what was delivered, and check. `after_settling` takes care of what goes wrong."""
-    from viplake.judge.check import after_delivery  # noqa: PLC0415 - as above
-
-    told = config.check_settings(settings)
-    listening = config.notifiers(settings, told, config.Secrets.of(settings))
-    target = check_target(settings, ready.lake)
-    await after_delivery(target, ready.clock, told, observing(settings), notifiers=listening, hours=hours)
-
-
-async def after_settling(settings: config.Settings, ready: Extraction) -> None:
-    """Observe, judge and tell what this process has just brought to an end. Nothing here changes an outcome."""
-    from viplake.history.build import Scope  # noqa: PLC0415 - as above
-
-    hours = ready.settled()
-    if not hours:
-        return
-    _give_memory_back()
-    async with _harmless("not_observed"):
-        observed = await observe(settings, ready.lake, Scope(hours=hours), clock=ready.clock)
-        log.info("observed", added=len(observed.added), healed=len(observed.healed), requests=observed.requests)
-    if settings.content_checks:
-        async with _harmless("not_looked_into"):
-            await _look_inside(settings, ready, hours)
-    async with _harmless("not_checked"):
-        await _judge_settled(settings, ready, hours)
-
-
-async def _look_inside(settings: config.Settings, ready: Extraction, hours: Sequence[Hour]) -> None:
-    """Look inside what was delivered."""
-    proven = [hour for hour in hours if await read_receipt(ready.lake, hour) is not None]
-    async with asyncio.timeout(CONTENT_DEADLINE):
-        found = await content(settings, ready.lake, proven)
-    for one in found:
-        log.info("looked_inside", hour=str(one.hour), tables=len(one.tables), findings=len(one.findings))
-
-
-def _give_memory_back() -> None:
-    """What the transfer has freed, the C library keeps for itself; but now DuckDB is loaded, 35 MB, beside it."""
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-        trim(0)
-
-
-@asynccontextmanager
-async def _harmless(event: str) -> AsyncIterator[None]:
-    """What goes wrong inside is logged, and nothing else: a delivery stands whatever follows it."""
-    try:
-        yield
-    except ViplakeError as error:
-        log.warning(event, cause=error.cause.word, detail=error.message, hint=error.hint)
-    except asyncio.CancelledError:
-        log.warning(event, cause="interrupted")
-    except Exception as error:  # noqa: BLE001 - a defect in observation must not hide a delivery
-        log.warning(event, cause="unexpected", detail=f"{type(error).__name__}: {error}")
-
-
-# -- room -----------------------------------------------------------------------------------------------------
-
-ROOM_FOR_HOURS: Final = 3
-"""A folder lake whose disk has room for fewer Hours like the last one is said to be nearly full."""
-
-
-def folder_of(settings: config.Settings) -> Path | None:
-    """Where a folder lake lies on disk; None for another lake."""
-    parts = urlsplit(url_of(settings))
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
-
-
-def warn_of_a_full_disk(
-    settings: config.Settings,
-    outcome: Outcome,
-    free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
-) -> None:
-    """Say in the log that a folder lake will soon be full, while there is still time to make room."""
-    folder = folder_of(settings)
-    if folder is None or outcome.outcome != "delivered":
-        return
-    try:
-        free = free_bytes(folder)
-    except OSError:
-        return
-    if free < ROOM_FOR_HOURS * outcome.bytes:
-        log.warning("disk_nearly_full", folder=str(folder), free_bytes=free, last_hour_bytes=outcome.bytes)
-
-
-async def prune(
-    settings: config.Settings, older_than: str, *, keep: int, dry_run: bool, clock: Clock | None = None
-) -> Pruned:
-    """Remove the old Hours of a folder lake that nothing needs any more.
-
-    Raises:
-        SettingsError: the lake is no folder, or another environment's; or the age is too short.
-        LakeError: it cannot be read or written.
-    """
-    from viplake.lake.prune import expendable, held_hours, parse_age, remove  # noqa: PLC0415 - only `prune` needs it
-
-    before = Hour.of((clock or SystemClock()).now() - parse_age(older_than))
-    folder = folder_of(settings)
-    if folder is None:
-        raise SettingsError(
-            "only folder lakes are pruned",
-            hint="On S3 a lifecycle rule does it: the parameter RetentionDays of deploy/viplake.yaml.",
-        )
-    lake = await lake_to_read(settings)
-    pruned = expendable(await held_hours(lake), before=before, keep=keep)
-    if not dry_run:
-        await remove(lake, pruned.removed, folder)
-    return pruned
-
-
-def other_lake(settings: config.Settings, url: str, *, profile: str | None = None) -> StoreSettings:
-    """How to reach another lake: with its own AWS profile, or with our credentials.
-
-    Raises:
-        SettingsError, CredentialsError: as `config.store_settings`.
-    """
-    found = config.store_settings(settings, config.Secrets.of(settings), url=url)
-    if profile is None:
-        return found
-    return replace(found, profile=profile, access_key_id=None, secret_access_key=None, session_token=None)

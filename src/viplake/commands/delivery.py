@@ -1,0 +1,163 @@
+"""I/O. What `run`, `tick` and `collect` share: the run with its progress, its outcome and its exit code."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from viplake import config
+from viplake.clock import Clock, SystemClock
+from viplake.commands.console import err, out, print_json
+from viplake.commands.event_loop import finish
+from viplake.commands.follow_up import after_settling, warn_of_a_full_disk
+from viplake.errors import CAUSES, NotYet, ViplakeError
+from viplake.extract.extraction import Extraction
+from viplake.extract.ledger import Ledger
+from viplake.extract.outcome import Outcome
+from viplake.lake import Lake
+from viplake.lake.store import open_store
+from viplake.model import Hour
+from viplake.redact import redact
+from viplake.wording import count_words, seconds_words, size_words
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from viplake.commands.options import Options
+    from viplake.commands.progress import Display
+    from viplake.config import Settings
+    from viplake.extract.transfer import Progress
+    from viplake.model import Promise
+
+
+@asynccontextmanager
+async def extraction(
+    settings: config.Settings,
+    *,
+    clock: Clock | None = None,
+    tell: Callable[[Hour, Progress, Promise], None] | None = None,
+) -> AsyncIterator[Extraction]:
+    """Everything that a run needs, open.
+
+    Raises:
+        SettingsError, CredentialsError, LakeError: what is missing, before anything is sent to the vendor.
+    """
+    clock = clock or SystemClock()
+    secrets = config.Secrets.of(settings)
+    wanted = config.vendor(settings, secrets, clock)
+    reached = config.store_settings(settings, secrets, create=True)
+    lake = Lake(open_store(reached), settings.layout, reached.url)
+    async with wanted as vendor:
+        ledger = Ledger(lake, clock)
+        ready = Extraction(config.run_settings(settings), vendor, clock, ledger)
+        if tell is not None:
+            ready.tell = tell
+        yield ready
+
+
+def deliver(
+    options: Options,
+    work: Callable[[Extraction], Awaitable[Outcome]],
+    *,
+    json: bool,
+    only_deliver: bool = False,
+    hour: Hour | None = None,
+) -> int:
+    """Do the work on an open extraction, print the outcome, and return its exit code."""
+    settings = None
+    try:
+        settings = options.settings()
+        with _shown(settings, options) as display:
+            outcome = finish(_live(settings, work, only_deliver=only_deliver, display=display))
+    except Exception as error:
+        if json:  # a program that reads stdout gets one object, whatever happens
+            print_json(_unbegun(error, settings, hour))
+        raise
+    with suppress(BrokenPipeError):  # the exit code is the delivery's, even where its output has no reader
+        if json:
+            print_json(outcome.to_json())
+        print_outcome(outcome, data=not json)
+    return outcome.exit_code
+
+
+async def _live(
+    settings: Settings,
+    work: Callable[[Extraction], Awaitable[Outcome]],
+    *,
+    only_deliver: bool,
+    display: Display | None,
+) -> Outcome:
+    watched = (display.clock, display.tell) if display else (None, None)
+    async with extraction(settings, clock=watched[0], tell=watched[1]) as ready:
+        outcome = await work(ready)
+        if not only_deliver:
+            await after_settling(settings, ready)
+        warn_of_a_full_disk(settings, outcome)
+        return outcome
+
+
+@contextmanager
+def _shown(settings: Settings, options: Options) -> Iterator[Display | None]:
+    """Show the run's progress at a terminal."""
+    if options.quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from viplake.commands import progress  # noqa: PLC0415 - Rich, for terminals only
+
+    with progress.shown(settings, quiet=options.quiet, debug=options.debug) as display:
+        yield display
+
+
+def _unbegun(error: Exception, settings: Settings | None, hour: Hour | None) -> dict[str, Any]:
+    """The outcome of an Hour that could not be started, with the error as its cause."""
+    failure = error if isinstance(error, ViplakeError) else ViplakeError(type(error).__name__)
+    hour = hour or Hour.of(SystemClock().now())
+    outcome = Outcome(
+        environment=settings.environment.name if settings else "",
+        hour=hour,
+        outcome="waiting" if isinstance(failure, NotYet) else "failed",
+        cause=failure.cause.word,
+        detail=redact(failure.message),
+        folder=settings.layout.folder(hour) if settings else "",
+        seconds=dict.fromkeys(("init", "replication", "transfer")),
+    )
+    return outcome.to_json() | ({} if settings else {"environment": None, "folder": None})
+
+
+def print_outcome(outcome: Outcome, *, data: bool) -> None:
+    """Say what a run came to: on stdout where it is the data, and on stderr what to do about a failure."""
+    one_screen = sys.stdout.isatty() and sys.stderr.isatty()
+    if data:
+        for one in (*outcome.also, outcome):
+            if not (one_screen and one.outcome == "failed"):  # the lines below say the same, and more
+                out(summary(one))
+    for one in (*outcome.also, outcome):
+        if one.outcome == "failed" and one.cause is not None:
+            cause = CAUSES[one.cause]
+            err(f"viplake: {one.hour} failed: {one.detail or cause.meaning}")
+            err(f"  cause  {cause.word} ({cause.owner or 'nobody'}): {cause.meaning}")
+            err(f"  next   {(one.hint or cause.remedy).replace('HOUR', str(one.hour))}")
+
+
+def summary(outcome: Outcome) -> str:
+    """One line about an Hour."""
+    parts = [f"{outcome.hour}  {outcome.outcome}"]
+    if outcome.outcome == "delivered":
+        parts.append(
+            ", ".join([count_words(outcome.files, "file"), size_words(outcome.bytes)] + ["late"] * outcome.late)
+        )
+        spans = [
+            f"{phase} {seconds_words(seconds)}" for phase, seconds in outcome.seconds.items() if seconds is not None
+        ]
+        parts.append(", ".join(spans))
+        parts.append(outcome.folder)
+    elif outcome.cause not in {None, "waiting"}:
+        parts.append(f"{outcome.cause}" + (f" ({outcome.owner})" if outcome.owner else ""))
+    if outcome.outcome == "waiting" and outcome.job_guid:
+        parts.append(f"for the vendor's export {outcome.job_guid}")
+    elif outcome.outcome == "waiting" and outcome.until:
+        parts.append(f"until {outcome.until:%H:%M:%S} UTC")
+    if outcome.missing_tables:
+        parts.append(f"without {len(outcome.missing_tables)} tables: {', '.join(outcome.missing_tables)}")
+    return "  ".join(parts)

@@ -1,0 +1,67 @@
+"""I/O. `viplake evidence`: the SLA evidence for the vendor's support."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from viplake import config
+from viplake.clock import SystemClock
+from viplake.commands.assembly import observing, on_lake, place_of
+from viplake.commands.console import print_json
+from viplake.commands.options import NO_OPTIONS, Json, Options
+from viplake.errors import SettingsError
+from viplake.model import Hour
+from viplake.report.evidence import Pack, gather, to_csv, to_html
+
+if TYPE_CHECKING:
+    from viplake.lake import Lake
+
+
+def command(
+    *,
+    from_: Annotated[str, Parameter(name="--from", help="First Hour, in UTC, as 2022-05-10T13.")],
+    to: Annotated[str, Parameter(help="Last Hour, included.")],
+    out: Annotated[Path, Parameter(help="Where to write: OUT.html and OUT.csv.")] = Path("viplake-evidence"),
+    json: Json = False,
+    options: Options = NO_OPTIONS,
+) -> int:
+    """Export SLA evidence for Veson: Hours below the SLA, with job GUIDs, times and API answers, without secrets."""
+    settings = options.settings()
+    first, last = Hour.parse(from_), Hour.parse(to)
+    if last < first:
+        raise SettingsError(f"--to {last} lies before --from {first}")
+
+    async def work(lake: Lake) -> Pack:
+        return await gather(
+            lake,
+            place_of(settings, lake),
+            config.check_settings(settings),
+            observing(settings),
+            first=first,
+            last=last,
+            now=SystemClock().now(),
+            environment=settings.environment.name,
+            company=settings.company or "",
+        )
+
+    pack = on_lake(settings, work)
+    try:
+        files = {".html": to_html(pack), ".csv": to_csv(pack)}
+    except ImportError as error:
+        raise SettingsError(
+            f"the page needs a package that is not installed: {error.name}", hint="pip install 'viplake[report]'"
+        ) from None
+    written = [out.with_name(out.name + suffix).absolute() for suffix in files]
+    try:
+        for path, text in zip(written, files.values(), strict=True):
+            path.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise SettingsError(f"cannot write {out}: {error.strerror}", hint="Give another place with --out.") from None
+    if json:
+        print_json({"hours": len(pack.exhibits), "files": [str(path) for path in written]})
+    else:
+        print(*written, sep="\n")  # noqa: T201 - the data
+    return 0

@@ -1,0 +1,106 @@
+"""I/O. What follows a delivery: observation, data checks, notifications, and a warning of a full disk."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import shutil
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from viplake import config
+from viplake.commands.assembly import check_target, content, folder_of, observe, observing
+from viplake.errors import ViplakeError
+from viplake.lake.proof import read_receipt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+    from viplake.extract.extraction import Extraction
+    from viplake.extract.outcome import Outcome
+    from viplake.model import Hour
+
+log = structlog.get_logger(__name__)
+
+CONTENT_DEADLINE: Final = 300.0
+"""Seconds that looking inside may take after a delivery: ten times what an export of a gigabyte needs."""
+
+ROOM_FOR_HOURS: Final = 3
+"""A folder lake with room for fewer Hours like the last one is reported as nearly full."""
+
+
+async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tuple[Hour, ...]) -> None:
+    """Tell of what was delivered, and check. `after_settling` takes care of what goes wrong."""
+    from viplake.judge.check import after_delivery  # noqa: PLC0415 - as above
+
+    told = config.check_settings(settings)
+    listening = config.notifiers(settings, told, config.Secrets.of(settings))
+    target = check_target(settings, ready.lake)
+    await after_delivery(target, ready.clock, told, observing(settings), notifiers=listening, hours=hours)
+
+
+async def after_settling(settings: config.Settings, ready: Extraction) -> None:
+    """Observe, judge and tell what this process has just brought to an end. Nothing here changes an outcome."""
+    from viplake.history.build import Scope  # noqa: PLC0415 - as above
+
+    hours = ready.settled()
+    if not hours:
+        return
+    _give_memory_back()
+    async with _harmless("not_observed"):
+        observed = await observe(settings, ready.lake, Scope(hours=hours), clock=ready.clock)
+        log.info("observed", added=len(observed.added), healed=len(observed.healed), requests=observed.requests)
+    if settings.content_checks:
+        async with _harmless("not_looked_into"):
+            await _look_inside(settings, ready, hours)
+    async with _harmless("not_checked"):
+        await _judge_settled(settings, ready, hours)
+
+
+async def _look_inside(settings: config.Settings, ready: Extraction, hours: Sequence[Hour]) -> None:
+    """Look inside what was delivered."""
+    proven = [hour for hour in hours if await read_receipt(ready.lake, hour) is not None]
+    async with asyncio.timeout(CONTENT_DEADLINE):
+        found = await content(settings, ready.lake, proven)
+    for one in found:
+        log.info("looked_inside", hour=str(one.hour), tables=len(one.tables), findings=len(one.findings))
+
+
+def _give_memory_back() -> None:
+    """What the transfer has freed, the C library keeps for itself; but now DuckDB is loaded, 35 MB, beside it."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
+
+
+@asynccontextmanager
+async def _harmless(event: str) -> AsyncIterator[None]:
+    """What goes wrong inside is logged, and nothing else: a delivery stands whatever follows it."""
+    try:
+        yield
+    except ViplakeError as error:
+        log.warning(event, cause=error.cause.word, detail=error.message, hint=error.hint)
+    except asyncio.CancelledError:
+        log.warning(event, cause="interrupted")
+    except Exception as error:  # noqa: BLE001 - a defect in observation must not hide a delivery
+        log.warning(event, cause="unexpected", detail=f"{type(error).__name__}: {error}")
+
+
+def warn_of_a_full_disk(
+    settings: config.Settings,
+    outcome: Outcome,
+    free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+) -> None:
+    """Say in the log that a folder lake will soon be full, while there is still time to make room."""
+    folder = folder_of(settings)
+    if folder is None or outcome.outcome != "delivered":
+        return
+    try:
+        free = free_bytes(folder)
+    except OSError:
+        return
+    if free < ROOM_FOR_HOURS * outcome.bytes:
+        log.warning("disk_nearly_full", folder=str(folder), free_bytes=free, last_hour_bytes=outcome.bytes)

@@ -1,0 +1,88 @@
+"""I/O. The process around a command: its standard streams, its last words and its exit code."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from viplake.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
+    from viplake.errors import ViplakeError
+
+
+def end_with(work: Callable[[], int]) -> NoReturn:
+    """Do the work and end the process with the exit code that it returns.
+
+    It ends without the interpreter's tear-down, in which a thread of the store's runtime that still lets go of a
+    Python object can abort the process (seen: SIGABRT after a listing): an exit code is a promise.
+    """
+    _occupy_closed_streams()
+    _outlast_readers()
+    code = work()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # the reader of our output has left; the work is done all the same
+            stream.flush()
+    os._exit(code)
+
+
+def fail(error: ViplakeError) -> int:
+    """Print what failed, its cause and owner, and the next step; return the exit code."""
+    owner = f" ({error.owner})" if error.owner else ""
+    lines = [
+        f"viplake: {error.message}",
+        f"  cause  {error.cause.word}{owner}: {error.cause.meaning}",
+        f"  next   {error.hint}",
+    ]
+    print(redact("\n".join(lines)), file=sys.stderr)  # noqa: T201 - the command's last words
+    return error.exit_code
+
+
+def print_traceback() -> None:
+    """Print the traceback of the current exception, without locals and secrets."""
+    import traceback  # noqa: PLC0415 - only with --debug
+
+    print(redact(traceback.format_exc()), file=sys.stderr)  # noqa: T201 - requested by --debug
+
+
+def _occupy_closed_streams() -> None:
+    """Open the null device in place of each standard stream that the parent process closed.
+
+    The next socket would get its number, and uvloop aborts the process when it closes one that is so low.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115 - for as long as we live
+
+
+class _Outlasting(io.FileIO):
+    """A stream whose reader may leave, as `head` does; what is written then goes nowhere."""
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+def _outlast_readers() -> None:
+    """Let a command end with its own exit code even where the reader of its output leaves early."""
+    out = sys.__stdout__
+    if out is None or out is not sys.stdout:
+        return  # the null device in place of a closed stream: it has no reader
+    raw = _Outlasting(out.fileno(), "wb", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=out.encoding, errors=out.errors, line_buffering=out.line_buffering
+    )

@@ -1,0 +1,63 @@
+"""I/O. `viplake schema`: the versions of the schema and what changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from viplake.commands.assembly import on_lake, place_of
+from viplake.commands.console import answer, out
+from viplake.commands.options import NO_OPTIONS, Json, Options, hour_or_none
+from viplake.history.build import read_history
+from viplake.history.datasets import SCHEMAS, TABLES
+from viplake.history.schema_changes import Listed, versions
+from viplake.history.schema_store import Copies
+
+if TYPE_CHECKING:
+    from viplake.config import Settings
+    from viplake.history.schema_changes import Differing, Held
+    from viplake.lake import Lake
+    from viplake.model import Hour
+
+
+def command(
+    *,
+    at: Annotated[str | None, Parameter(help="The schema that held at this Hour, with its tables and columns.")] = None,
+    diff: Annotated[
+        str | None, Parameter(help="What the schema of --at, or the newest, differs in from the one of this Hour.")
+    ] = None,
+    json: Json = False,
+    options: Options = NO_OPTIONS,
+) -> int:
+    """List schema versions with their date ranges and what changed."""
+    settings = options.settings()
+    wanted, since = hour_or_none(at), hour_or_none(diff)
+    found = on_lake(settings, lambda lake: _schema(settings, lake, at=wanted, since=since))
+
+    def show() -> None:
+        for line in found.lines():
+            out(line)
+
+    answer({"environment": settings.environment.name} | found.to_json(), show, as_json=json)
+    return 0
+
+
+async def _schema(
+    settings: Settings, lake: Lake, *, at: Hour | None = None, since: Hour | None = None
+) -> Listed | Held | Differing:
+    """Read the versions of the schema; the one that held `at` an Hour; or what differs there, or now, `since` another.
+
+    Raises:
+        SettingsError, CredentialsError, LakeError: as `place_of`, and where the history cannot be read.
+    """
+    place = place_of(settings, lake)
+    history = await read_history(place)
+    found = versions(history.rows(SCHEMAS))
+    copies = Copies(place.store, place.published)
+    if since is not None:
+        return await copies.differing(found, since, at)
+    if at is not None:
+        return await copies.held(found, at)
+    unknown = history.rows(TABLES).keys() - history.rows(SCHEMAS).keys()
+    return Listed(await copies.compared(found), len(unknown))

@@ -1,0 +1,68 @@
+"""I/O. `viplake status`: the outcome of each of the last Hours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from viplake.clock import SystemClock
+from viplake.commands.assembly import on_lake
+from viplake.commands.console import answer, table
+from viplake.commands.options import NO_OPTIONS, Json, Options
+from viplake.errors import SettingsError
+from viplake.extract.ledger import Ledger
+from viplake.extract.status import status
+from viplake.model import Hour
+from viplake.wording import seconds_words, size_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from viplake.extract.outcome import Outcome
+    from viplake.lake import Lake
+
+_STYLES = {"delivered": "green", "failed": "bold red", "waiting": "yellow", "none": "dim"}
+
+
+def command(*, last: int = 24, json: Json = False, options: Options = NO_OPTIONS) -> int:
+    """Show the outcome of each of the last Hours, and what is open."""
+    settings = options.settings()
+    if last < 1:
+        raise SettingsError("--last must be at least 1")
+
+    async def read(lake: Lake) -> list[Outcome]:
+        clock = SystemClock()
+        ledger = Ledger(lake, clock)
+        return await status(ledger, settings.environment, clock, last=Hour.of(clock.now()), hours=last)
+
+    outcomes = on_lake(settings, read)
+    hours = [{k: v for k, v in o.to_json().items() if k != "schema_version"} for o in outcomes]
+    record = {"environment": settings.environment.name, "hours": hours}
+    answer(record, lambda: print_status(outcomes, color=settings.surroundings.color), as_json=json)
+    return 0
+
+
+def print_status(outcomes: Sequence[Outcome], *, color: bool = True) -> None:
+    """A table of Hours, newest first."""
+    rows = [
+        (
+            str(one.hour),
+            f"[{_STYLES[one.outcome]}]{one.outcome}[/]" + (" late" if one.late else ""),
+            _why(one),
+            f"{one.files:,}" if one.files else "",
+            size_words(one.bytes) if one.bytes else "",
+            *(seconds_words(one.seconds.get(phase)) for phase in ("init", "replication", "transfer")),
+            "" if not one.missing_tables else str(len(one.missing_tables)),
+        )
+        for one in outcomes
+    ]
+    headings = ("Hour (UTC)", "outcome", "cause", "files", "size", "init", "replication", "transfer", "tables missing")
+    table(headings, rows, right=(3, 4, 5, 6, 7, 8), color=color)
+
+
+def _why(outcome: Outcome) -> str:
+    """The cause and its owner, where there is something to say."""
+    if outcome.outcome == "none":
+        return outcome.detail or ""
+    if outcome.cause in {None, "waiting"}:
+        return ""
+    return f"{outcome.cause}" + (f" ({outcome.owner})" if outcome.owner else "")

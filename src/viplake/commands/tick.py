@@ -1,0 +1,14 @@
+"""I/O. `viplake tick`: one step of every open Hour."""
+
+from __future__ import annotations
+
+from viplake.commands.delivery import deliver
+from viplake.commands.options import NO_OPTIONS, Json, OnlyDeliver, Options
+
+
+def command(*, only_deliver: OnlyDeliver = False, json: Json = False, options: Options = NO_OPTIONS) -> int:
+    """Advance all open Hours one step, start the current one, and exit. Meant for schedulers.
+
+    Exit code: as `run`; 75 while the Hour is on its way.
+    """
+    return deliver(options, lambda extraction: extraction.tick(), json=json, only_deliver=only_deliver)

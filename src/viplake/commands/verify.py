@@ -1,0 +1,54 @@
+"""I/O. `viplake verify`: what landed against what was promised."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from viplake.commands.assembly import on_lake
+from viplake.commands.console import SHOWN_FINDINGS, answer, out, printable
+from viplake.commands.options import NO_OPTIONS, From, Json, Options, To
+from viplake.errors import SettingsError
+from viplake.lake.hours import newest_proven
+from viplake.lake.proof import Verified, verify
+from viplake.model import Hour
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from viplake.lake import Lake
+
+
+def command(*, from_: From = None, to: To = None, json: Json = False, options: Options = NO_OPTIONS) -> int:
+    """Compare the files in the lake with the manifest and the Receipt again. Default: the newest Hour with a Receipt.
+
+    Exit code: 0 all complete and valid, 1 not.
+    """
+    settings = options.settings()
+
+    async def compare(lake: Lake) -> list[Verified]:
+        first, end = from_ or to, to or from_
+        if first is None or end is None:
+            newest = await newest_proven(lake)
+            hours = [] if newest is None else [newest]
+        else:
+            hours = list(Hour.parse(first).to(Hour.parse(end)))
+        if not hours:
+            raise SettingsError("there is no Hour to verify", hint="Give --from and --to, or let an Hour land first.")
+        return [await verify(lake, hour) for hour in hours]
+
+    verified = on_lake(settings, compare)
+    record = {"environment": settings.environment.name, "hours": [one.to_json() for one in verified]}
+    answer(record, lambda: print_verified(verified), as_json=json)
+    return 0 if all(one.verdict.proven for one in verified) else 1
+
+
+def print_verified(verified: Iterable[Verified]) -> None:
+    """One line an Hour, and its findings."""
+    for one in verified:
+        verdict = one.verdict
+        words = {True: "yes", False: "NO", None: "unknown"}
+        out(f"{one.hour}  complete: {words[verdict.complete]}  valid: {words[verdict.valid]}")
+        for finding in verdict.findings[:SHOWN_FINDINGS]:
+            out(f"  {finding.kind}  {printable(finding.file or '')}  {printable(finding.detail)}".rstrip())
+        if len(verdict.findings) > SHOWN_FINDINGS:
+            out(f"  and {len(verdict.findings) - SHOWN_FINDINGS} findings more (see --json)")
