@@ -32,6 +32,7 @@ WRITER = """
 import asyncio, sys
 from datetime import UTC, datetime
 from viplake.clock import SystemClock
+from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
@@ -42,11 +43,11 @@ class Later(SystemClock):
         return datetime(2022, 5, 12, tzinfo=UTC)
 
 async def main(url, first, count):
-    store, layout = open_store(StoreSettings(url)), Layout("IMOSDL/Hourly/")
-    place = Place.within(Lake(store, layout))
+    lake = Lake(open_store(StoreSettings(url)), Layout("IMOSDL/Hourly/"))
+    place = Place.within(lake)
     for number in range(count):
         hour = Hour.parse(first).shift(number)
-        await observe(Lake(store, layout), place, Later(), ObserveSettings(), scope=Scope(first=hour, last=hour))
+        await observe(lake, place, Later(), ObserveSettings(), scope=Scope(first=hour, last=hour))
         print(hour.label, flush=True)
 
 asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))

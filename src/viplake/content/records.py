@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake import strictjson
+from viplake.concurrency import map_bounded
 from viplake.content.profiling import FINDINGS, ColumnProfile, ContentFinding, HourContent, TableContent
 from viplake.errors import LakeError, SettingsError
 from viplake.history.months import Kept, Months
@@ -87,19 +88,17 @@ async def read(place: Place, hours: Iterable[Hour]) -> dict[Hour, HourContent]:
     Raises:
         LakeError: a record cannot be read.
     """
-    turn = asyncio.Semaphore(_AT_ONCE)
     folder, wanted = _folder(place), sorted(set(hours))
     days = set(await place.store.folders(folder)) & {hour.day for hour in wanted}
     listed = [file.key for day in sorted(days) for file in await place.store.files(f"{folder}{day}/")]
     there = frozenset(listed)
 
     async def one(hour: Hour) -> HourContent | None:
-        async with turn:
-            data = await place.store.get(_key(place, hour))
+        data = await place.store.get(_key(place, hour))
         return None if data is None else from_bytes(data)
 
     known = [hour for hour in wanted if _key(place, hour) in there]
-    found = await asyncio.gather(*(one(hour) for hour in known))
+    found = await map_bounded(one, known, at_once=_AT_ONCE)
     return {hour: content for hour, content in zip(known, found, strict=True) if content is not None}
 
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from viplake.concurrency import map_bounded
 from viplake.content.examine import (
     BATCH,
     NOT_TOGETHER,
@@ -140,13 +141,8 @@ async def examine_many(
 
 
 async def _listed(lake: StoreSettings, layout: Layout, hours: Sequence[Hour]) -> list[HourFiles]:
-    opened, turn = Lake(open_store(lake), layout), asyncio.Semaphore(LISTED_AT_ONCE)
-
-    async def one(hour: Hour) -> HourFiles:
-        async with turn:
-            return await files_of(opened, hour)
-
-    return list(await asyncio.gather(*(one(hour) for hour in hours)))
+    opened = Lake(open_store(lake), layout)
+    return await map_bounded(lambda hour: files_of(opened, hour), hours, at_once=LISTED_AT_ONCE)
 
 
 def session() -> SparkSession:

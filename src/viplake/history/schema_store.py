@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from viplake.concurrency import map_bounded
 from viplake.history.listing import LARGEST_SCHEMA
 from viplake.history.schema_changes import (
     Differing,
@@ -78,18 +79,16 @@ class Copies:
         Raises:
             LakeError: one cannot be read.
         """
-        turn = asyncio.Semaphore(_AT_ONCE)
 
         async def told(sha256: str) -> Tables | str:
-            async with turn:
-                data = await self.read(sha256)
-                if data is None:
-                    return lost(sha256)
-                found = await asyncio.to_thread(columns_of, data)
-                return unreadable(sha256) if found is None else found
+            data = await self.read(sha256)
+            if data is None:
+                return lost(sha256)
+            found = await asyncio.to_thread(columns_of, data)
+            return unreadable(sha256) if found is None else found
 
         hashes = sorted(set(wanted))
-        return dict(zip(hashes, await asyncio.gather(*map(told, hashes)), strict=True))
+        return dict(zip(hashes, await map_bounded(told, hashes, at_once=_AT_ONCE), strict=True))
 
     async def compared(self, found: Sequence[SchemaVersion]) -> tuple[SchemaVersion, ...]:
         """The versions (`drift.versions`) with what each differs in from the one before.

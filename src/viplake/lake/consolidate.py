@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from viplake.concurrency import map_bounded
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import records
 from viplake.lake.hours import day_folders, listed_days, listed_ledger_days, named_hours
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         AsyncIterator,
         Awaitable,
         Callable,
-        Coroutine,
         Iterable,
         Mapping,
         Sequence,
@@ -50,6 +50,9 @@ LARGEST_SERVER_COPY: Final = 5 << 30
 """Bytes that S3 copies in one request (Amazon S3 API Reference, CopyObject)."""
 
 HOURS_AT_ONCE: Final = 8
+
+FILES_AT_ONCE: Final = 64
+"""Files of an Hour that wait for their turn or are copied."""
 
 _DAYS_AT_ONCE: Final = 8
 
@@ -364,30 +367,24 @@ class _Work:
 
     async def _copy_all(self, lacking: Sequence[_Lacking]) -> None:
         """Copy these Hours; before the first file of any, their own records say whose they are."""
-        turn = asyncio.Semaphore(HOURS_AT_ONCE)
 
         async def read(each: _Lacking) -> tuple[Receipt | None, Promise | None, bool]:
-            async with turn:
-                receipt = await _receipt(each.source, each.hour)
-                return receipt, await _promise(each.source, each.hour), await self._is_open(each.hour)
+            receipt = await _receipt(each.source, each.hour)
+            return receipt, await _promise(each.source, each.hour), await self._is_open(each.hour)
 
-        async def copy(each: _Lacking, receipt: Receipt | None, promise: Promise | None) -> None:
-            async with turn:
-                await self._copy(each, receipt, promise)
-
-        found = await asyncio.gather(*(read(each) for each in lacking))
+        found = await map_bounded(read, lacking, at_once=HOURS_AT_ONCE)
         for each, (receipt, promise, _) in zip(lacking, found, strict=True):
             for by, name in _told(receipt, promise).items():
                 if name != self.environment:
                     text = f"{each.hour} of {each.source.lake.url}: {by} says {name}"
                     raise SettingsError(text, cause="lake_mismatch")
-        copies = []
+        wanted = []
         for each, (receipt, promise, is_open) in zip(lacking, found, strict=True):
             if is_open:
                 self._remark(each.hour, "open", "viplake is at work on this Hour; copy it later if it fails")
             else:
-                copies.append(copy(each, receipt, promise))
-        await _all_or_none(copies)
+                wanted.append((each, receipt, promise))
+        await map_bounded(lambda one: self._copy(*one), wanted, at_once=HOURS_AT_ONCE)
 
     async def _is_open(self, hour: Hour) -> bool:
         """Whether the lake's own run of this Hour may still land something."""
@@ -411,7 +408,9 @@ class _Work:
             self.present.add(hour)
             return
         if not self.dry_run:
-            hashed = dict(await _all_or_none([self._copy_file(each, name) for name in sorted(files)]))
+            hashed = dict(
+                await map_bounded(lambda name: self._copy_file(each, name), sorted(files), at_once=FILES_AT_ONCE)
+            )
             if promise is not None and writes_promise:
                 await self.target.store.put_if_absent(self.target.layout.promise(hour), records.promise_bytes(promise))
             if receipt is not None and writes_receipt and await self._proves(each, receipt, hashed):
@@ -499,17 +498,6 @@ def _other_export(there: Mapping[str, int], here: Mapping[str, int]) -> str | No
 
 def _some(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-
-
-async def _all_or_none(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """What all give; when one fails, the others are stopped before its error comes out."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _checked(source: Source, key: str, size: int, update: Callable[[bytes], None]) -> AsyncIterator[bytes]:

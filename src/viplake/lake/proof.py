@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from viplake.concurrency import map_bounded
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import records
 from viplake.lake.hours import hour_folder
@@ -130,14 +131,12 @@ async def md5_of(store: Store, key: str) -> tuple[str, int] | None:
 
 async def md5_of_many(lake: Lake, hour: Hour, names: Iterable[str]) -> dict[str, str]:
     """MD5s of files of an Hour, by name; empty for a file that is gone."""
-    at_once = asyncio.Semaphore(_READ_AT_ONCE)
 
     async def one(name: str) -> tuple[str, str]:
-        async with at_once:
-            found = await md5_of(lake.store, lake.layout.file(hour, name))
-            return name, found[0] if found else ""
+        found = await md5_of(lake.store, lake.layout.file(hour, name))
+        return name, found[0] if found else ""
 
-    return dict(await asyncio.gather(*(one(name) for name in names)))
+    return dict(await map_bounded(one, names, at_once=_READ_AT_ONCE))
 
 
 @dataclass(frozen=True, slots=True)

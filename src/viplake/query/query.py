@@ -23,11 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from viplake.concurrency import map_bounded
 from viplake.content.examine import files_of
 from viplake.errors import SettingsError
 from viplake.lake.hours import day_folders, listed_days, newest_first
 from viplake.query.answer import SCHEMA, TABLE, Answer
-from viplake.query.views import bring, history, limited, snapshots
+from viplake.query.views import bring, history, snapshots
 from viplake.tables import duck
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ async def hours_of(lake: Lake, asked: Asked, warn: Callable[[str], None]) -> tup
         return (await _newest(lake, unproven=asked.unproven),)
     first, last = asked.since, asked.at
     wanted = [day for day in await listed_days(lake) if first.day <= day and (last is None or day <= last.day)]
-    found = await limited(_AT_ONCE, (_delivered(lake, day) for day in wanted))
+    found = await map_bounded(lambda day: _delivered(lake, day), wanted, at_once=_AT_ONCE)
     within = {h: proven for day in found for h, proven in day.items() if first <= h and (last is None or h <= last)}
     hours = tuple(sorted(hour for hour, proven in within.items() if proven or asked.unproven))
     left_out = len(within) - len(hours)
@@ -288,7 +289,7 @@ async def _catalog(
             raise
         warn(f"{nothing.message}. {nothing.hint}")
         hours = ()
-    found = await limited(_AT_ONCE, (files_of(lake, hour) for hour in hours))
+    found = await map_bounded(lambda hour: files_of(lake, hour), hours, at_once=_AT_ONCE)
     tables = snapshots(found, taken=kept, hourly=asked.since is not None)
     without = {table.casefold(): table for known in found for table in known.without}
     return hours, kept | {view.name.casefold(): view for view in tables}, without

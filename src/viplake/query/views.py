@@ -6,10 +6,10 @@ described: asking one of them fails, and never says that there is nothing in it.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
+from viplake.concurrency import map_bounded
 from viplake.content.examine import FIRST_RECORDS, LOOKED_THROUGH, fetch
 from viplake.content.profiling import conforms
 from viplake.errors import SettingsError
@@ -19,7 +19,7 @@ from viplake.tables.staging import Staged, Unreadable
 from viplake.tables.types import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
@@ -334,7 +334,7 @@ class Parquet:
                     target.write(chunk)
             return path
 
-        self.staged = await limited(_FILES_AT_ONCE, (one(key) for key in keys))
+        self.staged = await map_bounded(one, keys, at_once=_FILES_AT_ONCE)
 
 
 def _parquet(files: Iterable[Path]) -> str:
@@ -370,7 +370,7 @@ async def bring(lake: Lake, place: Place, views: Sequence[View], root: Path, war
                     where = f", at byte {file.byte:,}" if file.byte and f"{file.byte:,}" not in file.why else ""
                     warn(f"{file.name} of {hour} is left out: {file.why}{where}")
 
-    await limited(_HOURS_AT_ONCE, (of(hour) for hour in hours))
+    await map_bounded(of, hours, at_once=_HOURS_AT_ONCE)
     for table in tables:
         table.brought = True
         table.staged.sort(key=lambda file: file.path)
@@ -379,22 +379,6 @@ async def bring(lake: Lake, place: Place, views: Sequence[View], root: Path, war
     for view in views:
         if isinstance(view, Rows | Parquet):
             await view.bring(place, folder, warn)
-
-
-async def limited(most: int, work: Iterable[Awaitable[T]]) -> list[T]:
-    """All of it, in order, so much at once."""
-    turn = asyncio.Semaphore(most)
-
-    async def one(part: Awaitable[T]) -> T:
-        async with turn:
-            return await part
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(part)) for part in work]
-    except BaseExceptionGroup as failures:  # the first one says it; who catches a LakeError waits for no group
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
 
 
 # -- names and values -----------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ passes through `redact`, and nothing that an answer says is ever markup or a for
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake import strictjson
+from viplake.concurrency import map_bounded
 from viplake.history.build import look_at, read_history
 from viplake.judge.record import NOBODY, records
 from viplake.lake.records import parse_utc
@@ -131,10 +131,11 @@ async def gather(
     for hour in below.keys() - evidence.keys():
         left_out[_owner(inside[hour])] = left_out.get(_owner(inside[hour]), 0) + 1
     looked = {facts.hour: facts for facts in await look_at(lake, evidence, observing)}
-    turn = asyncio.Semaphore(_AT_ONCE)
-    exhibits = await asyncio.gather(
-        *(_exhibit(lake, turn, inside[hour], found, looked[hour].promise) for hour, found in evidence.items())
-    )
+
+    async def exhibit(hour: Hour) -> Exhibit:
+        return await _exhibit(lake, inside[hour], evidence[hour], looked[hour].promise)
+
+    exhibits = await map_bounded(exhibit, evidence, at_once=_AT_ONCE)
     return Pack(
         environment,
         company,
@@ -171,10 +172,8 @@ def _findings(record: Record, limit: float) -> tuple[str, ...]:
     return tuple(found)
 
 
-async def _exhibit(
-    lake: Lake, turn: asyncio.Semaphore, record: Record, found: tuple[str, ...], promise: Any
-) -> Exhibit:
-    events = await _ledger(lake, turn, record.hour)
+async def _exhibit(lake: Lake, record: Record, found: tuple[str, ...], promise: Any) -> Exhibit:
+    events = await _ledger(lake, record.hour)
     last = events[-1] if events else {}
     guid = next((str(event["job_guid"]) for event in reversed(events) if event.get("job_guid")), "")
     times = {name: moment for name, key in _TIMES if (moment := _moment(last.get(key))) is not None}
@@ -194,13 +193,12 @@ async def _exhibit(
     )
 
 
-async def _ledger(lake: Lake, turn: asyncio.Semaphore, hour: Hour) -> list[dict[str, Any]]:
+async def _ledger(lake: Lake, hour: Hour) -> list[dict[str, Any]]:
     """The Hour's events as they stand there, oldest first; what cannot be read is left out."""
-    async with turn:
-        keys = sorted(
-            file.key for file in await lake.store.files(lake.layout.ledger(hour)) if lake.layout.parse_event(file.key)
-        )
-        found = [await lake.store.get(key) for key in keys]
+    keys = sorted(
+        file.key for file in await lake.store.files(lake.layout.ledger(hour)) if lake.layout.parse_event(file.key)
+    )
+    found = [await lake.store.get(key) for key in keys]
     events = []
     for data in found:
         try:

@@ -8,7 +8,6 @@ viplake had run all along; without them, as the old script left it.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import math
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from viplake import strictjson
+from viplake.concurrency import map_bounded
 from viplake.lake import records
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.table_index import TableIndex
@@ -179,18 +179,12 @@ async def generate(
     Raises:
         LakeError: it cannot be written.
     """
-    turn = asyncio.Semaphore(_AT_ONCE)
     written = 0
-
-    async def put(key: str, data: bytes) -> None:
-        async with turn:
-            await lake.store.put(key, data)
-
     if past.ledger or past.receipts:
         await lake.store.put_if_absent(lake.layout.identity_key, records.identity_bytes(environment.name, company))
     for hour in hours:
         objects = hour_objects(lake.layout, hour, past, environment=environment, company=company)
-        await asyncio.gather(*(put(key, data) for key, data in objects.items()))
+        await map_bounded(lambda each: lake.store.put(*each), objects.items(), at_once=_AT_ONCE)
         written += len(objects)
         if progress is not None:
             progress(hour)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 
 from isal import isal_zlib
 
+from viplake.concurrency import map_bounded
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable
     from pathlib import Path
@@ -112,19 +114,12 @@ async def stage(
     Raises:
         LakeError: as `read`.
     """
-    turn = asyncio.Semaphore(FILES_AT_ONCE)
 
-    async def one(number: int, name: str) -> Staged | Unreadable:
-        async with turn:
-            return await _stage(name, read, folder / f"{number:06d}.json")
+    async def one(numbered: tuple[int, str]) -> Staged | Unreadable:
+        number, name = numbered
+        return await _stage(name, read, folder / f"{number:06d}.json")
 
-    tasks = [asyncio.create_task(one(number, name)) for number, name in enumerate(sorted(names))]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # none writes into a folder that is gone
+    return await map_bounded(one, enumerate(sorted(names)), at_once=FILES_AT_ONCE)
 
 
 async def _stage(name: str, read: Callable[[str], AsyncIterable[bytes]], path: Path) -> Staged | Unreadable:
