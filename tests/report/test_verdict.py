@@ -59,16 +59,14 @@ async def test_what_was_judged_well_is_called_so_and_the_planned_hole_costs_noth
     await check(lake, clock, PLANNED, OBSERVING)
     told = await told_in(lake, clock)
     assert told.level == "well"
-    assert told.headline == "No incident is open; 3 of 3 objectives are met."
-    assert told.points[0].what == (
-        "Objective delivered: met, 100.00% of 99.00%; 0.3 of 0.3 Hours of the error budget are left."
-    )
+    assert told.headline == "No incident is open; no objective can be judged yet."
+    assert told.points[0].what == ("Objective delivered: too early: 26 Hours of the 100 that are needed, 0 bad Hours.")
 
 
 async def test_without_a_check_the_page_judges_by_the_rules_and_says_that_nothing_was_sent() -> None:
     store, clock, lake = await lake_of(30)
     told = await told_in(lake, clock)
-    assert (told.level, told.headline) == ("attention", "No incident is open; 3 of 3 objectives are met.")
+    assert (told.level, told.headline) == ("attention", "No incident is open; no objective can be judged yet.")
     [warning] = [point for point in told.points if point.level == "attention"]
     assert warning.what.startswith("No check has run on this history.")
     before = await store.files("")
@@ -119,7 +117,7 @@ async def test_a_replication_of_38_and_a_transfer_of_8_minutes_pass_in_report_an
     told = verdict(
         quality_state(slow, incidents.values(), last, PLANNED, now=clock.now()), datasets, grace=OBSERVING.grace
     )
-    assert (told.level, told.headline) == ("well", "No incident is open; 3 of 3 objectives are met.")
+    assert (told.level, told.headline) == ("well", "No incident is open; no objective can be judged yet.")
     assert state.incidents == ()
 
 
@@ -145,7 +143,8 @@ async def test_an_outage_that_lasts_comes_first_with_its_countdown(hours: int, l
     assert "owner: vendor" in first.what
     assert f"{words} until records are lost for good" in first.what
     assert first.advice
-    assert "MISSED" in next(point.what for point in told.points if "Objective delivered" in point.what)
+    objective = next(point.what for point in told.points if "Objective delivered" in point.what)
+    assert f"{hours} bad Hours" in objective
     assert told.headline.startswith("1 incident is open" if hours == 3 else "2 incidents are open")
     assert sum(point.figure == "incidents" for point in told.points) == len(checked.open)
 

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from viplake.commands import assembly
 from viplake.commands.console import answer, out, warn
 from viplake.commands.options import FLAG, NO_OPTIONS, Json, Options, hour_or_none
+from viplake.commands.slo import print_sla
 from viplake.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -47,15 +48,8 @@ def print_checked(checked: Checked) -> None:
     for one in sorted(checked.incidents, key=lambda incident: not incident.open):
         out(f"  {one.state(checked.now):8}  {one.severity:6}  {one.rule}  {one.cause} ({one.owner})  {one.summary}")
     for state in checked.objectives:
-        if state.sli is None:
-            out(f"  objective {state.objective.name}: no data, {state.reason}")
-            continue
-        word = "met" if state.met else "MISSED"
-        budget = f"{state.left:.1f} of {state.budget:.1f} Hours of the error budget are left"
-        owners = ", ".join(f"{owner} {hours}" for owner, hours in state.spent)
-        spent = f" (spent by {owners})" if owners else ""
-        share = f"{state.sli:.2%} of {state.objective.target:.2%}"
-        out(f"  objective {state.objective.name}: {share}, {word}; {budget}{spent}")
+        out(f"  objective {state.objective.name}: {state.words}")
+    print_sla(checked.sla, "  SLA of the ")
     for rule, why in checked.no_data.items():
         reason, hours = max(why.items(), key=lambda item: item[1])
         out(f"  no data for {rule} in {sum(why.values())} Hours, mostly: {reason} ({hours})")

@@ -39,7 +39,9 @@ from viplake.judge.evaluate import (
     reasons,
 )
 from viplake.judge.incidents import Incident, IncidentStore, claim, claimed, fold, notified, pack, unpack
+from viplake.judge.objectives import newest_periods
 from viplake.judge.record import records
+from viplake.judge.sla import publish_sla
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.versions import Version, Versions
 from viplake.model import SEVERITIES, Hour
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
     from viplake.judge.coverage import Gap
     from viplake.judge.evaluate import CheckSettings
     from viplake.judge.incidents import Incidents
-    from viplake.judge.objectives import ObjectiveState
+    from viplake.judge.objectives import ObjectiveState, SlaPeriod
     from viplake.judge.record import Record
     from viplake.lake import Lake
     from viplake.notify.channels import Notifier
@@ -93,6 +95,7 @@ class Checked:
         told: what became of telling, by channel: None, or why not; empty where there was nothing to tell.
         reason: why nothing at all could be judged; empty where something was.
         look_back: what exports carry now.
+        sla: the newest day, week and month, and the windows, of each indicator of the agreement.
     """
 
     environment: str
@@ -106,6 +109,7 @@ class Checked:
     told: Mapping[str, str | None] = field(default_factory=dict)
     reason: str = ""
     look_back: timedelta = timedelta(hours=24)
+    sla: tuple[SlaPeriod, ...] = ()
 
     @property
     def open(self) -> tuple[Incident, ...]:
@@ -126,6 +130,7 @@ class Checked:
             "hours": self.hours,
             "incidents": [one.to_json(self.now) for one in self.incidents],
             "objectives": [state.to_json() for state in self.objectives],
+            "sla": [one.to_json() for one in self.sla],
             "coverage": [self._gap_json(gap) for gap in self.gaps],
             "no_data": {rule: dict(why) for rule, why in self.no_data.items()},
             "told": dict(self.told),
@@ -196,6 +201,7 @@ async def check(
     judgement = await asyncio.to_thread(decide, evidence, hours, settings)
     by = uuid.uuid4().hex
     least = len(SEVERITIES) if notifiers is None else SEVERITIES.index(settings.notify.severity)
+    await publish_sla(target.place, judgement.sla)
     version = await _keep(versions, newest, judgement, by, now, least)
     told = await _tell(target, versions, version, by, notifiers or (), clock)
     return _checked(target, judgement, unpack(version.content).incidents, told, now)
@@ -434,6 +440,7 @@ def _checked(
         reasons(judgement.findings),
         dict(told),
         look_back=judgement.look_back,
+        sla=newest_periods(judgement.sla),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from viplake.history.datasets import MISSED
 from viplake.judge.anomaly import Series
 from viplake.judge.calendar import Calendar
 from viplake.judge.content_rules import BEFORE, Inside, Nulls, standing_still
@@ -18,10 +19,13 @@ from viplake.judge.coverage import LOOK_BACK, Gap, gaps
 from viplake.judge.objectives import (
     INDICATORS,
     Graded,
+    Grades,
     Indicator,
     ObjectiveSettings,
     ObjectiveState,
+    SlaPeriod,
     burning,
+    sla_periods,
     standing,
 )
 from viplake.judge.record import NOBODY, PHASES
@@ -108,6 +112,7 @@ class Judgement:
         objectives: where each stands at the last of them.
         gaps: of look-back coverage, in all that is on record.
         look_back: what exports carry now, as told or as measured.
+        sla: the days, weeks and months that the judged Hours touch, and the windows.
     """
 
     hours: tuple[Hour, ...]
@@ -115,6 +120,7 @@ class Judgement:
     objectives: tuple[ObjectiveState, ...] = ()
     gaps: tuple[Gap, ...] = ()
     look_back: timedelta = LOOK_BACK
+    sla: tuple[SlaPeriod, ...] = ()
 
 
 def hours_to_judge(on_record: Iterable[Hour], judged: Hour | None, last: Hour, first: Hour | None) -> tuple[Hour, ...]:
@@ -141,7 +147,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
     counted = settled(records, hours[-1], evidence.now)
     contents = _Contents(evidence, settings)
     found = _gaps(counted, hours[-1], evidence.now, settings, contents)
-    grades = {objective: graded(counted, objective, settings) for objective in INDICATORS}
+    grades = {name: graded(counted, name, settings) for name in INDICATORS}
     volumes = _Volumes(evidence, hours, settings)
     by_hour = _by_hour(found, hours)
     ledger = min((hour for hour, known in records.items() if known.ledger), default=None)
@@ -160,7 +166,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
             gaps=by_hour.get(hour, ()),
             look_back=contents.look_back(hour),
             inside=contents.of(hour),
-            burning=burning(grades["delivered"], hour) is not None,
+            burning=burning(grades["delivered"].by_hour, hour) is not None,
             planned=planned(hour),
         )
         findings += judge(case, settings.rules)
@@ -170,7 +176,10 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
         standing(objective, grades[objective.name], last=max(counted, default=hours[-1]), now=evidence.now)
         for objective in settings.objectives.objectives
     )
-    return Judgement(tuple(hours), tuple(findings), standings, tuple(found), contents.look_back(hours[-1]))
+    periods = sla_periods(settings.objectives.objectives, grades, hours[0], max(counted, default=hours[-1]))
+    return Judgement(
+        tuple(hours), tuple(findings), standings, tuple(found), contents.look_back(hours[-1]), tuple(periods)
+    )
 
 
 def reasons(findings: Iterable[RuleResult]) -> dict[str, dict[str, int]]:
@@ -247,22 +256,30 @@ def _by_hour(found: Iterable[Gap], hours: Sequence[Hour]) -> dict[Hour, list[Gap
 # -- objectives -----------------------------------------------------------------------------------------------
 
 
-def graded(counted: Mapping[Hour, Record], name: Indicator, settings: CheckSettings) -> dict[Hour, Graded]:
-    """Each settled Hour by one indicator."""
+def graded(counted: Mapping[Hour, Record], name: Indicator, settings: CheckSettings) -> Grades:
+    """Return the grades of the settled Hours by one indicator."""
     planned = settings.calendar.at
     limit = settings.objectives.on_time
-    return {
-        hour: Graded(hour, *_grade(known, name, limit), planned=planned(hour) is not None)
-        for hour, known in counted.items()
-    }
+    schema_known = min((hour for hour, known in counted.items() if known.expected is not None), default=None)
+    found = {}
+    for hour, known in counted.items():
+        had_schema = schema_known is not None and schema_known < hour
+        grade, owner = _grade(known, name, limit, had_schema=had_schema)
+        found[hour] = Graded(hour, grade, owner, planned(hour) is not None)
+    return Grades(name, found, lambda hour: planned(hour) is not None)
 
 
-def _grade(known: Record, name: Indicator, limit: timedelta) -> tuple[bool | None, str]:
+def _grade(known: Record, name: Indicator, limit: timedelta, *, had_schema: bool) -> tuple[bool | None, str]:
+    """Return whether an Hour is good, and who is responsible where it is not."""
+    sender = "vendor" if known.ledger else NOBODY
+    if name == "on_time" and not known.ledger and known.cause != MISSED:
+        return None, NOBODY  # another program ran it: its times are not on record
     if not _arrived(known):
         return False, known.owner or NOBODY
-    sender = "vendor" if known.ledger else NOBODY
     if name == "complete":
-        return (None if known.missing is None else not known.missing), sender
+        # An export that lost its schema is not complete; before the first schema nothing can be said.
+        lost = False if had_schema else None
+        return (lost if known.missing is None else not known.missing), sender
     if name == "on_time":
         if known.took is None:
             return None, NOBODY

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from viplake.judge.calendar import Planned
     from viplake.judge.coverage import Gap
     from viplake.judge.incidents import Incident
-    from viplake.judge.objectives import Graded, Indicator, ObjectiveState
+    from viplake.judge.objectives import Grades, Indicator, ObjectiveState
     from viplake.judge.record import Record
 
 MOST_DAYS: Final = 400
@@ -116,12 +116,10 @@ def _days(counted: Mapping[Hour, Record], settings: CheckSettings, now: datetime
     return [_day(hours[day], grades, settings, now) for day in sorted(hours)[-days:]]
 
 
-def _day(
-    hours: list[Hour], grades: Mapping[Indicator, Mapping[Hour, Graded]], settings: CheckSettings, now: datetime
-) -> BudgetDay:
+def _day(hours: list[Hour], grades: Mapping[Indicator, Grades], settings: CheckSettings, now: datetime) -> BudgetDay:
     states = tuple(standing(one, grades[one.name], last=hours[-1], now=now) for one in settings.objectives.objectives)
     spent: Counter[str] = Counter()
     for hour in hours:
-        bad = [of[hour].owner for of in grades.values() if of[hour].good is False and not of[hour].planned]
+        bad = [one.owner for of in grades.values() for one in of.bad(hour, hour)]
         spent.update(bad[:1])  # the first objective that it fails says whose it is
     return BudgetDay(hours[-1], states, dict(spent), sum(settings.calendar.at(hour) is not None for hour in hours))

@@ -139,8 +139,11 @@ def _headline(state: QualityState, lasting: Sequence[Incident], stale: Sequence[
     lead = f"No incident is open{', but some Hours are not on record' if stale else ''}"
     if not state.objectives:
         return f"{lead}; no objective could be evaluated."
-    met = sum(one.met is True for one in state.objectives)
-    return f"{lead}; {met} of {count_words(len(state.objectives), 'objective')} {_is(met)} met."
+    missed = [one for one in state.objectives if one.met is False]
+    if not missed:
+        early = all(one.met is None for one in state.objectives)
+        return f"{lead}; {'no objective can be judged yet' if early else 'all objectives are met'}."
+    return f"{lead}; {', '.join(f'{one.objective.name} is out of {one.objective.agreement}' for one in missed)}."
 
 
 def _incident(one: Incident, state: QualityState) -> Point:
@@ -173,16 +176,8 @@ def _countdown(one: Incident, state: QualityState) -> str:
 
 
 def _objective(state: ObjectiveState) -> Point:
-    name = f"Objective {state.objective.name}"
-    if state.sli is None:
-        return Point("unknown", f"{name}: no data, {state.reason}.", figure="error-budget")
-    word = "met" if state.met else "MISSED"
-    owners = ", ".join(f"{owner} {hours}" for owner, hours in state.spent)
-    what = (
-        f"{name}: {word}, {state.sli:.2%} of {state.objective.target:.2%}; {state.left:.1f} of {state.budget:.1f} "
-        f"Hours of the error budget are left{f' (spent by {owners})' if owners else ''}."
-    )
-    return Point("well" if state.met else "attention", what, figure="error-budget")
+    level: Level = "unknown" if state.sli is None else "attention" if state.met is False else "well"
+    return Point(level, f"Objective {state.objective.name}: {state.words}.", figure="error-budget")
 
 
 def _time(hour: Hour) -> str:
