@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ import pytest
 from canary import CANARIES
 from fakes import FakeClock
 from viplake import aws
+from viplake.cli import COMMANDS
 from viplake.clock import SystemClock
 from viplake.commands.demo import StoryClock
 from viplake.config import SETTINGS
@@ -182,7 +185,7 @@ def test_a_defect_is_told_without_its_traceback(function: Function) -> None:
 
 
 def test_glues_own_parameters_are_ignored_and_ours_become_settings() -> None:
-    verb, region, flags = aws.glue_arguments(
+    job = aws.glue_arguments(
         [
             "--JOB_NAME",
             "viplake",
@@ -193,15 +196,19 @@ def test_glues_own_parameters_are_ignored_and_ours_become_settings() -> None:
             "--viplake_lake=s3://b/p",
         ]
     )
-    given = {name: value for name, value in flags.items() if value is not None}
-    assert (verb, region, given) == ("tick", None, {"environment": "Test", "lake": "s3://b/p"})
+    assert job == aws.GlueJob("tick", None, {"environment": "Test", "lake": "s3://b/p"}, {})
 
 
 def test_every_setting_is_a_parameter_of_the_job() -> None:
     arguments = [word for s in SETTINGS for word in (f"--viplake-{s.name.replace('_', '-')}", f"value of {s.name}")]
-    _, _, flags = aws.glue_arguments(arguments)
-    assert flags == {setting.name: f"value of {setting.name}" for setting in SETTINGS}
-    assert aws.glue_arguments(["--viplake-command", "content"])[0] == "content"
+    job = aws.glue_arguments(arguments)
+    assert job.settings == {setting.name: f"value of {setting.name}" for setting in SETTINGS}
+
+
+@pytest.mark.parametrize("command", [name for commands in COMMANDS.values() for name in commands])
+def test_every_command_is_one_of_the_job(command: str) -> None:
+    job = aws.glue_arguments(["--viplake-command", command, "--JOB_NAME", "x"])
+    assert (job.command, job.is_plain) == (command, command in {"tick", "run", "content"})
 
 
 @pytest.mark.parametrize(
@@ -209,7 +216,10 @@ def test_every_setting_is_a_parameter_of_the_job() -> None:
     [
         ["--viplake-enviroment", "Prod"],
         ["--viplake-environment"],
-        ["--viplake-command", "collect"],
+        ["--viplake-command", "colect"],
+        ["--viplake-command", "collect", "--viplake-huor", "2022-05-10T13"],
+        ["--viplake-command", "tick", "--viplake-rebuild", "true"],
+        ["--viplake-command", "observe", "--viplake-rebuild"],
         ["--viplake-env", "Prod"],
     ],
 )
@@ -248,3 +258,50 @@ def test_X6_a_glue_job_that_fails_raises_its_cause(job_parameters: list[str], ve
         aws.glue_main(job_parameters, put_metric=ended.append)
     assert caught.value.cause.word == "auth_forbidden"
     assert CANARIES.client_secret not in str(caught.value)
+
+
+def test_a_glue_job_runs_a_command_with_its_options(job_parameters: list[str], tmp_path: Path) -> None:
+    """In a process of its own, as Glue does: the settings reach the command through the environment."""
+    source = tmp_path / "source" / "IMOSDL" / "Hourly" / "20220510" / "13"
+    source.mkdir(parents=True)
+    (source / "Voyage.json").write_text("[]")
+    (tmp_path / "lake").mkdir()
+    more = {
+        "command": "consolidate",
+        "source-url": f"file://{tmp_path}/source",
+        "exclude": "2022-05-01T00/2022-05-02T00,2022-05-03T00/2022-05-04T00",
+        "dry_run": "true",
+        "json": "true",
+    }
+    argv = [
+        *job_parameters,
+        "--JOB_NAME",
+        "x",
+        *(w for name, value in more.items() for w in (f"--viplake-{name}", value)),
+    ]
+    code = "import sys; from viplake.aws import glue_main; glue_main(sys.argv)"
+    done = subprocess.run([sys.executable, "-c", code, *argv[1:]], capture_output=True, text=True, check=True)
+    printed, told = done.stdout.rsplit("\n", 2)[:2]
+    assert json.loads(told) == {"schema_version": 1, "command": "consolidate", "outcome": "done", "exit_code": 0}
+    assert json.loads(printed)["dry_run"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["verify"], "there is no Hour to verify"),
+        (["verify", "--viplake-from", "yesterday"], "yesterday"),
+        (["prune", "--viplake-keep", "many", "--viplake-older-than", "90d"], "keep"),
+    ],
+)
+def test_X6_a_glue_job_raises_the_error_of_its_command(
+    job_parameters: list[str], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "lake").mkdir()
+    code = (
+        "import sys\nfrom viplake.aws import glue_main\nfrom viplake.errors import ViplakeError\n"
+        "try: glue_main(sys.argv)\nexcept ViplakeError as error: print(error.message)"
+    )
+    argv = [*job_parameters[1:], "--viplake-command", *arguments]
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)
+    assert message in done.stdout

@@ -613,10 +613,9 @@ def test_a_glue_job_lands_an_hour_with_the_parameters_of_the_stack(
 def test_a_daily_job_looks_inside_with_the_parameters_of_the_stack(glue_stack: Stack) -> None:
     job = glue_stack.cloud.client("glue").get_job(JobName=glue_stack.physical("ContentJob"))["Job"]
     words = [word for pair in job["DefaultArguments"].items() for word in pair]
-    verb, region, flags = aws.glue_arguments(words)
-    given = {name for name, value in flags.items() if value is not None}
-    assert (verb, region, flags["environment"]) == ("content", "us-east-1", "Test")
-    assert given == {"environment", "company", "lake", "secrets", "log_format"}
+    asked = aws.glue_arguments(words)
+    assert (asked.command, asked.region, asked.settings["environment"]) == ("content", "us-east-1", "Test")
+    assert asked.settings.keys() == {"environment", "company", "lake", "secrets", "log_format"}
     schedule = glue_stack.cloud.client("scheduler").get_schedule(
         Name=glue_stack.physical("DailyContent").rpartition("/")[2]
     )

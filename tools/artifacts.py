@@ -5,7 +5,8 @@ python tools/artifacts.py wheel                                 dist/viplake-VER
 python tools/artifacts.py glue                                  dist/glue/: all that a Glue job is given
 python tools/artifacts.py wheels --python 3.13                  whether the lock has wheels for that Python
 
-The zip holds what the package itself needs: no extra, no build tool, and no uvloop, which the handler does without.
+The zip holds what the package itself needs: no extra, no build tool, no simulator and no demo, and no uvloop, which
+the handler does without.
 boto3 stays in although Lambda has one of its own: that one changes under us without notice.
 """
 
@@ -44,6 +45,9 @@ DuckDB nor arro3 has a wheel."""
 
 PYTHONS: Final = ("3.12", "3.13")
 WITHOUT: Final = frozenset({"uvloop"})
+NOT_ON_LAMBDA: Final = re.compile(r"viplake/(simulator/|commands/(demo|local_s3|simulate)\.py$)")
+"""What a Lambda function never runs."""
+
 EPOCH: Final = "1577836800"
 """2020-01-01: the time of all that is built. A zip knows none before 1980, and the wheel's builder agrees with this."""
 
@@ -86,7 +90,7 @@ def build_lambda(out: Path, python: str, arch: str) -> Path:
             if canonicalize_name(distribution.name) not in wanted:
                 _remove(distribution)
         with zipfile.ZipFile(build_wheel(Path(folder))) as wheel:
-            wheel.extractall(site)
+            extract_for_lambda(wheel, site)
         target = out / f"viplake-lambda-py{python}-{arch}.zip"
         size = write_zip(site, target)
     if size > LARGEST:
@@ -94,6 +98,13 @@ def build_lambda(out: Path, python: str, arch: str) -> Path:
     packed = target.stat().st_size
     print(f"{_shown(target)}: {packed / 1e6:.1f} MB, {size / 1e6:.1f} MB unzipped (limit {LARGEST / 1e6:.0f})")
     return target
+
+
+def extract_for_lambda(wheel: zipfile.ZipFile, folder: Path) -> list[str]:
+    """Extract what a Lambda function runs of the wheel; return the names."""
+    names = [name for name in wheel.namelist() if not NOT_ON_LAMBDA.match(name)]
+    wheel.extractall(folder, names)
+    return names
 
 
 def build_glue(out: Path) -> Path:

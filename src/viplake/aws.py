@@ -20,7 +20,7 @@ from viplake.clock import Clock, SystemClock
 from viplake.commands.assembly import content, lake_to_read
 from viplake.commands.delivery import extraction
 from viplake.commands.follow_up import after_settling
-from viplake.errors import OK, NotYet, SettingsError, ViplakeError
+from viplake.errors import CHECKS_FAILED, OK, WAITING, NotYet, SettingsError, ViplakeError
 from viplake.extract.outcome import SCHEMA_VERSION, Outcome, outcome_of
 from viplake.redact import redact
 
@@ -40,7 +40,6 @@ RESERVE_SECONDS: Final = 60.0
 """What an invocation leaves of its time: to stop in good order, and never to be killed within a write."""
 
 Verb = Literal["tick", "run"]
-GlueVerb = Literal["tick", "run", "content"]
 
 LOOKED_INTO: Final = 24
 """Hours that a job of Glue looks into: it is there once a day."""
@@ -130,42 +129,48 @@ def glue_main(
     clock: Clock | None = None,
     put_metric: Callable[[Outcome], None] | None = None,
 ) -> dict[str, Any]:
-    """A Glue job: one tick, or with `--viplake-command run` one Hour to its end, or with `content` a look inside a day.
+    """Run a Glue job: one tick, or the command of `--viplake-command`.
 
-    That look is the last day's, on Glue's Spark. It keeps what it finds, for a check to judge: findings fail no job.
+    `content` without options profiles the last day on Glue's Spark; findings of `content` and `check` fail no job.
 
     Args:
-        argv: as `sys.argv`: job parameters `--viplake-environment Prod` and so on, one for each setting; they win
-            over `viplake.toml` (which *Referenced files path* puts in the working directory). Glue's own are ignored.
-        environ: as of `ticked`.
+        argv: as `sys.argv`: job parameters such as `--viplake-environment Prod`, one for each setting and each option
+            of the command (`--viplake-dry-run true`, a list with commas). They win over `viplake.toml`, which
+            *Referenced files path* puts in the working directory. Glue's own parameters are ignored.
+        environ: as of `ticked`, for `tick`, `run` and `content`; other commands read the process's environment.
         clock: as of `ticked`.
         put_metric: stores the metric of an Hour that ended; None: CloudWatch does.
 
     Returns:
-        As `viplake tick --json` prints it, or as `Looked`; and `exit_code`.
+        As `viplake tick --json` prints it, as `Looked`, or `command` and `outcome`; and `exit_code`.
 
     Raises:
-        ViplakeError: the Hour failed, or nobody could look. Glue shows the run as failed then, with this text; it is
-            never a `SystemExit`, which Glue would take for success or failure as its version sees fit.
+        ViplakeError: the Hour or the command failed. Glue shows the run as failed then, with this text; it is never a
+            `SystemExit`, which Glue takes for success or failure, depending on its version.
     """
 
-    async def work() -> Outcome | Looked:
-        verb, region, flags = glue_arguments(argv[1:])
+    async def work(job: GlueJob) -> Outcome | Looked:
         around = dict(config.environment() if environ is None else environ)
-        if region:  # Glue does not promise to say where it runs
-            around["AWS_REGION"] = region
-        settings = _settings(flags, environ=around)
-        if verb == "content":
+        if job.region:  # Glue does not promise to say where it runs
+            around["AWS_REGION"] = job.region
+        settings = _settings(job.settings, environ=around)
+        if job.command == "content":
             return await _looked(settings)
         store = put_metric or (lambda ended: _put_metric(ended, settings.surroundings.region))
-        return await _advance(settings, verb, None, clock or SystemClock(), store)
+        observes = job.options.get("only-deliver", "false") != "true"
+        verb: Verb = "run" if job.command == "run" else "tick"
+        return await _advance(settings, verb, None, clock or SystemClock(), store, observes=observes)
 
-    told = _told(work)
+    job = glue_arguments(argv[1:])
+    if job.is_plain:
+        told = _told(lambda: work(job))
+        if told["outcome"] == "failed":
+            raise ViplakeError(
+                f"{told['hour'] or 'viplake'} failed: {told['detail'] or told['cause']}", cause=told["cause"]
+            )
+    else:
+        told = _commanded(job)
     print(json.dumps(told))  # noqa: T201 - the job's output
-    if told["outcome"] == "failed":
-        raise ViplakeError(
-            f"{told['hour'] or 'viplake'} failed: {told['detail'] or told['cause']}", cause=told["cause"]
-        )
     return told
 
 
@@ -176,29 +181,112 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"the job's parameters are wrong: {message}", hint="Correct them in the job's details.")
 
 
-def glue_arguments(arguments: Sequence[str]) -> tuple[GlueVerb, str | None, dict[str, object]]:
-    """The command, the AWS region and the settings among the parameters of a Glue job, which has many of its own.
+@dataclass(frozen=True, slots=True)
+class GlueJob:
+    """What the parameters of a Glue job ask for.
+
+    Attributes:
+        command: a name of `cli.COMMANDS`.
+        region: AWS region, where one is given.
+        settings: setting -> value.
+        options: option of the command, without its dashes -> value.
+    """
+
+    command: str
+    region: str | None
+    settings: dict[str, str]
+    options: dict[str, str]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one of the three commands that need no command line: they have a metric, or use Spark."""
+        return self.command in _PLAIN and self.options.keys() <= _PLAIN[self.command]
+
+
+_PLAIN: Final[Mapping[str, frozenset[str]]] = {
+    "tick": frozenset({"only-deliver"}),
+    "run": frozenset({"only-deliver"}),
+    "content": frozenset(),
+}
+"""Command -> the options with which it needs no command line."""
+
+
+def glue_arguments(arguments: Sequence[str]) -> GlueJob:
+    """Return the command, the AWS region, the settings and the options among a Glue job's many parameters.
 
     Raises:
         SettingsError: a parameter of ours is unknown or lacks its value.
     """
+    from viplake import cli  # noqa: PLC0415 - a Lambda function does without
+
     parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--viplake-command", choices=("tick", "run", "content"), default="tick")
+    names = sorted(name for commands in cli.COMMANDS.values() for name in commands)
+    parser.add_argument("--viplake-command", choices=names, default="tick")
     parser.add_argument("--viplake-aws-region")
     for setting in config.SETTINGS:
-        dashed = setting.name.replace("_", "-")
-        parser.add_argument(f"--viplake-{dashed}", dest=setting.name)
+        parser.add_argument(f"--viplake-{setting.name.replace('_', '-')}", dest=setting.name)
     # The console's own parameters are written with either; and a name is unknown to both or to none.
     spelt = [_dashed(argument) for argument in arguments]
     known, others = parser.parse_known_args(spelt)
-    if ours := [other for other in others if other.startswith("--viplake")]:
-        raise SettingsError(
-            f"unknown job parameter {ours[0].partition('=')[0]}",
-            hint=f"Known are: {', '.join(sorted(option for option in parser._option_string_actions))}.",  # noqa: SLF001 - the one list of them
-        )
-    flags = vars(known)
-    verb: GlueVerb = flags.pop("viplake_command")
-    return verb, flags.pop("viplake_aws_region"), flags
+    given = vars(known)
+    command, region = given.pop("viplake_command"), given.pop("viplake_aws_region")
+    settings = {name: value for name, value in given.items() if value is not None}
+    options = _options(others)
+    if unknown := options.keys() - _options_of(command):
+        first = min(unknown)
+        taken = sorted({"command", "aws-region", *given, *_options_of(command)})
+        listed = ", ".join(f"--viplake-{name.replace('_', '-')}" for name in taken)
+        raise SettingsError(f"unknown job parameter --viplake-{first}", hint=f"Known are: {listed}.")
+    return GlueJob(command, region, settings, options)
+
+
+def _options(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the parameters that begin with `--viplake-`, without that beginning."""
+    found = {}
+    for number, argument in enumerate(arguments):
+        if not argument.startswith("--viplake-"):
+            continue
+        name, equals, value = argument.removeprefix("--viplake-").partition("=")
+        if not equals and (number + 1 == len(arguments) or arguments[number + 1].startswith("--")):
+            raise SettingsError(f"job parameter --viplake-{name} has no value", hint="Give one; for a flag: true.")
+        found[name] = value if equals else arguments[number + 1]
+    return found
+
+
+def _options_of(command: str) -> dict[str, bool]:
+    """Return the names of a command's options, and whether it takes several values."""
+    from viplake import cli  # noqa: PLC0415 - as above
+
+    found = {}
+    for argument in cli.load(command).assemble_argument_collection():
+        if argument.names and argument.name.startswith("--"):
+            found[argument.name.removeprefix("--")] = str(argument.hint).startswith("tuple")
+    return found
+
+
+def _commanded(job: GlueJob) -> dict[str, Any]:
+    """Run a command line with the job's options; its settings reach it through the environment.
+
+    Raises:
+        ViplakeError: the command failed.
+    """
+    from viplake import cli  # noqa: PLC0415 - as above
+
+    variables = {setting.name: setting.variable for setting in config.SETTINGS}
+    config.set_environment({variables[name]: value for name, value in job.settings.items()})
+    if job.region:
+        config.set_environment({"AWS_REGION": job.region})
+    several = _options_of(job.command)
+    tokens = [
+        f"--{name}={one}"
+        for name, value in job.options.items()
+        for one in (value.split(",") if several[name] else [value])
+    ]
+    code = cli.dispatch([job.command, *tokens])
+    if code not in {OK, WAITING} and not (code == CHECKS_FAILED and job.command in {"check", "content"}):
+        raise ViplakeError(f"viplake {job.command} ended with exit code {code}")
+    outcome = "waiting" if code == WAITING else "done"
+    return {"schema_version": SCHEMA_VERSION, "command": job.command, "outcome": outcome, "exit_code": code}
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +378,13 @@ def _settings(
 
 
 async def _advance(
-    settings: config.Settings, verb: Verb, seconds: float | None, clock: Clock, tell: Callable[[Outcome], None]
+    settings: config.Settings,
+    verb: Verb,
+    seconds: float | None,
+    clock: Clock,
+    tell: Callable[[Outcome], None],
+    *,
+    observes: bool = True,
 ) -> Outcome:
     """Tick or run for at most so many seconds; `tell` is told of each Hour that ended by it.
 
@@ -308,7 +402,8 @@ async def _advance(
             finally:
                 for ended in _ended_here(ready, clock):
                     tell(ended)
-            await after_settling(settings, ready)
+            if observes:
+                await after_settling(settings, ready)
             return outcome
     except TimeoutError:
         if not limit.expired():

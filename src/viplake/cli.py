@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError, Group
 
 from viplake import __version__
 from viplake.commands.process import end_with, fail, print_traceback
-from viplake.errors import UNEXPECTED, USAGE, NotYet, ViplakeError
+from viplake.errors import UNEXPECTED, USAGE, NotYet, SettingsError, ViplakeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,6 +94,10 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
     return 0
 
 
+class UsageError(SettingsError):
+    """The command line is wrong."""
+
+
 def load(name: str) -> App:
     """Import a command; its help is then the whole docstring, not the table's line alone."""
     found = app[name]
@@ -106,15 +110,29 @@ def main(tokens: Sequence[str] | None = None) -> None:
     end_with(lambda: execute(sys.argv[1:] if tokens is None else tokens))
 
 
-def execute(tokens: Sequence[str]) -> int:
-    """Run a command line; returns the exit code."""
+def dispatch(tokens: Sequence[str]) -> int:
+    """Run a command line; return its exit code.
+
+    Raises:
+        SettingsError: the command line is wrong.
+        ViplakeError: the command failed.
+    """
+    named = tokens[0] if tokens and any(tokens[0] in commands for commands in COMMANDS.values()) else None
+    if named is not None:
+        load(named)
     try:
-        if tokens and any(tokens[0] in commands for commands in COMMANDS.values()):
-            load(tokens[0])
         return app(list(tokens), exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
         first_line = str(error).strip().partition("\n")[0]
-        print(f"viplake: {first_line}\n  next   viplake --help", file=sys.stderr)  # noqa: T201 - the last words
+        raise UsageError(first_line, hint=f"viplake {named + ' ' if named else ''}--help") from None
+
+
+def execute(tokens: Sequence[str]) -> int:
+    """Run a command line and print its error; return the exit code."""
+    try:
+        return dispatch(tokens)
+    except UsageError as error:
+        print(f"viplake: {error.message}\n  next   {error.hint}", file=sys.stderr)  # noqa: T201 - the last words
         return USAGE
     except ViplakeError as error:
         if "--debug" in tokens:

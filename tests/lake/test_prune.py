@@ -174,7 +174,7 @@ def test_F6_the_command_says_what_would_go(lake: Path, capsys: pytest.CaptureFix
     assert [one["hour"] for one in told["removed"]] == ["2022-02-08T08"]
     assert told["dry_run"] is True
     assert execute(["prune", *arguments]) == 0
-    assert "1 Hours would be removed" in capsys.readouterr().out
+    assert "1 Hour would be removed" in capsys.readouterr().out
     assert (lake / LAYOUT.folder(FIRST)).exists()
 
 

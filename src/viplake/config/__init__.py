@@ -35,7 +35,7 @@ from viplake.config.settings import (
     check_http,
     lake_url as check_lake_url,
 )
-from viplake.config.sources import environment, gather, load, read_surroundings, value_of
+from viplake.config.sources import environment, gather, load, read_surroundings, set_environment, value_of
 from viplake.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ __all__ = [
     "load",
     "notifiers",
     "run_settings",
+    "set_environment",
     "store_settings",
     "vendor",
     "vendor_settings",

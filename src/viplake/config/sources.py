@@ -96,6 +96,11 @@ def environment() -> Mapping[str, str]:
     return os.environ  # noqa: TID251 - here is where the environment is read
 
 
+def set_environment(variables: Mapping[str, str]) -> None:
+    """Set variables of this process's environment, for commands that read it later."""
+    os.environ.update(variables)  # noqa: TID251 - as above
+
+
 def gather(
     flags: Mapping[str, object],
     config_file: Path | None,
