@@ -363,6 +363,13 @@ CAUSES: Mapping[str, Cause] = _table(
         "Check owner, rights and mount of the folder.",
     ),
     Cause(
+        "import_unreadable",
+        "us",
+        CHECKS_FAILED,
+        "No row of a file to import can be read; nothing was imported.",
+        "Correct the file: `viplake observe --help` says what it must look like. Then import it again.",
+    ),
+    Cause(
         "disk_full",
         "us",
         LAKE_FAILED,

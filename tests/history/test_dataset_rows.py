@@ -282,6 +282,61 @@ def test_a_column_of_numbers_takes_no_words_and_a_gap_only_where_it_may_have_non
     assert cell(dataset, column, "nan") == gap
 
 
+WIDTH = "another number of cells than the header, or a quote that is never closed"
+H27_ROWS = {
+    "semicolons and decimal commas": b"date;size;files\r\n20220510-13;345,0;12\r\n",
+    "tabs in UTF-16": "date\tsize\tfiles\r\n20220510-13\t345\t12\r\n".encode("utf-16"),
+    "a line that names the delimiter": b"sep=;\r\ndate;size;files\r\n20220510-13;345;12\r\n",
+}
+
+
+@pytest.mark.parametrize("data", H27_ROWS.values(), ids=H27_ROWS)
+def test_H27_csv_of_excel_in_another_country_is_read(data: bytes) -> None:
+    parsed = parse(SIZES, data)
+    assert {hour: row[:3] for hour, row in parsed.frame.rows.items()} == {H13: (LABEL, "345", "12")}
+    assert parsed.unreadable == parsed.warnings == ()
+
+
+def test_H27_ratio_with_decimal_comma_is_read() -> None:
+    data = f'{";".join(TABLES.columns)}\n20220510-13;22;23;1;["Vessel"];0,9565\n'.encode()
+    assert parse(TABLES, data).frame.rows == {H13: (LABEL, "22", "23", "1", '["Vessel"]', "0.9565")}
+
+
+@pytest.mark.parametrize("text", ["1.000", "12,345", "1,234,567"])
+def test_H27_count_that_may_be_thousands_is_set_aside(text: str) -> None:
+    assert cell(SIZES, "files", text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["2022-05-10 13:00:00", "2022-05-10T13:00:00Z", "2022-05-10 13:00:00+00:00", "2022-05-10 15:00:00+02:00"]
+)
+def test_H28_date_as_pandas_writes_it_is_read(text: str) -> None:
+    assert cell(JOBS, "date", text) == LABEL
+
+
+@pytest.mark.parametrize("text", ["2022-05-10 13:30:00", "2022-05-10", "0001-01-01 00:00:00"])
+def test_H28_date_that_is_no_hour_is_set_aside(text: str) -> None:
+    assert cell(JOBS, "date", text) is None
+
+
+def table_row(names: str, missing: int) -> Parsed:
+    quoted = names.replace('"', '""')
+    return parse(TABLES, f'{",".join(TABLES.columns)}\n20220510-13,1,3,{missing},"{quoted}",0.33\n'.encode())
+
+
+@pytest.mark.parametrize("names", ["['Vessel' 'Port']", "['Vessel'\n 'Port']", "['Vessel', 'Port']"])
+def test_H29_numpy_array_as_text_gives_every_table(names: str) -> None:
+    [row] = table_row(names, 2).frame.rows.values()
+    assert row[4] == '["Port", "Vessel"]'
+
+
+@pytest.mark.parametrize("names", ['["VesselPort"]', "['VesselPort']"])
+def test_H29_list_that_disagrees_with_its_count_is_read_with_a_warning(names: str) -> None:
+    parsed = table_row(names, 2)
+    assert [row[4] for row in parsed.frame.rows.values()] == ['["VesselPort"]']
+    assert parsed.warnings == ("20220510-13: missingTables is 2, and missingTablesList names 1",)
+
+
 def test_names_are_a_json_list_in_order_and_to_the_letter() -> None:
     assert names_json({"Voyage", "É", 'a"b'}) == '["Voyage", "a\\"b", "É"]'
 
@@ -301,12 +356,12 @@ def test_blank_rows_are_nothing_and_others_of_the_wrong_width_are_set_aside_as_t
     parsed = parse(SIZES, data)
     assert list(parsed.frame.rows) == [H13]
     assert parsed.unreadable == ("20220510-14,1\n", "20220510-15,1,2,3\n", "x,1,2\n")
-    assert parsed.warnings == ("3 lines are no rows and were set aside: 'x,1,2'",)
+    assert parsed.warnings == (f"3 lines are no rows and were set aside; the first: '20220510-14,1' ({WIDTH})",)
 
 
 def test_a_line_that_is_no_row_is_shown_by_its_beginning() -> None:
     parsed = parse(SIZES, b"date,size,files\n" + b"y" * 200)
-    assert parsed.warnings == (f"1 lines are no rows and were set aside: '{'y' * 80}'",)
+    assert parsed.warnings == (f"1 line is no row and was set aside; the first: '{'y' * 80}' ({WIDTH})",)
 
 
 def test_a_cell_may_go_over_lines_and_a_quote_that_is_never_closed_costs_its_line_alone() -> None:

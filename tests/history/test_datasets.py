@@ -76,7 +76,7 @@ def test_M3_a_torn_last_line_is_set_aside(torn: str) -> None:
     parsed = parse(JOBS, f"date,jobDelivered,JobExpected\n20220510-13,1,1\n{torn}".encode())
     assert list(parsed.frame.rows) == [H13]
     assert parsed.unreadable == (torn,)
-    assert "1 lines are no rows" in parsed.warnings[0]
+    assert "1 line is no row" in parsed.warnings[0]
 
 
 def test_M3_a_quote_that_is_never_closed_swallows_no_other_row() -> None:
@@ -228,6 +228,28 @@ async def test_M4_a_published_file_that_is_gone_comes_back() -> None:
     await store.delete(f"{LAYOUT.observability}{RUNS.file}")
     await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
     assert await contents(store, LAYOUT.observability) == before
+
+
+async def test_H30_import_of_which_no_row_can_be_read_fails_with_its_first_line() -> None:
+    store = memory()
+    await fill(store, export(H13))
+    with pytest.raises(SettingsError, match=r"job_size\.csv can be read: the first line is 'x,1,2'") as failure:
+        await observe(
+            Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-10T13:45"), SETTINGS,
+            imports={"historical_job_size.csv": b"date,size,files\nx,1,2\ny,1,2\n"},
+        )  # fmt: skip
+    assert (failure.value.exit_code, failure.value.cause.word) == (1, "import_unreadable")
+
+
+async def test_H30_one_odd_row_of_an_import_is_set_aside_and_the_others_are_taken() -> None:
+    store = memory()
+    await fill(store, export(H13))
+    observed = await observe(
+        Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-10T13:45"), SETTINGS,
+        imports={"historical_job_size.csv": b"date,size,files\nx,1,2\n20220510-12,1,2\n"},
+    )  # fmt: skip
+    assert observed.imported == {SIZES.name: 1}
+    assert any("date cannot be 'x'" in warning for warning in observed.warnings)
 
 
 async def test_an_import_of_the_wrong_file_changes_nothing() -> None:

@@ -329,7 +329,11 @@ class _Pass:
         """Read what stands, what people made of the published files, and what is to be imported."""
         for name, data in sorted(imports.items()):
             [dataset] = [dataset for dataset in DATASETS if dataset.file == name]
-            self.imports[dataset.name] = await self._parse(dataset, data, name)
+            self.imports[dataset.name] = frame = await self._parse(dataset, data, name)
+            if not frame.rows and (why := parse(dataset, data).why):
+                raise SettingsError(
+                    f"nothing of {name} can be read: the first line is {why}", cause="import_unreadable"
+                )
         self.newest = await _versions(self.place).newest()
         self.stands = _unpack(self.newest.content)
         texts = _record(self.newest.content)["datasets"]

@@ -14,11 +14,12 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.errors import CAUSES, SettingsError
-from viplake.model import Hour
+from viplake.model import FIRST_YEAR, LAST_YEAR, Hour
 from viplake.strictjson import LARGEST_COUNT
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ Row = tuple[str, ...]
 """The cells of a row: those of the contract, then those of the frame's extra columns."""
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_DATE_ALONE: Final = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}")
+_THOUSANDS: Final = re.compile(r"[0-9]{1,3}[.,][0-9]{3}")
+_DELIMITER_HINT: Final = re.compile(r"sep=([,;\t])\s*")
+_BETWEEN_TEXTS: Final = re.compile(r"""(?<=[\w)])(['"])\s+(['"])(?=\w)""")
 
 csv.field_size_limit(1 << 24)  # the list of a thousand missing tables is longer than the default 128 KiB
 
@@ -45,12 +50,14 @@ class Dataset:
         of: the row of an Hour, None where it has none.
         weight: how much a row says: one that says more is never replaced by one that says less, unless the lake
             has the Hour.
+        odd: in which way a row contradicts itself; None where it does not.
     """
 
     name: str
     cells: Mapping[str, Callable[[str], str]] = field(hash=False)
     of: Callable[[HourFacts], Row | None]
     weight: Callable[[Row], float]
+    odd: Callable[[Row], str | None] = lambda _: None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -89,26 +96,34 @@ class Parsed:
         frame: its rows, cells in their plain form.
         unreadable: raw lines that are no rows: a torn last line, or worse.
         warnings: what was mended, one sentence each.
+        why: the first of the unreadable lines, and the reason.
     """
 
     frame: Frame
     unreadable: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    why: str = ""
 
 
 # -- cells --------------------------------------------------------------------------------------------------
 
 
 def _hour(text: str) -> str:
+    """The label of an Hour; pandas writes it as a date with a time of day, in UTC where it names no zone."""
     try:
         return Hour.parse(text).label
     except SettingsError:
-        raise ValueError(text) from None
+        pass
+    moment = datetime.fromisoformat(text)
+    moment = moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    if _DATE_ALONE.fullmatch(text) or not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(text)
+    return Hour(moment).label  # a ValueError within an Hour
 
 
 def _count(text: str) -> str:
-    number = float(text)  # pandas writes integers beside a gap as 1.0
-    if not math.isfinite(number) or number != int(number):
+    number = _number(text)  # pandas writes integers beside a gap as 1.0
+    if number != int(number) or _THOUSANDS.fullmatch(text):  # 1.000 may be one, or a thousand
         raise ValueError(text)
     count = int(text) if text.isdecimal() else int(number)
     if not 0 <= count <= LARGEST_COUNT:
@@ -129,7 +144,8 @@ def _seconds(text: str) -> str:
 
 
 def _number(text: str) -> float:
-    number = float(text)
+    """A number; with a decimal comma too, as Excel writes it in many countries."""
+    number = float(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
     if not math.isfinite(number):
         raise ValueError(text)
     return number
@@ -143,7 +159,8 @@ def _names(text: str) -> str:
         names = json.loads(text)
     except (ValueError, RecursionError):
         try:
-            names = ast.literal_eval(text)
+            # numpy writes no commas, and Python would join its texts to one.
+            names = ast.literal_eval(_BETWEEN_TEXTS.sub(r"\1, \2", text))
         except (SyntaxError, TypeError, MemoryError, RecursionError):
             raise ValueError(text) from None
     if not isinstance(names, list | tuple | set) or not all(isinstance(name, str) for name in names):
@@ -194,6 +211,11 @@ def _table_row(facts: HourFacts) -> Row | None:
     expected, missing = len(facts.expected), len(facts.missing)
     ratio = "" if facts.ratio is None else f"{facts.ratio:.4f}"
     return facts.hour.label, str(expected - missing), str(expected), str(missing), names_json(facts.missing), ratio
+
+
+def _unlike_count(row: Row) -> str | None:
+    named = len(json.loads(row[4]))
+    return None if named == int(row[3]) else f"missingTables is {row[3]}, and missingTablesList names {named}"
 
 
 def _size_row(facts: HourFacts) -> Row:
@@ -275,6 +297,7 @@ TABLES: Final = Dataset(
     },
     _table_row,
     lambda row: float(row[1]),
+    _unlike_count,
 )
 SIZES: Final = Dataset(
     "historical_job_size",
@@ -414,18 +437,26 @@ def parse(dataset: Dataset, data: bytes) -> Parsed:
     """
     text, warnings = _decode(data)
     lines = list(io.StringIO(text, newline=""))
-    delimiter = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
-    header = [name.strip() for name in _header(lines, delimiter)]
+    if lines and (hint := _DELIMITER_HINT.fullmatch(lines[0])):  # Excel's own first line
+        lines, delimiters = lines[1:], hint[1]
+    else:
+        delimiters = "," if not lines or "," in lines[0] else ";\t"
+    headers = {each: [name.strip() for name in _header(lines, each)] for each in delimiters}
+    delimiter = next((each for each, names in headers.items() if {*dataset.columns} <= {*names}), delimiters[0])
+    header = headers[delimiter]
     _check_header(dataset, header)
     places = [header.index(name) for name in dataset.columns]
     others = [place for place in range(len(header)) if header[place] not in dataset.columns]
     frame = Frame({}, tuple(header[place] for place in others))
     unreadable: list[str] = []
     repeated: list[str] = []
+    why = ""
     for cells, raw in _records(lines[1:], delimiter, len(header)):
-        row = _row(dataset, cells, places, others) if cells is not None else None
-        if row is None:
+        try:
+            row = _row(dataset, cells, places, others, warnings)
+        except ValueError as error:
             unreadable.append(raw)
+            why = why or f"{raw.strip()[:80]!r} ({error})"
             continue
         hour = _labelled(row[0])
         old = frame.rows.get(hour)
@@ -435,9 +466,10 @@ def parse(dataset: Dataset, data: bytes) -> Parsed:
             frame.rows[hour] = row
     if repeated:
         warnings.append(f"{len(repeated)} rows repeat an Hour ({_some(repeated)}): the one that says most is kept")
-    if unreadable:
-        warnings.append(f"{len(unreadable)} lines are no rows and were set aside: {unreadable[-1].strip()[:80]!r}")
-    return Parsed(frame, tuple(unreadable), tuple(warnings))
+    if count := len(unreadable):
+        what = "1 line is no row and was" if count == 1 else f"{count} lines are no rows and were"
+        warnings.append(f"{what} set aside; the first: {why}")
+    return Parsed(frame, tuple(unreadable), tuple(warnings), why)
 
 
 def _decode(data: bytes) -> tuple[str, list[str]]:
@@ -500,12 +532,19 @@ def _is_open(record: list[str], delimiter: str) -> bool:
     return len(list(csv.reader([*record, "x"], delimiter=delimiter))) == 1
 
 
-def _row(dataset: Dataset, cells: list[str], places: list[int], others: list[int]) -> Row | None:
-    try:
-        core = tuple(read(cells[place].strip()) for read, place in zip(dataset.cells.values(), places, strict=True))
-    except (ValueError, OverflowError):
-        return None
-    return core + tuple(_text(cells[place]) for place in others)
+def _row(dataset: Dataset, cells: list[str] | None, places: list[int], others: list[int], warnings: list[str]) -> Row:
+    """The row of a record; ValueError with the reason where it is none."""
+    if cells is None:
+        raise ValueError("another number of cells than the header, or a quote that is never closed")
+    core = []
+    for (column, read), place in zip(dataset.cells.items(), places, strict=True):
+        try:
+            core.append(read(cells[place].strip()))
+        except (ValueError, OverflowError):
+            raise ValueError(f"{column} cannot be {cells[place].strip()[:40]!r}") from None
+    if (odd := dataset.odd(tuple(core))) is not None:
+        warnings.append(f"{core[0]}: {odd}")
+    return tuple(core) + tuple(_text(cells[place]) for place in others)
 
 
 def _some(labels: list[str]) -> str:
