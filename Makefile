@@ -85,7 +85,7 @@ crashes: dev
 	@$(BIN)/python tools/docs.py
 
 kills: dev
-	@$(BIN)/python -m pytest -q tests/e2e/test_kills.py --proof kills --proof-command "make kills" $(ARGS)
+	@$(BIN)/python -m pytest -q tests/e2e/test_kills.py -m long --proof kills --proof-command "make kills" $(ARGS)
 	@$(BIN)/python tools/docs.py
 
 together: dev

@@ -254,6 +254,7 @@ def test_heavy_packages_are_imported_only_where_they_are_used(name: str) -> None
     assert heavy_at_import(MODULES[name]) == []
 
 
+@pytest.mark.system
 def test_importing_everything_loads_no_heavy_package() -> None:
     # Others import too: a library of ours may pull in what we avoid. A fresh process, all modules in turn.
     program = (

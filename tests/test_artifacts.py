@@ -23,6 +23,8 @@ from viplake.simulator import ExportShape, SimulatorSettings, running
 if TYPE_CHECKING:
     from types import ModuleType
 
+pytestmark = pytest.mark.system
+
 ROOT: Final = Path(__file__).parents[1]
 SITE: Final = Path(sysconfig.get_path("purelib"))
 

@@ -10,10 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from hooks import Quiet, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[1]
 RECIPE = re.search(r"(?m)^audit:.*\n\t@\$\(BIN\)/pip-audit (.*) \$\(ARGS\)$", (ROOT / "Makefile").read_text())

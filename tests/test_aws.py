@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from viplake.extract.outcome import Outcome
 
+pytestmark = pytest.mark.system
+
 LONG = 900.0
 AT_COMPLETE = datetime(2022, 5, 10, 13, 20, tzinfo=UTC)
 

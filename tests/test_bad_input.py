@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from servers.seaweed import Seaweed
     from servers.sockets import Authority
 
+pytestmark = pytest.mark.system
+
 
 @dataclass
 class Rig:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from viplake.judge.incidents import Incident
 
+pytestmark = pytest.mark.system
+
 
 INSIDE_RULES = {"nonconforming_content", "row_count", "null_ratio", "stale_table", "lookback_change"}
 

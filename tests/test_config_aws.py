@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from servers.ministack import Ministack
 
+pytestmark = pytest.mark.system
+
 NOWHERE: Final = Path("/nonexistent")
 CLIENT: Final = {"Veson_client_id": CANARIES.client_id, "Veson_client_secret": CANARIES.client_secret}
 KEYS: Final = {

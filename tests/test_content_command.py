@@ -18,6 +18,8 @@ from viplake.simulator.history import Past, Spell, generate
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.system
+
 LAST = Hour.parse("2022-05-10T13")
 FIRST = LAST.shift(-2)
 

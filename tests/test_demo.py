@@ -14,6 +14,8 @@ import pytest
 from commands import Commands
 from viplake.commands import local_s3
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def viplake(tmp_path: Path) -> Commands:
@@ -48,6 +50,7 @@ def test_the_story_in_a_folder_ends_well_and_its_advice_can_be_followed(viplake:
     assert (finished.code, "valid: NO" in finished.out) == (1, True)
 
 
+@pytest.mark.long
 def test_the_story_on_s3_ends_well(viplake: Commands, tmp_path: Path) -> None:
     told = viplake.run("demo", "--s3", "--folder", str(tmp_path / "demo"))
     assert told.code == 0, told

@@ -220,6 +220,7 @@ def test_every_make_target_that_a_page_names_exists() -> None:
     assert named <= targets
 
 
+@pytest.mark.system
 def test_the_check_runs_as_a_program() -> None:
     done = subprocess.run([sys.executable, ROOT / "tools" / "docs.py", "--check"], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

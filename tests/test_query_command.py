@@ -19,6 +19,8 @@ from viplake.model import Hour
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.system
+
 LAYOUT = Layout.below("IMOSDL/Hourly")
 HOUR = Hour.parse("2022-05-10T13")
 SCHEMA = [{"DataObjectName": "Voyage", "Elements": [{"Name": "VoyageId", "Type": "int"}]}]

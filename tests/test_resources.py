@@ -22,6 +22,8 @@ from viplake.simulator import ExportShape
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.system
+
 WITHOUT_OPEN_FILES = """
 import asyncio, resource, sys
 from viplake.errors import ViplakeError

@@ -22,6 +22,8 @@ from viplake.simulator.tables import TABLES
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.system
+
 LAYOUT = Layout.below("IMOSDL/Hourly")
 
 

@@ -13,6 +13,8 @@ from servers.seaweed import Identity
 if TYPE_CHECKING:
     from servers.seaweed import Seaweed
 
+pytestmark = pytest.mark.system
+
 
 async def test_what_was_put_is_listed_and_read_back(seaweed: Seaweed) -> None:
     store = seaweed.store(seaweed.bucket())

@@ -71,6 +71,7 @@ def test_init_where_nothing_can_be_written_is_a_clear_end(capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.system
 def test_completion_is_a_script_that_its_shell_reads(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.execute(["completion", shell]) == 0
     script = capsys.readouterr().out

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 HOURS = 24
 
 
+@pytest.mark.system
 def test_I6_a_day_of_random_faults_ends_hour_by_hour_and_leaves_nothing(tmp_path: Path) -> None:
     with soaking(tmp_path, HOURS, seed=8) as soak:
         asyncio.run(soak.run(every=4))

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
     from servers.ministack import Ministack
 
+pytestmark = pytest.mark.system
+
 DEPLOY: Final = Path(__file__).parents[1] / "deploy"
 TEMPLATE: Final = DEPLOY / "viplake.yaml"
 ARTIFACTS: Final = "artifacts"

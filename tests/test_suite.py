@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import pytest
+
+pytestmark = pytest.mark.system
+
 HERE: Final = Path(__file__).parent
 
 # Three files for two workers: so neither has all of them.

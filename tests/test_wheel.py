@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.sources
+pytestmark = [pytest.mark.system, pytest.mark.sources]
 
 
 @pytest.fixture(scope="module")

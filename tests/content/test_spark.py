@@ -46,10 +46,13 @@ BRIEF = "-XX:TieredStopAtLevel=1"
 """To a JVM of a minute, whose time goes into compiling what will hardly run: half the CPU seconds."""
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java, which is not on this machine")
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning",  # pyspark leaves sockets to its gateway to the collector
-    "ignore:unclosed:pytest.PytestUnraisableExceptionWarning",
-)
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.filterwarnings(
+        "ignore::ResourceWarning",  # pyspark leaves sockets to its gateway to the collector
+        "ignore:unclosed:pytest.PytestUnraisableExceptionWarning",
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +211,7 @@ def answers(session: SparkSession, lake: StoreSettings) -> tuple[list[HourConten
 
 
 @pytest.mark.parametrize("number", range(len(HOURS)))
+@pytest.mark.long
 def test_spark_finds_in_each_hour_what_duckdb_finds(
     answers: tuple[list[HourContent], list[HourContent]], number: int
 ) -> None:
@@ -329,6 +333,7 @@ def test_what_is_a_number_a_truth_a_day_or_a_time_is_the_same_to_both(session: S
 # -- the session, secrets, failures -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_session_of_others_keeps_its_settings(session: SparkSession, lake: StoreSettings) -> None:
     session.conf.set("spark.sql.session.timeZone", "Asia/Singapore")
     session.createDataFrame([(1,)], "n int").createOrReplaceTempView("viplake_records")
@@ -378,6 +383,7 @@ def test_without_java_it_says_so(tmp_path: Path) -> None:
     assert "JAVA_HOME" in done.stdout
 
 
+@pytest.mark.long
 def test_a_glue_job_looks_inside_the_last_day_and_keeps_what_it_finds(session: SparkSession, tmp_path: Path) -> None:
     assert session.getActiveSession() is not None
     for number, files in enumerate((exported(FIRST), odd())):
@@ -451,6 +457,7 @@ made.stop()
 
 
 @needs_java
+@pytest.mark.long
 def test_a_cluster_finds_the_same(lake: StoreSettings, tmp_path: Path) -> None:
     wanted, found = [HOURS[2], HOURS[4]], tmp_path / "found"
     environ = os.environ | {"SPARK_HOME": str(Path(pyspark.__file__).parent), "SPARK_LOCAL_IP": "127.0.0.1"}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
+import pytest
 
 from e2e.command import Command
 from history.oracle import the_three_csvs
@@ -20,6 +21,8 @@ from viplake.simulator.history import Past, Spell, generate
 
 if TYPE_CHECKING:
     from servers.seaweed import Seaweed
+
+pytestmark = pytest.mark.system
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "history.md"
 FIRST, LAST = Hour.parse("2022-05-09T00"), Hour.parse("2022-05-12T23")

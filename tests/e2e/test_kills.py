@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from servers.seaweed import Seaweed
     from viplake.lake.store import Store
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 AnyLake = Bucket | Folder
 
@@ -106,6 +106,11 @@ class Ground:
     folder: Path
     seaweed: Seaweed | None
     made: int = 0
+    sample: bool = False
+
+    def kills(self, of_all: int) -> int:
+        """How many kills this test makes: all of them in the long suite, two in the sample."""
+        return min(2, of_all) if self.sample else of_all
 
     @property
     def name(self) -> str:
@@ -148,9 +153,13 @@ class Ground:
         return killer
 
 
-@pytest.fixture(params=["folder", "s3"])
+LONG: Final = [pytest.param((kind, False), id=f"{kind}-all", marks=pytest.mark.long) for kind in ("folder", "s3")]
+
+
+@pytest.fixture(params=[*(pytest.param((kind, True), id=f"{kind}-sample") for kind in ("folder", "s3")), *LONG])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
-    return Ground(tmp_path, request.getfixturevalue("seaweed") if request.param == "s3" else None)
+    kind, sample = request.param
+    return Ground(tmp_path, request.getfixturevalue("seaweed") if kind == "s3" else None, sample=sample)
 
 
 # -- the run ----------------------------------------------------------------------------------------------------
@@ -183,7 +192,7 @@ def test_X1_X4_a_run_that_is_killed_again_and_again_lands_one_export(
 ) -> None:
     shape = ExportShape(files=40, total_bytes=2_000_000)
     killer: Killer | None = None
-    while killer is None or killer.kills.total() < RUNS:
+    while killer is None or killer.kills.total() < ground.kills(RUNS):
         with commands.simulated(export=shape, replication_seconds=0, latency_ms=5) as vendor:
             lake = ground.lake()
             environ = commands.environ_for(vendor, lake.url)
@@ -195,11 +204,11 @@ def test_X1_X4_a_run_that_is_killed_again_and_again_lands_one_export(
                 continue
             killer.command.environ.update(environ)
             for verb in ("run", "tick", "run", "run", "tick", "run", "run", "run"):
-                if killer.kills.total() == RUNS or not killer.kill(verb, "--json"):
+                if killer.kills.total() == ground.kills(RUNS) or not killer.kill(verb, "--json"):
                     break
                 landed_is_whole(lake, vendor)
             asyncio.run(its_end(killer, ground.store(lake.url), lake, vendor))
-    proof(f"kills of run and tick, {ground.name}", killer.kills.total(), least=RUNS)
+    proof(f"kills of run and tick, {ground.name}", killer.kills.total(), least=ground.kills(RUNS))
 
 
 async def its_end(killer: Killer, store: Store, lake: AnyLake, vendor: Simulator) -> None:
@@ -267,13 +276,17 @@ def test_X1_M10_an_observation_that_is_killed_goes_on_to_the_same_bytes(
 ) -> None:
     whole = watched.history()
     watched.killer.measure("observe")
-    while watched.killer.kills["observe"] < OBSERVATIONS:
+    while watched.killer.kills["observe"] < watched.ground.kills(OBSERVATIONS):
         name = watched.history()
-        for _ in range(min(3, OBSERVATIONS - watched.killer.kills["observe"])):
+        for _ in range(min(3, watched.ground.kills(OBSERVATIONS) - watched.killer.kills["observe"])):
             watched.killer.kill("observe")
         assert watched.killer.command.run("observe").code == 0
         assert watched.published(name) == watched.published(whole)
-    proof(f"kills of observe, {watched.ground.name}", watched.killer.kills["observe"], least=OBSERVATIONS)
+    proof(
+        f"kills of observe, {watched.ground.name}",
+        watched.killer.kills["observe"],
+        least=watched.ground.kills(OBSERVATIONS),
+    )
 
 
 def test_X8_a_check_that_is_killed_is_made_up_for_and_everything_is_told(
@@ -289,7 +302,7 @@ def test_X8_a_check_that_is_killed_is_made_up_for_and_everything_is_told(
         watched.killer.measure("check", expect=1)
         expected = told(got)
         assert set(expected.values()) == {1}
-        while watched.killer.kills["check"] < CHECKS:
+        while watched.killer.kills["check"] < watched.ground.kills(CHECKS):
             got.clear()
             name = watched.history(like=observed)
             watched.killer.kill("check")
@@ -299,7 +312,7 @@ def test_X8_a_check_that_is_killed_is_made_up_for_and_everything_is_told(
             got.clear()
             asyncio.run(checked_later(watched, name, url))
             assert got == [], "and then no more"
-    proof(f"kills of check, {watched.ground.name}", watched.killer.kills["check"], least=CHECKS)
+    proof(f"kills of check, {watched.ground.name}", watched.killer.kills["check"], least=watched.ground.kills(CHECKS))
 
 
 async def checked_later(watched: Watched, name: str, url: str) -> None:
@@ -321,13 +334,13 @@ def test_X1_a_consolidation_that_is_killed_goes_on_to_the_same_lake(
 ) -> None:
     theirs = {key: watched.lake.md5(key) for key in watched.lake.objects() if key.startswith(LAYOUT.prefix)}
     whole: dict[str, bytes] = {}
-    while watched.killer.kills["consolidate"] < COPIES:
+    while watched.killer.kills["consolidate"] < watched.ground.kills(COPIES):
         lake = watched.ground.lake()
         watched.killer.command.environ["VIPLAKE_LAKE"] = lake.url
         command = ("consolidate", watched.lake.url)
         if not whole:
             watched.killer.measure(*command)
-        for _ in range(min(3, COPIES - watched.killer.kills["consolidate"]) * bool(whole)):
+        for _ in range(min(3, watched.ground.kills(COPIES) - watched.killer.kills["consolidate"]) * bool(whole)):
             watched.killer.kill(*command)
             ours = {key: lake.md5(key) for key in lake.objects() if key in theirs}
             assert ours == {key: theirs[key] for key in ours}
@@ -337,4 +350,8 @@ def test_X1_a_consolidation_that_is_killed_goes_on_to_the_same_lake(
         published = {key: lake.read(key) for key in objects if key.startswith(HISTORY)}
         whole = whole or published
         assert published == whole
-    proof(f"kills of consolidate, {watched.ground.name}", watched.killer.kills["consolidate"], least=COPIES)
+    proof(
+        f"kills of consolidate, {watched.ground.name}",
+        watched.killer.kills["consolidate"],
+        least=watched.ground.kills(COPIES),
+    )

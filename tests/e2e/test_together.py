@@ -12,6 +12,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
+
 import commands
 from e2e.lakes import Bucket
 from hooks import listening
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from servers.seaweed import Seaweed
+
+pytestmark = pytest.mark.system
 
 LAYOUT: Final = Layout.below(PROD.prefix)
 ROUNDS: Final = 5

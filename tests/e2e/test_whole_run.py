@@ -25,7 +25,7 @@ RSS_LIMIT_KB = 150 * 1024
 WHOLE, BOUNDED = 6_000_000_000, 2_200_000_000
 """Bytes of a large file; by default fewer, but more than 31 bits."""
 
-pytestmark = pytest.mark.usefixtures("enough_of_the_hour")
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("enough_of_the_hour")]
 
 
 @pytest.fixture
@@ -111,6 +111,7 @@ def test_an_hour_of_600_files_and_1_gb_lands_whole_in_flat_memory(
 
 
 @pytest.mark.timeout(1200)  # as for all, so long that only what hangs meets it, on a machine with other work, too
+@pytest.mark.long
 def test_D23_a_file_of_gigabytes_passes_in_flat_memory(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Into a folder: SeaweedFS would only add minutes; `make bench` has it."""
     size = WHOLE if request.config.getoption("--whole") else BOUNDED

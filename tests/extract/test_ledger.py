@@ -282,6 +282,7 @@ async def test_a_cause_of_a_later_viplake_is_still_a_failure(lake: LedgerWorld) 
 # -- who lives ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 def test_a_process_that_has_ended_is_dead_and_one_that_runs_is_not() -> None:
     me = this_worker()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:

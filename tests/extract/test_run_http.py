@@ -23,6 +23,8 @@ from viplake.simulator import ExportShape, Simulator, SimulatorSettings
 if TYPE_CHECKING:
     from viplake.extract.outcome import Outcome
 
+pytestmark = pytest.mark.system
+
 LAYOUT = Layout.below(PROD.prefix)
 TICK = 120.0
 

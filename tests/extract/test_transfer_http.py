@@ -21,6 +21,8 @@ from viplake.redact import Secret
 if TYPE_CHECKING:
     from servers.seaweed import Seaweed
 
+pytestmark = pytest.mark.system
+
 FOLDER = "IMOSDL/Hourly/20220510/13/"
 LARGEST = "Invoice_Line_*"
 """Of the rig's files, by the first table of its tables' order; 200,000 bytes."""

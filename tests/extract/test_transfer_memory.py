@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from servers.seaweed import Seaweed
 
+pytestmark = pytest.mark.system
+
 PEAK_MB = 130.0
 """Of 150 for the whole process: the command line, its settings and boto3 come to it (20 MB)."""
 
@@ -29,6 +31,7 @@ def test_many_files_into_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("export", [MANY, LARGE], ids=["many", "large"])
+@pytest.mark.long
 def test_Z1_both_into_s3(export: dict[str, Any], seaweed: Seaweed) -> None:
     lake = {
         "url": f"s3://{seaweed.bucket()}",

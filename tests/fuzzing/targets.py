@@ -131,20 +131,8 @@ def drive(work: Coroutine[Any, Any, Any]) -> Any:
 _NAMES: Final[Mapping[str, Any]] = {
     cast("type", kind).__name__: kind
     for kind in (
-        *(
-            datetime,
-            timedelta,
-            Mapping,
-            Callable,
-            Hour,
-            Event,
-            Worker,
-            EventKind,
-            Secret,
-            Finding,
-            Promise,
-            PromisedFile,
-        ),
+        *(datetime, timedelta, Mapping, Callable, Hour, Event, Worker, EventKind, Secret, Finding),
+        *(Promise, PromisedFile),
         *(ProvenFile, Receipt, StoredFile, SchemaFacts, TableFacts, RunFacts, HourFacts, Path),
         *(ColumnProfile, ContentFinding, TableContent),
     )

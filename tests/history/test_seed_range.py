@@ -6,6 +6,8 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from history.lakes import LAYOUT, at, contents, fill
 from history.oracle import the_three_csvs
 from viplake.history.build import ObserveSettings, Place, Scope, observe
@@ -20,6 +22,8 @@ from viplake.simulator.history import Past, Spell, hour_objects
 if TYPE_CHECKING:
     from servers.seaweed import Seaweed
     from viplake.lake.store import Store
+
+pytestmark = pytest.mark.system
 
 FIRST, LAST = Hour.parse("2022-02-08T08"), Hour.parse("2022-05-31T08")
 DIVERTED = Spell(Hour.parse("2022-05-10T13"), Hour.parse("2022-05-11T10"), "planned")
@@ -50,6 +54,7 @@ def bucket(seaweed: Seaweed) -> Store:
     )
 
 
+@pytest.mark.long
 async def test_the_seeds_range_is_what_the_oracle_says_built_and_updated(seaweed: Seaweed) -> None:
     lake = bucket(seaweed)
     objects = {

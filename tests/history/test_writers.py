@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from servers.seaweed import Identity, Seaweed
     from viplake.lake.store import Store
 
+pytestmark = pytest.mark.system
+
 FIRST = Hour.parse("2022-05-08T00")
 SETTINGS = ObserveSettings()
 

@@ -328,6 +328,7 @@ async def test_large_files_are_streamed_and_a_change_under_way_leaves_nothing(tm
     assert not (tmp_path / MINE.file(H13.shift(1), "Voyage_1.json.gz")).exists()
 
 
+@pytest.mark.system
 async def test_within_a_bucket_the_store_copies_by_itself(seaweed: Seaweed) -> None:
     bucket = seaweed.bucket()
 

@@ -81,6 +81,7 @@ def mixed(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, 4 << 20])
+@pytest.mark.system
 async def test_what_was_put_is_what_is_got(store: Store, size: int) -> None:
     stored = await store.put("a/b.bin", mixed(size))
     assert (stored.key, stored.size) == ("a/b.bin", size)
@@ -89,6 +90,7 @@ async def test_what_was_put_is_what_is_got(store: Store, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, MULTIPART])
+@pytest.mark.system
 async def test_a_stream_of_any_length_is_stored_whole(store: Store, size: int) -> None:
     stored = await store.put_stream("a/b.bin", chunked(mixed(size)))
     assert (stored.key, stored.size) == ("a/b.bin", size)
@@ -99,6 +101,7 @@ async def test_a_stream_of_any_length_is_stored_whole(store: Store, size: int) -
     assert [file.size for file in await store.files("a/")] == [size]
 
 
+@pytest.mark.system
 async def test_a_put_replaces_an_older_object_whole(store: Store) -> None:
     await store.put("a/x", b"a long first version")
     await store.put("a/x", b"short")
@@ -108,6 +111,7 @@ async def test_a_put_replaces_an_older_object_whole(store: Store) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 100, PART_BYTES - 1, PART_BYTES, MULTIPART])
+@pytest.mark.system
 async def test_W11_a_stream_that_breaks_raises_its_own_error_and_leaves_nothing(store: Store, size: int) -> None:
     with pytest.raises(Lost):
         await store.put_stream("a/new", chunked(mixed(size), breaks=True))
@@ -116,6 +120,7 @@ async def test_W11_a_stream_that_breaks_raises_its_own_error_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("size", [100, MULTIPART])
+@pytest.mark.system
 async def test_W11_a_stream_that_breaks_leaves_an_older_object_as_it_was(store: Store, size: int) -> None:
     await store.put("a/x", b"older")
     with pytest.raises(Lost):
@@ -125,6 +130,7 @@ async def test_W11_a_stream_that_breaks_leaves_an_older_object_as_it_was(store: 
 
 
 @pytest.mark.parametrize("error", [LakeError("x"), OSError("x"), ValueError("x"), LookupError("x")])
+@pytest.mark.system
 async def test_whatever_breaks_a_stream_comes_out_as_it_is(store: Store, error: Exception) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"x"
@@ -136,6 +142,7 @@ async def test_whatever_breaks_a_stream_comes_out_as_it_is(store: Store, error: 
     assert caught.value is error
 
 
+@pytest.mark.system
 async def test_a_cancelled_stream_leaves_nothing(store: Store) -> None:
     begun = asyncio.Event()
 
@@ -154,6 +161,7 @@ async def test_a_cancelled_stream_leaves_nothing(store: Store) -> None:
     assert await names(store) == []
 
 
+@pytest.mark.system
 async def test_readers_see_the_old_or_the_new_object_never_a_mixture(store: Store) -> None:
     versions = [bytes([number]) * 300_000 for number in range(6)]
     await store.put("a/x", versions[0])
@@ -171,6 +179,7 @@ async def test_readers_see_the_old_or_the_new_object_never_a_mixture(store: Stor
 # -- one winner ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 async def test_K2_of_eight_writers_at_once_exactly_one_wins(store: Store) -> None:
     for round_ in range(2):
         key = f"ledger/{round_:04d}.json"
@@ -180,6 +189,7 @@ async def test_K2_of_eight_writers_at_once_exactly_one_wins(store: Store) -> Non
         assert await store.get(key) == records[wins.index(True)]
 
 
+@pytest.mark.system
 async def test_put_if_absent_never_replaces(store: Store) -> None:
     await store.put("a/x", b"first")
     assert not await store.put_if_absent("a/x", b"second")
@@ -195,6 +205,7 @@ ODD_NAMES = ("a (1).json.gz", "b é.gz", "c %2e.gz", "d%20e.gz", "f#g.gz", "h+i&
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.system
 async def test_odd_names_stay_as_they_are(store: Store, name: str) -> None:
     key = f"Hourly/20220510/13/{name}"
     await store.put(key, b"put")
@@ -208,6 +219,7 @@ async def test_odd_names_stay_as_they_are(store: Store, name: str) -> None:
     assert await names(store) == [key]
 
 
+@pytest.mark.system
 async def test_files_come_by_key_from_all_depths_below_the_prefix_alone(store: Store) -> None:
     keys = ["p/2/b", "p/10/a", "p/2/a", "p/2/c/d", "p2/x", "q", "p/1"]
     for key in keys:
@@ -218,6 +230,7 @@ async def test_files_come_by_key_from_all_depths_below_the_prefix_alone(store: S
     assert await names(store, "nothing/") == []
 
 
+@pytest.mark.system
 async def test_M8_a_listing_goes_beyond_a_thousand(store: Store) -> None:
     keys = [f"many/{number:04d}" for number in range(1_005)]
     for start in range(0, len(keys), 50):
@@ -225,6 +238,7 @@ async def test_M8_a_listing_goes_beyond_a_thousand(store: Store) -> None:
     assert await names(store, "many/") == keys
 
 
+@pytest.mark.system
 async def test_pages_hold_what_files_hold(store: Store) -> None:
     keys = [f"day/{number % 24:02d}/{number:04d}" for number in range(1100)]
     for start in range(0, len(keys), 50):
@@ -239,6 +253,7 @@ async def test_pages_hold_what_files_hold(store: Store) -> None:
     assert [page.keys async for page in store.pages("nothing/") if page.keys] == []
 
 
+@pytest.mark.system
 async def test_folders_are_the_names_right_below(store: Store) -> None:
     for key in ("h/20220511/00/a", "h/20220510/13/a", "h/20220510/14/b/c", "h/file", "i/x"):
         await store.put(key, b"1")
@@ -248,6 +263,7 @@ async def test_folders_are_the_names_right_below(store: Store) -> None:
     assert await store.folders("none/") == []
 
 
+@pytest.mark.system
 async def test_the_etag_of_a_put_is_the_one_that_listings_show(store: Store) -> None:
     small = await store.put("a/small", b"1")
     large = await store.put_stream("a/large", chunked(mixed(MULTIPART)))
@@ -258,6 +274,7 @@ async def test_the_etag_of_a_put_is_the_one_that_listings_show(store: Store) -> 
     assert again.etag != small.etag
 
 
+@pytest.mark.system
 async def test_the_s3_holds_a_checksum_of_the_whole_object_however_it_came(seaweed: Seaweed) -> None:
     bucket = seaweed.bucket()
     settings = s3_settings(seaweed, bucket)
@@ -281,6 +298,7 @@ async def test_the_s3_holds_a_checksum_of_the_whole_object_however_it_came(seawe
     assert whole == parts
 
 
+@pytest.mark.system
 async def test_times_are_utc_and_about_now(store: Store) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
     await store.put("a/x", b"1")
@@ -293,12 +311,14 @@ async def test_times_are_utc_and_about_now(store: Store) -> None:
 # -- what is not there --------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 async def test_a_missing_key_is_none_to_get_and_an_error_to_read(store: Store) -> None:
     assert await store.get("none") is None
     with pytest.raises(FileNotFoundError):
         _ = [chunk async for chunk in store.read("none")]
 
 
+@pytest.mark.system
 async def test_delete_may_be_repeated(store: Store) -> None:
     await store.put("a/x", b"1")
     await store.put("a/y", b"1")
@@ -308,6 +328,7 @@ async def test_delete_may_be_repeated(store: Store) -> None:
     assert await names(store) == ["a/y"]
 
 
+@pytest.mark.system
 async def test_a_get_takes_what_its_limit_allows_and_no_more(store: Store) -> None:
     await store.put("a/x", bytes(1_000))
     assert await store.get("a/x", limit=1_000) == bytes(1_000)
@@ -316,6 +337,7 @@ async def test_a_get_takes_what_its_limit_allows_and_no_more(store: Store) -> No
     assert caught.value.cause.word == "ledger_damaged"
 
 
+@pytest.mark.system
 async def test_a_sweep_takes_nothing_that_is_whole(store: Store) -> None:
     await store.put("a/x", b"1")
     await store.put("a/b/y (2).gz", b"1")
@@ -346,6 +368,7 @@ asyncio.run(open_store(StoreSettings(url, **more)).put_stream("Hourly/20220510/1
 """
 
 
+@pytest.mark.system
 def test_W12_a_writer_that_was_killed_leaves_nothing_that_a_sweep_does_not_take(tmp_path: Path) -> None:
     url = f"file://{tmp_path}"
     with subprocess.Popen(
@@ -368,6 +391,7 @@ def test_W12_a_writer_that_was_killed_leaves_nothing_that_a_sweep_does_not_take(
     assert files_in(tmp_path) == ["large.gz"]
 
 
+@pytest.mark.system
 async def test_W12_a_writer_to_s3_that_was_killed_leaves_nothing_that_can_be_seen(seaweed: Seaweed) -> None:
     """What it leaves is an unfinished upload: the bucket's lifecycle rule clears it, see the stack."""
     url = f"s3://{seaweed.bucket()}"
@@ -395,6 +419,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])
+@pytest.mark.system
 async def test_what_was_written_is_there_for_another_process(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

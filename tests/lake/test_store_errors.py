@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from servers.seaweed import Seaweed
 
+pytestmark = pytest.mark.system
+
 WRITES = ("put", "put_if_absent", "put_stream", "delete")
 READS = ("get", "read", "files", "folders")
 

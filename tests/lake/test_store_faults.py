@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from servers.seaweed import Seaweed
 
+pytestmark = pytest.mark.system
+
 FOLDER = "IMOSDL/Hourly/20220510/13/"
 WHOLE, STREAM = r"^PUT .*/a\.gz ", r"^PUT .*/b\.gz.*partNumber=2"
 FILES = {"e/a.gz": random.Random(1).randbytes(70_000), "e/b.gz": random.Random(2).randbytes(20 << 20)}

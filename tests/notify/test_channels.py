@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from servers.ministack import Ministack
 
+pytestmark = pytest.mark.system
+
 
 def still() -> At:
     return at("2022-05-10T14:00")

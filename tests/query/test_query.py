@@ -675,6 +675,7 @@ async def test_a_person_is_shown_the_first_rows_and_how_many_there_are(
 # -- S3 -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 async def test_a_lake_on_s3_is_asked_through_our_own_store(seaweed: Seaweed) -> None:
     settings = StoreSettings(
         f"s3://{seaweed.bucket()}/some/where",

@@ -20,6 +20,8 @@ from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
 from viplake.report.figures import CHARTS
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "observability.ipynb"
 

@@ -161,6 +161,7 @@ async def test_nothing_judged_draws_empty_figures() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.system
 async def test_a_judged_past_opens_with_its_open_incident_and_draws_it(
     browser: Browser, past: Past, tmp_path: Path, scheme: Any
 ) -> None:

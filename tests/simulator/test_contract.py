@@ -29,6 +29,8 @@ from viplake.simulator.vendor import VendorState
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.system
+
 
 async def test_the_four_calls_end_with_true_bytes() -> None:
     async with vendor() as client:

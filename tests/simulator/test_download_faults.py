@@ -16,6 +16,8 @@ from viplake.simulator import ExportShape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.system
+
 SIZE = 200_000
 
 

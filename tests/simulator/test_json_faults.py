@@ -21,6 +21,8 @@ from viplake.simulator.spoil import gzip_bomb
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.system
+
 BROKEN = (aiohttp.ClientError, ConnectionError)
 
 

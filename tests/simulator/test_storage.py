@@ -16,6 +16,8 @@ from simulator.client import START, Client, vendor
 from viplake.simulator import ExportShape
 from viplake.simulator.signing import Signer
 
+pytestmark = pytest.mark.system
+
 
 def _code(body: bytes) -> str:
     return body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()

@@ -18,6 +18,8 @@ from viplake.model import PROD
 from viplake.vendor.port import AnswerUnreadable, TooEarly, Triggered
 from viplake.vendor.veson.client import VendorSettings
 
+pytestmark = pytest.mark.system
+
 
 async def test_the_four_calls_and_a_file() -> None:
     async with rig() as r:

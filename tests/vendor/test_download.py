@@ -13,6 +13,8 @@ from viplake.errors import NetworkError, VendorError
 from viplake.redact import Secret
 from viplake.vendor.port import LinkExpired, ListedFile, SourceChanged
 
+pytestmark = pytest.mark.system
+
 
 async def test_a_file_says_what_it_is() -> None:
     async with rig() as r:
