@@ -48,6 +48,7 @@ COMMANDS: Final = {
     Group("History", sort_key=3): {
         "observe": "Build or update the datasets: what was delivered, Hour by Hour.",
         "consolidate": "Copy the Hours that this lake lacks from another lake; then observe them.",
+        "adopt": "Write Receipts for Hours that another program landed, where its manifest and the listing agree.",
         "report": "Write one HTML file: a verdict in words, then the figures, each with its table; it needs no network"
         " to open.",
         "evidence": "Export SLA evidence for Veson: Hours below the SLA, with job GUIDs, times and API answers, without"

@@ -194,6 +194,13 @@ class Promise:
         """The names of all files."""
         return frozenset(file.name for file in self.files)
 
+    @property
+    def environment(self) -> str | None:
+        """The environment that its keys or URLs name; None where they name none."""
+        texts = [f"{file.key} {file.location}" for file in self.files]
+        named = [one.name for one in (PROD, TEST) if any(one.config_name in text for text in texts)]
+        return named[-1] if named else None
+
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
@@ -225,15 +232,19 @@ class ProvenFile:
         name: in the hourly folder.
         key: at the vendor.
         size: bytes.
-        md5: of the stored bytes, 32 hex digits.
+        md5: of the stored bytes, 32 hex digits; None where only the size was compared.
         etag: of the stored object; on S3 an equal one proves the file without reading it.
     """
 
     name: str
     key: str
     size: int
-    md5: str
+    md5: str | None
     etag: str | None
+
+
+ProofKind = Literal["checksum", "size"]
+"""What a Receipt rests on: checksums of the stored bytes, or sizes alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +274,11 @@ class Receipt:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
 
+    @property
+    def proof(self) -> ProofKind:
+        """`size` where a file has no checksum: another program landed the Hour, and `viplake adopt` compared sizes."""
+        return "size" if any(file.md5 is None for file in self.files) else "checksum"
+
 
 FindingKind = Literal[
     "no_promise",
@@ -272,6 +288,8 @@ FindingKind = Literal[
     "wrong_checksum",
     "unexpected_file",
     "unreadable_record",
+    "own_run",
+    "other_environment",
 ]
 
 
@@ -298,11 +316,13 @@ class Verdict:
         complete: every promised file is present; None where there is no Promise.
         valid: and sizes and checksums are right; None where there is no Receipt to tell.
         findings: what speaks against it, and what was noticed.
+        proof: what the Receipt rests on; None without one.
     """
 
     complete: bool | None
     valid: bool | None
     findings: tuple[Finding, ...] = ()
+    proof: ProofKind | None = None
 
     @property
     def proven(self) -> bool:

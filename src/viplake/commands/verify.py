@@ -47,7 +47,8 @@ def print_verified(verified: Iterable[Verified]) -> None:
     for one in verified:
         verdict = one.verdict
         words = {True: "yes", False: "NO", None: "unknown"}
-        out(f"{one.hour}  complete: {words[verdict.complete]}  valid: {words[verdict.valid]}")
+        proof = "" if verdict.proof is None else f"  proof: {verdict.proof}"
+        out(f"{one.hour}  complete: {words[verdict.complete]}  valid: {words[verdict.valid]}{proof}")
         for finding in verdict.findings[:SHOWN_FINDINGS]:
             out(f"  {finding.kind}  {printable(finding.file or '')}  {printable(finding.detail)}".rstrip())
         if len(verdict.findings) > SHOWN_FINDINGS:

@@ -265,10 +265,8 @@ def _told(receipt: Receipt | None, promise: Promise | None) -> dict[str, str]:
     told = {}
     if receipt is not None:
         told[f"the Receipt of {receipt.hour}"] = receipt.environment
-    if promise is not None:
-        for environment in (PROD, TEST):
-            if any(environment.config_name in f"{file.key} {file.location}" for file in promise.files):
-                told["a Promise"] = environment.name
+    if promise is not None and promise.environment is not None:
+        told["a Promise"] = promise.environment
     return told
 
 
@@ -421,12 +419,17 @@ class _Work:
 
     async def _proves(self, each: _Lacking, receipt: Receipt, hashed: Mapping[str, str | None]) -> bool:
         """Whether the Receipt is right about what the lake has now; a wrong one is told, and not copied."""
-        unread = [file.name for file in receipt.files if file.name in each.there and file.name not in hashed]
+        unread = [
+            file.name
+            for file in receipt.files
+            if file.md5 is not None and file.name in each.there and file.name not in hashed
+        ]
         md5 = dict(hashed) | await md5_of_many(self.target, each.hour, unread)
         wrong = sorted(
             file.name
             for file in receipt.files
-            if each.there.get(file.name) != file.size or md5.get(file.name) not in {file.md5, None}
+            if each.there.get(file.name) != file.size
+            or (file.md5 is not None and md5.get(file.name) not in {file.md5, None})
         )
         if wrong:
             self._remark(each.hour, "wrong_checksum", f"not as its Receipt proves: {_some(wrong)}")

@@ -109,7 +109,7 @@ async def write_receipt(lake: Lake, receipt: Receipt) -> Receipt:
     return standing
 
 
-def _content(receipt: Receipt) -> frozenset[tuple[str, int, str]]:
+def _content(receipt: Receipt) -> frozenset[tuple[str, int, str | None]]:
     return frozenset((file.name, file.size, file.md5) for file in receipt.files)
 
 
@@ -152,6 +152,7 @@ class Verified:
             "hour": str(self.hour),
             "complete": self.verdict.complete,
             "valid": self.verdict.valid,
+            "proof": self.verdict.proof,
             "findings": [
                 {"kind": finding.kind, "file": finding.file, "detail": finding.detail}
                 for finding in self.verdict.findings

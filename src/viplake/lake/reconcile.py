@@ -47,7 +47,8 @@ def judge(
         if is_delivered_file(name) and name not in promised
     ]
     valid = None if receipt is None else not findings
-    return Verdict(complete=complete, valid=valid, findings=(*findings, *unexpected))
+    proof = None if receipt is None else receipt.proof
+    return Verdict(complete=complete, valid=valid, findings=(*findings, *unexpected), proof=proof)
 
 
 def to_read_again(stored: Mapping[str, StoredFile], receipt: Receipt, *, etags_prove: bool) -> list[str]:
@@ -61,7 +62,8 @@ def to_read_again(stored: Mapping[str, StoredFile], receipt: Receipt, *, etags_p
     return [
         file.name
         for file in receipt.files
-        if (there := stored.get(file.name)) is not None
+        if file.md5 is not None
+        and (there := stored.get(file.name)) is not None
         and there.size == file.size
         and not (etags_prove and file.etag is not None and there.etag == file.etag)
     ]
@@ -102,6 +104,8 @@ def _checksums(
 def _mismatch(there: StoredFile, proof: ProvenFile, md5_read: str | None) -> str | None:
     if there.size != proof.size:
         return None  # said already, as wrong_size
+    if proof.md5 is None:
+        return None  # the size is all that was ever known
     if md5_read is not None:
         return None if md5_read == proof.md5 else f"proven as MD5 {proof.md5}, stored is {md5_read}"
     return None if there.etag == proof.etag else f"proven with ETag {proof.etag}, stored has {there.etag}"

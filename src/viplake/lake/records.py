@@ -19,7 +19,7 @@ import msgspec
 from viplake import strictjson
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME
-from viplake.model import FIRST_YEAR, LAST_YEAR, Hour, Promise, PromisedFile, ProvenFile, Receipt
+from viplake.model import FIRST_YEAR, LAST_YEAR, Hour, Promise, PromisedFile, ProofKind, ProvenFile, Receipt
 from viplake.strictjson import LARGEST_COUNT, count_of
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class _Proven(Part, frozen=True):
     name: str
     key: str
     size: Count
-    md5: str
+    md5: str | None
     etag: str | None = None
 
 
@@ -162,6 +162,13 @@ class _Receipt(Part, frozen=True):
     delivered_at: Moment
     files: tuple[_Proven, ...]
     late: bool = False
+    proof: ProofKind = "checksum"
+
+    def __post_init__(self) -> None:
+        """Refuse files without the checksum that the Receipt rests on, or with one that it does not have."""
+        super(_Receipt, self).__post_init__()  # noqa: UP008 - a Struct has no __class__ cell
+        if any((file.md5 is None) != (self.proof == "size") for file in self.files):
+            raise ValueError(f"its proof is {self.proof}, and its files do not fit")
 
 
 def receipt_bytes(receipt: Receipt) -> bytes:
@@ -175,6 +182,7 @@ def receipt_bytes(receipt: Receipt) -> bytes:
             "job_guid": receipt.job_guid,
             "delivered_at": receipt.delivered_at,
             "late": receipt.late,
+            **({"proof": receipt.proof} if receipt.proof == "size" else {}),
             "bytes": receipt.size,
             "files": receipt.files,
         }
@@ -190,7 +198,9 @@ def parse_receipt(data: bytes) -> Receipt:
     with reading(f"a {RECEIPT_NAME}"):
         record = decode(data, _Receipt)
         files = tuple(ProvenFile(**file.members()) for file in record.files)
-        return Receipt(**record.members() | {"hour": Hour.parse(record.hour), "files": files})
+        members = record.members() | {"hour": Hour.parse(record.hour), "files": files}
+        members.pop("proof")
+        return Receipt(**members)
 
 
 # -- whose lake it is ---------------------------------------------------------------------------------------------
