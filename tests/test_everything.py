@@ -10,6 +10,7 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from faults import When
     from viplake.extract.extraction import Extraction
     from viplake.notify.channels import Message
+
+pytestmark = pytest.mark.system
 
 FEW: Final = small_files(4, tables=2)
 OBSERVING: Final = ObserveSettings()

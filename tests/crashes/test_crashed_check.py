@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from viplake.judge.incidents import Incident
     from viplake.notify.channels import Message
 
+pytestmark = pytest.mark.system
+
 FIRST: Final = Hour.parse("2022-05-10T04")
 HOURS: Final = 12
 PAST: Final = Past(

@@ -7,6 +7,8 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import pytest
+
 from fakes import DictStore
 from faults import Crash, Flaky, Tripwire
 from history.lakes import At, at, export
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from faults import When
+
+pytestmark = pytest.mark.system
 
 H13: Final = Hour.parse("2022-05-10T13")
 LAYOUT: Final = Layout(PROD.prefix)

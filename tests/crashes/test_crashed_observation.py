@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from faults import When
 
+pytestmark = pytest.mark.system
+
 PLAIN: Final = ObserveSettings()
 FIRST: Final = Hour.parse("2022-04-30T20")
 LATE: Final = FIRST.shift(1)

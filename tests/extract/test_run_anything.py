@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from viplake.extract.extraction import Extraction
     from viplake.extract.outcome import Outcome
+
+pytestmark = pytest.mark.system
 
 FEW = small_files(4, tables=2)
 ERRORS: dict[str, Callable[[], BaseException]] = {

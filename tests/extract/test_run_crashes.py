@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from faults import When
     from viplake.extract.outcome import Outcome
 
+pytestmark = pytest.mark.system
+
 
 SOME = small_files(16)
 """Enough for every boundary; the 60 files of X1 only repeat them."""

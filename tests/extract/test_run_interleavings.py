@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from viplake.extract.extraction import Extraction
     from viplake.extract.outcome import Outcome
 
+pytestmark = pytest.mark.system
+
 THREE = small_files(3, tables=1)
 UNGATED = {"read", "download", "requests_sent"}
 

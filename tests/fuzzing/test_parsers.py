@@ -11,6 +11,8 @@ from hypothesis import given, settings, strategies as st
 from fuzzing.mutations import LONGEST, variant
 from fuzzing.targets import TARGETS, Refused
 
+pytestmark = pytest.mark.system
+
 
 @pytest.mark.parametrize("name", TARGETS)
 @settings(derandomize=True, database=None, max_examples=120)

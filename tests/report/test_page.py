@@ -111,7 +111,6 @@ DRAWN = """number => {
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-@pytest.mark.system
 async def test_every_figure_is_drawn_in_silence(browser: Browser, written: Path, scheme: Any, width: int) -> None:
     async with opened(browser, written, color_scheme=scheme, viewport={"width": width, "height": 800}) as report:
         for number, chart in enumerate(CHARTS, start=1):

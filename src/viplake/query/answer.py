@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-    from duckdb import DuckDBPyConnection
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
     from viplake.model import Hour
 
@@ -81,6 +81,10 @@ class Answer:
         found = self.connection.execute(f"select {cells} from {TABLE}{limit}")  # noqa: S608 - quoted
         while batch := found.fetchmany(_BATCH):
             yield from batch
+
+    def relation(self) -> DuckDBPyRelation:
+        """All rows, typed, as DuckDB hands them on to pandas or Arrow."""
+        return self.connection.table(TABLE)
 
     def write_csv(self, out: TextIO) -> None:
         r"""All rows, quoted as RFC 4180 says, lines ended by `\n`; null is empty, an empty text is `""`."""
