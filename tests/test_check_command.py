@@ -165,7 +165,7 @@ def test_the_evidence_pack_is_a_page_and_a_csv(commands: Commands, tmp_path: Pat
     assert str(now.shift(-2)) in (tmp_path / "pack.html").read_text(encoding="utf-8")
     assert "vendor_job_failed" in (tmp_path / "pack.csv").read_text(encoding="utf-8")
     wrong = commands.run("evidence", "--from", str(last), "--to", str(last.shift(-1)))
-    assert (wrong.code, "lies before" in wrong.err) == (2, True)
+    assert (wrong.code, "is before" in wrong.err) == (2, True)
 
 
 def test_the_doctor_sends_a_test_message_only_when_asked(commands: Commands, tmp_path: Path) -> None:

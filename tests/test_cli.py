@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from viplake.cli import COMMANDS, load
+from viplake.cli import COMMANDS, app, execute, load
 
 NAMES = {name: line for commands in COMMANDS.values() for name, line in commands.items()}
 
@@ -27,3 +30,54 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ours = ["viplake.cli", "viplake.commands", "viplake.commands.process", "viplake.redact", "viplake.errors"]
     assert sorted(ast.literal_eval(done.stderr)) == sorted(ours)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_has_an_example_that_parses_and_names_its_page(name: str) -> None:
+    [example] = re.findall(r"Example: viplake (.*)", load(name).help)
+    command, _, _ = app.parse_args(shlex.split(example), exit_on_error=False, print_error=False)
+    assert command.__module__ == f"viplake.commands.{name}"
+    [page] = re.findall(r"See (docs/\w+\.md)\.", load(name).help)
+    if (root := Path(__file__).parents[1] / "docs").exists():
+        assert (root.parent / page).exists()
+
+
+def test_wrong_option_points_to_the_help_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["check", "--att", "2022-05-10T13"]) == 2
+    assert "next   viplake check --help; for example: viplake check --at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "before", [["--profile", "x"], ["--profile=x"], ["--quiet", "--profile", "x"], ["--debug", "--profile", "x"]]
+)
+def test_options_before_the_command_count_as_its_own(before: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute([*before, "status", "--environment", "Prod"]) == 2
+    assert "a profile is asked for (--profile)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--from", "2022-05-10T13", "--to", "2022-05-10T12"], "--to 2022-05-10T12 is before the first Hour"),
+        (["--at", "2022-05-10T13", "--to", "2022-05-10T12"], "--at and --to exclude each other"),
+        (["--from", "2022-05-10T13", "--since", "2022-05-10T12"], "--from and --since exclude each other"),
+        (["--last", "3", "--from", "2022-05-10T13"], "--last and --from exclude each other"),
+        (["--last", "0"], "--last must be at least 1"),
+        (["--at", "yesterday"], "yesterday"),
+    ],
+)
+@pytest.mark.parametrize("command", ["status", "verify", "observe", "check", "content", "query", "evidence", "slo"])
+def test_every_command_that_takes_hours_refuses_the_same_ranges(
+    command: str, options: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sql = ["select 1"] if command == "query" else []
+    lake = ["--environment", "Prod", "--lake", tmp_path.as_uri()]
+    assert execute([command, *sql, *options, *lake]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_version_names_python_and_the_main_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["--version"]) == 0
+    shown = capsys.readouterr().out
+    assert re.match(r"\d+\.\d+\.\d+\nPython 3", shown)
+    assert "duckdb" in shown

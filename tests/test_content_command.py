@@ -70,8 +70,8 @@ def test_a_range_is_looked_into_hour_by_hour(commands: Commands, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--at", "2022-05-10T13", "--to", "2022-05-10T13"], "give one of them"),
-        (["--from", "2022-05-10T14", "--to", "2022-05-10T13"], "lies before"),
+        (["--at", "2022-05-10T13", "--to", "2022-05-10T13"], "exclude each other"),
+        (["--from", "2022-05-10T14", "--to", "2022-05-10T13"], "is before"),
         (["--at", "yesterday"], "not an Hour"),
     ],
 )

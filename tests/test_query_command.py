@@ -94,7 +94,7 @@ def test_several_hours_and_unproven_ones(commands: Commands) -> None:
         (["from Voyages"], "Did you mean Voyage?"),
         (["from read_text('/etc/hostname')"], "A query sees the tables and the history, and nothing else."),
         (["from Voyage", "--csv", "--json"], "exclude each other"),
-        (["from Voyage", "--at", "2022-05-10T13", "--since", "2022-05-10T14"], "lies before"),
+        (["from Voyage", "--at", "2022-05-10T13", "--since", "2022-05-10T14"], "is before"),
         (["from Voyage", "--parquet", "no/such/folder/x.parquet"], "cannot write"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -14,11 +15,21 @@ from viplake.errors import UNEXPECTED, USAGE, NotYet, SettingsError, ViplakeErro
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+
+def versions() -> str:
+    """Return the versions of viplake, of Python and of the libraries on which a delivery depends."""
+    from importlib import metadata  # noqa: PLC0415 - only --version needs it
+
+    lines = [__version__, f"Python {sys.version.split()[0]}"]
+    lines += [f"{name} {metadata.version(name)}" for name in ("aiohttp", "boto3", "duckdb", "obstore")]
+    return "\n".join(lines)
+
+
 app = App(
     name="viplake",
     help="Lands every hourly export of the Veson IMOS Platform Data Lake in your lake, and proves it.",
     help_epilogue="Hours are UTC, as 2022-05-10T13. To begin: viplake demo, then viplake init.",
-    version=__version__,
+    version=versions,
     help_format="plaintext",
     result_action="return_value",
 )
@@ -118,14 +129,26 @@ def dispatch(tokens: Sequence[str]) -> int:
         SettingsError: the command line is wrong.
         ViplakeError: the command failed.
     """
+    tokens = _command_first(tokens)
     named = tokens[0] if tokens and any(tokens[0] in commands for commands in COMMANDS.values()) else None
-    if named is not None:
-        load(named)
+    loaded = None if named is None else load(named)
     try:
-        return app(list(tokens), exit_on_error=False, print_error=False) or 0
+        return app(tokens, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
-        first_line = str(error).strip().partition("\n")[0]
-        raise UsageError(first_line, hint=f"viplake {named + ' ' if named else ''}--help") from None
+        example = re.search(r"Example: (.*)", loaded.help) if loaded else None
+        hint = f"viplake {named} --help; for example: {example[1]}" if example else "viplake --help"
+        raise UsageError(str(error).strip().partition("\n")[0], hint=hint) from None
+
+
+def _command_first(tokens: Sequence[str]) -> list[str]:
+    """Move options that stand before the command behind it, as `viplake --profile test status`."""
+    given = list(tokens)
+    for place, token in enumerate(given):
+        if any(token in commands for commands in COMMANDS.values()):
+            return [token, *given[:place], *given[place + 1 :]]
+        if not token.startswith("-") and not (place and given[place - 1].startswith("--")):
+            break
+    return given
 
 
 def execute(tokens: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from viplake.clock import SystemClock
 from viplake.commands.assembly import observe, on_lake
 from viplake.commands.console import SHOWN_FINDINGS, answer, err, out, printable
-from viplake.commands.options import FLAG, NO_OPTIONS, From, Json, Options, hour_or_none
+from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.history.build import Scope
 from viplake.lake.adopt import Adoption, adopt
 from viplake.model import Hour
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 def command(
     *,
-    from_: From = None,
-    to: Annotated[str | None, Parameter(help="Last Hour, included; default: the one before the current.")] = None,
+    window: Window = NO_WINDOW,
     dry_run: Annotated[bool, FLAG, Parameter(help="Only compare; write nothing.")] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,
@@ -35,9 +34,13 @@ def command(
 
     Exit code: 0 all Hours of the range have a Receipt, 1 there are differences: they are listed, and nothing is
     written for these Hours.
+
+    Example: viplake adopt --to 2022-05-10T13
+
+    See docs/history.md.
     """
     settings = options.settings()
-    first, last = hour_or_none(from_), hour_or_none(to)
+    first, last = window.hours()
 
     async def work(lake: Lake) -> Adoption:
         now = SystemClock().now()

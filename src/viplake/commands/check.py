@@ -8,9 +8,8 @@ from cyclopts import Parameter
 
 from viplake.commands import assembly
 from viplake.commands.console import answer, out, warn
-from viplake.commands.options import FLAG, NO_OPTIONS, Json, Options, hour_or_none
+from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.commands.slo import print_sla
-from viplake.errors import SettingsError
 
 if TYPE_CHECKING:
     from viplake.judge.check import Checked
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 
 def command(
     *,
-    at: Annotated[str | None, Parameter(help="Last Hour to judge, in UTC; default: the current one.")] = None,
-    from_: Annotated[str | None, Parameter(name="--from", help="First Hour to judge; default: what is new.")] = None,
+    window: Window = NO_WINDOW,
     no_notify: Annotated[bool, FLAG, Parameter(help="Update the incidents, but send no notification.")] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,
@@ -27,11 +25,13 @@ def command(
     """Evaluate data-quality rules, volume anomalies, coverage and SLOs; update incidents; send notifications.
 
     Exit code: 0 no incident is open, 1 one is, or nothing could be judged.
+
+    Example: viplake check --at 2022-05-10T13
+
+    See docs/rules.md.
     """
     settings = options.settings()
-    last, first = hour_or_none(at), hour_or_none(from_)
-    if last is not None and first is not None and last < first:
-        raise SettingsError(f"--at {last} lies before --from {first}")
+    first, last = window.until()
     checked = assembly.on_lake(
         settings, lambda lake: assembly.check(settings, lake, at=last, first=first, tells=not no_notify)
     )

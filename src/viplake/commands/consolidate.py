@@ -41,6 +41,10 @@ def command(
 ) -> int:
     """Copy the Hours that this lake lacks from another lake; then observe them.
 
+    Example: viplake consolidate s3://old-bucket --dry-run
+
+    See docs/history.md.
+
     Parameters
     ----------
     source_url

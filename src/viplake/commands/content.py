@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from viplake.commands import assembly
 from viplake.commands.console import SHOWN_FINDINGS, answer, err, out
-from viplake.commands.options import FLAG, NO_OPTIONS, Json, Options, hour_or_none
+from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.content.records import to_json
 from viplake.errors import SettingsError
 from viplake.lake.hours import newest_to_read
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 def command(
     *,
-    at: Annotated[str | None, Parameter(help="An Hour, in UTC; default: the newest that is delivered.")] = None,
-    from_: Annotated[str | None, Parameter(name="--from", help="First Hour of a range.")] = None,
-    to: Annotated[str | None, Parameter(help="Last Hour of the range, included; default: the newest.")] = None,
+    window: Window = NO_WINDOW,
     engine: Annotated[
         Literal["duckdb", "spark"], Parameter(help="What reads: DuckDB here, or the Spark that this runs on.")
     ] = "duckdb",
@@ -36,11 +34,13 @@ def command(
     """Profile the table files: records, nulls, ranges, and whether they match the schema. For viplake check.
 
     Exit code: 0 no mismatches ("unknown" is not a mismatch). 1 mismatches found, or a table could not be read.
+
+    Example: viplake content --at 2022-05-10T13
+
+    See docs/content.md.
     """
     settings = options.settings()
-    if at is not None and (from_ is not None or to is not None):
-        raise SettingsError("--at is one Hour, --from and --to are a range: give one of them")
-    first, last = hour_or_none(at or from_), hour_or_none(at or to)
+    first, last = window.hours()
 
     async def work(lake: Lake) -> list[HourContent]:
         end = last or await newest_to_read(lake)
@@ -48,7 +48,7 @@ def command(
             raise SettingsError("there is no Hour to look into", hint="Let an Hour land first: viplake run.")
         hours = list((first or end).to(end))
         if not hours:
-            raise SettingsError(f"--to {end} lies before --from {first}")
+            raise SettingsError(f"--to {end} is before --from {first}")
         show = None if json or len(hours) == 1 else _print_progress
         return await assembly.content(settings, lake, hours, engine=engine, keeps=not no_keep, progress=show)
 

@@ -144,6 +144,10 @@ def command(
 ) -> int:
     """Run all of it without credentials or network: several Hours from a simulated vendor land in a folder.
 
+    Example: viplake demo --folder demo-lake
+
+    See docs/index.md.
+
     Parameters
     ----------
     folder

@@ -23,6 +23,10 @@ def command(
     """Check every leg of the way: settings, secret, proxy, certificates, token, lake, clock. It triggers nothing.
 
     Exit code: 0 all well or nothing worse than a warning; else that of the failed check to fix first.
+
+    Example: viplake doctor --profile test
+
+    See docs/operations.md.
     """
     try:
         settings = options.settings()

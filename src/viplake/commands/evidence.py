@@ -11,7 +11,7 @@ from viplake import config
 from viplake.clock import SystemClock
 from viplake.commands.assembly import observing, on_lake, place_of
 from viplake.commands.console import print_json
-from viplake.commands.options import NO_OPTIONS, Json, Options
+from viplake.commands.options import NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.errors import SettingsError
 from viplake.model import Hour
 from viplake.report.evidence import Pack, gather, to_csv, to_html
@@ -22,17 +22,23 @@ if TYPE_CHECKING:
 
 def command(
     *,
-    from_: Annotated[str, Parameter(name="--from", help="First Hour, in UTC, as 2022-05-10T13.")],
-    to: Annotated[str, Parameter(help="Last Hour, included.")],
+    window: Window = NO_WINDOW,
     out: Annotated[Path, Parameter(help="Where to write: OUT.html and OUT.csv.")] = Path("viplake-evidence"),
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Export SLA evidence for Veson: Hours below the SLA, with job GUIDs, times and API answers, without secrets."""
+    """Export SLA evidence for Veson: Hours below the SLA, with job GUIDs, times and API answers, without secrets.
+
+    Example: viplake evidence --from 2022-05-01T00 --to 2022-05-31T23
+
+    See docs/operations.md.
+    """
     settings = options.settings()
-    first, last = Hour.parse(from_), Hour.parse(to)
-    if last < first:
-        raise SettingsError(f"--to {last} lies before --from {first}")
+    first, last = window.hours()
+    now = SystemClock().now()
+    last = last or Hour.of(now)
+    if first is None:
+        raise SettingsError("evidence needs a range of Hours", hint="Give --from and --to, or --last 720.")
 
     async def work(lake: Lake) -> Pack:
         return await gather(
@@ -42,7 +48,7 @@ def command(
             observing(settings),
             first=first,
             last=last,
-            now=SystemClock().now(),
+            now=now,
             environment=settings.environment.name,
             company=settings.company or "",
         )

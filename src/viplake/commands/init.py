@@ -12,6 +12,10 @@ from viplake.errors import SettingsError
 def command(*, file: Path = Path("viplake.toml")) -> int:
     """Write a commented viplake.toml with a Test and a Prod profile; an existing file is left alone.
 
+    Example: viplake init
+
+    See docs/operations.md.
+
     Parameters
     ----------
     file

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from viplake.commands import assembly
 from viplake.commands.console import SHOWN_FINDINGS, answer, out, table, warn
-from viplake.commands.options import FLAG, NO_OPTIONS, From, Json, Options, To, hour_or_none
+from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.history.build import Scope, read_history, read_imports
 from viplake.history.daily import daily_views
 from viplake.history.rows import Datasets
@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 
 def command(
     *,
-    from_: From = None,
-    to: To = None,
+    window: Window = NO_WINDOW,
     rebuild: Annotated[bool, FLAG, Parameter(help="Read everything again, from the first hourly folder on.")] = False,
     import_: Annotated[Path | None, Parameter(name="--import", help="Folder with CSVs of datasets to import.")] = None,
     daily: Annotated[bool, FLAG, Parameter(help="Print the daily views.")] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Build or update the datasets: what was delivered, Hour by Hour."""
+    """Build or update the datasets: what was delivered, Hour by Hour.
+
+    Example: viplake observe --from 2022-05-10T00 --to 2022-05-10T23
+
+    See docs/history.md.
+    """
     settings = options.settings()
-    scope = Scope(hour_or_none(from_), hour_or_none(to), rebuild=rebuild)
+    scope = Scope(*window.hours(), rebuild=rebuild)
     imports = None if import_ is None else read_imports(import_)
 
     async def work(lake: Lake) -> tuple[Observed, Daily | None]:

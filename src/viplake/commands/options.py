@@ -6,16 +6,21 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from viplake import config, log
+from viplake.clock import SystemClock
+from viplake.errors import SettingsError
 from viplake.model import Hour
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from viplake.config import Settings
 
 SETTINGS: Final = Group("Settings", sort_key=100, help="Each also as VIPLAKE_... or in viplake.toml.")
 OUTPUT: Final = Group("Output", sort_key=101)
+HOURS: Final = Group("Hours", sort_key=50, help="In UTC, as 2022-05-10T13.")
 FLAG: Final = Parameter(negative=(), show_default=False)
 
 
@@ -51,15 +56,53 @@ NO_OPTIONS: Final = Options()
 
 Json = Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Print one JSON object on stdout.")]
 OnlyDeliver = Annotated[bool, FLAG, Parameter(help="Leave out the observation that follows a delivery.")]
-HourText = Annotated[str, Parameter(help="In UTC, as 2022-05-10T13.")]
-From = Annotated[str | None, Parameter(name="--from", help="First Hour, in UTC, as 2022-05-10T13.")]
-To = Annotated[str | None, Parameter(help="Last Hour, included.")]
 
 
-def hour_or_none(text: str | None) -> Hour | None:
-    """Parse an Hour that may not be given.
+def _hour(_type: object, tokens: Sequence[Token]) -> Hour:
+    return Hour.parse(tokens[0].value)
 
-    Raises:
-        SettingsError: the text is no Hour.
-    """
-    return None if text is None else Hour.parse(text)
+
+_AS_HOUR: Final = Parameter(converter=_hour, n_tokens=1, accepts_keys=False)
+AnHour = Annotated[Hour, _AS_HOUR]
+HourOrNone = Annotated[Hour | None, _AS_HOUR]
+"""An Hour of a command line, as 2022-05-10T13; 20220510-13 and 2022-05-10 13:00 are understood too."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The options of every command that works on a range of Hours."""
+
+    at: Annotated[HourOrNone, Parameter(group=HOURS, help="One Hour.")] = None
+    from_: Annotated[HourOrNone, Parameter(name="--from", group=HOURS, help="First Hour.")] = None
+    to: Annotated[HourOrNone, Parameter(group=HOURS, help="Last Hour, included.")] = None
+    since: Annotated[HourOrNone, Parameter(group=HOURS, help="First Hour, up to the newest.")] = None
+    last: Annotated[int | None, Parameter(group=HOURS, help="So many Hours, up to --to or the newest.")] = None
+
+    def hours(self) -> tuple[Hour | None, Hour | None]:
+        """Return the first and the last Hour; None where none is given. `--at` alone is one Hour.
+
+        Raises:
+            SettingsError: options exclude each other, or the range is empty.
+        """
+        first, last = self.until()
+        return (self.at if self.at is not None and first is None else first), last
+
+    def until(self) -> tuple[Hour | None, Hour | None]:
+        """Return the first and the last Hour likewise, but `--at` alone leaves the first one open."""
+        for one, other in (("at", "to"), ("from_", "since"), ("last", "from_"), ("last", "since")):
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise SettingsError(f"--{one.strip('_')} and --{other.strip('_')} exclude each other")
+        if self.last is not None and self.last < 1:
+            raise SettingsError("--last must be at least 1")
+        first, last = self.from_ or self.since, self.to or self.at
+        if self.last is not None:
+            last = last or Hour.of(SystemClock().now())
+            first = last.shift(1 - self.last)
+        if first is not None and last is not None and last < first:
+            end = "--at" if self.at is not None else "--to"
+            raise SettingsError(f"{end} {last} is before the first Hour, {first}")
+        return first, last
+
+
+NO_WINDOW: Final = Window()

@@ -28,7 +28,12 @@ def command(
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Remove old hourly folders from a folder lake, never the newest proof of a table; ledger and datasets stay."""
+    """Remove old hourly folders from a folder lake, never the newest proof of a table; ledger and datasets stay.
+
+    Example: viplake prune --older-than 90d --dry-run
+
+    See docs/operations.md.
+    """
     settings = options.settings()
     if keep < 0:
         raise SettingsError("--keep is less than 0")

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from viplake.commands.assembly import on_lake, place_of
 from viplake.commands.console import ON_A_PIPE, err, printable, table, warn
-from viplake.commands.options import FLAG, NO_OPTIONS, OUTPUT, Json, Options, hour_or_none
+from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, OUTPUT, Json, Options, Window
 from viplake.errors import SettingsError
 from viplake.query.answer import Answer, being_written
 from viplake.query.query import Asked, query
@@ -27,10 +27,7 @@ _NUMBERS: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DOUBL
 def command(
     sql: str,
     *,
-    at: Annotated[str | None, Parameter(help="The Hour, in UTC, as 2022-05-10T13; default: the newest.")] = None,
-    since: Annotated[
-        str | None, Parameter(help="The first of several Hours, up to --at; each row then has its own in `hour`.")
-    ] = None,
+    window: Window = NO_WINDOW,
     unproven: Annotated[bool, FLAG, Parameter(help="Read Hours without a Receipt too, as in old lakes.")] = False,
     csv: Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Print all rows as CSV.")] = False,
     parquet: Annotated[Path | None, Parameter(group=OUTPUT, help="Write all rows into this file.")] = None,
@@ -39,15 +36,18 @@ def command(
 ) -> int:
     """Run SQL over the tables of the newest Hour with a Receipt, or of several, and over the history.
 
+    Example: viplake query "select count(*) from Voyage" --since 2022-05-10T00
+
+    See docs/query.md.
+
     Parameters
     ----------
     sql
         One statement that reads, in DuckDB's SQL; "show tables" lists what there is.
     """
     settings = options.settings()
-    asked = Asked(sql, hour_or_none(at), hour_or_none(since), unproven=unproven)
-    if asked.at is not None and asked.since is not None and asked.at < asked.since:
-        raise SettingsError(f"--at {at} lies before --since {since}")
+    first, last = window.until()
+    asked = Asked(sql, last, first, unproven=unproven)
     if csv + json + (parquet is not None) > 1:
         raise SettingsError("--csv, --json and --parquet exclude each other")
     file = None if parquet is None else parquet.absolute()

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def command(*, out: Path = Path("viplake-report.html"), options: Options = NO_OPTIONS) -> int:
-    """Write one HTML file: a verdict in words, then the figures, each with its table; it needs no network to open."""
+    """Write one HTML file: a verdict in words, then the figures, each with its table; it needs no network to open.
+
+    Example: viplake report --out report.html
+
+    See docs/history.md.
+    """
     settings = options.settings()
 
     async def work(lake: Lake) -> str:

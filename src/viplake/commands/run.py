@@ -10,5 +10,9 @@ def command(*, only_deliver: OnlyDeliver = False, json: Json = False, options: O
     """Bring the current Hour to its end: trigger, wait, transfer, prove.
 
     Exit code: 0 delivered, 1 incomplete, 2 settings, 69 the vendor or network, 73 the lake, 75 waiting, 77 credentials.
+
+    Example: viplake run --profile prod
+
+    See docs/operations.md.
     """
     return deliver(options, lambda extraction: extraction.run(), json=json, only_deliver=only_deliver)

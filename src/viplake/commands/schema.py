@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from viplake.commands.assembly import on_lake, place_of
 from viplake.commands.console import answer, out
-from viplake.commands.options import NO_OPTIONS, Json, Options, hour_or_none
+from viplake.commands.options import NO_OPTIONS, HourOrNone, Json, Options
 from viplake.history.build import read_history
 from viplake.history.datasets import SCHEMAS, TABLES
 from viplake.history.schema_changes import Listed, versions
@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 
 def command(
     *,
-    at: Annotated[str | None, Parameter(help="The schema that held at this Hour, with its tables and columns.")] = None,
+    at: Annotated[HourOrNone, Parameter(help="The schema that held at this Hour, with its tables and columns.")] = None,
     diff: Annotated[
-        str | None, Parameter(help="What the schema of --at, or the newest, differs in from the one of this Hour.")
+        HourOrNone, Parameter(help="What the schema of --at, or the newest, differs in from the one of this Hour.")
     ] = None,
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """List schema versions with their date ranges and what changed."""
+    """List schema versions with their date ranges and what changed.
+
+    Example: viplake schema --at 2022-05-10T13
+
+    See docs/schema.md.
+    """
     settings = options.settings()
-    wanted, since = hour_or_none(at), hour_or_none(diff)
-    found = on_lake(settings, lambda lake: _schema(settings, lake, at=wanted, since=since))
+    found = on_lake(settings, lambda lake: _schema(settings, lake, at=at, since=diff))
 
     def show() -> None:
         for line in found.lines():

@@ -33,6 +33,10 @@ def command(
 ) -> int:
     """Simulate the vendor as an HTTP server, with faults: to try viplake, or to test a pipeline of your own.
 
+    Example: viplake simulate --replication-seconds 3
+
+    See docs/deploy.md.
+
     Parameters
     ----------
     host

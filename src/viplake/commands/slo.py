@@ -11,8 +11,7 @@ from viplake import config
 from viplake.clock import SystemClock
 from viplake.commands.assembly import on_lake, place_of
 from viplake.commands.console import answer, out
-from viplake.commands.options import FLAG, NO_OPTIONS, Json, Options, hour_or_none
-from viplake.errors import SettingsError
+from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.judge.sla import read_sla
 
 if TYPE_CHECKING:
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
 def command(
     *,
-    from_: Annotated[str | None, Parameter(name="--from", help="First Hour, in UTC; default: four weeks back.")] = None,
-    to: Annotated[str | None, Parameter(help="Last Hour, included; default: the newest settled one.")] = None,
+    window: Window = NO_WINDOW,
     openslo: Annotated[bool, FLAG, Parameter(help="Print the objectives as OpenSLO v1, for other tools.")] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,
@@ -33,11 +31,13 @@ def command(
     """Show whether delivered and complete are in or out of SLA, by day, week, month and rolling window.
 
     The targets are those of [objectives]. Exit code: 0 the windows are in SLA, 1 one is out, or nothing is on record.
+
+    Example: viplake slo --last 720
+
+    See docs/rules.md.
     """
     settings = options.settings()
-    first, last = hour_or_none(from_), hour_or_none(to)
-    if first is not None and last is not None and last < first:
-        raise SettingsError(f"--to {last} lies before --from {first}")
+    first, last = window.hours()
     configured = config.check_settings(settings)
     if openslo:
         documents = [one.to_openslo() for one in configured.objectives.objectives]

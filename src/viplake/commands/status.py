@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from viplake.clock import SystemClock
 from viplake.commands.assembly import on_lake
 from viplake.commands.console import answer, table
-from viplake.commands.options import NO_OPTIONS, Json, Options
-from viplake.errors import SettingsError
+from viplake.commands.options import NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.extract.ledger import Ledger
 from viplake.extract.status import status
 from viplake.model import Hour
@@ -20,19 +19,27 @@ if TYPE_CHECKING:
     from viplake.extract.outcome import Outcome
     from viplake.lake import Lake
 
+DEFAULT_HOURS: Final = 24
+
 _STYLES = {"delivered": "green", "failed": "bold red", "waiting": "yellow", "none": "dim"}
 
 
-def command(*, last: int = 24, json: Json = False, options: Options = NO_OPTIONS) -> int:
-    """Show the outcome of each of the last Hours, and what is open."""
+def command(*, window: Window = NO_WINDOW, json: Json = False, options: Options = NO_OPTIONS) -> int:
+    """Show the outcome of each of the last Hours, and what is open.
+
+    Example: viplake status --last 48
+
+    See docs/operations.md.
+    """
     settings = options.settings()
-    if last < 1:
-        raise SettingsError("--last must be at least 1")
+    first, last = window.hours()
 
     async def read(lake: Lake) -> list[Outcome]:
         clock = SystemClock()
         ledger = Ledger(lake, clock)
-        return await status(ledger, settings.environment, clock, last=Hour.of(clock.now()), hours=last)
+        end = last or Hour.of(clock.now())
+        hours = DEFAULT_HOURS if first is None else len(list(first.to(end)))
+        return await status(ledger, settings.environment, clock, last=end, hours=hours)
 
     outcomes = on_lake(settings, read)
     hours = [{k: v for k, v in o.to_json().items() if k != "schema_version"} for o in outcomes]

@@ -10,5 +10,9 @@ def command(*, only_deliver: OnlyDeliver = False, json: Json = False, options: O
     """Advance all open Hours one step, start the current one, and exit. Meant for schedulers.
 
     Exit code: as `run`; 75 while the Hour is on its way.
+
+    Example: viplake tick --profile prod --log-format json
+
+    See docs/schedulers.md.
     """
     return deliver(options, lambda extraction: extraction.tick(), json=json, only_deliver=only_deliver)

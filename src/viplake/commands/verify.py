@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from viplake.commands.assembly import on_lake
 from viplake.commands.console import SHOWN_FINDINGS, answer, out, printable
-from viplake.commands.options import NO_OPTIONS, From, Json, Options, To
+from viplake.commands.options import NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.errors import SettingsError
 from viplake.lake.hours import newest_proven
 from viplake.lake.proof import Verified, verify
-from viplake.model import Hour
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,22 +17,25 @@ if TYPE_CHECKING:
     from viplake.lake import Lake
 
 
-def command(*, from_: From = None, to: To = None, json: Json = False, options: Options = NO_OPTIONS) -> int:
+def command(*, window: Window = NO_WINDOW, json: Json = False, options: Options = NO_OPTIONS) -> int:
     """Compare the files in the lake with the manifest and the Receipt again. Default: the newest Hour with a Receipt.
 
     Exit code: 0 all complete and valid, 1 not.
+
+    Example: viplake verify --from 2022-05-10T00 --to 2022-05-10T23
+
+    See docs/operations.md.
     """
     settings = options.settings()
+    first, last = window.hours()
 
     async def compare(lake: Lake) -> list[Verified]:
-        first, end = from_ or to, to or from_
-        if first is None or end is None:
-            newest = await newest_proven(lake)
-            hours = [] if newest is None else [newest]
-        else:
-            hours = list(Hour.parse(first).to(Hour.parse(end)))
-        if not hours:
+        newest = last or window.from_ or await newest_proven(lake)
+        if newest is None:
             raise SettingsError("there is no Hour to verify", hint="Give --from and --to, or let an Hour land first.")
+        hours = list((first or newest).to(newest))
+        if not hours:
+            raise SettingsError(f"the newest Hour with a Receipt, {newest}, is before {first}")
         return [await verify(lake, hour) for hour in hours]
 
     verified = on_lake(settings, compare)
