@@ -35,7 +35,7 @@ from viplake.content.records import from_bytes, to_bytes
 from viplake.errors import CredentialsError, LakeError, SettingsError, ViplakeError
 from viplake.extract import ledger
 from viplake.extract.job import Event, ExportJob, Limits, apply, next_step
-from viplake.history import build as history, months
+from viplake.history import build as history, chain, months
 from viplake.history.datasets import DATASETS, RUNS, Dataset, Frame, names_json, own_frame, parse, render, upsert
 from viplake.history.facts import HourFacts, RunFacts, Schema, SchemaFacts, promise_facts, run_facts
 from viplake.judge import content_rules as inside, incidents
@@ -357,7 +357,7 @@ def _incidents(data: bytes) -> None:
 
 def _history(data: bytes) -> None:
     with only(LakeError):
-        known = history._unpack(data)
+        known = chain.unpack(data)
     for dataset in DATASETS:
         check(known.frames[dataset.name].rows, dict[Hour, tuple[str, ...]])
 

@@ -14,7 +14,7 @@ from registry import registry
 from viplake import config, redact, strictjson
 from viplake.errors import CredentialsError, LakeError, SettingsError, VendorError, ViplakeError
 from viplake.extract.ledger import _parse_event, is_dead
-from viplake.history import build as history, months
+from viplake.history import build, chain, months
 from viplake.history.datasets import JOBS, TABLES, _records, parse, render
 from viplake.history.facts import run_facts
 from viplake.judge import incidents
@@ -222,7 +222,7 @@ def test_incidents_that_cannot_be_are_damaged(changed: dict[str, Any]) -> None:
 def test_a_history_whose_rows_are_none_is_damaged(row: str) -> None:
     record = {"format": 1, "built": True, "datasets": {"historical_job_size": f"date,size,files\n{row}\n"}}
     with pytest.raises(LakeError) as caught:
-        history._unpack(json.dumps(record).encode())
+        chain.unpack(json.dumps(record).encode())
     assert caught.value.cause.word == "ledger_damaged"
 
 
@@ -235,7 +235,7 @@ def test_table_volumes_whose_rows_are_none_are_damaged(row: bytes) -> None:
 
 def test_what_an_earlier_pass_knew_of_schemas_is_text_or_nothing() -> None:
     record = {"format": 1, "kept": True, "tables": {"0a": [["Voyage"]]}, "seen": [["etag", 1, "0a"]]}
-    assert history._parse_schemas(json.dumps(record).encode()) == {}
+    assert build._parse_schemas(json.dumps(record).encode()) == {}
 
 
 # -- the schema ------------------------------------------------------------------------------------------------

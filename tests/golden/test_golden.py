@@ -21,7 +21,7 @@ import pytest
 from viplake.content import records as content_records
 from viplake.errors import LakeError
 from viplake.extract import ledger
-from viplake.history import build, months
+from viplake.history import build, chain, months
 from viplake.history.facts import run_facts
 from viplake.judge import incidents
 from viplake.lake import records
@@ -76,7 +76,7 @@ def _run(data: bytes) -> Any:
 
 
 def _history(data: bytes) -> Any:
-    history = build._unpack(data)
+    history = chain.unpack(data)
     return {"built": history.built, "frames": plain(history.frames)}
 
 
@@ -110,7 +110,7 @@ WRITE: dict[str, Callable[[bytes], bytes]] = {
     "promise": lambda data: records.promise_bytes(records.parse_promise(data)),
     "receipt": lambda data: records.receipt_bytes(records.parse_receipt(data)),
     "identity": lambda data: records.identity_bytes(*records.parse_identity(data)),
-    "history": lambda data: build._pack(build._unpack(data)),
+    "history": lambda data: chain.pack(chain.unpack(data)),
     "schemas": lambda data: build._schemas_bytes(build._parse_schemas(data)),
     "month": lambda data: months._upsert(data, {}, tuple(data.split(b"\n")[0].decode().split(",")[2:])),
     "content": lambda data: gzip.decompress(content_records.to_bytes(content_records.from_bytes(gzip.compress(data)))),

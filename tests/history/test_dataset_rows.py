@@ -23,6 +23,7 @@ from viplake.history.datasets import (
     own_frame,
     parse,
     render,
+    runs_of,
     take_in,
     upsert,
 )
@@ -43,6 +44,10 @@ RUN = RunFacts(
 
 
 # -- rows from facts ------------------------------------------------------------------------------------------
+
+
+def attributed(frame: Frame) -> Frame:
+    return attribute_missed(frame, min(runs_of(frame), default=None))
 
 
 def test_a_row_of_each_dataset_says_what_the_facts_say() -> None:
@@ -101,7 +106,7 @@ def test_missed_hours_are_ours_from_the_first_ledger_on_and_nobody_s_before() ->
             [("missed", ""), ("delivered", ""), ("failed", "1"), ("missed", ""), ("waiting", "1"), ("missed", "")]
         )
     }
-    told = attribute_missed(Frame(rows, ("note",)))
+    told = attributed(Frame(rows, ("note",)))
     assert told.extra == ("note",)
     assert [(row[1], row[2], row[3]) for row in told.rows.values()] == [
         ("missed", "unknown", ""),
@@ -115,9 +120,9 @@ def test_missed_hours_are_ours_from_the_first_ledger_on_and_nobody_s_before() ->
 
 
 def test_without_any_ledger_every_missed_hour_is_nobody_s() -> None:
-    told = attribute_missed(Frame({H13: _run(H13, "missed")}))
+    told = attributed(Frame({H13: _run(H13, "missed")}))
     assert told.rows[H13][1:4] == ("missed", "unknown", "")
-    itself = attribute_missed(Frame({H13: _run(H13, "missed", "1")}))
+    itself = attributed(Frame({H13: _run(H13, "missed", "1")}))
     assert itself.rows[H13][1:4] == ("missed", "unknown", ""), "the first ledger is no Hour after itself"
 
 

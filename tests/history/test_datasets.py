@@ -189,33 +189,46 @@ async def test_an_imported_row_stands_while_the_lake_lacks_the_hour() -> None:
     assert b"20220510-09,1,1,anna\n" in (await store.get(key) or b"")
 
 
-async def test_M2_what_people_do_to_a_published_file_is_taken_in_and_mended() -> None:
+EDITED = b"date;jobDelivered;JobExpected;note\r\n20220510-12;0;1;checked\r\n20220101-00;1;1;old\r\n"
+
+
+async def test_M2_files_that_were_there_before_the_first_pass_are_taken_in_and_mended() -> None:
     store = memory()
-    place = Place.within(Lake(store, LAYOUT))
     await fill(store, export(Hour.parse("2022-05-10T12")))
-    clock = at("2022-05-10T12:45")
-    await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
     key = f"{LAYOUT.observability}historical_job_metrics.csv"
-    await store.put(key, b"date;jobDelivered;JobExpected;note\r\n20220510-12;0;1;checked\r\n20220101-00;1;1;old\r\n")
-    await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
+    await store.put(key, EDITED)
+    await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-10T12:45"), SETTINGS)
     assert await store.get(key) == (
         b"date,jobDelivered,JobExpected,note\n20220101-00,1,1,old\n20220510-12,1,1,checked\n"
     )
 
 
-async def test_a_published_file_that_is_garbage_is_set_aside_and_written_anew() -> None:
+async def test_a_file_of_before_the_first_pass_that_is_garbage_is_set_aside_and_written_anew() -> None:
+    store = memory()
+    await fill(store, export(H13))
+    key = f"{LAYOUT.observability}historical_job_size.csv"
+    await store.put(key, b"\x00\x01garbage")
+    result = await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-10T13:45"), SETTINGS)
+    assert "set aside" in result.warnings[0]
+    assert (await store.get(key) or b"").startswith(b"date,size,files\n20220510-13,")
+
+
+@pytest.mark.parametrize("edited", [EDITED, b"\x00\x01garbage"])
+async def test_a_published_file_that_was_edited_is_set_aside_and_written_anew_with_one_warning(edited: bytes) -> None:
     store = memory()
     place = Place.within(Lake(store, LAYOUT))
     await fill(store, export(H13))
     clock = at("2022-05-10T13:45")
     await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
-    key = f"{LAYOUT.observability}historical_job_size.csv"
+    key = f"{LAYOUT.observability}historical_job_metrics.csv"
     good = await store.get(key)
-    await store.put(key, b"\x00\x01garbage")
+    await store.put(key, edited)
     result = await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
     assert await store.get(key) == good
-    assert "set aside" in result.warnings[0]
-    assert list((await contents(store, f"{LAYOUT.observability}quarantine/")).values()) == [b"\x00\x01garbage"]
+    [warning] = result.warnings
+    assert "was edited: it is set aside and written anew. To add rows, run viplake observe --import." in warning
+    assert list((await contents(store, f"{LAYOUT.observability}quarantine/")).values()) == [edited]
+    assert (await observe(Lake(store, LAYOUT), place, clock, SETTINGS)).warnings == ()
 
 
 async def test_M4_a_published_file_that_is_gone_comes_back() -> None:

@@ -3,7 +3,8 @@
 `observe` reads like this: read the history that stands; decide which Hours to look at; list them; merge; write one
 new version; publish it under the names that people know. Facts replace rows of Hours that the lake has; rows of
 Hours that it lacks stand. Merging is a pure function of (what stands, what was seen), asked again after each lost
-race, so two writers lose nothing, and a rebuild and any sequence of increments end in the same bytes.
+race, so two writers lose nothing, and a rebuild and any sequence of increments end in the same bytes. Files that
+people edit are not read back: `--import` is the way in.
 """
 
 from __future__ import annotations
@@ -18,24 +19,14 @@ import structlog
 
 from viplake import strictjson
 from viplake.errors import LakeError, SettingsError
-from viplake.history.datasets import (
-    DATASETS,
-    JOBS,
-    RUNS,
-    Frame,
-    attribute_missed,
-    own_frame,
-    parse,
-    render,
-    take_in,
-    upsert,
-)
+from viplake.history.chain import Chain, History, Published, month_of, pack, unpack, whole_file
+from viplake.history.datasets import DATASETS, JOBS, RUNS, attribute_missed, parse, runs_of, take_in, upsert
 from viplake.history.facts import SchemaFacts
 from viplake.history.listing import Listing
 from viplake.history.schema_store import Copies
 from viplake.history.volumes import Volume, Volumes
 from viplake.lake.records import FORMAT
-from viplake.lake.versions import Version, Versions
+from viplake.lake.versions import Version
 from viplake.model import Hour
 
 if TYPE_CHECKING:
@@ -44,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from viplake.clock import Clock
-    from viplake.history.datasets import Dataset, Row
+    from viplake.history.datasets import Dataset, Frame, Row
     from viplake.history.facts import HourFacts
     from viplake.lake import Lake
     from viplake.lake.store import Store
@@ -126,23 +117,6 @@ class Scope:
     last: Hour | None = None
     hours: tuple[Hour, ...] = ()
     rebuild: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """All datasets with one row an Hour.
-
-    Attributes:
-        frames: by the dataset's name.
-        built: everything from the first hourly folder on was looked at, once.
-    """
-
-    frames: Mapping[str, Frame]
-    built: bool = False
-
-    def rows(self, dataset: Dataset) -> dict[Hour, Row]:
-        """The rows of a dataset, by Hour; the cells of the contract come first."""
-        return self.frames[dataset.name].rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,13 +219,13 @@ async def observe(
     return result
 
 
-async def read_history(place: Place) -> History:
-    """The history as it stands; without rows where there is none.
+async def read_history(place: Place, since: Hour | None = None) -> History:
+    """The history from an Hour on, at least; all of it by default. Without rows where there is none.
 
     Raises:
         LakeError: it cannot be read.
     """
-    return _unpack((await _versions(place).newest()).content)
+    return await _chain(place).read(since)
 
 
 async def read_volumes(place: Place, first: Hour, last: Hour) -> list[Volume]:
@@ -305,18 +279,28 @@ class _Pass:
     facts: dict[Hour, HourFacts] = field(default_factory=dict)
     fresh: list[HourFacts] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    edits: dict[str, Frame] = field(default_factory=dict)
+    held: dict[str, Frame] = field(default_factory=dict)
     imports: dict[str, Frame] = field(default_factory=dict)
-    published: dict[str, bytes | None] = field(default_factory=dict)
+    published: dict[str, bytes] = field(default_factory=dict)
+    read_at: int = 0
+    same: set[str] = field(default_factory=set)
+    pieces: dict[str, bytes | memoryview] = field(default_factory=dict)
+    months: frozenset[str] = frozenset()
     newest: Version = field(default_factory=lambda: Version(0, None))
-    stands: History = field(default_factory=lambda: _unpack(None))
-    result: History = field(default_factory=lambda: _unpack(None))
+    stands: History = field(default_factory=History)
+    merged: History = field(default_factory=History)
+    result: History = field(default_factory=History)
     days: list[str] | None = None
     ledger_days: frozenset[str] | None = None
     trim: bool = False
     completes: bool = False
     schemas: bytes | None = None
     listing: Listing = field(init=False)
+    chain: Chain = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is read yet."""
+        self.chain = _chain(self.place)
 
     @property
     def current(self) -> Hour:
@@ -334,35 +318,46 @@ class _Pass:
                 raise SettingsError(
                     f"nothing of {name} can be read: the first line is {why}", cause="import_unreadable"
                 )
-        self.newest = await _versions(self.place).newest()
-        self.stands = _unpack(self.newest.content)
-        texts = _record(self.newest.content)["datasets"]
+        self.newest = await self.chain.versions.newest()
+        self.read_at, self.stands = self.newest.number, unpack(self.newest.content)
         keys = [self.place.versions + _SCHEMAS, *(self.place.published + dataset.file for dataset in DATASETS)]
         self.schemas, *found = await asyncio.gather(*map(self.place.store.get, keys))
         for dataset, there in zip(DATASETS, found, strict=True):
-            self.published[dataset.name] = there
-            if there is None or there == texts.get(dataset.name, "").encode():
+            if there is None:
                 continue
-            if not await self._was_ours(dataset, there):
-                await self._read_edited(dataset, there)
+            self.published[dataset.name] = there
+            await (self._compare_published if self.newest.number else self._take_over)(dataset, there)
 
-    async def _read_edited(self, dataset: Dataset, data: bytes) -> None:
-        """Take in what people made of a published file; what is beyond reading is set aside."""
+    async def _take_over(self, dataset: Dataset, data: bytes) -> None:
+        """Take in a published file of a history without versions; what is beyond reading is set aside."""
         name = self.place.published + dataset.file
         try:
-            self.edits[dataset.name] = await self._parse(dataset, data, name)
+            self.held[dataset.name] = await self._parse(dataset, data, name)
         except SettingsError as error:
             await self._set_aside(dataset, data)
             self.warnings.append(f"{error.message}; it is set aside and written anew")
 
+    async def _compare_published(self, dataset: Dataset, data: bytes) -> None:
+        """Find out whether a published file is ours; one that people edited is set aside and written anew."""
+        known = Published.of(self.stands, dataset, data)
+        self.pieces |= known.pieces
+        if known.same:
+            self.same.add(dataset.name)
+        if known.same or await self._was_ours(dataset, data):
+            return
+        await self._set_aside(dataset, data)
+        self.warnings.append(
+            f"{self.place.published}{dataset.file} was edited: it is set aside and written anew. "
+            "To add rows, run viplake observe --import."
+        )
+
     async def _was_ours(self, dataset: Dataset, data: bytes) -> bool:
-        """Whether the published file is an older version: a writer died before it published the newest."""
-        versions = _versions(self.place)
+        """Whether a published file is an older version: a writer died before it published the newest."""
         for number in range(self.newest.number - 1, 0, -1):
-            content = await versions.content(number)
+            content = await self.chain.versions.content(number)
             if content is None:
                 return False
-            if _record(content)["datasets"].get(dataset.name) == data.decode(errors="replace"):
+            if Published.of(unpack(content), dataset, data).same:
                 return True
         return False
 
@@ -396,6 +391,7 @@ class _Pass:
             hours = self._update(history.rows(JOBS), scope.hours)
         else:
             hours = await self._range(scope)
+        self.months = frozenset(map(month_of, hours))
         if len(hours) > _WIDE:
             self.days = self.days or await self.listing.days()
             self.ledger_days = await self.listing.ledger_days()
@@ -471,29 +467,46 @@ class _Pass:
     # -- writing -----------------------------------------------------------------------------------------------
 
     def _merged_history(self, history: History) -> History:
-        """What stands, with what people wrote into it and gave us."""
+        """What stands, with what people gave us."""
         frames = dict(history.frames)
-        for dataset in DATASETS:
-            if (edited := self.edits.get(dataset.name)) is not None:
-                frames[dataset.name] = take_in(dataset, frames[dataset.name], edited, preferred=False)
-            if (imported := self.imports.get(dataset.name)) is not None:
-                frames[dataset.name] = take_in(dataset, frames[dataset.name], imported, preferred=True)
-        return History(frames, history.built)
+        for given, preferred in ((self.held, False), (self.imports, True)):
+            for dataset in DATASETS:
+                if (frame := given.get(dataset.name)) is not None:
+                    frames[dataset.name] = take_in(dataset, frames[dataset.name], frame, preferred=preferred)
+        return replace(history, frames=frames)
 
-    def _merge(self, content: bytes | None) -> bytes:
-        """The content of the next version, from that of the newest."""
-        if content is not self.newest.content:
-            self.stands = _unpack(content)
+    async def _merge(self, stands: History) -> History:
+        """The history after this pass, its past months closed; before it what stood, with the months that change."""
+        every = [one.month for one in stands.closed]
+        self.stands = await self.chain.opened(stands, every if self.imports else self.months)
         history = self._merged_history(self.stands)
         frames = {d.name: upsert(d, history.frames[d.name], self.facts) for d in DATASETS}
-        frames[RUNS.name] = attribute_missed(frames[RUNS.name])
-        self.result = History(frames, history.built or self.completes)
-        return _pack(self.result)
+        known = [history.first_run] if history.first_run is not None else []
+        first = min([*known, *runs_of(frames[RUNS.name])], default=None)
+        reaches_back = history.closed and first is not None and month_of(first) <= history.closed[-1].month
+        if first != history.first_run and reaches_back:  # missed Hours of closed months are ours from now on
+            self.months |= frozenset(every)
+            return await self._merge(stands)
+        frames[RUNS.name] = attribute_missed(frames[RUNS.name], first)
+        built = history.built or self.completes
+        self.merged = replace(history, frames=frames, built=built, first_run=first)
+        result, pieces = await self.chain.closed(self.merged)
+        self.pieces |= pieces
+        return result
 
     async def write(self) -> Observed:
-        """Write the new version, unless nothing changed."""
-        self.newest = await _versions(self.place).update(self._merge, known=self.newest)
-        result = self._compare(self.stands, self.result)
+        """Write the new version, unless nothing changed; what another wrote meanwhile is merged again."""
+        while True:
+            base = self.newest
+            self.result = await self._merge(unpack(base.content))
+            content = pack(self.result)
+            self.newest = await self.chain.versions.update(
+                lambda found, base=base, content=content: content if found == base.content else found,  # type: ignore[misc]
+                known=base,
+            )
+            if self.newest.content == content or self.newest.number == base.number:
+                break
+        result = self._compare(self.stands, self.merged)
         for healed in result.healed:
             log.info("healed", hour=str(healed.hour), dataset=healed.dataset, old=healed.old, new=healed.new)
         for warning in result.warnings:
@@ -517,7 +530,7 @@ class _Pass:
             healed=healed,
             unchanged=len(set(hours) - set(added) - {row.hour for row in healed}),
             imported={name: len(frame.rows) for name, frame in sorted(self.imports.items())},
-            rows={dataset.name: len(new.rows(dataset)) for dataset in DATASETS},
+            rows={dataset.name: new.count(dataset) for dataset in DATASETS},
             requests=dict(self.listing.requests),
             version=self.newest.number,
             warnings=tuple(self.warnings),
@@ -526,15 +539,16 @@ class _Pass:
 
     async def publish(self, clock: Clock) -> None:
         """Put copies under the names that people know; if another wrote a newer version meanwhile, that one."""
-        versions = _versions(self.place)
         while True:
-            texts = _record(self.newest.content)["datasets"]
+            history = unpack(self.newest.content)
             for dataset in DATASETS:
-                data = texts.get(dataset.name, "").encode()
-                if data != self.published[dataset.name]:
+                if self.newest.number == self.read_at and dataset.name in self.same:
+                    continue
+                data = await whole_file(self.chain, history, dataset, self.pieces)
+                if data != self.published.get(dataset.name):
                     await self._put(self.place.published + dataset.file, data, clock)
                     self.published[dataset.name] = data
-            newest = await versions.newest(after=self.newest.number)
+            newest = await self.chain.versions.newest(after=self.newest.number)
             if newest.number == self.newest.number:
                 return
             self.newest = newest
@@ -595,36 +609,5 @@ def _parse_schemas(data: bytes | None) -> dict[tuple[str, int], SchemaFacts]:
         return {}
 
 
-# -- a version's content --------------------------------------------------------------------------------------
-
-
-def _versions(place: Place) -> Versions:
-    return Versions(place.store, f"{place.versions}datasets/")
-
-
-def _pack(history: History) -> bytes:
-    texts = {dataset.name: render(dataset, history.frames[dataset.name]).decode() for dataset in DATASETS}
-    return strictjson.dumps({"format": FORMAT, "built": history.built, "datasets": texts})
-
-
-def _record(content: bytes | None) -> dict[str, Any]:
-    if content is None:
-        return {"built": False, "datasets": {}}
-    try:
-        record = strictjson.loads(content)
-        if strictjson.count_of(record["format"]) > FORMAT:
-            raise LakeError("the history was written by a newer viplake", cause="lake_format")
-        texts = {name: strictjson.text_of(text) for name, text in record["datasets"].items()}
-        return {"built": bool(record["built"]), "datasets": texts}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise LakeError(f"the history cannot be read: {error}", cause="ledger_damaged") from None
-
-
-def _unpack(content: bytes | None) -> History:
-    record = _record(content)
-    texts = record["datasets"]
-    try:
-        frames = {d.name: own_frame(d, texts[d.name]) if d.name in texts else Frame() for d in DATASETS}
-    except ValueError as error:
-        raise LakeError(f"the history cannot be read: {error}", cause="ledger_damaged") from None
-    return History(frames, built=record["built"])
+def _chain(place: Place) -> Chain:
+    return Chain(place.store, place.versions)

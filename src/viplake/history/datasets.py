@@ -259,13 +259,17 @@ def _schema_row(facts: HourFacts) -> Row | None:
     return facts.hour.label, schema.sha256, "" if schema.tables is None else str(len(schema.tables))
 
 
-def attribute_missed(frame: Frame) -> Frame:
-    """Say of every missed Hour whose it is, from all rows of the run metrics together.
+def runs_of(frame: Frame) -> list[Hour]:
+    """The Hours of the run metrics that have a ledger."""
+    return [hour for hour, row in frame.rows.items() if row[_ATTEMPTS]]
+
+
+def attribute_missed(frame: Frame, first: Hour | None) -> Frame:
+    """Attribute every missed Hour to an owner.
 
     From the first Hour with a ledger on, viplake should have run: the cause is `missed`, ours. Before it, another
     program should have: `unknown`, and no guess at the owner.
     """
-    first = min((hour for hour, row in frame.rows.items() if row[_ATTEMPTS]), default=None)
     rows = dict(frame.rows)
     for hour, row in frame.rows.items():
         if row[_OUTCOME] == MISSED:

@@ -75,17 +75,18 @@ def reading(what: str) -> Iterator[None]:
         raise LakeError(f"{what} cannot be read: {error}", cause="ledger_damaged") from None
 
 
-def decode(data: bytes, kind: type[T], *, has_format: bool = True) -> T:
+def decode(data: bytes, kind: type[T], *, has_format: bool = True, newest: int = FORMAT) -> T:
     """Read a record, within `reading`.
 
     Args:
         data: its bytes, JSON.
         kind: what it is: a `Part`, or a type that msgspec knows.
         has_format: it says in which format it was written.
+        newest: the newest format that this viplake knows.
     """
     value = strictjson.loads(data)
-    if has_format and (written := msgspec.convert(value, _Format).format) > FORMAT:
-        raise _NewerError(f"it has format {written}, this one knows {FORMAT}")
+    if has_format and (written := msgspec.convert(value, _Format).format) > newest:
+        raise _NewerError(f"it has format {written}, this one knows {newest}")
     return msgspec.convert(value, kind)
 
 
