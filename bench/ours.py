@@ -17,8 +17,9 @@ from viplake.clock import Clock, SystemClock
 from viplake.extract.transfer import TransferSettings, land
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD
+from viplake.network.settings import Timeouts
 from viplake.redact import Secret
-from viplake.vendor.http import Body, Deadlines
+from viplake.vendor.http import Body
 from viplake.vendor.links import host_of, read_opening, read_refusal, seconds_early
 from viplake.vendor.port import Download, Triggered
 from viplake.vendor.veson.client import VendorSettings, VesonVendor, _Arriving
@@ -54,7 +55,7 @@ class PyreqwestVendor(VesonVendor):
     async def __aenter__(self) -> Self:
         from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - not in the process that measures aiohttp
 
-        deadlines = Deadlines()
+        deadlines = Timeouts()
         self._client = (
             ClientBuilder()
             .connect_timeout(_seconds(deadlines.connect))

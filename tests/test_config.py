@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from servers.sockets import authority
 from viplake import config
 from viplake.errors import USAGE, SettingsError
 from viplake.model import PROD, TEST
@@ -340,7 +341,39 @@ def test_N8_a_ca_bundle_that_is_not_there_is_a_wrong_setting(tmp_path: Path) -> 
     assert "no certificate" in refused(SSL_CERT_FILE=str(tmp_path / "empty.pem")).message
     bundle = tmp_path / "ca.pem"
     bundle.write_text("-----BEGIN CERTIFICATE-----\n")
-    assert load(SSL_CERT_FILE=str(bundle)).surroundings.ca_file == bundle
+    assert "no certificate" in refused(SSL_CERT_FILE=str(bundle)).message
+    bundle.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    assert "certificate 1 of 1" in refused(SSL_CERT_FILE=str(bundle)).message
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "AWS_CA_BUNDLE"])
+@pytest.mark.parametrize("form", ["plain", "byte order mark", "line ends of Windows", "words around it"])
+def test_E8_a_bundle_of_any_form_gives_the_same_certificates(tmp_path: Path, variable: str, form: str) -> None:
+    plain = authority(tmp_path).file.read_bytes()
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(
+        {
+            "plain": plain,
+            "byte order mark": b"\xef\xbb\xbf" + plain,
+            "line ends of Windows": plain.replace(b"\n", b"\r\n"),
+            "words around it": b"# Prox\xe4 CA\n" + plain + b"\n# end\n",
+        }[form]
+    )
+    found = load(**{variable: str(bundle)}).surroundings
+    assert (found.ca, found.ca_file) == (plain.decode(), bundle)
+
+
+@pytest.mark.parametrize("variable", ["AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_PROFILE"])
+def test_E7_a_line_end_behind_a_value_of_aws_is_stripped_and_one_within_is_refused(variable: str) -> None:
+    found = load(**{variable: "value-4711\n"}).surroundings
+    assert "value-4711" in {getattr(value, "reveal", lambda value=value: value)() for value in vars_of(found)}
+    error = refused(**{variable: "value\n4711"})
+    assert variable in error.message
+    assert "4711" not in error.message + error.hint
+
+
+def vars_of(found: Any) -> list[Any]:
+    return [getattr(found, name) for name in found.__slots__]
 
 
 def test_only_what_talks_to_the_vendor_needs_the_company() -> None:

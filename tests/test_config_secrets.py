@@ -244,7 +244,6 @@ def test_http_to_the_store_needs_loopback_and_a_word(variable: str) -> None:
     lake, allow = {"VIPLAKE_LAKE": "s3://bucket"}, {"VIPLAKE_ALLOW_INSECURE_HTTP": "true"}
     found = store(**lake, **allow, **{variable: "http://127.0.0.1:8333"})
     assert (found.endpoint, found.allow_http) == ("http://127.0.0.1:8333", True)
-    assert not store(**lake, **allow, **{variable: "https://s3.example.com"}).allow_http
     with pytest.raises(SettingsError, match="AWS_ENDPOINT_URL_S3"):
         store(**lake, **{variable: "http://127.0.0.1:8333"})
     with pytest.raises(SettingsError, match="not https"):
@@ -267,10 +266,9 @@ def test_N5_the_proxy_of_the_secret_wins_and_exceptions_go_with_it(tmp_path: Pat
     settings = load(VIPLAKE_SECRETS=place, **environ)
     secrets = config.Secrets.of(settings)
     vendor, lake = config.vendor_settings(settings, secrets), config.store_settings(settings, secrets)
-    assert vendor.proxy is not None
-    assert lake.proxy is not None
-    assert vendor.proxy.reveal() == lake.proxy.reveal() == "http://secret-proxy:1"
-    assert vendor.no_proxy == lake.no_proxy == "internal"
+    assert vendor.network == lake.network == config.network(settings, secrets)
+    assert vendor.network.proxy is not None
+    assert (vendor.network.proxy.address, vendor.network.no_proxy) == ("http://secret-proxy:1", "internal")
 
 
 def test_without_a_secrets_proxy_the_environments_is_used(tmp_path: Path) -> None:
@@ -278,8 +276,8 @@ def test_without_a_secrets_proxy_the_environments_is_used(tmp_path: Path) -> Non
     for name in ("HTTPS_PROXY", "https_proxy"):
         settings = load(VIPLAKE_SECRETS=place, VIPLAKE_COMPANY="ACME", **{name: "http://env-proxy:1"})
         vendor = config.vendor_settings(settings, config.Secrets.of(settings))
-        assert vendor.proxy is not None
-        assert vendor.proxy.reveal() == "http://env-proxy:1"
+        assert vendor.network.proxy is not None
+        assert vendor.network.proxy.address == "http://env-proxy:1"
 
 
 def test_vendor_and_run_get_what_the_settings_say(tmp_path: Path) -> None:

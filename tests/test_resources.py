@@ -27,6 +27,7 @@ pytestmark = pytest.mark.system
 WITHOUT_OPEN_FILES = """
 import asyncio, resource, sys
 from viplake.errors import ViplakeError
+from viplake.network.settings import Network
 from viplake.vendor.http import Http
 from viplake.lake.store import StoreSettings, open_store
 
@@ -34,7 +35,7 @@ async def main():
     store = open_store(StoreSettings(sys.argv[1]))
     async def small():
         yield b"1"
-    async with Http() as http:
+    async with Http(Network()) as http:
         calls = {
             "put": lambda: store.put("Hourly/a", b"1"),
             "put_if_absent": lambda: store.put_if_absent("Hourly/b", b"1"),

@@ -308,9 +308,10 @@ def test_the_metric_that_a_glue_job_stores_is_the_one_that_the_alarm_reads(cloud
         return False
 
     hour = Hour.parse("2022-05-10T13")
-    aws._put_metric(Outcome("Test", hour, "failed", "vendor_job_failed"), ministacks.REGION)
+    settings = config.load(environ={"VIPLAKE_ENVIRONMENT": "Test", **cloud.environment()})
+    aws._put_metric(Outcome("Test", hour, "failed", "vendor_job_failed"), settings)
     assert state_becomes("ALARM")
-    aws._put_metric(Outcome("Test", hour.shift(1), "delivered", None), ministacks.REGION)
+    aws._put_metric(Outcome("Test", hour.shift(1), "delivered", None), settings)
     assert state_becomes("OK")
 
 

@@ -156,7 +156,7 @@ def glue_main(
         settings = _settings(job.settings, environ=around)
         if job.command == "content":
             return await _looked(settings)
-        store = put_metric or (lambda ended: _put_metric(ended, settings.surroundings.region))
+        store = put_metric or (lambda ended: _put_metric(ended, settings))
         observes = job.options.get("only-deliver", "false") != "true"
         verb: Verb = "run" if job.command == "run" else "tick"
         return await _advance(settings, verb, None, clock or SystemClock(), store, observes=observes)
@@ -339,19 +339,13 @@ def _dashed(argument: str) -> str:
     return name.replace("_", "-") + equals + value if name.lower().startswith("--viplake") else argument
 
 
-def _put_metric(outcome: Outcome, region: str | None) -> None:
+def _put_metric(outcome: Outcome, settings: config.Settings) -> None:
     """Glue's log is not read for embedded metrics, so it is put; a failure is logged and never fails the Hour."""
-    import boto3  # noqa: PLC0415 - heavy, and only Glue needs it here
-    from botocore.config import Config  # noqa: PLC0415 - as above
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - heavy, and only Glue needs it here
 
     try:
-        client = boto3.client(
-            "cloudwatch",
-            region_name=region,
-            config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3}),
-        )
-        client.put_metric_data(
+        cloudwatch = config.aws_client(settings, "cloudwatch")
+        cloudwatch.put_metric_data(
             Namespace=NAMESPACE,
             MetricData=[
                 {
@@ -362,7 +356,7 @@ def _put_metric(outcome: Outcome, region: str | None) -> None:
                 }
             ],
         )
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ViplakeError) as error:
         logger.warning("metric_not_stored", detail=redact(str(error)))
 
 

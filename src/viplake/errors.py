@@ -8,7 +8,7 @@ The tree, by whose turn it is to act::
     ├── VendorError        vendor: the export failed, or an answer breaks the contract    69 or 1
     ├── NetworkError       network: no answer at all, TLS, or a proxy in between              69
     ├── DeliveryError      vendor or network: not every promised file has landed            1 or 69
-    ├── LakeError          aws (or us, for a folder): the lake cannot be read or written      73
+    ├── LakeError          aws (us for a folder, network): the lake cannot be used      73 or 69
     └── NotYet             nobody: not due, taken by another, or interrupted                  75
 
 `CAUSES` is the only place where a cause is bound to its owner and its exit code; the operations guide is
@@ -302,7 +302,14 @@ CAUSES: Mapping[str, Cause] = _table(
         "network",
         UNAVAILABLE,
         "The proxy wants other credentials.",
-        "Put user and password into HTTPS_PROXY, or into the key `proxy` of the secret.",
+        "Check user and password in HTTPS_PROXY, or in the key `proxy` of the secret. Only Basic is spoken.",
+    ),
+    Cause(
+        "intercepted",
+        "network",
+        UNAVAILABLE,
+        "Something between here and the other end answered with a web page of its own.",
+        "Ask the operator of the proxy or firewall to allow the host in the message.",
     ),
     Cause(
         "transfer_timeout",
@@ -337,8 +344,36 @@ CAUSES: Mapping[str, Cause] = _table(
         "dest_missing",
         "aws",
         LAKE_FAILED,
-        "The bucket or folder of the lake does not exist.",
+        "The bucket of the lake does not exist.",
         "Check VIPLAKE_LAKE, or create it.",
+    ),
+    Cause(
+        "folder_missing",
+        "us",
+        LAKE_FAILED,
+        "The folder of the lake does not exist.",
+        "Check VIPLAKE_LAKE and that its disk is mounted, or create the folder.",
+    ),
+    Cause(
+        "dest_feature",
+        "us",
+        LAKE_FAILED,
+        "The store lacks a feature that viplake needs: conditional writes, or the checksum.",
+        "Try VIPLAKE_CHECKSUM=md5 or none. If `viplake doctor` still fails, use another store.",
+    ),
+    Cause(
+        "dest_archived",
+        "us",
+        LAKE_FAILED,
+        "An object of the lake is archived (Glacier or an archive tier), so it cannot be read.",
+        "Restore the object in S3, then run the same command again.",
+    ),
+    Cause(
+        "dest_refused",
+        "aws",
+        LAKE_FAILED,
+        "The store refuses a request, and another attempt would not help.",
+        "Read the store's code and message, then ask the operator of the store.",
     ),
     Cause(
         "dest_region",

@@ -31,6 +31,7 @@ from viplake.lake import Lake
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
+from viplake.network.settings import Network, Proxy
 from viplake.redact import Secret
 from viplake.simulator.tables import ExportShape, make_export
 from viplake.tables import duck
@@ -346,7 +347,13 @@ def test_the_session_of_others_keeps_its_settings(session: SparkSession, lake: S
 def test_no_secret_travels_to_the_executors() -> None:
     secret = Secret("a-secret-access-key-of-a-test")
     told = StoreSettings(
-        "s3://lake", "AKIAEXAMPLE", secret, session_token=secret, proxy=secret, region="eu-west-1", endpoint="https://x"
+        "s3://lake",
+        "AKIAEXAMPLE",
+        secret,
+        session_token=secret,
+        network=Network(Proxy("http://proxy:1", secret)),
+        region="eu-west-1",
+        endpoint="https://x",
     )
     reach = pickle.loads(pickle.dumps(spark.for_executors(told)))
     assert reach == StoreSettings("s3://lake", region="eu-west-1", endpoint="https://x")
@@ -357,11 +364,11 @@ def test_a_lake_that_executors_cannot_read_is_an_error_of_the_lake(session: Spar
     missing = StoreSettings((tmp_path / "missing").as_uri())
     with pytest.raises(LakeError) as caught:
         asyncio.run(by_spark(missing))
-    assert caught.value.cause.word == "dest_missing"
+    assert caught.value.cause.word == "folder_missing"
     piece = spark.Piece(0, 0, "T_0.json", "T_0.json", 1, ("a",))
     [(number, report, record)] = spark.read(missing, [piece])
     assert (number, record) == (0, None)
-    assert json.loads(report or "")["lake"] == "dest_missing"
+    assert json.loads(report or "")["lake"] == "folder_missing"
 
 
 def test_what_is_not_installed_is_said_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,23 +116,23 @@ async def test_no_message_of_the_store_holds_a_secret(settings: StoreSettings, s
         assert "\n" not in caught.value.message
 
 
-async def test_an_endpoint_that_refuses_is_dest_unavailable_within_seconds(settings: StoreSettings) -> None:
+async def test_an_endpoint_that_refuses_is_network_within_seconds(settings: StoreSettings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     store = open_store(replace(settings, endpoint=f"http://127.0.0.1:{port}"))
     begun = time.monotonic()
     causes = await asyncio.gather(*(cause_of(store, verb) for verb in (*WRITES, *READS)))
-    assert set(causes) == {"dest_unavailable"}
+    assert set(causes) == {"network"}
     assert time.monotonic() - begun < 60, "the bound of the connect timeouts, far above what it takes"
 
 
 # -- folders ------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_that_does_not_exist_is_dest_missing(tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist_is_folder_missing(tmp_path: Path) -> None:
     with pytest.raises(LakeError) as caught:
         open_store(StoreSettings(f"file://{tmp_path}/none"))
-    assert caught.value.cause.word == "dest_missing"
+    assert caught.value.cause.word == "folder_missing"
 
 
 def test_a_folder_is_made_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -141,11 +141,11 @@ def test_a_folder_is_made_where_that_is_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", [*WRITES, *READS])
-async def test_a_folder_that_went_away_is_dest_missing_and_not_made_again(tmp_path: Path, verb: str) -> None:
+async def test_a_folder_that_went_away_is_folder_missing_and_not_made_again(tmp_path: Path, verb: str) -> None:
     lake = tmp_path / "lake"
     store = open_store(StoreSettings(f"file://{lake}", create=True))
     shutil.rmtree(lake)
-    assert await cause_of(store, verb) == "dest_missing"
+    assert await cause_of(store, verb) == "folder_missing"
     assert not await asyncio.to_thread(lake.exists)
 
 

@@ -75,6 +75,7 @@ class Faulty:
     port: int = 0
     spoils: list[Spoil] = field(default_factory=list)
     requests: list[tuple[str, int]] = field(default_factory=list)
+    _serving: set[asyncio.Task[object]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -84,7 +85,15 @@ class Faulty:
         """How many requests there were whose first line matches."""
         return sum(re.search(about, line) is not None for line, _ in self.requests)
 
+    async def end(self) -> None:
+        """Leave no connection behind."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if task := asyncio.current_task():
+            self._serving.add(task)
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 await self._serve(reader, writer)
@@ -160,7 +169,10 @@ async def faulty(server: str, *spoils: Spoil) -> AsyncIterator[Faulty]:
     listening = await asyncio.start_server(proxy.serve, "127.0.0.1", limit=1 << 20)
     async with listening:
         proxy.port = listening.sockets[0].getsockname()[1]
-        yield proxy
+        try:
+            yield proxy
+        finally:
+            await proxy.end()
 
 
 def s3_error(code: str, message: str = "", status: str = "400 Bad Request") -> bytes:

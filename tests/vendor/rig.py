@@ -11,9 +11,9 @@ from canary import CANARIES
 from fakes import FakeClock
 from viplake.errors import ViplakeError
 from viplake.model import PROD
+from viplake.network.settings import Network, Timeouts
 from viplake.redact import Secret
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings
-from viplake.vendor.http import Deadlines
 from viplake.vendor.port import Triggered
 from viplake.vendor.veson.client import VendorSettings, VesonVendor
 from viplake.vendor.veson.token import VendorCredentials
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from viplake.vendor.port import ListedFile
 
-HASTY = Deadlines(connect=5, stall=0.5, queue=5, token=1.5, call=1.5, listing=1.5)
+HASTY = Network(timeouts=Timeouts(connect=5, stall=0.5, queue=5, token=1.5, call=1.5, listing=1.5))
 """For tests in which a server falls silent."""
 
 GUID = "7470724f-e195-416b-a2da-94e63e94f341"
@@ -78,7 +78,7 @@ class Rig:
 
 
 def client(
-    base: str | Simulator, clock: FakeClock, keys: Keys, deadlines: Deadlines | None = None, **settings: Any
+    base: str | Simulator, clock: FakeClock, keys: Keys, network: Network | None = None, **settings: Any
 ) -> VesonVendor:
     """A client of the simulator, or of another server at this URL."""
     if isinstance(base, Simulator):
@@ -87,16 +87,16 @@ def client(
     else:
         urls = {"token_url": f"{base}/token", "export_url": f"{base}/api", "files_url": f"{base}/files"}
         company = "DEMO"
-    given: dict[str, Any] = {"allow_insecure_http": True, **urls, **settings}
+    given: dict[str, Any] = {"allow_insecure_http": True, "network": network or Network(), **urls, **settings}
     chosen = VendorSettings(PROD, company, **given)
-    return VesonVendor(chosen, keys, clock=clock, rng=random.Random(7), deadlines=deadlines)
+    return VesonVendor(chosen, keys, clock=clock, rng=random.Random(7))
 
 
 @asynccontextmanager
 async def rig(
     *faults: str,
     keys: Keys | None = None,
-    deadlines: Deadlines | None = None,
+    network: Network | None = None,
     tls: ssl.SSLContext | None = None,
     **settings: Any,
 ) -> AsyncIterator[Rig]:
@@ -107,7 +107,7 @@ async def rig(
         client_secret=CANARIES.client_secret,
         export=ExportShape(sizes=(200_000, 5_000, 300)),
     )
-    async with Simulator(shape, clock=clock, tls=tls) as sim, client(sim, clock, keys, deadlines, **settings) as vendor:
+    async with Simulator(shape, clock=clock, tls=tls) as sim, client(sim, clock, keys, network, **settings) as vendor:
         sim.faults.add(*faults)
         yield Rig(sim, vendor, clock, keys)
 

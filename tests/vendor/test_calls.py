@@ -225,7 +225,7 @@ async def test_G3_G4_G5_G15_other_wordings_of_too_soon() -> None:
 
 @pytest.mark.parametrize("fault", ["answer_lost", "answer_late:value=5", "cut_body", "reset", "hang:value=5"])
 async def test_G6_a_lost_answer_is_one_post_that_may_have_arrived(fault: str) -> None:
-    async with rig(f"trigger:{fault}", deadlines=HASTY) as r:
+    async with rig(f"trigger:{fault}", network=HASTY) as r:
         await r.vendor.authorize()
         error = await failure(r.vendor.trigger())
         assert isinstance(error, NetworkError)
@@ -380,7 +380,7 @@ async def test_P8_an_unknown_guid_is_gone_after_three_tries_and_two_minutes() ->
     ],
 )
 async def test_P5_P10_what_passes_is_transient(fault: str) -> None:
-    async with rig(deadlines=HASTY) as r:
+    async with rig(network=HASTY) as r:
         guid = await r.complete()
         r.sim.faults.add(f"status:{fault}")
         error = await failure(r.vendor.is_complete(guid))
@@ -475,7 +475,7 @@ async def test_U17_an_echoed_secret_is_redacted() -> None:
 
 
 async def test_A12_headers_that_drip_meet_the_deadline() -> None:
-    async with rig(deadlines=HASTY) as r:
+    async with rig(network=HASTY) as r:
         guid = await r.complete()
         r.sim.faults.add("status:slow_headers:value=0.2")
         error = await failure(r.vendor.is_complete(guid))

@@ -96,7 +96,7 @@ async def test_D8_D9_another_file_or_part(fault: str) -> None:
 
 @pytest.mark.parametrize("fault", ["stall", "hang:value=5"])
 async def test_D10_a_stall_is_raised_inside_the_iterator(fault: str) -> None:
-    async with rig(deadlines=HASTY) as r:
+    async with rig(network=HASTY) as r:
         file = await r.a_file()
         r.sim.faults.add(f"download:{fault}")
         error = await failure(r.fetch(file))

@@ -7,6 +7,7 @@ import base64
 import logging
 import socket
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,9 @@ from fakes import FakeClock
 from servers.sockets import Authority, ForwardProxy, authority, black_hole, forward_proxy, http, playing
 from vendor.rig import HASTY, Keys, Rig, client, failure, rig
 from viplake.errors import NetworkError, SettingsError, ViplakeError
+from viplake.network.settings import Network, Proxy, Timeouts
 from viplake.redact import Secret
-from viplake.vendor.http import Deadlines, Http, Proxy, trust
+from viplake.vendor.http import Http, trust
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,15 +38,20 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return authority(tmp_path_factory.mktemp("authority"))
 
 
-def proxied(address: str) -> Secret:
-    """A proxy's URL, its password quoted as it must be."""
-    url = URL(f"http://{address}")
-    return Secret(str(url.with_user(CANARIES.proxy_user).with_password(CANARIES.proxy_password)))
+def proxied(address: str, ca: Authority | None = None, no_proxy: str = "") -> Network:
+    """A network with this proxy, its password quoted as it must be."""
+    url = URL(f"http://{address}").with_user(CANARIES.proxy_user).with_password(CANARIES.proxy_password)
+    trusted = trusting(ca) if ca else Network()
+    return replace(trusted, proxy=Proxy.parse(Secret(str(url))), no_proxy=no_proxy)
+
+
+def trusting(ca: Authority) -> Network:
+    return Network(ca=ca.file.read_text(), ca_file=ca.file)
 
 
 def through(proxy: ForwardProxy, ca: Authority) -> AbstractAsyncContextManager[Rig]:
     """The simulated vendor, over https, behind this proxy."""
-    return rig(tls=ca.server, ca_file=ca.file, proxy=proxied(proxy.address))
+    return rig(tls=ca.server, network=proxied(proxy.address, ca))
 
 
 # -- addresses --------------------------------------------------------------------------------------------
@@ -71,7 +78,7 @@ class SeveralAddresses(AbstractResolver):
 
 
 async def test_D19_a_name_that_nobody_knows() -> None:
-    async with Http(resolver=SeveralAddresses()) as session:
+    async with Http(Network(), resolver=SeveralAddresses()) as session:
         error = await failure(session.call("token", "GET", "https://vendor.example/?x=canary", seconds=5, cap=1000))
     assert isinstance(error, NetworkError)
     assert (error.cause.word, error.sent) == ("network", False)
@@ -83,11 +90,11 @@ async def test_D20_an_address_that_swallows_packets_is_passed_over() -> None:
     async with playing(http(b"{}")) as wire:
         with black_hole("127.0.0.2", wire.port):
             url = f"http://vendor.example:{wire.port}/"
-            async with Http(resolver=SeveralAddresses("127.0.0.2", "127.0.0.1")) as session:
+            async with Http(Network(), resolver=SeveralAddresses("127.0.0.2", "127.0.0.1")) as session:
                 answer = await session.call("token", "GET", url, seconds=30, cap=1000)
                 assert (answer.status, answer.body) == (200, b"{}")
-            hasty = Deadlines(connect=0.3)
-            async with Http(resolver=SeveralAddresses("127.0.0.2"), deadlines=hasty) as session:
+            hasty = Network(timeouts=Timeouts(connect=0.3))
+            async with Http(hasty, resolver=SeveralAddresses("127.0.0.2")) as session:
                 error = await failure(session.call("token", "GET", url, seconds=600, cap=1000))
     assert isinstance(error, NetworkError)
     assert (error.cause.word, error.sent, error.transient) == ("network", False, True)
@@ -95,20 +102,20 @@ async def test_D20_an_address_that_swallows_packets_is_passed_over() -> None:
 
 
 def test_D20_no_connection_is_waited_for_longer_than_five_seconds() -> None:
-    assert Deadlines().connect <= 5
+    assert Timeouts().connect <= 5
 
 
 # -- TLS --------------------------------------------------------------------------------------------------
 
 
 async def test_N3_our_own_authority_is_trusted_where_it_is_given(ca: Authority) -> None:
-    async with rig(tls=ca.server, ca_file=ca.file) as r:
+    async with rig(tls=ca.server, network=trusting(ca)) as r:
         assert len(await r.fetch(await r.a_file())) > 1000
 
 
 @pytest.mark.parametrize("name", ["server", "elsewhere", "expired"])
 async def test_N3_N4_a_certificate_that_cannot_be_trusted(ca: Authority, name: str) -> None:
-    settings: dict[str, Any] = {} if name == "server" else {"ca_file": ca.file}
+    settings: dict[str, Any] = {} if name == "server" else {"network": trusting(ca)}
     async with rig(tls=getattr(ca, name), **settings) as r:
         for call in (r.vendor.authorize(), r.vendor.trigger()):
             error = await failure(call)
@@ -119,16 +126,8 @@ async def test_N3_N4_a_certificate_that_cannot_be_trusted(ca: Authority, name: s
 
 
 def test_N3_an_authority_is_added_to_the_systems(ca: Authority) -> None:
-    system = len(trust(None).get_ca_certs())
-    assert len(trust(ca.file).get_ca_certs()) == system + 1
-
-
-def test_N8_a_ca_bundle_that_is_missing_or_none(tmp_path: Path) -> None:
-    junk = tmp_path / "junk.pem"
-    junk.write_text("no certificate")
-    for file in (tmp_path / "absent.pem", junk, tmp_path):
-        with pytest.raises(SettingsError, match="CA bundle"):
-            client("https://vendor.example", FakeClock(), Keys(), ca_file=file)
+    system = len(trust(Network()).get_ca_certs())
+    assert len(trust(trusting(ca)).get_ca_certs()) == system + 1
 
 
 # -- proxies ----------------------------------------------------------------------------------------------
@@ -164,21 +163,21 @@ async def test_N2_a_proxy_that_is_not_there_or_hangs_up(ca: Authority) -> None:
         pass
     async with forward_proxy(refusal=b"\r\n") as rude:
         for address in (gone.address, rude.address):
-            async with rig(tls=ca.server, ca_file=ca.file, proxy=proxied(address)) as r:
+            async with rig(tls=ca.server, network=proxied(address, ca)) as r:
                 error = await failure(r.vendor.authorize())
                 assert isinstance(error, NetworkError)
                 assert (error.cause.word, error.sent) == ("proxy", False)
 
 
 async def test_N3_an_inspecting_proxy_without_its_ca(ca: Authority) -> None:
-    async with forward_proxy() as proxy, rig(tls=ca.server, proxy=proxied(proxy.address)) as r:
+    async with forward_proxy() as proxy, rig(tls=ca.server, network=proxied(proxy.address)) as r:
         assert (await failure(r.vendor.authorize())).cause.word == "tls"
 
 
 async def test_N5_no_proxy_is_honoured_for_calls_and_downloads(ca: Authority) -> None:
     async with forward_proxy(refusal=http(b"", "502 Bad Gateway")) as proxy:
         excepted = "s3.amazonaws.com, 127.0.0.1"
-        async with rig(tls=ca.server, ca_file=ca.file, proxy=proxied(proxy.address), no_proxy=excepted) as r:
+        async with rig(tls=ca.server, network=proxied(proxy.address, ca, excepted)) as r:
             assert len(await r.fetch(await r.a_file())) > 1000
             assert proxy.targets == []
 
@@ -198,17 +197,19 @@ async def test_N5_no_proxy_is_honoured_for_calls_and_downloads(ca: Authority) ->
     ],
 )
 def test_N5_who_is_asked_through_the_proxy(url: str, no_proxy: str, through: bool) -> None:
-    assert Proxy.parse(Secret("http://proxy.example:3128"), no_proxy).serves(URL(url)) is through
+    network = Network(Proxy.parse(Secret("http://proxy.example:3128")), no_proxy)
+    assert (network.proxy_for(url) is not None) is through
 
 
 def test_a_proxy_is_read_with_its_password_and_never_shown() -> None:
-    proxy = Proxy.parse(Secret("http://canary-user:canary%40pass%3Aword@proxy.example:3128/"), "")
-    assert proxy.auth == Secret("Basic " + base64.b64encode(b"canary-user:canary@pass:word").decode())
-    assert proxy.url == URL("http://proxy.example:3128")
-    assert Proxy.parse(Secret("proxy.example:3128"), "").url == URL("http://proxy.example:3128")
+    proxy = Proxy.parse(Secret("http://canary-user:canary%40pass%3Aword@proxy.example:3128/"))
+    assert proxy.authorization == "Basic " + base64.b64encode(b"canary-user:canary@pass:word").decode()
+    assert proxy.address == "http://proxy.example:3128"
+    assert proxy.url == "http://canary-user:canary%40pass%3Aword@proxy.example:3128"
+    assert Proxy.parse(Secret("proxy.example:3128")).address == "http://proxy.example:3128"
     for wrong in ("socks5://canary-user:canary-word@proxy", "http://", "http://canary-word@:99999", "::", ""):
         with pytest.raises(SettingsError) as caught:
-            Proxy.parse(Secret(wrong), "")
+            Proxy.parse(Secret(wrong))
         assert "canary" not in str(caught.value)
     assert "canary" not in repr(proxy)
 
@@ -269,7 +270,7 @@ def assert_silent(shown: str, *more: str) -> None:
 async def test_no_failure_of_a_call_shows_a_secret(call: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     for fault in FAULTS:
-        async with rig(deadlines=HASTY) as r:
+        async with rig(network=HASTY) as r:
             if call != "token":
                 await r.vendor.authorize()
             token = r.vendor._authorization._token
@@ -284,7 +285,7 @@ async def test_no_failure_of_a_call_shows_a_secret(call: str, caplog: pytest.Log
 async def test_no_failure_of_a_download_shows_its_link(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     for fault in DOWNLOAD_FAULTS:
-        async with rig(deadlines=HASTY) as r:
+        async with rig(network=HASTY) as r:
             file = await r.a_file()
             signature = URL(file.url.reveal()).query["X-Amz-Signature"]
             r.sim.faults.add(f"download:{fault}")
@@ -300,8 +301,8 @@ async def test_no_failure_of_the_network_shows_a_secret(ca: Authority, caplog: p
     errors: list[ViplakeError] = []
     with capture_logs() as logs:
         async with forward_proxy(user="x") as picky:
-            for proxy in (None, proxied(picky.address), proxied(gone.address)):
-                async with rig(tls=ca.server, proxy=proxy) as r:
+            for network in (None, proxied(picky.address), proxied(gone.address)):
+                async with rig(tls=ca.server, network=network) as r:
                     errors += [await failure(call(r)) for call in FAILING.values()]
         async with playing(b"") as nobody:
             pass

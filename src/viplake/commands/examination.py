@@ -39,14 +39,13 @@ from viplake.errors import (
 from viplake.lake.records import parse_identity
 from viplake.lake.store import open_store
 from viplake.redact import redact
-from viplake.vendor.http import Http, Proxy
+from viplake.vendor.http import Http
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from datetime import datetime
 
     from viplake.lake.store import Store, StoreSettings
-    from viplake.vendor.veson.client import VendorSettings
     from viplake.vendor.wire import HttpAnswer
 
 Status = Literal["ok", "warning", "failed", "skipped"]
@@ -242,14 +241,13 @@ async def _vendor(settings: config.Settings, secrets: config.Secrets, secret: Ch
     try:
         settings = replace(settings, company=settings.company or "-")
         wanted = config.vendor_settings(settings, secrets)
-        proxy = Proxy.parse(wanted.proxy, wanted.no_proxy) if wanted.proxy else None
-        http = Http(proxy=proxy, ca_file=wanted.ca_file)
+        http = Http(wanted.network)
     except ViplakeError as error:
         rest = (*_ROUTES[1:], "route downloads", "token")
         return [_failed("route token", error), *_skipped(rest, "as route token")]
     urls = zip(_ROUTES, (wanted.token_url, f"{wanted.export_url}/CheckJobStatus", wanted.files_url), strict=True)
     async with http:
-        checks = list(await asyncio.gather(*(_route(http, proxy, wanted, name, url, skews) for name, url in urls)))
+        checks = list(await asyncio.gather(*(_route(http, name, url, skews) for name, url in urls)))
     hosts = ", ".join(sorted(wanted.download_hosts)) or "Amazon S3"
     reason = f"the host is known only when the vendor lists files; allowed: {hosts}"
     if checks[0].status == "failed":
@@ -261,18 +259,17 @@ async def _vendor(settings: config.Settings, secrets: config.Secrets, secret: Ch
     return [*checks, Check("route downloads", "skipped", reason), token]
 
 
-async def _route(http: Http, proxy: Proxy | None, wanted: VendorSettings, name: str, url: str, skews: _Skews) -> Check:
+async def _route(http: Http, name: str, url: str, skews: _Skews) -> Check:
     """Ask for the address without any credential: whatever the vendor answers, the way there is good."""
     target = URL(url, encoded=True)
-    through = f"through the proxy {proxy.url}" if proxy and proxy.serves(target) else "directly"
-    trusted = f", trusting {wanted.ca_file} besides the system" if wanted.ca_file else ""
+    way = http.network.way_to(url)
     try:
         answer = await http.call(name, "GET", url, seconds=_SECONDS, cap=_ANSWER_CAP)
         _refuse_pages(answer, target)
     except ViplakeError as error:
-        return _failed(name, error, f" ({through}{trusted})")
+        return _failed(name, error, f" ({way})")
     skews.note(target.host or "", answer.headers.get("date"))
-    return Check(name, "ok", f"{target.host} {through}{trusted}, answers {answer.status}")
+    return Check(name, "ok", f"{target.host} {way}, answers {answer.status}")
 
 
 def _refuse_pages(answer: HttpAnswer, target: URL) -> None:
@@ -302,10 +299,10 @@ async def _lake(settings: config.Settings, secrets: config.Secrets, skews: _Skew
     way = ""
     try:
         place = config.store_settings(settings, secrets)
-        way = f" ({_way(settings, place)})"
+        way = f" ({_way(place)})"
         _refuse_unmakeable(place)
         if (folder := _folder_of(place.url)) and not folder.exists():
-            warning = Check("lake", "warning", f"{folder} does not exist yet; the first run makes it", "dest_missing")
+            warning = Check("lake", "warning", f"{folder} does not exist yet; the first run makes it", "folder_missing")
             fix = "Nothing to do, unless a disk should be mounted there."
             return [replace(warning, fix=fix), *_skipped(_LAKE, "there is no folder yet")]
         store = open_store(place)
@@ -336,20 +333,15 @@ def _with_rights(settings: config.Settings, secrets: config.Secrets, checks: lis
     return [replace(check, fix=fix) if check.cause == "dest_denied" else check for check in checks]
 
 
-def _way(settings: config.Settings, place: StoreSettings) -> str:
-    """How the store is reached: proxy and certificates."""
+def _way(place: StoreSettings) -> str:
+    """How the store is reached: host, proxy, certificates and region."""
     if not place.url.startswith("s3:"):
         return "a folder"
-    around = settings.surroundings
-    proxy = place.proxy or around.proxy
-    host = urlsplit(place.endpoint or "https://s3.amazonaws.com").hostname or ""
-    through = "directly"
-    if proxy is not None and not place.allow_http:
-        parsed = Proxy.parse(proxy, around.no_proxy)
-        through = f"through the proxy {parsed.url}" if parsed.serves(URL(f"https://{host}")) else "directly"
-    trusted = f", trusting {place.ca_file} besides the system" if place.ca_file else ""
-    region = f", region {place.region}" if place.region else ""
-    return f"{host} {through}{trusted}{region}"
+    from viplake.network.aws import AwsAccess, bucket_address  # noqa: PLC0415 - botocore: not for folders
+
+    access = AwsAccess(region=place.region, profile=place.profile)
+    where = bucket_address(urlsplit(place.url).netloc, access, endpoint=place.endpoint)
+    return f"{urlsplit(where.endpoint).hostname} {place.network.way_to(where.endpoint)}, region {where.region}"
 
 
 def _folder_of(url: str) -> Path | None:

@@ -13,7 +13,7 @@ pydantic-settings: see docs/adr/0002.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from viplake.config.secrets import (
@@ -24,6 +24,8 @@ from viplake.config.secrets import (
     PROXY,
     SECRET_ACCESS_KEY,
     Secrets,
+    aws_access,
+    network_of,
 )
 from viplake.config.settings import (
     BY_NAME,
@@ -32,11 +34,11 @@ from viplake.config.settings import (
     Setting,
     Settings,
     Surroundings,
-    check_http,
     lake_url as check_lake_url,
 )
 from viplake.config.sources import environment, gather, load, read_surroundings, set_environment, value_of
 from viplake.errors import SettingsError
+from viplake.network.hosts import refuse_plain_http
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from viplake.extract.landing import RunSettings
     from viplake.judge.evaluate import CheckSettings
     from viplake.lake.store import StoreSettings
+    from viplake.network.settings import Network
     from viplake.notify.channels import Notifier
     from viplake.vendor.veson.client import VendorSettings, VesonVendor
     from viplake.vendor.veson.token import VendorCredentials
@@ -136,32 +139,54 @@ def store_settings(
     if urlsplit(url).scheme != "s3":
         return StoreSettings(url=url, create=create)
     around = settings.surroundings
+    if around.foreign:
+        raise SettingsError(
+            f"{around.foreign[0]} is no variable of AWS, but the S3 library would obey it",
+            hint="Unset it. Encryption and checksums are VIPLAKE_SSE, VIPLAKE_SSE_KMS_KEY and VIPLAKE_CHECKSUM.",
+        )
     if around.endpoint_s3 is not None:
-        check_http(
+        refuse_plain_http(
             around.endpoint_s3, "AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL)", allowed=settings.allow_insecure_http
         )
-    in_clear = urlsplit(around.endpoint_s3 or "").scheme == "http"
-    key, access = secrets.optional(ACCESS_KEY_ID), secrets.optional(SECRET_ACCESS_KEY)
+    key, access, known = secrets.optional(ACCESS_KEY_ID), secrets.optional(SECRET_ACCESS_KEY), aws_access(around)
     return StoreSettings(
         url=url,
-        access_key_id=key.reveal() if key else around.access_key_id if around.secret_access_key else None,
-        secret_access_key=access or (around.secret_access_key if around.access_key_id else None),
-        session_token=None if access else around.session_token,
+        access_key_id=key.reveal() if key else known.access_key_id,
+        secret_access_key=access or known.secret_access_key,
+        session_token=None if access else known.session_token,
         region=around.region,
         endpoint=around.endpoint_s3,
         profile=around.profile,
-        allow_http=in_clear,
-        proxy=None if in_clear else secrets.optional(PROXY),  # loopback needs none; obstore reads HTTPS_PROXY itself
-        no_proxy=around.no_proxy or None,
-        ca_file=around.ca_file,
+        allow_http=settings.allow_insecure_http,
+        network=network(settings, secrets),
         create=create,
     )
 
 
+def network(settings: Settings, secrets: Secrets) -> Network:
+    """Return how hosts are reached, for every leg. The proxy is the one of the secret, else that of HTTPS_PROXY.
+
+    Raises:
+        SettingsError: the proxy is no URL.
+        CredentialsError, NetworkError: as `Secrets.read`.
+    """
+    return network_of(settings.surroundings, secrets.optional(PROXY))
+
+
+def aws_client(settings: Settings, service: str) -> Any:
+    """Return a boto3 client of an AWS service other than S3.
+
+    Raises:
+        SettingsError: the AWS configuration is wrong.
+        CredentialsError, NetworkError: as `Secrets.read`.
+    """
+    from viplake.network.aws import client  # noqa: PLC0415 - boto3
+
+    return client(service, aws_access(settings.surroundings), network(settings, Secrets.of(settings)))
+
+
 def vendor_settings(settings: Settings, secrets: Secrets) -> VendorSettings:
     """Where the vendor is and how to reach it.
-
-    The proxy is the one that the secret names, else that of HTTPS_PROXY.
 
     Raises:
         SettingsError: the company is not given.
@@ -169,7 +194,6 @@ def vendor_settings(settings: Settings, secrets: Secrets) -> VendorSettings:
     """
     from viplake.vendor.veson.client import VendorSettings  # noqa: PLC0415 - aiohttp is loaded only by who asks the vendor
 
-    around = settings.surroundings
     return VendorSettings(
         environment=settings.environment,
         company=settings.require_company(),
@@ -178,9 +202,7 @@ def vendor_settings(settings: Settings, secrets: Secrets) -> VendorSettings:
         files_url=settings.files_url,
         allow_insecure_http=settings.allow_insecure_http,
         download_hosts=settings.download_hosts,
-        proxy=secrets.optional(PROXY) or around.proxy,
-        no_proxy=around.no_proxy,
-        ca_file=around.ca_file,
+        network=network(settings, secrets),
     )
 
 
@@ -233,8 +255,7 @@ def notifiers(settings: Settings, told: CheckSettings, secrets: Secrets) -> list
     from viplake.notify.channels import channels  # noqa: PLC0415 - as in check_settings
 
     known = secrets.read() if told.notify.needs_secret and not secrets.in_environment else {}
-    around = settings.surroundings
-    return channels(told.notify, known, ca_file=around.ca_file, proxy=around.proxy)
+    return channels(told.notify, known, network(settings, secrets), aws_access(settings.surroundings))
 
 
 def vendor(settings: Settings, secrets: Secrets, clock: Clock) -> VesonVendor:

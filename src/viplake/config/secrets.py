@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import re
 import stat
 import threading
@@ -16,15 +17,19 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from viplake import strictjson
-from viplake.config.settings import is_loopback
+from viplake.clock import SystemClock
 from viplake.config.sources import home_path, proxy_url
-from viplake.errors import CredentialsError, NetworkError, SettingsError, ViplakeError
+from viplake.errors import CredentialsError, SettingsError, ViplakeError
+from viplake.network.aws import unreachable
+from viplake.network.retry import pause
+from viplake.network.settings import Network, Proxy
 from viplake.redact import Secret, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from viplake.config.settings import Settings, Surroundings
+    from viplake.network.aws import AwsAccess
 
 _log = logging.getLogger(__name__)
 
@@ -167,8 +172,10 @@ def _secret(key: str, value: str) -> Secret:
 
 # -- Secrets Manager --------------------------------------------------------------------------------------
 
-_PATIENCE_SECONDS: Final = 60
+_PATIENCE_SECONDS: Final = 60.0
 """How long throttling and server errors of Secrets Manager are borne: an Hour has time for that much."""
+
+MOST_TRIES = 12
 
 _ANSWERS: Final = (
     # Codes of GetSecretValue (AWS Secrets Manager API Reference, "GetSecretValue" and "Common Error Types") and what
@@ -197,61 +204,47 @@ class _Busy(CredentialsError):
 
 def _read_secrets_manager(name: str, surroundings: Surroundings) -> bytes:
     """The current version of a secret: patient with throttling and hanging up, not with a host that is not there."""
-    import stamina  # noqa: PLC0415 - only Secrets Manager needs it
-
-    client = _client(name, surroundings)
-    for attempt in stamina.retry_context(
-        on=_Busy, attempts=None, timeout=_PATIENCE_SECONDS, wait_initial=0.5, wait_max=15
-    ):
-        with attempt:
+    client, clock, rng = _client(name, surroundings), SystemClock(), random.Random()  # noqa: S311 - spreads retries
+    give_up = clock.monotonic() + _PATIENCE_SECONDS
+    for attempt in range(1, MOST_TRIES):
+        seconds = pause(attempt, rng, first=0.5, longest=15)
+        try:
             return _get_value(client, name)
-    raise AssertionError("stamina returns or raises")  # pragma: no cover
+        except _Busy:
+            if clock.monotonic() + seconds > give_up:
+                raise
+        threading.Event().wait(seconds)
+    return _get_value(client, name)
 
 
-def _client(name: str, surroundings: Surroundings) -> Any:
-    import boto3  # noqa: PLC0415 - 35 MB and 0.2 s that other secrets do without
-    from botocore.config import Config  # noqa: PLC0415 - as above
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
+def _client(name: str, around: Surroundings) -> Any:
+    from viplake.network.aws import client  # noqa: PLC0415 - boto3: 35 MB and 0.2 s that other secrets do without
 
-    around = surroundings
-    _check_endpoint(around.endpoint_secrets)
     arn = name.split(":") if name.startswith("arn:") else []
-    static = around.access_key_id is not None and around.secret_access_key is not None
-    here = around.endpoint_secrets is not None and is_loopback(urlsplit(around.endpoint_secrets).hostname)
-    try:
-        session = boto3.Session(
-            aws_access_key_id=around.access_key_id if static else None,
-            aws_secret_access_key=_in_clear(around.secret_access_key) if static else None,
-            aws_session_token=_in_clear(around.session_token) if static else None,
-            profile_name=None if static else around.profile,
-            region_name=arn[3] if len(arn) > 3 else around.region,  # noqa: PLR2004 - arn:partition:service:region:...
-        )
-        return session.client(
-            "secretsmanager",
-            endpoint_url=around.endpoint_secrets,
-            verify=str(around.ca_file) if around.ca_file and not around.aws_ca_bundle else None,
-            config=Config(
-                connect_timeout=2,  # a laptop without a route shall hear of it within 5 s
-                read_timeout=10,
-                retries={"total_max_attempts": 1},
-                proxies={} if here else None,
-            ),
-        )
-    except (BotoCoreError, ValueError) as error:
-        raise _unreachable(error) from None
+    region = arn[3] if len(arn) > 3 else around.region  # noqa: PLR2004 - arn:partition:service:region:...
+    return client(
+        "secretsmanager", aws_access(around), network_of(around), endpoint=around.endpoint_secrets, region=region
+    )
 
 
-def _in_clear(secret: Secret | None) -> str | None:
-    return secret.reveal() if secret else None
+def aws_access(around: Surroundings) -> AwsAccess:
+    """Return who we are at AWS, as the environment says."""
+    from viplake.network.aws import AwsAccess  # noqa: PLC0415 - as in `_client`
+
+    if around.access_key_id is None or around.secret_access_key is None:
+        return AwsAccess(region=around.region, profile=around.profile)
+    token = around.session_token
+    return AwsAccess(around.access_key_id, around.secret_access_key, token, around.region, around.profile)
 
 
-def _check_endpoint(url: str | None) -> None:
-    """A secret crosses no network in clear."""
-    if url and urlsplit(url).scheme != "https" and not is_loopback(urlsplit(url).hostname):
-        raise SettingsError(
-            f"the endpoint of Secrets Manager is not https: {redact(url)!r}",
-            hint="Correct AWS_ENDPOINT_URL_SECRETS_MANAGER or AWS_ENDPOINT_URL.",
-        )
+def network_of(around: Surroundings, proxy: Secret | None = None) -> Network:
+    """Return how hosts are reached.
+
+    Raises:
+        SettingsError: the proxy is no URL.
+    """
+    text = proxy or around.proxy
+    return Network(Proxy.parse(text) if text else None, around.no_proxy, around.ca, around.ca_file)
 
 
 def _get_value(client: Any, name: str) -> bytes:
@@ -285,28 +278,17 @@ def _refused(response: Mapping[str, Any], name: str) -> CredentialsError:
 
 
 def _unreachable(error: Exception) -> ViplakeError:
-    """Why boto3 did not even get an answer."""
-    kind = type(error).__name__
+    """Return why boto3 did not even get an answer."""
+    if found := unreachable(error, "Secrets Manager"):
+        return found
     text = redact(str(error).partition("\n")[0])[:200]
-    if kind == "NoRegionError":
-        return SettingsError("no AWS region is set for Secrets Manager", hint="Set AWS_REGION.")
-    if kind in {"ProfileNotFound", "ConfigParseError", "ConfigNotFound"}:
-        return SettingsError(f"the AWS configuration is wrong: {text}", hint="Correct AWS_PROFILE or ~/.aws/config.")
-    if kind == "SSLError":
-        return NetworkError(f"Secrets Manager shows a certificate that is not trusted: {text}", cause="tls")
-    if kind == "ProxyConnectionError":
-        return NetworkError("the proxy on the way to Secrets Manager does not let us through", cause="proxy")
-    if kind in _WITHOUT_CREDENTIALS:
+    if type(error).__name__ in _WITHOUT_CREDENTIALS:
         return CredentialsError(
             f"no AWS credentials to read the secret with: {text}",
             cause="secrets_denied",
             hint="Run `aws sso login`, set AWS_PROFILE, give this machine a role, or use file: in VIPLAKE_SECRETS.",
         )
-    return CredentialsError(
-        f"Secrets Manager cannot be reached: {text}",
-        cause="secrets_unavailable",
-        hint="Check AWS_REGION, AWS_ENDPOINT_URL, HTTPS_PROXY, and the route (or VPC endpoint) to Secrets Manager.",
-    )
+    return CredentialsError(f"Secrets Manager cannot be asked: {text}", cause="secrets_unavailable")
 
 
 _WITHOUT_CREDENTIALS: Final = frozenset(

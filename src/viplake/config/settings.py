@@ -52,12 +52,14 @@ class Surroundings:
         client_id, client_secret: VIPLAKE_CLIENT_ID and VIPLAKE_CLIENT_SECRET, for `env:`.
         endpoint_s3: AWS_ENDPOINT_URL_S3, else AWS_ENDPOINT_URL.
         endpoint_secrets: AWS_ENDPOINT_URL_SECRETS_MANAGER, else AWS_ENDPOINT_URL.
+        endpoint_sns: AWS_ENDPOINT_URL_SNS, else AWS_ENDPOINT_URL.
         region: AWS_REGION, else AWS_DEFAULT_REGION.
         profile: AWS_PROFILE.
         access_key_id, secret_access_key, session_token: the static credentials AWS_*.
-        aws_ca_bundle: whether AWS_CA_BUNDLE is set (boto3 reads it itself).
         proxy, no_proxy: HTTPS_PROXY and NO_PROXY, in capitals or small.
-        ca_file: SSL_CERT_FILE.
+        ca: the certificates of SSL_CERT_FILE and AWS_CA_BUNDLE, PEM.
+        ca_file: where they come from.
+        foreign: variables that are not AWS's, but that the S3 library would read and that nothing overrides.
         color: False where NO_COLOR is set (no-color.org: to anything but nothing).
     """
 
@@ -65,15 +67,17 @@ class Surroundings:
     client_secret: Secret | None = None
     endpoint_s3: str | None = None
     endpoint_secrets: str | None = None
+    endpoint_sns: str | None = None
     region: str | None = None
     profile: str | None = None
     access_key_id: str | None = None
     secret_access_key: Secret | None = None
     session_token: Secret | None = None
-    aws_ca_bundle: bool = False
     proxy: Secret | None = None
     no_proxy: str = ""
+    ca: str = ""
     ca_file: Path | None = None
+    foreign: tuple[str, ...] = ()
     color: bool = True
 
 
@@ -318,18 +322,3 @@ TABLES: Final = frozenset({"rules", "calendar", "objectives", "notify"})
 
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 LOOKS_SECRET: Final = re.compile(r"(?i)secret(?!s$)|passw|passphrase|token$|access_key|private_key|client_id|api_?key")
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a host of a URL is this machine itself."""
-    return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", host or "") is not None
-
-
-def check_http(url: str, label: str, *, allowed: bool) -> None:
-    """Refuse http, but to loopback where it is allowed: everything that goes there carries a credential."""
-    parts = urlsplit(url)
-    if parts.scheme == "https" or (allowed and is_loopback(parts.hostname)):
-        return
-    if is_loopback(parts.hostname):
-        raise SettingsError(f"{label} is http: {url!r}", hint="For a simulator: VIPLAKE_ALLOW_INSECURE_HTTP=true.")
-    raise SettingsError(f"{label} is not https: {url!r}", hint="Only loopback may be reached by http.")

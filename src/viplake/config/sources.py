@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import ssl
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,11 @@ from viplake.config.settings import (
     TABLES,
     Settings,
     Surroundings,
-    check_http,
 )
 from viplake.errors import SettingsError
 from viplake.lake.layout import Layout
 from viplake.model import Environment
+from viplake.network.hosts import refuse_plain_http
 from viplake.redact import Secret, redact, register
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def load(
         raise SettingsError("the environment is not given", hint="Set VIPLAKE_ENVIRONMENT to Prod or Test.")
     layout: Layout | None = values.pop("prefix")
     for name in ("token_url", "export_url", "files_url"):
-        check_http(values[name], _label(name, given), allowed=values["allow_insecure_http"])
+        refuse_plain_http(values[name], _label(name, given), allowed=values["allow_insecure_http"])
     return Settings(
         **values,
         layout=layout or Layout.below(values["environment"].prefix),
@@ -301,41 +302,74 @@ def read_surroundings(environ: Mapping[str, str]) -> Surroundings:
     """What the standard variables say; `SettingsError` where SSL_CERT_FILE is not a bundle."""
 
     def first(*names: str) -> str | None:
-        return next((value for name in names if (value := environ.get(name, "").strip())), None)
+        found = next(((name, value) for name in names if (value := environ.get(name, "").strip())), None)
+        if found is None:
+            return None
+        if _CONTROL.search(found[1]):
+            register(found[1])
+            raise SettingsError(
+                f"{found[0]} holds a line end or a control character", hint="Set it again, on one line."
+            )
+        return found[1]
 
     def secret(name: str) -> Secret | None:
-        return Secret(value) if (value := environ.get(name, "")) else None
+        return Secret(value) if (value := first(name)) else None
 
     proxy = first("HTTPS_PROXY", "https_proxy")
-    bundle = first("SSL_CERT_FILE")
+    bundles = {name: Path(file) for name in ("SSL_CERT_FILE", "AWS_CA_BUNDLE") if (file := first(name))}
     return Surroundings(
         client_id=secret("VIPLAKE_CLIENT_ID"),
         client_secret=secret("VIPLAKE_CLIENT_SECRET"),
         endpoint_s3=first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
         endpoint_secrets=first("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"),
+        endpoint_sns=first("AWS_ENDPOINT_URL_SNS", "AWS_ENDPOINT_URL"),
         region=first("AWS_REGION", "AWS_DEFAULT_REGION"),
         profile=first("AWS_PROFILE"),
         access_key_id=first("AWS_ACCESS_KEY_ID"),
         secret_access_key=secret("AWS_SECRET_ACCESS_KEY"),
         session_token=secret("AWS_SESSION_TOKEN"),
-        aws_ca_bundle=first("AWS_CA_BUNDLE") is not None,
         proxy=None if proxy is None else proxy_url(proxy),
         no_proxy=first("NO_PROXY", "no_proxy") or "",
-        ca_file=None if bundle is None else _ca_file(Path(bundle)),
+        ca="".join(_certificates(name, file) for name, file in bundles.items()),
+        ca_file=next(iter(bundles.values()), None),
+        foreign=tuple(sorted(_FOREIGN & environ.keys())),
         color=not environ.get("NO_COLOR"),
     )
 
 
-def _ca_file(path: Path) -> Path:
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+_FOREIGN = frozenset(
+    {"AWS_SERVER_SIDE_ENCRYPTION", "AWS_SSE_KMS_KEY_ID", "AWS_SSE_CUSTOMER_KEY_BASE64", "AWS_CHECKSUM_ALGORITHM"}
+)
+"""Variables of the S3 library alone; it has no value that would turn them off."""
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\r?\n[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----")
+
+
+def _certificates(variable: str, path: Path) -> str:
+    """Return the certificates of a bundle and nothing else of it, so that all libraries read the same.
+
+    Raises:
+        SettingsError: it cannot be read, holds none, or holds one that is broken.
+    """
     try:
-        certificates = b"-----BEGIN " in path.read_bytes()
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")  # Windows editors begin a file with a BOM
     except OSError as error:
         raise SettingsError(
-            f"SSL_CERT_FILE cannot be read: {path}: {error.strerror}", hint="Point it at a PEM bundle, or unset it."
+            f"{variable} cannot be read: {path}: {error.strerror}", hint="Point it at a PEM bundle, or unset it."
         ) from None
-    if not certificates:
-        raise SettingsError(f"SSL_CERT_FILE holds no certificate: {path}", hint="Point it at a PEM bundle.")
-    return path
+    found = [block.replace("\r", "") for block in _CERTIFICATE.findall(text)]
+    if not found:
+        raise SettingsError(f"{variable} holds no certificate: {path}", hint="Point it at a PEM bundle.")
+    for number, block in enumerate(found, 1):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=block)
+        except (ssl.SSLError, ValueError):
+            raise SettingsError(
+                f"{variable}: certificate {number} of {len(found)} in {path} is broken", hint="Export the bundle again."
+            ) from None
+    return "\n".join(found) + "\n"
 
 
 def proxy_url(url: str) -> Secret:

@@ -288,9 +288,8 @@ def _records(spark: SparkSession, lake: StoreSettings, pieces: Sequence[Piece]) 
 
 def for_executors(lake: StoreSettings) -> StoreSettings:
     """How executors reach the lake: without any secret, which Spark would keep in clear while it travels."""
-    return replace(
-        lake, access_key_id=None, secret_access_key=None, session_token=None, proxy=None, no_proxy=None, create=False
-    )
+    network = lake.network.without_secrets()
+    return replace(lake, access_key_id=None, secret_access_key=None, session_token=None, network=network, create=False)
 
 
 def _slices(pieces: Sequence[Piece], workers: int) -> list[list[Piece]]:

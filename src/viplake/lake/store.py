@@ -9,26 +9,42 @@ their cause, never as the library's own.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import random
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+import structlog
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from viplake.errors import DamagedUpload, LakeError, SettingsError
+from viplake.lake.refusals import lake_error
 from viplake.model import StoredFile
+from viplake.network.hosts import refuse_plain_http
+from viplake.network.retry import pause
+from viplake.network.settings import Network
 from viplake.redact import Secret, redact
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from viplake.network.aws import AwsAccess
+
+    _Library: TypeAlias = S3Store | LocalStore | MemoryStore
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_RNG: Final = random.Random()  # noqa: S311 - spreads retries, guards nothing
 
 PART_BYTES: Final = 8 << 20
 """A part of a multipart upload: S3 allows 10,000 parts of 5 MiB to 5 GiB, so files may reach 80 GiB."""
@@ -39,10 +55,14 @@ PARTS_AT_ONCE: Final = 2
 LARGEST_RECORD: Final = 64 << 20
 """Records are read whole; a Promise of 100,000 files stays below."""
 
+RETRIES: Final = 5
+"""Of a request to S3 that fails for a reason that passes: about 8 s with a server that refuses."""
+
 _READ_CHUNK: Final = 1 << 20
 _PAGE: Final = 1000
 """Keys that S3 gives a page (Amazon S3 API Reference, ListObjectsV2)."""
 
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
 _UNFINISHED: Final = re.compile(r".*#\d+")
 
 
@@ -111,6 +131,29 @@ class Store(Protocol):
         ...
 
 
+Checksum = Literal["crc64nvme", "sha256", "md5", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What requests to S3 ask for, beyond what every store has.
+
+    Attributes:
+        sse: `AES256`, `aws:kms` or `aws:kms:dsse`; None: the bucket's default.
+        kms_key: for `aws:kms`; None: the account's own.
+        storage_class: as S3 names it; None: the store's default.
+        requester_pays: say that we pay for the requests.
+        checksum: that travels with each upload. With `md5`, the ETag of the answer is compared with the MD5 of what
+            was sent; with `none` the signature alone covers the bytes.
+    """
+
+    sse: str | None = None
+    kms_key: str | None = None
+    storage_class: str | None = None
+    requester_pays: bool = False
+    checksum: Checksum = "crc64nvme"
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     """Where the lake lies and how to reach it.
@@ -118,10 +161,10 @@ class StoreSettings:
     Attributes:
         url: `s3://bucket[/prefix]`, `file:///folder` or `memory://`.
         access_key_id, secret_access_key, session_token: static AWS credentials; None: boto3's chain.
-        region, endpoint, profile: as AWS means them.
+        region, endpoint, profile: as AWS means them; None: what boto3 finds.
         allow_http: http to a loopback endpoint is allowed.
-        proxy, no_proxy: for S3; None: the environment decides.
-        ca_file: PEM bundle, trusted besides the system's.
+        network: how the store is reached.
+        features: what each request asks of the store.
         create: make a missing folder (never a bucket).
         durable: in a folder, a write that returned survives a power cut; False only for what can be made again.
     """
@@ -134,9 +177,8 @@ class StoreSettings:
     endpoint: str | None = None
     profile: str | None = None
     allow_http: bool = False
-    proxy: Secret | None = None
-    no_proxy: str | None = None
-    ca_file: Path | None = None
+    network: Network = field(default_factory=Network)
+    features: Features = field(default_factory=Features)
     create: bool = field(default=False, compare=False)
     durable: bool = field(default=True, compare=False)
 
@@ -153,9 +195,17 @@ def open_store(settings: StoreSettings) -> Store:
         raise SettingsError("VIPLAKE_LAKE has parts that a lake's URL does not have")
     if parts.scheme == "s3" and parts.netloc:
         bucket, prefix = parts.netloc, parts.path.strip("/")
-        static = settings.access_key_id and settings.secret_access_key
-        renew = None if static else partial(_s3, settings, bucket, prefix)
-        return ObjectStore(_s3(settings, bucket, prefix), settings.url, renew=renew)
+        both = partial(_both, settings, bucket, prefix)
+        plain, stream = both()
+        return ObjectStore(
+            plain,
+            settings.url,
+            stream=stream,
+            renew=None if settings.access_key_id and settings.secret_access_key else both,
+            features=settings.features,
+            region="" if settings.endpoint else str(plain.config.get("region", "")),
+            seconds=settings.network.timeouts.read,
+        )
     if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
         return _open_folder(Path(unquote(parts.path)), settings)
     if settings.url == "memory://":
@@ -193,69 +243,100 @@ def _open_folder(folder: Path, settings: StoreSettings) -> Store:
         if settings.create:
             folder.mkdir(parents=True, exist_ok=True)
         if not folder.is_dir():
-            raise LakeError(f"the lake's folder does not exist: {folder}", cause="dest_missing")
+            raise LakeError(f"the lake's folder does not exist: {folder}", cause="folder_missing")
         return ObjectStore(LocalStore(folder), settings.url, folder=folder, durable=settings.durable)
     except (OSError, BaseError) as error:
-        raise _lake_error(error, f"open the folder {folder}", local=True) from None
+        raise lake_error(str(error), f"open the folder {folder}", local=True) from None
 
 
-def _s3(settings: StoreSettings, bucket: str, prefix: str) -> S3Store:
+def _both(settings: StoreSettings, bucket: str, prefix: str) -> tuple[S3Store, S3Store]:
+    """Return the store that sends each request once, and the one that repeats the requests of an upload in parts."""
+    return _s3(settings, bucket, prefix), _s3(settings, bucket, prefix, retries=RETRIES)
+
+
+def _s3(settings: StoreSettings, bucket: str, prefix: str, *, retries: int = 0) -> S3Store:
+    """Return the library's store. Everything that it could read from the environment is given.
+
+    Raises:
+        SettingsError: the AWS configuration, the endpoint or the certificates cannot be used.
+        LakeError: there are no credentials (`dest_auth`).
+    """
+    from viplake.network.aws import AwsAccess, bucket_address  # noqa: PLC0415 - botocore: not for folders
+
+    key, secret = settings.access_key_id, settings.secret_access_key
+    access = AwsAccess(key, secret, settings.session_token, settings.region, settings.profile)
+    where = bucket_address(bucket, access, endpoint=settings.endpoint)
+    refuse_plain_http(where.endpoint, "the S3 endpoint", allowed=settings.allow_http)
+    network, limits, features = settings.network, settings.network.timeouts, settings.features
+    proxy = network.proxy_for(where.endpoint)
     client: dict[str, Any] = {
-        "connect_timeout": timedelta(seconds=5),  # an address that swallows packets must not hold an Hour (D20)
-        # It counts from the first byte sent, not from the last (measured): two parts of 8 MiB need 140 kB/s.
-        "read_timeout": timedelta(seconds=120),
-        "timeout": timedelta(minutes=10),
+        "connect_timeout": timedelta(seconds=limits.connect),  # an address that swallows packets (D20)
+        # They count from the first byte sent, not from the last (measured): a slow uplink needs the time of its bytes.
+        "read_timeout": timedelta(seconds=limits.upload),
+        "timeout": timedelta(seconds=limits.upload),
         "allow_http": settings.allow_http,
+        "allow_invalid_certificates": False,
+        # Without a proxy of ours the library would take one from the environment: this one excepts every host.
+        "proxy_url": proxy.url if proxy else "http://127.0.0.1:9",
+        "proxy_excludes": "" if proxy else "*,0.0.0.0/0,::/0",
     }
-    if settings.proxy is not None:
-        client["proxy_url"] = settings.proxy.reveal()
-        client["proxy_excludes"] = settings.no_proxy or ""
-    if settings.ca_file is not None:
-        client["root_certificate"] = settings.ca_file.read_bytes()
+    if network.ca:
+        client["root_certificate"] = network.ca.encode()
     config: dict[str, Any] = {
+        "aws_endpoint_url_s3": where.endpoint,
+        "virtual_hosted_style_request": where.virtual,
+        "region": where.region,
+        "credential_provider": _credentials(access, network),
+        "skip_signature": False,
+        "s3_express": False,
+        "conditional_put": "etag",
+        "copy_if_not_exists": "multipart",
+        "disable_tagging": True,
+        "disable_bulk_delete": True,
+        "request_payer": features.requester_pays,
+        "sse_bucket_key_enabled": False,
         # A checksum of its own travels with each part, so the body need not be hashed a second time to sign it. This
         # one covers the whole of an object that comes in parts, and costs a gigabyte half a second of CPU less than
         # SHA-256 (measured; far more where the processor has no instructions for that).
-        "unsigned_payload": True,
-        "checksum_algorithm": "CRC64NVME",
-        "virtual_hosted_style_request": settings.endpoint is None,
+        "unsigned_payload": features.checksum in {"crc64nvme", "sha256"},
     }
-    if settings.endpoint:
-        config["endpoint"] = settings.endpoint
-    if settings.access_key_id and settings.secret_access_key:
-        config["access_key_id"] = settings.access_key_id
-        config["secret_access_key"] = settings.secret_access_key.reveal()
-        if settings.session_token:
-            config["session_token"] = settings.session_token.reveal()
-    else:
-        config["credential_provider"] = _boto3_credentials(settings)
-    if settings.region:
-        config["region"] = settings.region
-    return S3Store(
-        bucket,
-        prefix=prefix or None,
-        client_options=client,  # type: ignore[arg-type] # a TypedDict, made step by step
-        # About 8 s of patience with a server that refuses, 40 s with an address that swallows packets.
-        retry_config={
-            "max_retries": 5,
-            "retry_timeout": timedelta(seconds=120),
-            "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=10), "base": 2},
-        },
-        **config,
-    )
-
-
-def _boto3_credentials(settings: StoreSettings) -> Any:
-    """Credentials as every AWS tool finds them: profile, SSO, role, container, instance."""
-    import boto3  # noqa: PLC0415 - 35 MB and 0.2 s that static credentials do without
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
-    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415 - as above
-
+    if features.checksum in {"crc64nvme", "sha256"}:
+        config["checksum_algorithm"] = features.checksum.upper()
+    if features.sse:
+        config["server_side_encryption"] = features.sse
+        if features.kms_key:
+            config["sse_kms_key_id"] = features.kms_key
     try:
-        session = boto3.Session(profile_name=settings.profile, region_name=settings.region)
-        return Boto3CredentialProvider(session, ttl=timedelta(minutes=5))
-    except (BotoCoreError, ValueError) as error:
-        raise LakeError(f"no AWS credentials: {redact(str(error))}", cause="dest_auth") from None
+        return S3Store(
+            bucket,
+            prefix=prefix or None,
+            client_options=client,  # type: ignore[arg-type] # a TypedDict, made step by step
+            retry_config={
+                "max_retries": retries,
+                "retry_timeout": timedelta(seconds=120),
+                "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=10), "base": 2},
+            },
+            **config,
+        )
+    except (BaseError, ValueError) as error:
+        text = redact(str(error).partition("\n")[0])[:300]
+        raise SettingsError(f"the S3 library cannot use these settings: {text}") from None
+
+
+def _credentials(access: AwsAccess, network: Network) -> Callable[[], Any]:
+    """Return what the library asks for credentials, every five minutes: keys, profile, SSO, role, container, instance.
+
+    Raises:
+        LakeError: there are none, or they cannot travel in a header (`dest_auth`).
+    """
+    from viplake.network.aws import checked, credentials  # noqa: PLC0415 - as in `_s3`
+
+    if access.access_key_id and access.secret_access_key:
+        token = access.session_token.reveal() if access.session_token else None
+        static = checked(access.access_key_id, access.secret_access_key.reveal(), token)
+        return lambda: static | {"expires_at": None}
+    give = credentials(access, network)
+    return lambda: give() | {"expires_at": datetime.now(UTC) + timedelta(minutes=5)}  # noqa: TID251 - the library's own clock
 
 
 @dataclass(slots=True)
@@ -264,10 +345,12 @@ class _Line:
 
     Attributes:
         store: to speak to.
+        stream: for uploads in parts.
         worked: it has been heard with them.
     """
 
-    store: S3Store | LocalStore | MemoryStore
+    store: _Library
+    stream: _Library
     worked: bool = False
 
 
@@ -279,20 +362,30 @@ class ObjectStore:
         url: the lake's URL, for messages.
         folder: where a folder lake lies on disk; None for others.
         durable: see `StoreSettings`.
-        renew: opens the store with credentials that are read anew; None where there are no others.
+        stream: the same store, repeating by itself the requests of an upload in parts; None for others than S3.
+        renew: opens both with credentials that are read again; None where there are no others.
+        features: what uploads ask of S3.
+        region: that the host of S3 was made from, where one was.
+        seconds: that an answer may take; None: any time.
     """
 
     def __init__(
         self,
-        store: S3Store | LocalStore | MemoryStore,
+        store: _Library,
         url: str,
         *,
         folder: Path | None = None,
         durable: bool = True,
-        renew: Callable[[], S3Store] | None = None,
+        stream: S3Store | None = None,
+        renew: Callable[[], tuple[S3Store, S3Store]] | None = None,
+        features: Features | None = None,
+        region: str = "",
+        seconds: float | None = None,
     ) -> None:
-        self._line = _Line(store)
+        self._line = _Line(store, store if stream is None else stream)
         self._url = url
+        self._features, self._region, self._seconds = features, region, seconds
+        self._retries = 0 if stream is None else RETRIES
         self._folder = folder
         self._durable = durable
         self._renew = renew
@@ -304,42 +397,56 @@ class ObjectStore:
 
     async def get(self, key: str, *, limit: int = LARGEST_RECORD) -> bytes | None:
         """See `Store`."""
+
+        async def read(store: _Library) -> bytes:
+            result = await obstore.get_async(store, key)
+            if result.meta["size"] > limit:
+                raise LakeError(f"{key} is larger than the {limit:,} bytes that it may have", cause="ledger_damaged")
+            return bytes(await result.bytes_async())
+
         try:
-            with self._speaking(f"read {key}", FileNotFoundError) as store:
-                result = await obstore.get_async(store, key)
-                if result.meta["size"] > limit:
-                    raise LakeError(
-                        f"{key} is larger than the {limit:,} bytes that it may have", cause="ledger_damaged"
-                    )
-                return bytes(await result.bytes_async())
+            return await self._ask(f"read {key}", read, FileNotFoundError, seconds=self._seconds)
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, key)
             return None
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         """See `Store`."""
+
+        async def begin(store: _Library) -> AsyncIterator[Any]:
+            return aiter((await obstore.get_async(store, key)).stream(min_chunk_size=_READ_CHUNK))
+
+        async def more(_store: _Library) -> bytes | None:
+            chunk = await anext(chunks, None)
+            return None if chunk is None else bytes(chunk)
+
         try:
-            with self._speaking(f"read {key}", FileNotFoundError) as store:
-                result = await obstore.get_async(store, key)
-                async for chunk in result.stream(min_chunk_size=_READ_CHUNK):
-                    yield bytes(chunk)
+            chunks = await self._ask(f"read {key}", begin, FileNotFoundError, seconds=self._seconds)
+            while (chunk := await self._once(f"read {key}", more, seconds=self._seconds)) is not None:
+                yield chunk
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, key)
             raise
 
     async def put(self, key: str, data: bytes) -> StoredFile:
         """See `Store`."""
-        with self._speaking(f"write {key}") as store:
-            result = await obstore.put_async(store, key, data, use_multipart=False)
+
+        async def write(store: _Library) -> str | None:
+            result = await obstore.put_async(store, key, data, use_multipart=False, attributes=self._attributes())
             await self._settle(key)
-        return StoredFile(key, len(data), _plain(result["e_tag"]))
+            return self._compared(key, result["e_tag"], data)
+
+        return StoredFile(key, len(data), await self._ask(f"write {key}", write))
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """See `Store`."""
+
+        async def create(store: _Library) -> None:
+            await obstore.put_async(store, key, data, mode="create")
+            await self._settle(key)
+
         try:
-            with self._speaking(f"create {key}", AlreadyExistsError) as store:
-                await obstore.put_async(store, key, data, mode="create")
-                await self._settle(key)
+            await self._ask(f"create {key}", create, AlreadyExistsError)
         except AlreadyExistsError:
             return False
         return True
@@ -347,52 +454,102 @@ class ObjectStore:
     async def put_stream(self, key: str, chunks: AsyncIterator[bytes]) -> StoredFile:
         """See `Store`."""
         counted = _Counted(chunks)
+
+        async def write(_store: _Library) -> str | None:
+            result = await obstore.put_async(
+                self._line.stream,
+                key,
+                counted,
+                chunk_size=PART_BYTES,
+                max_concurrency=PARTS_AT_ONCE,
+                attributes=self._attributes(),
+            )
+            await self._settle(key)
+            return _plain(result["e_tag"])
+
         try:
-            with self._speaking(f"write {key}") as store:
-                result = await obstore.put_async(
-                    store, key, counted, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
-                )
-                await self._settle(key)
+            etag = await self._once(f"write {key}", write)
         except LakeError:
             if counted.failure is not None:
                 raise counted.failure from None
             raise
-        return StoredFile(key, counted.size, _plain(result["e_tag"]))
+        return StoredFile(key, counted.size, etag)
+
+    def _attributes(self) -> dict[str, str] | None:
+        storage_class = self._features.storage_class if self._features else None
+        return {"Storage-Class": storage_class} if storage_class else None
+
+    def _compared(self, key: str, etag: str | None, data: bytes) -> str | None:
+        """The ETag; compared with the MD5 of what was sent where that is the checksum."""
+        plain = _plain(etag)
+        compares = self._features is not None and self._features.checksum == "md5" and _MD5.fullmatch(plain or "")
+        if compares and plain != hashlib.md5(data, usedforsecurity=False).hexdigest():
+            raise DamagedUpload(f"{key} arrived with other bytes than were sent: its MD5 is {plain}")
+        return plain
 
     async def files(self, prefix: str) -> list[StoredFile]:
         """See `Store`."""
+
+        async def all_pages(store: _Library) -> list[StoredFile]:
+            return [
+                StoredFile(meta["path"], meta["size"], _plain(meta["e_tag"]), meta["last_modified"])
+                async for page in obstore.list(store, prefix)
+                for meta in page
+            ]
+
         try:
-            with self._speaking(f"list {prefix}", FileNotFoundError) as store:
-                pages = [page async for page in obstore.list(store, prefix)]
+            found = await self._ask(f"list {prefix}", all_pages, FileNotFoundError, seconds=self._seconds)
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, prefix)
             return []
-        found = [
-            StoredFile(meta["path"], meta["size"], _plain(meta["e_tag"]), meta["last_modified"])
-            for page in pages
-            for meta in page
-        ]
+        self._refuse_repeats(prefix, [file.key for file in found])
         return sorted(found, key=lambda file: file.key)
 
     async def pages(self, prefix: str) -> AsyncIterator[Page]:
         """See `Store`."""
+        last: str | None = None
+        batches = self._batches(prefix, None)
+
+        async def next_page(_store: _Library) -> Any:
+            nonlocal batches
+            try:
+                return await anext(batches, None)
+            except BaseException:  # a listing goes on behind the last key that it gave
+                batches = self._batches(prefix, last)
+                raise
+
         try:
-            with self._speaking(f"list {prefix}", FileNotFoundError) as store:
-                async for batch in obstore.list(store, prefix, chunk_size=_PAGE, return_arrow=True):
-                    etags = batch["e_tag"]
-                    yield Page(
-                        list(batch["path"].to_pylist()),  # which its stub calls an array where NumPy is installed
-                        list(batch["size"].to_pylist()),
-                        lambda index, etags=etags: _plain(etags[index].as_py()),  # type: ignore[misc]
-                    )
+            while batch := await self._ask(f"list {prefix}", next_page, FileNotFoundError, seconds=self._seconds):
+                etags = batch["e_tag"]
+                keys = list(batch["path"].to_pylist())  # which its stub calls an array where NumPy is installed
+                if self._retries:  # S3 lists in the order of the keys, a folder in any
+                    self._refuse_repeats(prefix, [last or "", *keys])
+                    last = keys[-1]
+                yield Page(
+                    keys,
+                    list(batch["size"].to_pylist()),
+                    lambda index, etags=etags: _plain(etags[index].as_py()),  # type: ignore[misc]
+                )
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, prefix)
 
+    def _batches(self, prefix: str, offset: str | None) -> AsyncIterator[Any]:
+        return aiter(obstore.list(self._line.store, prefix, offset=offset, chunk_size=_PAGE, return_arrow=True))
+
+    def _refuse_repeats(self, prefix: str, keys: list[str]) -> None:
+        """A store that gives the same page again and again would be listed for ever."""
+        if self._retries and len(set(keys)) != len(keys):
+            message = f"cannot list {prefix} in {self._url}: the store lists the same keys twice (a repeated token)"
+            raise LakeError(message, cause="dest_refused")
+
     async def folders(self, prefix: str) -> list[str]:
         """See `Store`."""
+
+        async def listed(store: _Library) -> Any:
+            return await obstore.list_with_delimiter_async(store, prefix)
+
         try:
-            with self._speaking(f"list {prefix}", FileNotFoundError) as store:
-                result = await obstore.list_with_delimiter_async(store, prefix)
+            result = await self._ask(f"list {prefix}", listed, FileNotFoundError, seconds=self._seconds)
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, prefix)
             return []
@@ -400,9 +557,12 @@ class ObjectStore:
 
     async def delete(self, key: str) -> None:
         """See `Store`."""
+
+        async def remove(store: _Library) -> None:
+            await obstore.delete_async(store, key)
+
         try:
-            with self._speaking(f"delete {key}", FileNotFoundError) as store:
-                await obstore.delete_async(store, key)
+            await self._ask(f"delete {key}", remove, FileNotFoundError, seconds=self._seconds)
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, key)
 
@@ -424,36 +584,63 @@ class ObjectStore:
                 await asyncio.to_thread(_sync_to_disk, _between(path.parent, self._folder))
                 self._settled.add(path.parent)
 
-    @contextmanager
-    def _speaking(self, what: str, *answers: type[Exception]) -> Iterator[S3Store | LocalStore | MemoryStore]:
-        """The store to speak to. Its errors come out as `LakeError`, but for those that are `answers`."""
+    async def _ask(
+        self,
+        what: str,
+        send: Callable[[_Library], Awaitable[T]],
+        *answers: type[Exception],
+        seconds: float | None = None,
+    ) -> T:
+        """The answer to a request, repeated while it fails for a reason that passes; see `_once`."""
+        for attempt in range(1, self._retries + 1):
+            try:
+                return await self._once(what, send, *answers, seconds=seconds)
+            except LakeError as error:
+                if not error.transient or isinstance(error, DamagedUpload):
+                    raise
+                log.debug("repeated", what=what, cause=error.cause.word, detail=error.message)
+            await asyncio.sleep(pause(attempt, _RNG, first=0.5, longest=10.0))
+        return await self._once(what, send, *answers, seconds=seconds)
+
+    async def _once(
+        self,
+        what: str,
+        send: Callable[[_Library], Awaitable[T]],
+        *answers: type[Exception],
+        seconds: float | None = None,
+    ) -> T:
+        """The answer to one request. Errors come out as `LakeError`, but for those that are `answers`."""
         self._refuse_missing_folder()
         line = self._line
+        limit = asyncio.timeout(seconds)
         try:
-            yield line.store
+            async with limit:
+                answer = await send(line.store)
         except answers:
             line.worked = True
             raise
-        except (BaseError, OSError) as error:
+        except (BaseError, OSError) as error:  # asyncio's TimeoutError is an OSError
             raise self._error(error, what, line) from None
         line.worked = True
+        return answer
 
     def _error(self, error: Exception, what: str, line: _Line) -> LakeError:
-        failure = _lake_error(error, f"{what} in {self._url}", local=self._folder is not None)
-        if self._renew is None or not _EXPIRED.search(str(error)):
+        text = str(error) if str(error) or not isinstance(error, TimeoutError) else "TimedOut"
+        failure = lake_error(text, f"{what} in {self._url}", local=self._folder is not None, region=self._region)
+        if self._renew is None or not _EXPIRED.search(text):
             return failure
         # Those who spoke with the old credentials at the same moment find them renewed. Ones that never worked are
         # not renewed: what gave them has no better ones.
         if line is self._line:
             if not line.worked:
                 return failure
-            self._line = _Line(self._renew())
+            self._line = _Line(*self._renew())
         return LakeError(failure.message, hint=failure.hint)
 
     def _refuse_missing_folder(self) -> None:
         """A folder that went away (an unmounted disk) must not be made again in the place where it was."""
         if self._folder is not None and not self._folder.is_dir():
-            raise LakeError(f"the lake's folder is gone: {self._folder}", cause="dest_missing")
+            raise LakeError(f"the lake's folder is gone: {self._folder}", cause="folder_missing")
 
     def _refuse_missing_bucket(self, error: Exception, what: str) -> None:
         if "NoSuchBucket" in str(error):
@@ -510,49 +697,5 @@ def _sweep_folder(folder: Path) -> list[str]:
     return sorted(path.name for path in leftovers)
 
 
-# What S3 and file systems say, in the order in which to look for it: the first word that stands in the
-# error's text decides. S3's codes: Amazon S3 API Reference, "Error responses".
-_SIGNS: Final[tuple[tuple[Callable[[str], bool], str], ...]] = tuple(
-    (re.compile(pattern, re.IGNORECASE).search, cause)  # type: ignore[misc] # a match is as good as a bool
-    for pattern, cause in (
-        (r"No space left|Disk quota|os error 28\b|os error 122\b", "disk_full"),
-        (r"Too many open files|os error 2[34]\b|Throttl|SlowDown|KMS\.?Internal", "dest_unavailable"),
-        (r"NoSuchBucket", "dest_missing"),
-        (r"RequestTimeTooSkewed", "clock"),
-        (r"kms", "dest_kms"),
-        (
-            r"InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|TokenRefreshRequired",
-            "dest_auth",
-        ),
-        (r"credential", "dest_auth"),
-        (
-            r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint|redirect without LOCATION",
-            "dest_region",
-        ),
-        (r"AccessDenied|AllAccessDisabled|Forbidden|status: 403|MethodNotAllowed", "dest_denied"),
-        (r"certificate|invalid peer|UnknownIssuer", "tls"),
-        (r"status: 407|Proxy Authentication|ProxyAuthRequired", "proxy_auth"),
-        (r"TunnelUnsuccessful|TunnelUnexpectedEof", "proxy"),
-    )
-)
-
-
 _EXPIRED: Final = re.compile(r"ExpiredToken|TokenRefreshRequired|RequestExpired")
-"""S3's codes for credentials that were good once (as above)."""
-
-_DAMAGED: Final = re.compile(r"<Code>(?:BadDigest|InvalidDigest|IncompleteBody|XAmzContent\w+Mismatch)</Code>")
-"""S3 got other bytes than were sent (as above)."""
-
-
-def _lake_error(error: Exception, what: str, *, local: bool) -> LakeError:
-    text = re.sub(r"https?://\S+", "", str(error))  # a file's name is no sign
-    cause = next((cause for sign, cause in _SIGNS if sign(text)), None)
-    if cause is None and isinstance(error, UnauthenticatedError):
-        cause = "dest_auth"
-    if cause is None and isinstance(error, PermissionDeniedError | PermissionError):
-        cause = "dest_denied"
-    if local and cause not in {"disk_full", "dest_unavailable"}:
-        cause = "dest_io"
-    first_line = redact(str(error).partition("\n")[0])[:300]
-    kind = DamagedUpload if _DAMAGED.search(text) else LakeError
-    return kind(f"cannot {what}: {first_line}", cause=cause or "dest_unavailable")
+"""S3's codes for credentials that were good once (Amazon S3 API Reference, "Error responses")."""

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import structlog
 
+from viplake.errors import NetworkError
+from viplake.network.aws import AwsAccess, client
+from viplake.network.settings import Network
 from viplake.redact import Secret, redact
 from viplake.toml_tables import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from viplake.clock import Clock
     from viplake.notify.settings import NotifySettings
@@ -32,6 +34,8 @@ LARGEST: Final = 256 << 10
 
 _LONGEST_SUBJECT: Final = 100
 """Characters (as above: less than 100, ASCII, no line breaks)."""
+
+_ANSWER_CAP: Final = 64 << 10
 
 _ROOM: Final = 8 << 10
 """Bytes that SNS counts besides the text: the attributes and the subject."""
@@ -156,11 +160,13 @@ class Sns:
 
     Attributes:
         topic: its ARN.
-        seconds: for the whole call.
+        network: how hosts are reached.
+        access: who we are at AWS.
     """
 
     topic: str
-    seconds: float = 8.0
+    network: Network = field(default_factory=Network)
+    access: AwsAccess = field(default_factory=AwsAccess)
     name: str = "sns"
 
     async def send(self, message: Message) -> None:
@@ -168,14 +174,11 @@ class Sns:
         await asyncio.to_thread(self._publish, message)
 
     def _publish(self, message: Message) -> None:
-        import boto3  # noqa: PLC0415 - 35 MB and 0.2 s that other channels do without
-        from botocore.config import Config  # noqa: PLC0415 - as above
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - 35 MB that other channels do without
 
-        patience = Config(connect_timeout=3, read_timeout=self.seconds - 3, retries={"total_max_attempts": 1})
         try:
-            client = boto3.client("sns", region_name=self.topic.split(":")[3] or None, config=patience)
-            client.publish(
+            made = client("sns", self.access, self.network, region=self.topic.split(":")[3] or None)
+            made.publish(
                 TopicArn=self.topic,
                 Subject=_subject(message.subject),
                 Message=message.json(LARGEST - _ROOM),
@@ -196,42 +199,33 @@ class Webhook:
 
     Attributes:
         url: often a secret itself.
-        ca_file: PEM bundle, trusted besides the system's.
-        proxy: on the way there.
+        network: how hosts are reached.
     """
 
     url: Secret
-    ca_file: Path | None = None
-    proxy: Secret | None = None
+    network: Network = field(default_factory=Network)
     name: str = "webhook"
 
     async def send(self, message: Message) -> None:
         """See `Notifier`. Anything but 2xx is a refusal; redirects are not followed."""
-        import ssl  # noqa: PLC0415 - only this channel needs it
+        from viplake.vendor.http import Http  # noqa: PLC0415 - aiohttp: only this channel needs it
 
-        import aiohttp  # noqa: PLC0415 - as above
-
-        context = ssl.create_default_context()
-        if self.ca_file is not None:
-            context.load_verify_locations(self.ca_file)
-        headers = {"Content-Type": "application/json", "Idempotency-Key": message.key, "User-Agent": "viplake"}
-        proxy = None if self.proxy is None else self.proxy.reveal()
+        headers = {"Content-Type": "application/json", "Idempotency-Key": message.key}
         try:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.post(
-                    self.url.reveal(),
-                    data=message.json().encode(),
+            async with Http(self.network) as http:
+                answer = await http.call(
+                    "webhook",
+                    "POST",
+                    self.url,
+                    seconds=self.network.timeouts.call,
+                    cap=_ANSWER_CAP,
                     headers=headers,
-                    allow_redirects=False,
-                    ssl=context,
-                    proxy=proxy,
-                ) as answer,
-            ):
-                if not 200 <= answer.status < 300:  # noqa: PLR2004 - HTTP
-                    raise NotTold(f"it answered {answer.status}")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NotTold(type(error).__name__) from None  # its text would quote the address
+                    body=message.json().encode(),
+                )
+        except NetworkError as error:
+            raise NotTold(error.message) from None
+        if not answer.accepted:
+            raise NotTold(f"it answered {answer.status}" if answer.status else f"what it answered {answer.flaw}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,24 +264,24 @@ class Apprise:
 def channels(
     settings: NotifySettings,
     secret: Mapping[str, Secret],
-    *,
-    ca_file: Path | None = None,
-    proxy: Secret | None = None,
+    network: Network | None = None,
+    access: AwsAccess | None = None,
 ) -> list[Notifier]:
     """The channels, ready to use.
 
     Args:
         settings: whom to tell.
         secret: keys of the secret, for `secret:KEY`.
-        ca_file: PEM bundle, trusted besides the system's.
-        proxy: on the way to the webhook.
+        network: how hosts are reached.
+        access: who we are at AWS.
 
     Raises:
         SettingsError: the secret has no such key.
     """
-    found: list[Notifier] = [Sns(settings.sns_topic)] if settings.sns_topic else []
+    network = network or Network()
+    found: list[Notifier] = [Sns(settings.sns_topic, network, access or AwsAccess())] if settings.sns_topic else []
     if settings.webhook:
-        found.append(Webhook(_resolved("webhook", settings.webhook, secret), ca_file, proxy))
+        found.append(Webhook(_resolved("webhook", settings.webhook, secret), network))
     if settings.apprise:
         found.append(Apprise(tuple(_resolved("apprise", url, secret) for url in settings.apprise)))
     return found

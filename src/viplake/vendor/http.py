@@ -9,49 +9,26 @@ Nothing is ever redirected, cookies are not kept, and bodies are read up to a ca
 
 from __future__ import annotations
 
-import base64
 import ssl
 import zlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # documented by its users only
 
 import aiohttp
 import structlog
 from yarl import URL
 
-from viplake.errors import NetworkError, SettingsError
+from viplake.errors import NetworkError
 from viplake.redact import Secret, redact
 from viplake.vendor.wire import HttpAnswer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from pathlib import Path
 
     from aiohttp.abc import AbstractResolver
 
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long to wait for what; seconds, of the machine's clock, for sockets know no other.
-
-    Attributes:
-        connect: one connection with its TLS handshake. Packets that find nobody must not cost a minute; with several
-            addresses the next one is tried after a quarter of a second anyway (RFC 8305).
-        stall: a download without a single byte. S3 answers within seconds; what is silent so long is dead.
-        queue: a download until it has its connection: pool, proxy and all.
-        token: call 1, all in all.
-        call: a trigger or a poll, all in all. An answer that is later than this counts as lost.
-        listing: call 4, all in all; a list may be megabytes.
-    """
-
-    connect: float = 5.0
-    stall: float = 30.0
-    queue: float = 60.0
-    token: float = 30.0
-    call: float = 60.0
-    listing: float = 120.0
+    from viplake.network.settings import Network
 
 
 CONNECTIONS: Final = 256
@@ -67,44 +44,6 @@ _TROUBLE: Final = (aiohttp.ClientError, OSError, TimeoutError, EOFError, ValueEr
 """What the library raises for a request that went wrong (`ValueError` for addresses that it cannot use)."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A forward proxy.
-
-    Attributes:
-        url: without user and password.
-        auth: its `Proxy-Authorization`, where it has user and password.
-        exceptions: hosts that are asked directly, as `NO_PROXY` has them.
-    """
-
-    url: URL
-    auth: Secret | None
-    exceptions: str = ""
-
-    @classmethod
-    def parse(cls, text: Secret, exceptions: str) -> Proxy:
-        """Read `http://user:password@host:port`.
-
-        Raises:
-            SettingsError: it is no such URL; the text is not shown.
-        """
-        plain = text.reveal().strip()
-        try:
-            url = URL(plain if "://" in plain else f"http://{plain}")
-            port = url.port
-        except ValueError:
-            url, port = URL(), None
-        if url.scheme not in {"http", "https"} or not url.host or port is None:
-            raise SettingsError("the proxy is no URL", hint="Write HTTPS_PROXY as http://user:password@host:port.")
-        login = base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
-        return cls(url.origin(), Secret(f"Basic {login}") if url.user else None, exceptions)
-
-    def serves(self, url: URL) -> bool:
-        """Whether it stands between us and this URL. Plain http is loopback alone, which no proxy can reach."""
-        host = f"{url.host}:{url.port}"
-        return url.scheme == "https" and not proxy_bypass_environment(host, {"no": self.exceptions})
 
 
 @dataclass(slots=True)
@@ -182,30 +121,22 @@ class Http:
     """A session.
 
     Args:
-        proxy: for everything that is https and not excepted.
-        ca_file: PEM certificates to trust besides the system's.
-        deadlines: how long to wait for what.
+        network: how hosts are reached.
         resolver: gives the addresses of a host, where the system's shall not.
 
     Attributes:
         requests_sent: so far, of all kinds.
-
-    Raises:
-        SettingsError: the certificates cannot be read.
     """
 
     def __init__(
         self,
+        network: Network,
         *,
-        proxy: Proxy | None = None,
-        ca_file: Path | None = None,
-        deadlines: Deadlines | None = None,
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._resolver = resolver
-        self.deadlines = deadlines or Deadlines()
-        self._proxy = proxy
-        self._tls = trust(ca_file)
+        self.network = network
+        self._tls = trust(network)
         self._session: aiohttp.ClientSession | None = None
         self.requests_sent = 0
 
@@ -247,7 +178,7 @@ class Http:
         Raises:
             NetworkError: no whole answer; `sent=False` where the host surely got nothing.
         """
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self.deadlines.connect)
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self.network.timeouts.connect)
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **(headers or {})}
         session = self._new_session() if alone else self._opened()
         try:
@@ -268,9 +199,9 @@ class Http:
         """
         timeout = aiohttp.ClientTimeout(
             total=None,
-            connect=self.deadlines.queue,
-            sock_connect=self.deadlines.connect,
-            sock_read=self.deadlines.stall,
+            connect=self.network.timeouts.queue,
+            sock_connect=self.network.timeouts.connect,
+            sock_read=self.network.timeouts.stall,
         )
         headers = {"Accept-Encoding": "identity", **headers}
         async with self._request(self._opened(), step, "GET", url, headers=headers, timeout=timeout) as got:
@@ -294,7 +225,7 @@ class Http:
         try:
             target = URL(_revealed(url), encoded=True)
             flight.host = target.host or ""
-            proxy = self._proxy if self._proxy and self._proxy.serves(target) else None
+            proxy = self.network.proxy_for(_revealed(url))
             flight.proxied = proxy is not None
             self.requests_sent += 1
             response = await session.request(
@@ -302,8 +233,8 @@ class Http:
                 target,
                 headers={name: _revealed(value) for name, value in headers.items()},
                 data=body.reveal().encode() if isinstance(body, Secret) else body,
-                proxy=proxy.url if proxy else None,
-                proxy_headers={"Proxy-Authorization": proxy.auth.reveal()} if proxy and proxy.auth else None,
+                proxy=proxy.address if proxy else None,
+                proxy_headers={"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else None,
                 timeout=timeout,
                 allow_redirects=False,
                 trace_request_ctx=flight,
@@ -349,32 +280,12 @@ def _revealed(value: Secret | str) -> str:
     return value.reveal() if isinstance(value, Secret) else value
 
 
-def trust(ca_file: Path | None) -> ssl.SSLContext:
-    """Verification against the system's roots, and those of `ca_file` besides.
-
-    OpenSSL itself reads `SSL_CERT_FILE` *in place of* the system's file, so that one is named here too.
-
-    Raises:
-        SettingsError: `ca_file` cannot be read, or holds no certificate.
-    """
+def trust(network: Network) -> ssl.SSLContext:
+    """Return what verifies the other end: the system's roots, and the certificates of the network besides."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file is None:
-        return context
-    try:
-        context.load_verify_locations(cafile=ca_file)
-    except OSError as error:  # ssl.SSLError is one
-        reason = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no PEM certificates"
-        raise SettingsError(
-            f"the CA bundle {ca_file} cannot be read: {reason}",
-            hint="Point SSL_CERT_FILE at a file of PEM certificates.",
-        ) from None
-    system = ssl.get_default_verify_paths()
-    for place in ({"cafile": system.openssl_cafile}, {"capath": system.openssl_capath}):
-        try:
-            context.load_verify_locations(**place)
-        except OSError:
-            continue  # systems have the one or the other
+    if network.ca:
+        context.load_verify_locations(cadata=network.ca)
     return context
 
 

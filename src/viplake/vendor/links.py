@@ -6,7 +6,6 @@ only https to known hosts passes. The form is held so tight that no two parsers 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from viplake.errors import SettingsError, VendorError, ViplakeError
+from viplake.network.hosts import is_loopback, refuse_plain_http
 from viplake.vendor.port import LinkExpired, SourceChanged
 from viplake.vendor.wire import HttpAnswer, retry_after
 
@@ -55,14 +55,6 @@ class Origins:
     loopback: bool = False
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its name alone: `localhost`, 127.0.0.0/8 or ::1."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.casefold() == "localhost"
-
-
 def host_of(url: str) -> str:
     """The host of a URL, for messages: nothing else of it may be shown."""
     match = _URL.fullmatch(url)
@@ -78,11 +70,7 @@ def check_endpoint(setting: str, url: str, *, allow_insecure_http: bool) -> str:
     match = _URL.fullmatch(url)
     if not match or "?" in url:
         raise SettingsError(f"{setting} is no URL", hint="Write it as https://host/path, without user or query.")
-    if match["scheme"] == "http" and not (allow_insecure_http and is_loopback(match["host"])):
-        raise SettingsError(
-            f"{setting} is not https: {match['host']}",
-            hint="http is allowed to loopback only, with VIPLAKE_ALLOW_INSECURE_HTTP=true.",
-        )
+    refuse_plain_http(url, setting, allowed=allow_insecure_http)
     return url.rstrip("/")
 
 

@@ -10,15 +10,17 @@ import json
 import random
 from collections import Counter
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote
 
 import structlog
 
 from viplake.errors import CredentialsError, NetworkError, VendorError
+from viplake.network.retry import pause
+from viplake.network.settings import Network
 from viplake.redact import Secret
-from viplake.vendor.http import ERROR_BODY, Body, Http, Proxy
+from viplake.vendor.http import ERROR_BODY, Body, Http
 from viplake.vendor.links import (
     LONGEST_WAIT,
     Opening,
@@ -32,15 +34,13 @@ from viplake.vendor.links import (
 )
 from viplake.vendor.port import Doubted
 from viplake.vendor.veson.answers import NotJson, read_list, read_status, read_trigger
-from viplake.vendor.veson.token import Authorization, VendorCredentials, pause
+from viplake.vendor.veson.token import Authorization, VendorCredentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
     from viplake.clock import Clock
     from viplake.model import Environment
-    from viplake.vendor.http import Deadlines
     from viplake.vendor.port import Download, ListedFile, TooEarly, Triggered
     from viplake.vendor.wire import HttpAnswer
 
@@ -72,9 +72,7 @@ class VendorSettings:
         files_url: base of `/presignedUrls/{company}`.
         allow_insecure_http: http to loopback is allowed, and loopback then counts as a download host.
         download_hosts: that files may come from, besides Amazon S3.
-        proxy: `http://user:password@host:port`, for API and downloads alike.
-        no_proxy: hosts that are asked directly, as `NO_PROXY` has them.
-        ca_file: PEM certificates to trust besides the system's.
+        network: how hosts are reached, for API and downloads alike.
     """
 
     environment: Environment
@@ -84,9 +82,7 @@ class VendorSettings:
     files_url: str = "https://api.veslink.com/v1/datalake"
     allow_insecure_http: bool = False
     download_hosts: frozenset[str] = frozenset()
-    proxy: Secret | None = None
-    no_proxy: str = ""
-    ca_file: Path | None = None
+    network: Network = field(default_factory=Network)
 
 
 class _Arriving:
@@ -118,10 +114,9 @@ class VesonVendor:
         credentials: gives ours; with `fresh=True` it reads the secret anew.
         clock: all waits and expiries go by it (the deadlines of sockets go by the machine's).
         rng: spreads retries.
-        deadlines: of sockets, where they shall not be the usual ones.
 
     Raises:
-        SettingsError: a URL, the proxy or the CA bundle is wrong.
+        SettingsError: a URL is wrong.
     """
 
     def __init__(
@@ -131,7 +126,6 @@ class VesonVendor:
         *,
         clock: Clock,
         rng: random.Random | None = None,
-        deadlines: Deadlines | None = None,
     ) -> None:
         insecure = settings.allow_insecure_http
         token_url = check_endpoint("VIPLAKE_TOKEN_URL", settings.token_url, allow_insecure_http=insecure)
@@ -142,8 +136,7 @@ class VesonVendor:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._origins = Origins(settings.download_hosts, loopback=insecure)
-        proxy = Proxy.parse(settings.proxy, settings.no_proxy) if settings.proxy else None
-        self._http = Http(proxy=proxy, ca_file=settings.ca_file, deadlines=deadlines)
+        self._http = Http(settings.network)
         self._authorization = Authorization(self._http, token_url, credentials, clock=clock, rng=self._rng)
         self._words_seen: set[str] = set()
         # Of each job by itself: two Hours may be open at once.
@@ -206,7 +199,9 @@ class VesonVendor:
         while True:
             attempt += 1
             url = self._list_url(job_guid, credentials)
-            answer = await self._http.call("list", "GET", url, seconds=self._http.deadlines.listing, cap=_LIST_CAP)
+            answer = await self._http.call(
+                "list", "GET", url, seconds=self._http.network.timeouts.listing, cap=_LIST_CAP
+            )
             try:
                 return read_list(answer, job_guid, self._check_link, self._clock.now())
             except NotJson as error:
@@ -258,7 +253,7 @@ class VesonVendor:
             step,
             "POST",
             self._export_url + path,
-            seconds=self._http.deadlines.call,
+            seconds=self._http.network.timeouts.call,
             cap=_ANSWER_CAP,
             headers={
                 "Authorization": Secret(f"Bearer {token.reveal()}", remember=False),

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import structlog
 
 from viplake.errors import CredentialsError, NetworkError, VendorError
+from viplake.network.retry import pause
 from viplake.redact import Secret
 from viplake.vendor.veson.answers import NotJson, Token, read_token
 
@@ -34,19 +35,7 @@ _PATIENCE: Final = 60.0
 _FEW_TRIES: Final = 4
 """For what is either over in seconds or lasts: a web page in place of JSON, no network."""
 
-FIRST_PAUSE: Final = 1.0
-LONGEST_PAUSE: Final = 30.0
-
-
 log = structlog.get_logger(__name__)
-
-
-def pause(attempt: int, rng: random.Random, asked: float | None = None) -> float:
-    """Seconds before try number `attempt` + 1, never less than the other end asked for.
-
-    Full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter") over 1, 2, 4, ... 30 s.
-    """
-    return max(rng.uniform(0.0, min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)), asked or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +142,7 @@ class Authorization:
             "token",
             "POST",
             self._url,
-            seconds=self._http.deadlines.token,
+            seconds=self._http.network.timeouts.token,
             cap=_CAP,
             headers={"Content-Type": "application/x-www-form-urlencoded"},
             body=_form(credentials),

@@ -1,0 +1,137 @@
+"""I/O (secrets are redacted, no more). What a refusal of the store means: cause, owner, whether it may pass.
+
+A refusal is final unless it is known to pass: another attempt at a request that the store will never accept hides the
+cause and costs hours. S3's code and message are always quoted, for they name the policy, the header or the key.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Final, NamedTuple
+
+from viplake.errors import DamagedUpload, LakeError
+from viplake.redact import redact
+
+_BY_CODE: Final = {
+    code: cause
+    for cause, codes in {
+        "dest_missing": "NoSuchBucket",
+        "clock": "RequestTimeTooSkewed",
+        "dest_auth": (
+            "InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken InvalidToken TokenRefreshRequired RequestExpired"
+        ),
+        "dest_region": "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException",
+        "dest_denied": "AccessDenied AllAccessDisabled MethodNotAllowed Forbidden AccountProblem",
+        "dest_archived": "InvalidObjectState",
+        "dest_feature": "NotImplemented XNotImplemented UnsupportedOperation",
+        "dest_unavailable": (
+            "SlowDown ServiceUnavailable InternalError RequestTimeout OperationAborted ConditionalRequestConflict"
+            " Throttling ThrottlingException RequestLimitExceeded NoSuchUpload"
+            " BadDigest InvalidDigest IncompleteBody XAmzContentSHA256Mismatch XAmzContentChecksumMismatch"
+        ),
+    }.items()
+    for code in codes.split()
+}
+"""S3's codes (Amazon S3 API Reference, "Error responses"). Those of damaged uploads pass: the same bytes again may."""
+
+_FEATURE: Final = re.compile(r"(?i)checksum|crc64|If-None-Match|x-amz-\S+.{0,60}not (?:supported|implemented|allowed)")
+"""Words of stores that refuse a request for a header that they do not know, mostly with 400."""
+
+_DAMAGED: Final = re.compile(r"(?:Bad|Invalid)Digest|IncompleteBody|XAmzContent\w+Mismatch")
+_ANSWER: Final = re.compile(r"(?s)status code: (?P<status>\d{3})[^:\n]*:? ?(?P<body>.*?)(?:\n\nDebug source|\Z)")
+
+# What the library says where no answer came: the first that is found decides. The first three also hold for folders.
+_CHAIN: Final = tuple(
+    (re.compile(pattern, re.IGNORECASE), cause, reason)
+    for pattern, cause, reason in (
+        (r"No space left|Disk quota|os error 28\b|os error 122\b", "disk_full", "no space is left"),
+        (r"Too many open files|os error 2[34]\b", "dest_unavailable", "too many files are open"),
+        (r"folder is gone", "folder_missing", ""),
+        (r"status: 407|Proxy ?Auth", "proxy_auth", "the proxy wants other credentials (407)"),
+        (r"TunnelUn|tunnel", "proxy", "the proxy does not let us through"),
+        (r"certificate|invalid peer|UnknownIssuer|HandshakeFailure", "tls", "its certificate cannot be trusted"),
+        (r"redirect without LOCATION", "dest_region", "it answers with a redirect, as for a bucket in another region"),
+        (r"credential", "dest_auth", ""),
+        (r"dns error|failed to lookup address", "network", "its name cannot be resolved"),
+        (r"Connection refused|ConnectionRefused|os error 111\b", "network", "Connection refused"),
+        (r"unreachable|os error 10[01]\b|os error 113\b", "network", "it cannot be reached"),
+        (r"TimedOut|timed out|timeout", "network", "no answer in time"),
+        (r"Connection reset|ConnectionReset|os error 104\b|IncompleteMessage|broken pipe|os error 32\b", "network",
+         "it hung up without an answer"),
+        (r"error sending request|error decoding response body|HTTP error|hyper", "network", "the connection broke"),
+    )
+)  # fmt: skip
+
+_NO_LINKS: Final = re.compile(r"os error (?:1|31|38|95)\b")
+"""EPERM, EMLINK, ENOSYS and EOPNOTSUPP: what link(2) gives where a file system has no hard links."""
+
+
+class S3Answer(NamedTuple):
+    """What S3 answered: status 0 where it did not."""
+
+    status: int
+    code: str
+    message: str
+    page: bool
+
+
+def answer_in(text: str) -> S3Answer:
+    """Return the answer that an error of the library quotes."""
+    found = _ANSWER.search(text)
+    body = found["body"] if found else text.partition("\n\nDebug source")[0]
+    code = re.search(r"<Code>\s*([A-Za-z0-9.]{1,64})\s*</Code>|\(code: ([A-Za-z0-9.]{1,64})\)", body)
+    message = re.search(r"(?s)<Message>(.{1,4000}?)</Message>", body)
+    page = bool(re.match(r"\s*<(?!\?xml|Error)", body)) and not code
+    words = " ".join(html.unescape(message[1]).split()) if message else ""
+    return S3Answer(int(found["status"]) if found else 0, (code[1] or code[2]) if code else "", words, page)
+
+
+def cause_of(answer: S3Answer) -> str:
+    """Return the cause of an answer that is no success."""
+    if answer.page and answer.status in {200, 401, 403}:
+        return "intercepted"
+    if "kms" in f"{answer.code} {answer.message}".casefold():
+        passes = re.search(r"(?i)throttl|internal|unavailable|SlowDown", answer.code) is not None
+        return "dest_unavailable" if passes else "dest_kms"
+    if answer.code in _BY_CODE:
+        return _BY_CODE[answer.code]
+    if answer.status == 501 or (answer.status == 400 and _FEATURE.search(answer.message)):  # noqa: PLR2004 - HTTP
+        return "dest_feature"
+    by_status = {401: "dest_auth", 403: "dest_denied", 405: "dest_denied", 407: "proxy_auth", 408: "dest_unavailable"}
+    if answer.status in {425, 429} or answer.status >= 500 or re.search("(?i)throttl", answer.code):  # noqa: PLR2004 - HTTP
+        return "dest_unavailable"
+    return by_status.get(answer.status, "dest_region" if 300 <= answer.status < 400 else "dest_refused")  # noqa: PLR2004 - HTTP
+
+
+def lake_error(text: str, what: str, *, local: bool = False, region: str = "") -> LakeError:
+    """Return the error for what the store's library said.
+
+    Args:
+        text: its error, with its chain of reasons.
+        what: that was tried, to follow "cannot".
+        local: of a folder.
+        region: that the host of S3 was made from, where one was.
+    """
+    answer = answer_in(text)
+    if answer.status or answer.code:
+        quote = " ".join(part for part in (str(answer.status or ""), answer.code) if part)
+        quote += f": {answer.message}" if answer.message else ""
+        said = "something between here and the store answers with a web page" if answer.page else f"S3 answered {quote}"
+        kind = DamagedUpload if _DAMAGED.fullmatch(answer.code) else LakeError
+        return kind(f"cannot {what}: {redact(said)}", cause=cause_of(answer))
+    plain = re.sub(r"https?://\S+", "", text)  # a file's name is no sign
+    first_line = redact(text.partition("\n")[0])[:300]
+    if local:
+        found = next(((cause, "") for sign, cause, _ in _CHAIN[:3] if sign.search(plain)), ("dest_io", ""))
+        hint = None
+        if what.startswith("create ") and _NO_LINKS.search(plain):
+            hint = "This mount has no hard links, which exclusive writes need: use another file system, or S3."
+        return LakeError(f"cannot {what}: {first_line}", cause=found[0], hint=hint)
+    for sign, cause, reason in _CHAIN:
+        if sign.search(plain):
+            hint = None
+            if cause == "network" and "resolved" in reason and region:
+                hint = f"Check the region ({region}, from AWS_REGION or the AWS profile) and name resolution."
+            return LakeError(f"cannot {what}: {reason or first_line}", cause=cause, hint=hint)
+    return LakeError(f"cannot {what}: {first_line}", cause="dest_unavailable")

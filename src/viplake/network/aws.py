@@ -1,0 +1,317 @@
+"""I/O. AWS as boto3 resolves it: credentials, region, endpoint and addressing style, over the rules of `Network`.
+
+Every client of an AWS service and the address of a bucket come from here. botocore reads `AWS_*` and `~/.aws`. What it
+finds is checked before a library gets it, and nothing waits for a person: an MFA code cannot be typed in an
+unattended run.
+"""
+
+from __future__ import annotations
+
+import atexit
+import re
+import shutil
+import ssl
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake.errors import LakeError, NetworkError, SettingsError
+from viplake.network.hosts import refuse_plain_http
+from viplake.redact import Secret, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from viplake.network.settings import Network
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_PLAIN_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+"""A name that may stand in front of a host. With a dot in it, no certificate of the store covers the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwsAccess:
+    """Who we are at AWS, as far as settings say; the rest is what boto3 finds.
+
+    Attributes:
+        access_key_id, secret_access_key, session_token: static credentials; None: boto3's chain.
+        region, profile: as AWS means them.
+    """
+
+    access_key_id: str | None = None
+    secret_access_key: Secret | None = None
+    session_token: Secret | None = None
+    region: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BucketAddress:
+    """Where a bucket is.
+
+    Attributes:
+        endpoint: scheme and host; with the bucket in front where `virtual`.
+        virtual: the bucket is part of the host, not of the path.
+        region: for signatures.
+    """
+
+    endpoint: str
+    virtual: bool
+    region: str
+
+
+def session(access: AwsAccess, network: Network) -> Any:
+    """Return a boto3 session with this identity, over this network.
+
+    Raises:
+        SettingsError: the AWS configuration is wrong, or needs an MFA code.
+    """
+    import boto3  # noqa: PLC0415 - heavy, and many commands do without
+    import botocore.session  # noqa: PLC0415 - as above
+    from botocore.config import Config  # noqa: PLC0415 - as above
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
+
+    static = access.access_key_id is not None and access.secret_access_key is not None
+    try:
+        core = botocore.session.get_session()
+        made = boto3.Session(
+            aws_access_key_id=access.access_key_id if static else None,
+            aws_secret_access_key=_revealed(access.secret_access_key) if static else None,
+            aws_session_token=_revealed(access.session_token) if static else None,
+            profile_name=None if static else access.profile,
+            region_name=access.region,
+            botocore_session=core,
+        )
+        if not static:
+            _refuse_mfa(core)
+        core.set_config_variable("ca_bundle", _bundle(network.ca))
+        # For the clients that boto3 makes by itself, to exchange credentials.
+        core.set_default_client_config(Config(proxies=_proxies(network, "https://sts.amazonaws.com")))
+    except (BotoCoreError, ValueError) as error:
+        raise _wrong(error) from None
+    return made
+
+
+def client(
+    service: str, access: AwsAccess, network: Network, *, endpoint: str | None = None, region: str | None = None
+) -> Any:
+    """Return a client of an AWS service that sends each request once.
+
+    Args:
+        service: as boto3 names it.
+        access: who we are.
+        network: how hosts are reached.
+        endpoint: where the service is, in place of what boto3 resolves.
+        region: of the resource, where it names one.
+
+    Raises:
+        SettingsError: no region, a wrong AWS configuration, or an endpoint that is not https.
+    """
+    from botocore.config import Config  # noqa: PLC0415 - as in `session`
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as in `session`
+
+    made = session(access, network)
+    try:
+        url = endpoint or _configured(made._session, service)  # noqa: SLF001 - boto3 has no other way to it
+        if url is not None:
+            refuse_plain_http(url, f"the endpoint of {service}")
+        limits = Config(
+            connect_timeout=min(network.timeouts.connect, 2.0),  # a laptop without a route must fail within 5 s
+            read_timeout=network.timeouts.aws,
+            retries={"total_max_attempts": 1},
+            proxies=_proxies(network, url or f"https://{service}.{region or made.region_name}.amazonaws.com"),
+        )
+        return made.client(service, region_name=region, endpoint_url=url, config=limits)
+    except (BotoCoreError, ValueError) as error:
+        raise _wrong(error) from None
+
+
+def bucket_address(bucket: str, access: AwsAccess, *, endpoint: str | None = None) -> BucketAddress:
+    """Return where boto3 would find a bucket.
+
+    Args:
+        bucket: its name.
+        access: region and profile.
+        endpoint: of AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL; None: what `~/.aws/config` says, else Amazon's.
+
+    Raises:
+        SettingsError: the AWS configuration is wrong.
+    """
+    import botocore.session  # noqa: PLC0415 - as in `session`
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as in `session`
+
+    try:
+        core = botocore.session.Session(profile=access.profile)
+        scoped = core.get_scoped_config()
+        endpoint = endpoint or _configured(core, "s3")
+        region = access.region or core.get_config_variable("region") or "us-east-1"
+        section = scoped.get("s3")
+        s3: Mapping[str, str] = section if isinstance(section, dict) else {}
+        wants = {name: _truth(s3.get(name), core, name) for name in ("use_dualstack_endpoint", "use_fips_endpoint")}
+    except (BotoCoreError, ValueError) as error:
+        raise _wrong(error) from None
+    for label, value in (("the AWS region", region), ("the S3 endpoint", endpoint or "")):
+        if re.search(r"[\x00-\x20\x7f]", value):
+            raise SettingsError(f"{label} holds a blank or a control character: {value!r}", hint="Correct it.")
+    style = s3.get("addressing_style", "auto")
+    plain = _PLAIN_BUCKET.fullmatch(bucket) is not None
+    if endpoint is not None:
+        virtual = style == "virtual" and plain
+        return BucketAddress(
+            _in_front(bucket, endpoint.rstrip("/")) if virtual else endpoint.rstrip("/"), virtual, region
+        )
+    virtual = style != "path" and plain
+    if virtual and _truth(s3.get("use_accelerate_endpoint"), None, ""):
+        host = "s3-accelerate" + (".dualstack" if wants["use_dualstack_endpoint"] else "") + ".amazonaws.com"
+    else:
+        fips = "-fips" if wants["use_fips_endpoint"] else ""
+        dual = ".dualstack" if wants["use_dualstack_endpoint"] else ""
+        host = f"s3{fips}{dual}.{region}.{_suffix(core, region)}"
+    return BucketAddress(f"https://{bucket}.{host}" if virtual else f"https://{host}", virtual, region)
+
+
+def credentials(access: AwsAccess, network: Network) -> Callable[[], dict[str, Any]]:
+    """Return what gives the credentials of boto3's chain, whenever the store asks for them.
+
+    Raises:
+        LakeError: there are none (`dest_auth`).
+        SettingsError: the AWS configuration is wrong, or needs an MFA code.
+    """
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as in `session`
+
+    try:
+        found = session(access, network).get_credentials()
+    except BotoCoreError as error:
+        raise LakeError(f"no AWS credentials: {redact(str(error))}", cause="dest_auth") from None
+    if found is None:
+        raise LakeError("no AWS credentials: none are set, and no role gives any", cause="dest_auth")
+
+    def give() -> dict[str, Any]:
+        frozen = found.get_frozen_credentials()
+        return checked(frozen.access_key, frozen.secret_key, frozen.token)
+
+    return give
+
+
+def checked(access_key_id: str, secret_access_key: str, token: str | None) -> dict[str, Any]:
+    """Return the credentials as the store's library takes them.
+
+    Raises:
+        LakeError: one holds a character that cannot travel in a header (`dest_auth`).
+    """
+    given = {"access_key_id": access_key_id, "secret_access_key": secret_access_key, "token": token or None}
+    for name, value in given.items():
+        if value is not None and _CONTROL.search(value):
+            raise LakeError(
+                f"{name} of the AWS credentials holds a line end or a control character",
+                cause="dest_auth",
+                hint="Write the value again, without a line end, where it is kept.",
+            )
+    return given
+
+
+def unreachable(error: Exception, whom: str) -> NetworkError | None:
+    """Return why boto3 got no answer, in the words of the other legs; None where it is about something else."""
+    kind = type(error).__name__
+    inner = f"{getattr(error, 'kwargs', {}).get('error', '')} {error}"
+    cause, reason = "network", ""
+    if kind == "ProxyConnectionError":
+        cause, reason = "proxy", "the proxy does not let us through"
+        if " 407" in inner:
+            cause, reason = "proxy_auth", "the proxy wants other credentials (407)"
+    elif kind == "SSLError":
+        cause, reason = "tls", "its certificate cannot be trusted"
+    elif kind in {"EndpointConnectionError", "HTTPClientError", "ConnectionError"}:
+        lost = re.search(r"(?i)resolve|getaddrinfo|Name or service|No address", inner)
+        reason = (
+            "its name cannot be resolved" if lost else "Connection refused" if "refused" in inner else "no connection"
+        )
+    elif kind in {"ConnectTimeoutError", "ReadTimeoutError"}:
+        reason = "no connection in time" if kind.startswith("Connect") else "no answer in time"
+    elif kind in {"ConnectionClosedError", "ResponseStreamingError", "IncompleteReadError"}:
+        reason = "it hung up without an answer"
+    if not reason:
+        return None
+    hint = None
+    if cause == "network":
+        hint = "Check AWS_REGION, AWS_ENDPOINT_URL, HTTPS_PROXY, and the route (or VPC endpoint) to the service."
+    return NetworkError(f"{whom}: {reason}", cause=cause, hint=hint)
+
+
+def _revealed(secret: Secret | None) -> str | None:
+    return secret.reveal() if secret else None
+
+
+def _refuse_mfa(core: Any) -> None:
+    """Refuse a profile whose role needs a code of a person."""
+    profiles = core.full_config.get("profiles", {})
+    profile, seen = core.get_scoped_config(), set[int]()
+    while isinstance(profile, dict) and id(profile) not in seen:
+        seen.add(id(profile))
+        if profile.get("role_arn") and profile.get("mfa_serial"):
+            raise SettingsError(
+                f"the AWS profile needs an MFA code ({profile['mfa_serial']}), which an unattended run cannot give",
+                hint="Use a role or a profile without mfa_serial, or put temporary credentials into the environment.",
+            )
+        profile = profiles.get(profile.get("source_profile"))
+
+
+def _configured(core: Any, service: str) -> str | None:
+    """Return the endpoint that the environment or `~/.aws/config` gives for a service."""
+    from botocore.configprovider import ConfiguredEndpointProvider  # noqa: PLC0415 - as in `session`
+
+    if core.get_config_variable("ignore_configured_endpoint_urls"):
+        return None
+    found: str | None = ConfiguredEndpointProvider(core.full_config, core.get_scoped_config(), service).provide()
+    return found
+
+
+def _truth(text: object, core: Any, name: str) -> bool:
+    """Return a switch of the section `s3`, else of the profile or the environment."""
+    value = core.get_config_variable(name) if text is None and core is not None else text
+    return str(value).casefold() == "true"
+
+
+def _in_front(bucket: str, endpoint: str) -> str:
+    scheme, _, rest = endpoint.partition("://")
+    return f"{scheme}://{bucket}.{rest}"
+
+
+def _suffix(core: Any, region: str) -> str:
+    """Return the domain of the partition that a region belongs to."""
+    partitions = core.get_component("data_loader").load_data("partitions")["partitions"]
+    found = next((one for one in partitions if re.match(one["regionRegex"], region)), partitions[0])
+    return str(found["outputs"]["dnsSuffix"])
+
+
+def _proxies(network: Network, url: str) -> dict[str, str]:
+    """Return the proxies for a client; never None, for which boto3 reads the environment by itself."""
+    proxy = network.proxy_for(url)
+    return {} if proxy is None else {"https": proxy.url}
+
+
+@cache
+def _bundle(ca: str) -> str | None:
+    """Return a file with the system's certificates and these; boto3 takes nothing but a file.
+
+    Without it, boto3 would trust a list of its own in place of the system's.
+    """
+    system = ssl.get_default_verify_paths().cafile
+    if not ca:
+        return system
+    folder = Path(tempfile.mkdtemp(prefix="viplake-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = folder / "ca.pem"
+    known = Path(system).read_text(encoding="utf-8", errors="replace") if system else ""
+    file.write_text(f"{known}\n{ca}", encoding="utf-8")
+    return str(file)
+
+
+def _wrong(error: Exception) -> SettingsError:
+    """Return what is wrong with the AWS configuration."""
+    if type(error).__name__ == "NoRegionError":
+        return SettingsError("no AWS region is set", hint="Set AWS_REGION.")
+    text = redact(str(error).partition("\n")[0])[:200]
+    return SettingsError(f"the AWS configuration is wrong: {text}", hint="Correct AWS_PROFILE or ~/.aws/config.")
