@@ -278,7 +278,7 @@ class DataLake:
 
         asked = Asked(sql, _hour(at), _hour(since), unproven=unproven)
         self.warnings = []
-        place = assembly.place_of(self._settings, self.stored)
+        place = _wait(assembly.place_of(self._settings, self.stored))
         return _wait(query(self.stored, place, asked, take, warn=self.warnings.append))
 
     # -- schema and figures
@@ -298,7 +298,7 @@ class DataLake:
         versions = self.rows.schemas
         if not versions:
             raise SettingsError("no schema is on record", hint="viplake observe reads them.")
-        place = assembly.place_of(self._settings, self.stored)
+        place = _wait(assembly.place_of(self._settings, self.stored))
         hour = versions[-1].last if at is None else Hour.parse(at)
         held = _wait(Copies(place.store, place.published).held(versions, hour))
         if isinstance(held.tables, str):
@@ -319,7 +319,7 @@ class DataLake:
         from viplake.history.rows import Datasets  # noqa: PLC0415 - as above
         from viplake.history.schema_store import Copies  # noqa: PLC0415 - as above
 
-        place = assembly.place_of(self._settings, self.stored)
+        place = await assembly.place_of(self._settings, self.stored)
         history = await read_history(place)
         known = Datasets.of(history.frames)
         if known.jobs:
@@ -362,7 +362,7 @@ class DataLake:
 
         now, checks = SystemClock().now(), config.check_settings(self._settings)
         observing = assembly.observing(self._settings)
-        target = assembly.check_target(self._settings, self.stored)
+        target = _wait(assembly.check_target(self._settings, self.stored))
         seen = _wait(preview(target, checks, observing, now=now))
         state = quality_state(seen.records, seen.incidents.values(), seen.checked, checks, now=now)
         found = verdict(state, self.rows, grace=observing.grace)

@@ -173,6 +173,11 @@ class PromisedFile:
         """Its name in the hourly folder: the last part of the key."""
         return self.key.rpartition("/")[2]
 
+    @property
+    def is_marker(self) -> bool:
+        """Whether it is the empty object that some tools make for a folder: no file."""
+        return self.key.endswith("/") and self.size == 0
+
 
 @dataclass(frozen=True, slots=True)
 class Promise:

@@ -704,6 +704,14 @@ async def test_K7_test_and_prod_never_share_a_root() -> None:
     assert other.vendor.calls == []
 
 
+async def test_E25_placeholder_of_a_folder_in_the_list_is_left_out_and_the_hour_lands() -> None:
+    world = few()
+    world.vendor.files["CARG/exports/"] = b""
+    outcome = await world.ticks()
+    assert (outcome.outcome, outcome.files) == ("delivered", len(FEW))
+    assert (await verify(Lake(world.store, world.layout), HOUR)).verdict.proven
+
+
 async def test_K8_a_run_by_hand_during_a_tick_waits() -> None:
     world = few()
     slow = Tripwire(at=1, verbs=["trigger"], when="before", error=Crash, times=None)

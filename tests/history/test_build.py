@@ -20,6 +20,7 @@ from viplake.history.build import ObserveSettings, Place, Scope, observe, read_h
 from viplake.history.datasets import JOBS, RUNS, SIZES, TABLES as TABLE_METRICS
 from viplake.history.listing import DAYS_AT_FIRST, Listing
 from viplake.lake import Lake
+from viplake.lake.hours import newest_first
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
@@ -548,3 +549,16 @@ async def test_the_history_may_live_elsewhere() -> None:
     await observe(Lake(store, LAYOUT), Place.elsewhere(other, "metrics"), at("2022-05-10T13:45"), PLAIN)
     assert await contents(store, LAYOUT.observability) == {}
     assert b"20220510-13,1,1" in (await other.get("metrics/historical_job_metrics.csv") or b"")
+
+
+@pytest.mark.parametrize("marker", ["IMOSDL/Hourly/20220510", "IMOSDL/Hourly/20220510/13", "IMOSDL/Hourly/20220511"])
+async def test_E1_marker_of_a_folder_hides_no_hour(marker: str) -> None:
+    """S3 lists `IMOSDL/Hourly/20220510/`, and the library gives it without the slash."""
+    store = memory()
+    await some_hours(store, Hour.parse("2022-05-10T00"), 48)
+    await store.put(marker, b"")
+    await build(store, at("2022-05-11T23:45"))
+    rows = (await read_history(Place.within(Lake(store, LAYOUT)))).rows(JOBS)
+    assert len(rows) == 48
+    assert {row[1] for row in rows.values()} == {"1"}
+    assert len([folder async for folder in newest_first(Lake(store, LAYOUT))]) == 48

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, strategies as st
 
 from viplake.errors import LakeError, SettingsError, VendorError
-from viplake.lake.layout import PROMISE_NAME, Layout, check_names, is_delivered_file, schema_tables
+from viplake.lake.layout import LONGEST_NAME, PROMISE_NAME, Layout, check_names, is_delivered_file, schema_tables
 from viplake.lake.records import (
     identity_bytes,
     parse_identity,
@@ -20,8 +21,13 @@ from viplake.lake.records import (
     receipt_bytes,
     utc,
 )
+from viplake.lake.store import StoreSettings, open_store
 from viplake.lake.table_index import TableIndex
 from viplake.model import PROD, TEST, Hour, Promise, PromisedFile, ProvenFile, Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
 HOUR = Hour.parse("2022-05-10T13")
 LAYOUT = Layout.below(PROD.prefix)
@@ -222,3 +228,20 @@ def test_missing_tables_are_those_of_the_schema_less_those_out_of_scope() -> Non
 )
 def test_a_schema_that_is_none(data: bytes) -> None:
     assert schema_tables(data) in {None, ()}
+
+
+async def test_E18_longest_name_that_is_accepted_fits_a_folder_lake(tmp_path: Path) -> None:
+    store = open_store(StoreSettings(f"file://{tmp_path}"))
+    longest = "a" * LONGEST_NAME
+    check_names([PromisedFile(longest, 1)])
+    await store.put(f"put/{longest}", b"1")
+    assert await store.put_if_absent(f"create/{longest}", b"1")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"1"
+
+    await store.put_stream(f"stream/{longest}", chunks())
+    for name in ("a" * 254, "\u00e9" * 127, "a" * 255):
+        with pytest.raises(VendorError, match="is too long") as caught:
+            check_names([PromisedFile(name, 1)])
+        assert caught.value.cause.word == "key_rejected"

@@ -16,13 +16,17 @@ from viplake.lake import Lake, records
 from viplake.lake.hours import hour_folder
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, Layout
 from viplake.lake.proof import (
+    LakeOwner,
     check_lake,
+    check_owner,
     md5_of,
     own_lake,
+    owner_of,
     read_receipt,
     verify,
     write_receipt,
 )
+from viplake.lake.records import EventKind, Worker, event_bytes, identity_bytes
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt, Verdict
 
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
 
 HOUR = Hour.parse("2022-05-10T13")
 LAYOUT = Layout.below("IMOSDL/Hourly/")
+WORKER = Worker("host", 1)
+JOBS = f"{LAYOUT.observability}historical_job_metrics.csv"
 FILES = {"Voyage_1.json.gz": b"voyages", "Vessel_1.json.gz": b"vessels!", "_MasterTableSchema.json": b"[]"}
 
 
@@ -218,6 +224,7 @@ async def test_R3_the_answer_to_the_receipt_is_lost(when: str) -> None:
 async def test_K7_a_lake_belongs_to_one_environment_and_company(store: Store) -> None:
     await own_lake(Lake(store, LAYOUT), environment="Prod", company="ACME")
     await own_lake(Lake(store, LAYOUT), environment="Prod", company="ACME")
+    await store.put(LAYOUT.receipt(HOUR), b"{}")
     for environment, company in (("Test", "ACME"), ("Prod", "OTHER")):
         with pytest.raises(SettingsError, match="belongs to Prod of company ACME") as caught:
             await own_lake(Lake(store, LAYOUT), environment=environment, company=company)
@@ -232,6 +239,73 @@ async def test_K7_two_creators_at_once_leave_one_owner(store: Store) -> None:
     refused = [result for result in results if isinstance(result, SettingsError)]
     assert len(refused) == 1
     assert results.count(None) == 1
+
+
+async def test_a_wrong_company_is_corrected_while_nothing_was_delivered(store: Store) -> None:
+    lake = Lake(store, LAYOUT)
+    await own_lake(lake, environment="Prod", company="ACEM")
+    await store.put(LAYOUT.event(HOUR, 1), event_bytes(EventKind.FAILED, HOUR.start, "n", WORKER, {}))
+    await store.put(JOBS, b"date,jobDelivered,JobExpected\n20220510-13,0,1\n")
+    await own_lake(lake, environment="Prod", company="ACME")
+    await own_lake(lake, environment="Prod", company="ACME")
+    assert await owner_of(lake) == LakeOwner("Prod", "ACME", 2)
+    assert await store.get("IMOSDL/_viplake/lake.2.json") == identity_bytes("Prod", "ACME")
+    assert await store.get("IMOSDL/_viplake/lake.json") == identity_bytes("Prod", "ACEM")
+    with pytest.raises(SettingsError, match="belongs to Prod of company ACME"):
+        await check_owner(lake, environment="Prod", company="ACEM")
+
+
+@pytest.mark.parametrize("what", ["receipt", "event", "damaged event", "row"])
+async def test_the_company_of_a_lake_with_a_delivery_is_not_corrected(store: Store, what: str) -> None:
+    lake = Lake(store, LAYOUT)
+    await own_lake(lake, environment="Prod", company="ACME")
+    delivered = event_bytes(EventKind.DELIVERED, HOUR.start, "n", WORKER, {"files": 1, "bytes": 1})
+    key, data = {
+        "receipt": (LAYOUT.receipt(HOUR), b"{}"),
+        "event": (LAYOUT.event(HOUR, 3), delivered),
+        "damaged event": (LAYOUT.event(HOUR, 3), delivered[:30]),
+        "row": (JOBS, b"date,jobDelivered,JobExpected\n20220510-13,1,1\n"),
+    }[what]
+    await store.put(key, data)
+    with pytest.raises(SettingsError, match="belongs to Prod of company ACME, not to Prod of OTHER"):
+        await own_lake(lake, environment="Prod", company="OTHER")
+    assert await store.get("IMOSDL/_viplake/lake.2.json") is None
+
+
+async def test_the_environment_of_a_lake_is_never_corrected(store: Store) -> None:
+    await own_lake(Lake(store, LAYOUT), environment="Prod", company="ACME")
+    with pytest.raises(SettingsError, match="belongs to Prod"):
+        await own_lake(Lake(store, LAYOUT), environment="Test", company="ACME")
+
+
+async def test_of_companies_that_correct_at_once_one_owns_the_lake(store: Store) -> None:
+    lake = Lake(store, LAYOUT)
+    await own_lake(lake, environment="Prod", company="TYPO")
+    companies = [f"ACME{number}" for number in range(8)]
+    results = await asyncio.gather(
+        *(own_lake(lake, environment="Prod", company=company) for company in companies), return_exceptions=True
+    )
+    owner = await owner_of(lake)
+    assert owner is not None
+    assert owner.number == 2
+    assert [company for company, result in zip(companies, results, strict=True) if result is None] == [owner.company]
+    assert sum(isinstance(result, SettingsError) for result in results) == 7
+
+
+async def test_a_delivery_during_the_correction_gives_the_lake_back() -> None:
+    store = DictStore(FakeClock())
+    await own_lake(Lake(store, LAYOUT), environment="Prod", company="ACME")
+
+    class Delivering(DictStore):
+        async def put_if_absent(self, key: str, data: bytes) -> bool:
+            store._write(LAYOUT.receipt(HOUR), b"{}")
+            return await store.put_if_absent(key, data)
+
+    delivering = Delivering(FakeClock())
+    delivering.objects, delivering.stamps = store.objects, store.stamps
+    with pytest.raises(SettingsError, match="belongs to Prod of company ACME"):
+        await own_lake(Lake(delivering, LAYOUT), environment="Prod", company="OTHER")
+    assert await owner_of(Lake(store, LAYOUT)) == LakeOwner("Prod", "ACME", 3)
 
 
 async def test_reading_commands_refuse_another_s_lake_and_claim_none(store: Store) -> None:

@@ -10,8 +10,10 @@ from urllib.parse import unquote, urlsplit
 from viplake import config
 from viplake.clock import Clock, SystemClock
 from viplake.commands.event_loop import finish
+from viplake.errors import SettingsError
 from viplake.lake import Lake
-from viplake.lake.proof import check_lake
+from viplake.lake.layout import Layout
+from viplake.lake.proof import LakeOwner, check_lake, claim, owner_of
 from viplake.lake.store import open_store
 from viplake.model import Hour
 
@@ -72,18 +74,31 @@ def folder_of(settings: config.Settings) -> Path | None:
 # -- observation --------------------------------------------------------------------------------------------
 
 
-def place_of(settings: config.Settings, lake: Lake) -> Place:
+async def place_of(settings: config.Settings, lake: Lake, *, writes: bool = False) -> Place:
     """Where the history lives: `Observability/` in the lake, or where VIPLAKE_HISTORY says.
 
+    A place outside of the lake has an owner, like a lake: the first environment that writes there.
+
     Raises:
-        SettingsError, CredentialsError, LakeError: that place cannot be opened.
+        SettingsError: it belongs to another environment (`lake_mismatch`), or cannot be opened.
+        CredentialsError, LakeError: it cannot be opened or read.
     """
     from viplake.history.build import Place  # noqa: PLC0415 - only observation needs it
 
     if settings.history is None:
         return Place.within(lake)
-    secrets = config.Secrets.of(settings)
-    return Place.elsewhere(open_store(config.store_settings(settings, secrets, create=True, url=settings.history)))
+    reached = config.store_settings(settings, config.Secrets.of(settings), create=True, url=settings.history)
+    place = Place.elsewhere(open_store(reached))
+    held = Lake(place.store, Layout.below("Hourly"), reached.url)
+    wanted = LakeOwner(settings.environment.name, settings.company or "")
+    owner = await claim(held, wanted) if writes else await owner_of(held)
+    if owner is not None and owner.environment != wanted.environment:
+        raise SettingsError(
+            f"the history at {reached.url} belongs to {owner.environment}, not to {wanted.environment}",
+            cause="lake_mismatch",
+            hint="Give each environment a VIPLAKE_HISTORY of its own.",
+        )
+    return place
 
 
 async def observe(
@@ -102,7 +117,7 @@ async def observe(
     """
     from viplake.history.build import observe as bring_up_to_date  # noqa: PLC0415 - as above
 
-    place, wanted = place_of(settings, lake), observing(settings)
+    place, wanted = await place_of(settings, lake, writes=True), observing(settings)
     return await bring_up_to_date(
         lake, place, clock or SystemClock(), wanted, scope=scope, imports=imports, progress=progress
     )
@@ -127,7 +142,7 @@ async def check(
     told = config.check_settings(settings)
     listening = config.notifiers(settings, told, config.Secrets.of(settings)) if tells else None
     return await checking.check(
-        check_target(settings, lake),
+        await check_target(settings, lake, writes=True),
         clock or SystemClock(),
         told,
         observing(settings),
@@ -158,7 +173,7 @@ async def content(
     """
     from viplake.content import records as contents  # noqa: PLC0415 - as above
 
-    place = place_of(settings, lake)
+    place = await place_of(settings, lake, writes=keeps)
     found: list[HourContent] = []
     kept = 0
     async for one in _examined(settings, lake, hours, engine):
@@ -188,7 +203,7 @@ async def _examined(
         yield await examine(lake, hour, told)
 
 
-def check_target(settings: config.Settings, lake: Lake) -> CheckTarget:
+async def check_target(settings: config.Settings, lake: Lake, *, writes: bool = False) -> CheckTarget:
     """Return the lake with its history, for judgement.
 
     Raises:
@@ -196,7 +211,7 @@ def check_target(settings: config.Settings, lake: Lake) -> CheckTarget:
     """
     from viplake.judge.check import CheckTarget  # noqa: PLC0415 - as above
 
-    return CheckTarget(lake, place_of(settings, lake), settings.environment.name)
+    return CheckTarget(lake, await place_of(settings, lake, writes=writes), settings.environment.name)
 
 
 def observing(settings: config.Settings) -> ObserveSettings:

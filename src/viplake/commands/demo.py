@@ -328,7 +328,7 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     _say("Judged (viplake check): each episode once, with its cause, its owner, and what it costs:\n")
     print_checked(checked)
     page = await compose(
-        assembly.check_target(settings, lake),
+        await assembly.check_target(settings, lake),
         title="VIP Data Lake: Prod (made up)",
         now=story.clock.now(),
         settings=config.check_settings(settings),

@@ -43,7 +43,7 @@ def command(
     async def work(lake: Lake) -> Pack:
         return await gather(
             lake,
-            place_of(settings, lake),
+            await place_of(settings, lake),
             config.check_settings(settings),
             observing(settings),
             first=first,

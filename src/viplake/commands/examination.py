@@ -36,7 +36,8 @@ from viplake.errors import (
     VendorError,
     ViplakeError,
 )
-from viplake.lake.records import parse_identity
+from viplake.lake import Lake
+from viplake.lake.proof import has_delivered, owner_of
 from viplake.lake.store import open_store
 from viplake.redact import redact
 from viplake.vendor.http import Http
@@ -306,14 +307,13 @@ async def _lake(settings: config.Settings, secrets: config.Secrets, skews: _Skew
             fix = "Nothing to do, unless a disk should be mounted there."
             return [replace(warning, fix=fix), *_skipped(_LAKE, "there is no folder yet")]
         store = open_store(place)
-        identity = await store.get(settings.layout.identity_key)
+        owner = await _owner(Lake(store, settings.layout), settings)
     except ViplakeError as error:
         refused = _failed("lake", error, way)
         if error.cause.word != "dest_denied":
             return [refused, *_skipped(_LAKE, "the lake cannot be reached")]
         return [refused, *_skipped(_LAKE[:-2], "nothing can be read"), *await probe_list(store, settings.layout.root)]
     reached = Check("lake", "ok", place.url + way)
-    owner = _owner(identity, settings)
     if owner.status == "failed":
         return [reached, owner, *_skipped(_LAKE[1:], "nothing is written into another's lake")]
     return [reached, owner, *await probe(store, settings.layout.root, skews if place.url.startswith("s3:") else None)]
@@ -358,19 +358,32 @@ def _refuse_unmakeable(place: StoreSettings) -> None:
         raise LakeError(f"{folder} does not exist, and cannot be made in {there}", cause="dest_io")
 
 
-def _owner(identity: bytes | None, settings: config.Settings) -> Check:
+async def _owner(lake: Lake, settings: config.Settings) -> Check:
+    """Whose lake it is, and whether the company is proven: Veson gives a token without it, so only a delivery shows it.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
     mine = f"{settings.environment.name} of {settings.company or 'a company that is not given'}"
     root = settings.layout.root or "the lake's top"
-    if identity is None:
-        return Check("lake owner", "ok", f"{root} is nobody's yet; the first run makes it that of {mine}")
+    unproven = f"no Hour was delivered yet, so it is not proven that Veson knows the company {settings.company!r}"
     try:
-        environment, company = parse_identity(identity)
-        if environment != settings.environment.name or settings.company not in {None, company}:
-            message = f"{root} belongs to {environment} of {company}, not to {mine}"
-            raise SettingsError(message, cause="lake_mismatch")
-    except ViplakeError as error:
+        owner = await owner_of(lake)
+    except LakeError as error:
+        if error.cause.word not in {"ledger_damaged", "lake_format"}:
+            raise
         return _failed("lake owner", error)
-    return Check("lake owner", "ok", f"{root} is that of {environment} of {company}")
+    if owner is None:
+        return Check("lake owner", "ok", f"{root} is unclaimed; the first run will assign it to {mine}; {unproven}")
+    its = f"{owner.environment} of {owner.company}"
+    if owner.environment == settings.environment.name:
+        delivered = await has_delivered(lake)
+        if settings.company in {None, owner.company}:
+            return Check("lake owner", "ok", f"{root} belongs to {its}{'' if delivered else f'; {unproven}'}")
+        if not delivered:
+            message = f"{root} belongs to {its}; the next run will correct it to {mine}; {unproven}"
+            return Check("lake owner", "ok", message)
+    return _failed("lake owner", SettingsError(f"{root} belongs to {its}, not to {mine}", cause="lake_mismatch"))
 
 
 async def probe(store: Store, root: str, skews: _Skews | None = None) -> list[Check]:

@@ -39,7 +39,7 @@ async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tu
 
     told = config.check_settings(settings)
     listening = config.notifiers(settings, told, config.Secrets.of(settings))
-    target = check_target(settings, ready.lake)
+    target = await check_target(settings, ready.lake, writes=True)
     await after_delivery(target, ready.clock, told, observing(settings), notifiers=listening, hours=hours)
 
 

@@ -42,7 +42,7 @@ def command(
 
     async def work(lake: Lake) -> tuple[Observed, Daily | None]:
         observed = await assembly.observe(settings, lake, scope, imports=imports)
-        history = await read_history(assembly.place_of(settings, lake)) if daily else None
+        history = await read_history(await assembly.place_of(settings, lake)) if daily else None
         return observed, None if history is None else daily_views(Datasets.of(history.frames))
 
     observed, views = assembly.on_lake(settings, work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
@@ -15,6 +15,10 @@ from viplake.errors import SettingsError
 from viplake.query.answer import Answer, being_written
 from viplake.query.query import Asked, query
 from viplake.wording import count_words
+
+if TYPE_CHECKING:
+    from viplake.lake import Lake
+
 
 SHOWN_ROWS: Final = 40
 """Rows of an answer that a person is shown."""
@@ -64,10 +68,11 @@ def command(
             print_answer(answer, color=settings.surroundings.color)
 
     writes = () if file is None else (being_written(file),)
-    on_lake(
-        settings,
-        lambda lake: query(lake, place_of(settings, lake), asked, take, warn=warn, writes=writes),
-    )
+
+    async def ask(lake: Lake) -> None:
+        await query(lake, await place_of(settings, lake), asked, take, warn=warn, writes=writes)
+
+    on_lake(settings, ask)
     return 0
 
 

@@ -29,7 +29,7 @@ def command(*, out: Path = Path("viplake-report.html"), options: Options = NO_OP
 
         title = f"VIP Data Lake, {settings.environment.name}"
         now, configured = SystemClock().now(), config.check_settings(settings)
-        target = check_target(settings, lake)
+        target = await check_target(settings, lake)
         return await compose(target, title=title, now=now, settings=configured, observing=observing(settings))
 
     try:

@@ -55,7 +55,7 @@ async def _schema(
     Raises:
         SettingsError, CredentialsError, LakeError: as `place_of`, and where the history cannot be read.
     """
-    place = place_of(settings, lake)
+    place = await place_of(settings, lake)
     history = await read_history(place)
     found = versions(history.rows(SCHEMAS))
     copies = Copies(place.store, place.published)

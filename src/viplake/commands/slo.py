@@ -45,7 +45,7 @@ def command(
         return 0
 
     async def work(lake: Lake) -> list[SlaPeriod]:
-        place, now = place_of(settings, lake), SystemClock().now()
+        place, now = await place_of(settings, lake), SystemClock().now()
         return await read_sla(place, configured, now=now, first=first, last=last)
 
     periods = on_lake(settings, work)

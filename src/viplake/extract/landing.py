@@ -21,7 +21,7 @@ from viplake.extract.transfer import Progress, TransferSettings, land
 from viplake.lake import records
 from viplake.lake.hours import hour_folder
 from viplake.lake.layout import SCHEMA_NAME, check_names, schema_tables
-from viplake.lake.proof import md5_of_many, read_promise, read_receipt, write_receipt
+from viplake.lake.proof import check_owner, md5_of_many, read_promise, read_receipt, write_receipt
 from viplake.lake.reconcile import judge
 from viplake.lake.records import EventKind
 from viplake.lake.table_index import TableIndex
@@ -164,6 +164,9 @@ class Landing:
                 looks += 1
                 receipt, wrong = await self._look(hour, guid, promise, proven)
                 if not wrong:
+                    await check_owner(
+                        self.lake, environment=self.settings.environment.name, company=self.settings.company
+                    )
                     return await write_receipt(self.lake, receipt)
                 if looks == LOOKS:
                     raise _stored_otherwise(hour, wrong)
@@ -183,7 +186,10 @@ class Landing:
             standing = await read_promise(self.lake, hour)
         before = standing.files if standing else ()
         known = {file.key for file in before}
-        promise = Promise((*before, *(file.promised() for file in listed if file.key not in known)))
+        new = [file.promised() for file in listed if file.key not in known]
+        if markers := [file.key for file in new if file.is_marker]:
+            log.warning("folder_markers_left_out", hour=str(hour), keys=markers)
+        promise = Promise((*before, *(file for file in new if not file.is_marker)))
         if standing != promise:
             check_names(promise.files)
             await self.lake.store.put(self.lake.layout.promise(hour), records.promise_bytes(promise))

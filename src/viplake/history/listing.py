@@ -275,6 +275,9 @@ def _add(page: Page, cut: int, found: dict[str, _Folder]) -> None:
     start = 0
     while start < len(keys):
         folder = keys[start][:cut]
+        if len(keys[start]) <= cut or not folder.endswith("/"):  # a marker of a folder, or an object beside the Hours
+            start += 1
+            continue
         end = max(bisect_left(keys, folder + _AFTER_ALL, start) if ordered else 0, start + 1)
         kept = found.setdefault(folder, _Folder())
         names = [key[cut:] for key in keys[start:end]]

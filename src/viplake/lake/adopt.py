@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from viplake.concurrency import map_bounded
 from viplake.errors import LakeError, SettingsError, VendorError
-from viplake.lake import records
 from viplake.lake.hours import day_folders, listed_days, listed_ledger_days
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, check_names
-from viplake.lake.proof import read_promise, read_receipt, write_receipt
+from viplake.lake.proof import owner_of, read_promise, read_receipt, write_receipt
 from viplake.lake.reconcile import judge
 from viplake.model import Finding, ProvenFile, Receipt
 
@@ -113,8 +112,8 @@ async def adopt(
         )
     if first is not None and last < first:
         raise SettingsError(f"--to {last} is before --from {first}")
-    identity = await lake.store.get(lake.layout.identity_key)
-    owner = records.parse_identity(identity)[1] if identity is not None else company
+    if (owner := await owner_of(lake)) is not None:
+        company = owner.company
     done = Adoption(environment, dry_run)
     ledgers = frozenset(await listed_ledger_days(lake))
     for day in await listed_days(lake):
@@ -135,7 +134,7 @@ async def adopt(
                 done.present += 1
             else:
                 if not dry_run:
-                    await write_receipt(lake, _receipt(folder, promise, environment, owner, now))
+                    await write_receipt(lake, _receipt(folder, promise, environment, company, now))
                 done.adopted.append(AdoptedHour(folder.hour, len(promise.files), promise.size))
                 if progress is not None:
                     progress(done.adopted[-1])

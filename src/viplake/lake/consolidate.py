@@ -20,7 +20,7 @@ from viplake.errors import LakeError, SettingsError
 from viplake.lake import records
 from viplake.lake.hours import day_folders, listed_days, listed_ledger_days, named_hours
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME
-from viplake.lake.proof import check_lake, md5_of_many
+from viplake.lake.proof import check_lake, md5_of_many, owner_of
 from viplake.model import PROD, TEST, Hour
 
 if TYPE_CHECKING:
@@ -215,10 +215,13 @@ async def check_environment(source: Source, target: Lake, environment: str) -> N
     told = dict(_told_by_place(source))
     if source.environment is not None:
         told["what was stated"] = source.environment
-    identity = await source.lake.store.get(source.lake.layout.identity_key)
-    if identity is not None:
-        told["its lake.json"], company = records.parse_identity(identity)
-        await _check_company(company, target)
+    owner = await owner_of(source.lake)
+    if owner is not None:
+        told["its lake.json"] = owner.environment
+        mine = await owner_of(target)
+        if mine is not None and mine.company != owner.company:
+            message = f"the source belongs to company {owner.company}, the lake to {mine.company}"
+            raise SettingsError(message, cause="lake_mismatch")
     told.update(await _told_by_records(source))
     wrong = [f"{by} says {name}" for by, name in told.items() if name != environment]
     if wrong:
@@ -233,12 +236,6 @@ async def check_environment(source: Source, target: Lake, environment: str) -> N
             f"nothing tells whether {where} belongs to Prod or Test",
             hint=f"If you know that it is {environment}, state it: --source-environment {environment}",
         )
-
-
-async def _check_company(company: str, target: Lake) -> None:
-    mine = await target.store.get(target.layout.identity_key)
-    if mine is not None and (owner := records.parse_identity(mine)[1]) != company:
-        raise SettingsError(f"the source belongs to company {company}, the lake to {owner}", cause="lake_mismatch")
 
 
 def _told_by_place(source: Source) -> Iterable[tuple[str, str]]:

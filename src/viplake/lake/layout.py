@@ -5,7 +5,8 @@
     <root>/Hourly/YYYYMMDD/HH/<file>                  one folder an Hour, as the original script made them
     <root>/Hourly/YYYYMMDD/HH/_PresignedUrls.json     the Promise, without signatures
     <root>/Hourly/YYYYMMDD/HH/_Receipt.json           the proof; whoever reads downstream waits for it
-    <root>/_viplake/lake.json                         whose lake this is
+    <root>/_viplake/lake.json                         environment and company of the lake
+    <root>/_viplake/lake.N.json                       a corrected company; the highest N holds
     <root>/_viplake/ledger/YYYYMMDD/HH/NNNN.json      the Hour's events
     <root>/Observability/                             the datasets
 
@@ -37,8 +38,9 @@ OWN_NAMES: Final = frozenset({PROMISE_NAME.casefold(), RECEIPT_NAME.casefold()})
 LONGEST_KEY: Final = 1024
 """Bytes of a key, S3's limit (Amazon S3 User Guide, "Naming Amazon S3 objects")."""
 
-LONGEST_NAME: Final = 255
-"""Bytes of a file name on the common file systems (NAME_MAX), so that every Hour also fits a folder lake."""
+LONGEST_NAME: Final = 253
+"""Bytes of a file name, so that every Hour also fits a folder lake: common file systems take 255 (NAME_MAX), and a file
+on its way there has two more, `#1`."""
 
 _RELATIVE: Final = re.compile(r"(?P<day>[0-9]{8})/(?P<hour>[0-9]{2})/(?P<name>[^/]+)")
 _EVENT_NAME: Final = re.compile(r"([0-9]{4,9})\.json")
@@ -76,7 +78,11 @@ class Layout:
     @property
     def identity_key(self) -> str:
         """Of `lake.json`."""
-        return f"{self.root}_viplake/lake.json"
+        return self.identity(1)
+
+    def identity(self, number: int) -> str:
+        """The key of the N-th record of the lake's owner, from 1 on."""
+        return f"{self.root}_viplake/lake{'' if number == 1 else f'.{number}'}.json"
 
     @property
     def observability(self) -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import hashlib
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
+
+import structlog
 
 from viplake.concurrency import map_bounded
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import records
-from viplake.lake.hours import hour_folder
+from viplake.lake.hours import hour_folder, listed_ledger_days, newest_proven
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME
 from viplake.lake.reconcile import judge, to_read_again
 from viplake.model import Finding, Verdict
@@ -22,50 +28,144 @@ if TYPE_CHECKING:
     from viplake.lake.store import Store
     from viplake.model import Hour, Promise, Receipt
 
+log = structlog.get_logger(__name__)
+
 _READ_AT_ONCE: Final = 4
 """Stored files hashed side by side: enough to hide latency, little enough to stay flat in memory."""
 
+
+_EVENTS_AT_ONCE: Final = 16
+
+_JOB_METRICS: Final = "historical_job_metrics.csv"
+"""The dataset that says which Hours were delivered, as it is published."""
 
 _HASHED_HERE: Final = 256 << 10
 """Smaller chunks are hashed on the event loop: 0.4 ms at 600 MB/s of MD5, no more than the hop to a thread."""
 
 
-async def own_lake(lake: Lake, *, environment: str, company: str) -> None:
-    """Make the lake this environment's and company's, or make sure that it is.
+@dataclass(frozen=True, slots=True)
+class LakeOwner:
+    """Who a lake belongs to.
+
+    Attributes:
+        environment: `Prod` or `Test`.
+        company: its code.
+        number: of the record that says so: `lake.json` is 1, `lake.2.json` 2.
+    """
+
+    environment: str
+    company: str
+    number: int = 1
+
+
+async def owner_of(lake: Lake) -> LakeOwner | None:
+    """The lake's owner by the record with the highest number; None where the lake is unclaimed.
 
     Raises:
-        SettingsError: it is another's (`lake_mismatch`).
+        LakeError: a record cannot be read.
+    """
+    owner = None
+    for number in count(1):
+        data = await lake.store.get(lake.layout.identity(number))
+        if data is None:
+            return owner
+        owner = LakeOwner(*records.parse_identity(data), number)
+    return None
+
+
+async def own_lake(lake: Lake, *, environment: str, company: str) -> None:
+    """Claim the lake for this environment and company, or make sure that it belongs to them.
+
+    A wrong company can be corrected as long as nothing was delivered under it: with a record of the next number, which
+    is only created. Of two companies that correct at once, one is refused.
+
+    Raises:
+        SettingsError: it belongs to others (`lake_mismatch`).
         LakeError: it cannot be read or written.
     """
-    key = lake.layout.identity_key
-    there = await lake.store.get(key)
-    if there is None:
-        try:
-            await lake.store.put_if_absent(key, records.identity_bytes(environment, company))
-        except LakeError as error:
-            if not error.transient:
-                raise
-        there = await lake.store.get(key)
-    if there is None:
-        raise LakeError(f"{key} could not be written")
-    owner = records.parse_identity(there)
-    if owner != (environment, company):
+    owner = await owner_of(lake)
+    if owner is None:
+        owner = await claim(lake, LakeOwner(environment, company))
+    elif owner.environment == environment and owner.company != company and not await has_delivered(lake):
+        log.warning("company_corrected", before=owner.company, now=company)
+        before, owner = owner, await claim(lake, LakeOwner(environment, company, owner.number + 1))
+        if owner.company == company and await has_delivered(lake):  # meanwhile, under the company before
+            owner = await claim(lake, replace(before, number=owner.number + 1))
+    _refuse_others(lake, owner, environment, company)
+
+
+async def check_owner(lake: Lake, *, environment: str, company: str) -> None:
+    """Make sure, reading only, that the lake still belongs to this environment and company.
+
+    Raises:
+        SettingsError: it belongs to others (`lake_mismatch`).
+    """
+    if (owner := await owner_of(lake)) is not None:
+        _refuse_others(lake, owner, environment, company)
+
+
+async def check_lake(lake: Lake, *, environment: str) -> None:
+    """Make sure, reading only, that a lake that has an owner belongs to this environment.
+
+    Raises:
+        SettingsError: it belongs to another (`lake_mismatch`).
+    """
+    owner = await owner_of(lake)
+    if owner is not None and owner.environment != environment:
+        message = f"the lake at {lake.layout.root or '/'} belongs to {owner.environment}"
+        raise SettingsError(message, cause="lake_mismatch")
+
+
+def _refuse_others(lake: Lake, owner: LakeOwner, environment: str, company: str) -> None:
+    if (owner.environment, owner.company) != (environment, company):
         raise SettingsError(
-            f"the lake at {lake.layout.root or '/'} belongs to {owner[0]} of company {owner[1]},"
+            f"the lake at {lake.layout.root or '/'} belongs to {owner.environment} of company {owner.company},"
             f" not to {environment} of {company}",
             cause="lake_mismatch",
         )
 
 
-async def check_lake(lake: Lake, *, environment: str) -> None:
-    """Make sure, reading only, that a lake which says whose it is belongs to this environment.
+async def claim(lake: Lake, wanted: LakeOwner) -> LakeOwner:
+    """Create the record of an owner; returns the owner that the lake has then, this one or another.
 
     Raises:
-        SettingsError: it is another's (`lake_mismatch`).
+        LakeError: it cannot be written, or a record cannot be read.
     """
-    there = await lake.store.get(lake.layout.identity_key)
-    if there is not None and (owner := records.parse_identity(there)[0]) != environment:
-        raise SettingsError(f"the lake at {lake.layout.root or '/'} belongs to {owner}", cause="lake_mismatch")
+    key = lake.layout.identity(wanted.number)
+    try:
+        await lake.store.put_if_absent(key, records.identity_bytes(wanted.environment, wanted.company))
+    except LakeError as error:
+        if not error.transient:
+            raise
+    owner = await owner_of(lake)
+    if owner is None or owner.number < wanted.number:
+        raise LakeError(f"{key} could not be written")
+    return owner
+
+
+async def has_delivered(lake: Lake) -> bool:
+    """Whether a Receipt, a `delivered` event or a delivered row of the datasets exists."""
+    if await newest_proven(lake) is not None:
+        return True
+    rows = await lake.store.get(f"{lake.layout.observability}{_JOB_METRICS}")
+    table = csv.DictReader(io.StringIO((rows or b"").decode(errors="replace")))
+    if any((row.get("jobDelivered") or "").strip() == "1" for row in table):
+        return True
+    for day in await listed_ledger_days(lake):
+        listed = await lake.store.files(lake.layout.ledger_day(day))
+        keys = [file.key for file in listed if lake.layout.parse_event(file.key)]
+        if any(await map_bounded(partial(_is_delivery, lake), keys, at_once=_EVENTS_AT_ONCE)):
+            return True
+    return False
+
+
+async def _is_delivery(lake: Lake, key: str) -> bool:
+    """Whether an event is of a delivery; one that cannot be read may be."""
+    data = await lake.store.get(key)
+    try:
+        return data is not None and records.parse_event(data, key).event is records.EventKind.DELIVERED
+    except LakeError:
+        return True
 
 
 async def read_promise(lake: Lake, hour: Hour) -> Promise | None:

@@ -141,7 +141,7 @@ def parse_promise(data: bytes) -> Promise:
     with reading(f"a {PROMISE_NAME}"):
         entries = decode(data, list[_Promised], has_format=False)
         files = [PromisedFile(e.key, count_of(e.size), e.presignedDownloadURL.partition("?")[0]) for e in entries]
-    return Promise(tuple(files))
+    return Promise(tuple(file for file in files if not file.is_marker))
 
 
 # -- the Receipt --------------------------------------------------------------------------------------------------
