@@ -33,7 +33,7 @@ def commands() -> list[list[str]]:
     """Every command of the page, in its order."""
     blocks = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line)[1:] for line in lines if line.startswith("viplake ")]
+    return [shlex.split(line.removesuffix(" || true"))[1:] for line in lines if line.startswith("viplake ")]
 
 
 async def fill(seaweed: Seaweed, bucket: str, prefix: str) -> None:
@@ -69,7 +69,7 @@ async def test_the_how_to_leads_from_an_old_lake_to_a_report(seaweed: Seaweed, t
     command = Command(environ, tmp_path)
     for arguments in commands():
         finished = command.run(*(argument.replace("old-bucket", old) for argument in arguments))
-        assert finished.code == 0, (arguments, finished)
+        assert finished.code == 0 or (arguments[0] == "check" and finished.code == 1), (arguments, finished)
     objects = {
         meta["path"]: bytes(obstore.get(seaweed.store(new), meta["path"]).bytes())
         for page in obstore.list(seaweed.store(new))
