@@ -9,13 +9,14 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 SOURCES: Final = Path(__file__).parents[1] / "src"
 
@@ -98,6 +99,7 @@ BANNED_NAMES: Final = frozenset(
     ]
 )
 LONGEST_FUNCTION: Final = 60
+MOST_MODULES: Final = 12
 
 # Hundreds of milliseconds or tens of megabytes each: imported inside the commands that need them.
 HEAVY: Final = frozenset({"apprise", "boto3", "botocore", "duckdb", "jinja2", "plotly", "pyspark", "sqlglot"})
@@ -217,6 +219,43 @@ def badly_named(module: Module) -> list[str]:
     names += [node.name for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)]
     wrong = [name for name in names if banned(name)]
     return wrong + [f.name for f in _functions(module) if f.name.strip("_").lower() in BANNED_NAMES]
+
+
+def public_types(module: Module) -> list[str]:
+    """The public classes and type aliases that a module defines."""
+    found = []
+    for node in module.tree.body:
+        if isinstance(node, ast.ClassDef):
+            found.append(node.name)
+        elif isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Name):
+            found += [target.id] if target.id[0].isupper() and not target.id.isupper() else []
+    return [name for name in found if not name.startswith("_")]
+
+
+def twins(modules: Mapping[str, Module]) -> dict[str, list[str]]:
+    """The public types that more than one module defines, each with these modules."""
+    homes: dict[str, list[str]] = {}
+    for name, module in modules.items():
+        for defined in public_types(module):
+            homes.setdefault(defined, []).append(name)
+    return {defined: names for defined, names in homes.items() if len(names) > 1}
+
+
+def crowded(modules: Iterable[str]) -> dict[str, int]:
+    """The folders with more than twelve modules, but for the commands, which have a file each."""
+    sizes = Counter(name.rpartition(".")[0] for name in modules if not _is_package(name))
+    return {folder: size for folder, size in sizes.items() if size > MOST_MODULES and folder != "viplake.commands"}
+
+
+def hidden_names(module: Module) -> list[str]:
+    """Our own modules and names that an import hides behind another name."""
+    return [
+        f"{alias.name} as {alias.asname}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("viplake")
+        for alias in node.names
+        if alias.asname not in {None, alias.name}
+    ]
 
 
 def heavy_at_import(module: Module) -> list[str]:
@@ -343,3 +382,13 @@ def test_a_name_that_only_contains_a_banned_one_passes(name: str, source: str) -
 )
 def test_a_heavy_import_is_found(source: str, expected: list[str]) -> None:
     assert heavy_at_import(_module(source)) == expected
+
+
+def test_twins_crowded_folders_and_hidden_names_are_found() -> None:
+    both = {name: _module("class Kind: ...\nWord = str\n_Own = int\nLIMIT = 3", name) for name in ("a", "b")}
+    assert twins(both) == {"Kind": ["a", "b"], "Word": ["a", "b"]}
+    assert crowded(f"viplake.x.m{number}" for number in range(13)) == {"viplake.x": 13}
+    assert crowded(f"viplake.x.m{number}" for number in range(12)) == {}
+    assert hidden_names(_module("from viplake.lake import layout as records\nfrom json import loads as l")) == [
+        "layout as records"
+    ]

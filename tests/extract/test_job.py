@@ -14,13 +14,13 @@ from hypothesis import given, strategies as st
 
 from viplake.extract.job import (
     UNTRIGGERED,
-    Adoption,
     Claim,
     Close,
     Deferral,
     Done,
     Event,
     ExportJob,
+    GuidAdoption,
     IllegalTransition,
     Land,
     Limits,
@@ -391,7 +391,7 @@ NOW = at("13:00:15")
 
 def too_early(
     job: ExportJob, not_before: str | None, guid: str | None = None, *, now: datetime = NOW, previous: str | None = None
-) -> Deferral | Adoption | Close:
+) -> Deferral | GuidAdoption | Close:
     return after_too_early(
         job,
         None if not_before is None else at(not_before),
@@ -470,8 +470,8 @@ def test_G6_too_early_after_a_lost_answer(not_before: str | None, expected: Defe
 
 
 def test_G5_too_early_after_a_lost_answer_with_a_guid_is_adopted() -> None:
-    assert too_early(UNCERTAIN, "14:00:10", GUID) == Adoption(GUID)
-    assert too_early(UNCERTAIN, None, GUID) == Adoption(GUID)
+    assert too_early(UNCERTAIN, "14:00:10", GUID) == GuidAdoption(GUID)
+    assert too_early(UNCERTAIN, None, GUID) == GuidAdoption(GUID)
 
 
 def test_G5_the_guid_of_an_earlier_export_is_not_adopted() -> None:
@@ -483,11 +483,11 @@ def test_G6_in_the_calendar_reading_a_lost_answer_is_known_by_the_end_of_the_hou
     """The vendor's hour began before our claim then, whoever's export it was."""
     claimed = replay(HOUR, [event(EventKind.CLAIMED, "13:20"), event(EventKind.REPOSTING, "13:20:30")])
     assert too_early(claimed, "14:00", now=at("13:20:31")) == Close("trigger_ack_lost")
-    assert too_early(claimed, "14:00", GUID, now=at("13:20:31")) == Adoption(GUID)
+    assert too_early(claimed, "14:00", GUID, now=at("13:20:31")) == GuidAdoption(GUID)
     assert too_early(claimed, "14:00", now=at("13:20:31"), previous="12:59:30") == Close("trigger_drift")
     assert too_early(claimed, "14:00:20", now=at("13:20:31")) == Close("trigger_limited")
 
 
 def test_G6_a_lost_answer_is_not_forgotten_when_the_re_post_never_left() -> None:
     assert too_early(CLAIMED_AGAIN, "14:00:10", now=at("13:01:01")) == Close("trigger_ack_lost")
-    assert too_early(CLAIMED_AGAIN, "14:00:10", GUID, now=at("13:01:01")) == Adoption(GUID)
+    assert too_early(CLAIMED_AGAIN, "14:00:10", GUID, now=at("13:01:01")) == GuidAdoption(GUID)

@@ -34,7 +34,7 @@ from viplake.config.settings import (
     Setting,
     Settings,
     Surroundings,
-    lake_url as check_lake_url,
+    parsed_lake_url,
 )
 from viplake.config.sources import environment, gather, load, read_surroundings, set_environment, value_of
 from viplake.errors import SettingsError
@@ -108,7 +108,7 @@ def lake_url(settings: Settings, secrets: Secrets) -> str:
             hint="Set VIPLAKE_LAKE to s3://bucket[/prefix] or file:///absolute/folder.",
         )
     try:
-        return check_lake_url(f"s3://{bucket.reveal()}")
+        return parsed_lake_url(f"s3://{bucket.reveal()}")
     except ValueError:
         raise SettingsError(
             f"{BUCKET} of the secret {settings.secrets} is not the name of a bucket",

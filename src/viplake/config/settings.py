@@ -251,7 +251,7 @@ def _web_base(text: str) -> str:
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
-def lake_url(text: str) -> str:
+def parsed_lake_url(text: str) -> str:
     """A lake's URL, checked, without a closing slash; `ValueError` with what is wrong."""
     parts = _split(text)
     segments = unquote(parts.path).strip("/").split("/")
@@ -267,7 +267,10 @@ def lake_url(text: str) -> str:
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("environment", Environment.named, None, "`Prod` or `Test`, exactly"),
     Setting(
-        "lake", lake_url, None, "`s3://bucket[/prefix]` or `file:///folder`; else `s3://` + the secret's AWS_bucket"
+        "lake",
+        parsed_lake_url,
+        None,
+        "`s3://bucket[/prefix]` or `file:///folder`; default: AWS_bucket of the secret",
     ),
     Setting("company", _company, None, "company code in the files call"),
     Setting("secrets", _secret_place, "env:", "where the secret is: `env:`, `file:/path.json`, `aws-sm:name`"),
@@ -281,7 +284,10 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("replication_timeout_seconds", _seconds, "3000", "deadline of the export at the vendor"),
     Setting("transfer_timeout_seconds", _seconds, "1800", "deadline of the transfer into the lake"),
     Setting(
-        "history", lake_url, None, "where the datasets live, a URL as of a lake; else `Observability/` in the lake"
+        "history",
+        parsed_lake_url,
+        None,
+        "where the datasets are, as a URL of a lake; default: `Observability/` in the lake",
     ),
     Setting("out_of_scope", _names, "", "tables never delivered, comma separated"),
     Setting("grace_minutes", _minutes, "30", "minute from which on the current Hour counts, 0 to 59"),

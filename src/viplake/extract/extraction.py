@@ -33,12 +33,12 @@ from viplake.extract.job import (
     RULE,
     TRANSITIONS,
     UNTRIGGERED,
-    Adoption,
     Claim,
     Close,
     Deferral,
     Done,
     ExportJob,
+    GuidAdoption,
     IllegalTransition,
     Land,
     Poll,
@@ -396,7 +396,7 @@ class Extraction:
             previous_trigger=max(triggers, default=None),
         )
         match verdict:
-            case Adoption(job_guid):
+            case GuidAdoption(job_guid):
                 await self._triggered(hour, job_guid)
             case Deferral(not_before, cause):
                 await self._append(hour, EventKind.DEFERRED, cause=cause, not_before=not_before)

@@ -404,7 +404,7 @@ class Deferral:
 
 
 @dataclass(frozen=True, slots=True)
-class Adoption:
+class GuidAdoption:
     """Our trigger had been accepted, and the answer tells its GUID."""
 
     job_guid: str
@@ -417,7 +417,7 @@ def after_too_early(
     *,
     now: datetime,
     previous_trigger: datetime | None,
-) -> Deferral | Adoption | Close:
+) -> Deferral | GuidAdoption | Close:
     """What "too early" means for a job whose POST was answered so.
 
     After a lost answer it may mean that the first POST had been accepted: that is so when the vendor's hour began
@@ -437,7 +437,7 @@ def after_too_early(
     if job.lost_at is not None:
         calendar = begun == job.hour.start and not drifted
         if begun is None or begun > job.lost_at - TOLERANCE or calendar:
-            return Adoption(job_guid) if job_guid else Close("trigger_ack_lost")
+            return GuidAdoption(job_guid) if job_guid else Close("trigger_ack_lost")
     cause = "trigger_drift" if drifted else "trigger_limited"
     if not_before is None:
         when = now + UNKNOWN_WAIT

@@ -21,8 +21,9 @@ from viplake.lake import records
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.table_index import TableIndex
 from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt
+from viplake.simulator import tables
 from viplake.simulator.rows import ROWS_A_MEMBER, hour_rows, member, partition, spoiled
-from viplake.simulator.tables import TABLES, Dice, records as table_rows, schema as whole_schema
+from viplake.simulator.tables import TABLES, Dice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -278,12 +279,12 @@ def _members(rows: float) -> int:
 @lru_cache(maxsize=1024)
 def _member(table: SimulatedTable, variant: int) -> bytes:
     hour = Hour.parse("2022-05-10T13").start
-    return member(table_rows(table, ROWS_A_MEMBER, Dice("history", table.name, variant), hour))
+    return member(tables.records(table, ROWS_A_MEMBER, Dice("history", table.name, variant), hour))
 
 
 @lru_cache(maxsize=16)
-def _schema(tables: tuple[SimulatedTable, ...]) -> bytes:
-    return whole_schema(tables)
+def _schema(chosen: tuple[SimulatedTable, ...]) -> bytes:
+    return tables.schema(chosen)
 
 
 # -- the run that brought it ------------------------------------------------------------------------------------
