@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from viplake.cli import COMMANDS, app, execute, load
+from viplake.commands.console import fitting
 
 NAMES = {name: line for commands in COMMANDS.values() for name, line in commands.items()}
 
@@ -81,3 +82,19 @@ def test_version_names_python_and_the_main_libraries(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     assert re.match(r"\d+\.\d+\.\d+\nPython 3", shown)
     assert "duckdb" in shown
+
+
+@pytest.mark.parametrize(
+    ("widths", "screen", "shown"),
+    [
+        ([13, 9, 5, 7], 80, {0: 13, 1: 9, 2: 5, 3: 7}),
+        ([13, 9, 5, 7], 35, {0: 13, 1: 9, 2: 5}),  # the last one is left out: with it they need 45
+        ([13, 40, 40], 60, {0: 13, 1: 19, 2: 20}),  # the wide ones are cut before one is left out
+        ([13, 40, 40], 30, {0: 12, 1: 13}),
+        ([50], 10, {0: 12}),
+    ],
+)
+def test_narrow_terminal_cuts_wide_columns_before_it_leaves_one_out(
+    widths: list[int], screen: int, shown: dict[int, int]
+) -> None:
+    assert fitting(widths, screen, drop=range(len(widths) - 1, 0, -1)) == shown

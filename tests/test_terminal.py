@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -128,3 +129,35 @@ def test_a_run_that_fails_ends_with_cause_owner_and_next_step(tmp_path: Path) ->
     assert seen[-1].startswith("  next   Open a ticket at Veson")
     assert again.code == 69
     assert len(again.err.splitlines()) == 3
+
+
+@pytest.mark.parametrize("columns", ["80", "100"])
+def test_status_prints_one_line_an_hour_newest_last_within_the_terminal(brisk: Commands, columns: str) -> None:
+    assert brisk.run("run", "--only-deliver").code == 0
+    code, sent = brisk.at_a_terminal("status", "--last", "30", COLUMNS=columns)
+    assert code == 0
+    seen = lines(sent)
+    assert max(map(len, seen)) <= int(columns)
+    hours = [found[0] for line in seen if (found := re.search(r"\d{4}-\d\d-\d\dT\d\d", line))]
+    assert len(hours) == 30
+    assert hours == sorted(hours)
+    assert "columns left out: the terminal is too narrow. --json has all." in seen[-1]
+
+
+def test_query_takes_sql_from_a_file_and_from_stdin_and_prints_wide_rows_vertically(brisk: Commands) -> None:
+    assert brisk.run("run", "--only-deliver").code == 0
+    wide = "select " + ", ".join(f"{number} as column_number_{number}" for number in range(20))
+    (brisk.cwd / "wide.sql").write_text(wide)
+    code, sent = brisk.at_a_terminal("query", "-f", "wide.sql", COLUMNS="80")
+    assert code == 0
+    assert max(len(line) for line in lines(sent)[:-1]) <= 80
+    assert re.search(r"1 row of \S+; 1\d columns left out: --vertical shows all", lines(sent)[-1])
+    tall = brisk.run("query", wide, "--vertical")
+    assert tall.out.splitlines()[:2] == ["-- row 1", "column_number_0   0"]
+    assert len(tall.out.splitlines()) == 21
+    piped = brisk.run_as("sh", "-c", f'echo "select 7 as seven" | {sys.executable} -m viplake query --csv')
+    assert (piped.code, piped.out) == (0, "seven\n7\n")
+    both = brisk.run("query", "select 1", "-f", "wide.sql")
+    assert (both.code, "exclude each other" in both.err) == (2, True)
+    code, sent = brisk.at_a_terminal("query")
+    assert (code, "there is no SQL" in sent) == (2, True)

@@ -8,16 +8,20 @@ from cyclopts import Parameter
 
 from viplake.commands import assembly
 from viplake.commands.console import answer, out, warn
-from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
+from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, OUTPUT, Json, Options, Window
 from viplake.commands.slo import print_sla
+from viplake.wording import count_words, name_words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from viplake.judge.check import Checked
 
 
 def command(
     *,
     window: Window = NO_WINDOW,
+    verbose: Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Print every rule without data.")] = False,
     no_notify: Annotated[bool, FLAG, Parameter(help="Update the incidents, but send no notification.")] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,
@@ -35,24 +39,43 @@ def command(
     checked = assembly.on_lake(
         settings, lambda lake: assembly.check(settings, lake, at=last, first=first, tells=not no_notify)
     )
-    answer(checked.to_json(), lambda: print_checked(checked), as_json=json)
+    answer(checked.to_json(), lambda: print_checked(checked, verbose=verbose), as_json=json)
     return 0 if checked.well else 1
 
 
-def print_checked(checked: Checked) -> None:
-    """What a check found: open incidents first, then objectives, then what could not be judged."""
+def print_checked(checked: Checked, *, verbose: bool = False) -> None:
+    """Print open incidents first, then what was resolved, the objectives, and what could not be judged."""
     if checked.reason:
         out(f"nothing could be judged: {checked.reason}")
         return
-    out(f"{checked.environment}, {checked.hours} Hours up to {checked.at}: {len(checked.open)} incidents are open")
+    hours, many = count_words(checked.hours, "Hour"), len(checked.open)
+    is_open = f"{count_words(many, 'incident')} {'is' if many == 1 else 'are'} open"
+    out(f"{checked.environment}, {hours} up to {checked.at}: {is_open}", "bad" if many else "good")
     for one in sorted(checked.incidents, key=lambda incident: not incident.open):
-        out(f"  {one.state(checked.now):8}  {one.severity:6}  {one.rule}  {one.cause} ({one.owner})  {one.summary}")
+        cause = f"{one.cause} ({one.owner})"
+        line = f"  {one.state(checked.now):8}  {one.severity:6}  {one.rule}  {cause}  {one.summary}"
+        out(line, "bad" if one.open else "dim", indent=" " * 20)
     for state in checked.objectives:
-        out(f"  objective {state.objective.name}: {state.words}")
+        style = "" if state.met is None else "good" if state.met else "bad"
+        out(f"  objective {state.objective.name}: {state.words}", style, indent=" " * 6)
     print_sla(checked.sla, "  SLA of the ")
-    for rule, why in checked.no_data.items():
-        reason, hours = max(why.items(), key=lambda item: item[1])
-        out(f"  no data for {rule} in {sum(why.values())} Hours, mostly: {reason} ({hours})")
+    _print_no_data(checked.no_data, verbose=verbose)
     for channel, failure in checked.told.items():
         if failure is not None:
             warn(f"{channel} was not notified: {failure}")
+
+
+def _print_no_data(no_data: Mapping[str, Mapping[str, int]], *, verbose: bool) -> None:
+    """Print why rules could not be judged: one line a reason, or one line a rule with its Hours."""
+    rules: dict[str, list[str]] = {}
+    for rule, why in no_data.items():
+        reason, hours = max(why.items(), key=lambda item: item[1])
+        if verbose:
+            many = count_words(sum(why.values()), "Hour")
+            out(f"  no data for {rule} in {many}, mostly: {reason} ({hours})", "dim", indent=" " * 6)
+        rules.setdefault(reason, []).append(rule)
+    if not verbose:
+        for reason, names in rules.items():
+            out(f"  no data for {name_words(names)}: {reason}", "dim", indent=" " * 6)
+        if rules:
+            out("  --verbose lists them by rule and Hours", "dim")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.redact import redact
@@ -38,8 +40,53 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-ON_A_PIPE: Final = 100_000
+_UNFOLDED: Final = 100_000
 """Columns of a table that is written to a pipe or a file: no terminal folds it."""
+
+_NARROWEST: Final = 12
+"""Columns to which a cell is cut before a whole column of the table is left out."""
+
+_GAP: Final = 3
+"""Columns between two columns of a table."""
+
+_CODES: Final = {"bad": "1;31", "good": "32", "waiting": "33", "dim": "2"}
+
+
+_colored = False
+"""Whether `out` may colour: `use_color` says so."""
+
+
+def use_color(*, wanted: bool) -> None:
+    """Let `out` colour what it prints at a terminal, if `wanted`: NO_COLOR is a setting."""
+    global _colored  # noqa: PLW0603 - as the log's configuration, one for the process
+    _colored = wanted
+
+
+def screen_width() -> int:
+    """Return the columns of the terminal that shows stdout; of a pipe or a file, as good as no limit."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNFOLDED
+
+
+def fitting(widths: Sequence[int], screen: int, drop: Iterable[int], fixed: Sequence[int] = ()) -> dict[int, int]:
+    """Return the columns that are shown, with their widths.
+
+    Columns of `drop` are left out one by one until the rest fits with `_NARROWEST` each, or its own width where that is
+    smaller or the column is `fixed`. Then the widest are cut.
+    """
+    least = [width if place in fixed else min(width, _NARROWEST) for place, width in enumerate(widths)]
+    shown = list(range(len(widths)))
+
+    def room() -> int:
+        return screen - _GAP * (len(shown) - 1) - 2
+
+    for place in drop:
+        if sum(least[kept] for kept in shown) <= room() or len(shown) == 1:
+            break
+        shown.remove(place)
+    found = {place: widths[place] for place in shown}
+    while sum(found.values()) > room() and (wider := [place for place in shown if found[place] > least[place]]):
+        found[max(wider, key=found.__getitem__)] -= 1
+    return found
 
 
 def table(
@@ -47,28 +94,62 @@ def table(
     rows: Iterable[Sequence[str]],
     *,
     right: Sequence[int] = (),
+    drop: Iterable[int] = (),
+    fixed: Sequence[int] = (),
     color: bool = True,
-    width: int | None = None,
-) -> None:
-    """Print a table; cells may carry Rich's markup."""
+) -> int:
+    """Print a table, one line a row; cells may carry Rich's markup. Return how many columns found no room.
+
+    Args:
+        headings: of the columns.
+        rows: their cells.
+        right: columns aligned to the right.
+        drop: columns that may be left out on a narrow terminal, the least important one first.
+        fixed: columns that are never elided.
+        color: whether the markup may colour.
+    """
     from rich import box  # noqa: PLC0415 - only tables need it
     from rich.console import Console  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
 
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, heading in enumerate(headings):
-        shown.add_column(heading, justify="right" if number in right else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(redact(cell) for cell in row))
-    console = Console(
-        no_color=not color or None, highlight=False, width=width or (None if sys.stdout.isatty() else 160)
-    )
-    console.print(shown)
+    cells = [[redact(cell) for cell in row] for row in rows]
+    screen = screen_width()
+    columns = [[heading, *(row[number] for row in cells)] for number, heading in enumerate(headings)]
+    widths = [max(Text.from_markup(cell).cell_len for cell in column) for column in columns]
+    shown = fitting(widths, screen, drop, fixed)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number in shown:
+        made.add_column(
+            headings[number],
+            justify="right" if number in right else "left",
+            overflow="ellipsis",
+            no_wrap=True,
+            width=shown[number],
+        )
+    for row in cells:
+        made.add_row(*(row[number] for number in shown))
+    Console(no_color=not color or None, highlight=False, width=screen).print(made)
+    return len(headings) - len(shown)
 
 
-def out(line: str) -> None:
-    """Print a line of data on stdout, without secrets and control characters."""
-    print(redact(printable(line)))  # noqa: T201 - stdout carries the data
+def out(line: str, style: str = "", *, indent: str = "") -> None:
+    """Print a line of data on stdout, without secrets and control characters.
+
+    Args:
+        line: what to print.
+        style: a word of `_CODES`, for terminals.
+        indent: begins the further lines where a terminal is too narrow for one; without it the terminal folds.
+    """
+    text = redact(printable(line))
+    if sys.stdout.isatty():
+        if indent:
+            text = textwrap.fill(
+                text, screen_width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            )
+        if style and _colored:
+            text = f"\x1b[{_CODES[style]}m{text}\x1b[0m"
+    print(text)  # noqa: T201 - stdout carries the data
 
 
 def err(line: str) -> None:

@@ -19,7 +19,7 @@ from viplake.lake import Lake
 from viplake.lake.store import open_store
 from viplake.model import Hour
 from viplake.redact import redact
-from viplake.wording import count_words, seconds_words, size_words
+from viplake.wording import count_words, name_words, seconds_words, size_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -159,5 +159,7 @@ def summary(outcome: Outcome) -> str:
     elif outcome.outcome == "waiting" and outcome.until:
         parts.append(f"until {outcome.until:%H:%M:%S} UTC")
     if outcome.missing_tables:
-        parts.append(f"without {len(outcome.missing_tables)} tables: {', '.join(outcome.missing_tables)}")
+        parts.append(
+            f"without {count_words(len(outcome.missing_tables), 'table')}: {name_words(outcome.missing_tables)}"
+        )
     return "  ".join(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 
@@ -12,6 +12,7 @@ from viplake.commands.event_loop import finish
 from viplake.commands.examination import Examination, examine, try_channels, unreadable
 from viplake.commands.options import FLAG, NO_OPTIONS, Json, Options
 from viplake.errors import SettingsError
+from viplake.wording import count_words
 
 
 def command(
@@ -40,20 +41,29 @@ def command(
     return found.exit_code
 
 
+_STYLES: Final = {"ok": "good", "warning": "waiting", "failed": "bad", "skipped": "dim"}
+_INDENT: Final = " " * 28
+
+
 def print_examination(found: Examination) -> None:
-    """The settings that somebody decided, then a line a check, with its fix where one is needed."""
+    """Print the settings that are not defaults, then a line a check, with its fix where one is needed."""
     for setting in found.settings:
         if setting.origin != "default":
-            out(f"{setting.name:28}{setting.value}  ({setting.origin})")
+            out(f"{setting.name:28}{setting.value}  ({setting.origin})", indent=_INDENT)
     if found.settings:
-        out("all others                  as by default")
+        out("(all other settings: default)", "dim")
         out("")
     for check in found.checks:
-        out(f"{check.status:8}  {check.name:17} {check.detail}")
+        out(f"{check.status:8}  {check.name:17} {check.detail}", _STYLES[check.status], indent=_INDENT)
         if check.cause is not None:
-            out(f"{'':27} cause  {check.cause} ({check.owner or 'nobody'})")
-            out(f"{'':27} next   {check.fix}")
-    counts = {status: sum(check.status == status for check in found.checks) for status in ("failed", "warning")}
+            out(f"{_INDENT}cause  {check.cause} ({check.owner or 'no action needed'})", indent=_INDENT)
+            out(f"{_INDENT}next   {check.fix}", indent=_INDENT + " " * 7)
+    failed, warned = (sum(check.status == status for check in found.checks) for status in ("failed", "warning"))
     out("")
-    verdict = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    out(f"{verdict}: mend the first one first" if counts["failed"] else verdict or "all well: viplake run")
+    if failed:
+        first = " Fix the first one first; later ones may depend on it." if failed > 1 else ""
+        out(f"{count_words(failed, 'check')} failed.{first}", "bad")
+    elif warned:
+        out(count_words(warned, "warning"), "waiting")
+    else:
+        out("all well: viplake run", "good")

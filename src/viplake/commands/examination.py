@@ -270,7 +270,14 @@ async def _route(http: Http, name: str, url: str, skews: _Skews) -> Check:
     except ViplakeError as error:
         return _failed(name, error, f" ({way})")
     skews.note(target.host or "", answer.headers.get("date"))
-    return Check(name, "ok", f"{target.host} {way}, answers {answer.status}")
+    return Check(name, "ok", f"{target.host} {way}, answers {answer.status}{_meaning(answer.status)}")
+
+
+def _meaning(status: int) -> str:
+    """Say what an answer to a request without a credential means."""
+    if status in {401, 403, 404, 405}:
+        return ": expected, because this check sends a GET without a credential"
+    return ""
 
 
 def _refuse_pages(answer: HttpAnswer, target: URL) -> None:
@@ -298,6 +305,7 @@ async def _token(settings: config.Settings, secrets: config.Secrets, clock: Cloc
 
 async def _lake(settings: config.Settings, secrets: config.Secrets, skews: _Skews) -> list[Check]:
     way = ""
+    place: StoreSettings | None = None
     try:
         place = config.store_settings(settings, secrets)
         way = f" ({_way(place)})"
@@ -309,7 +317,7 @@ async def _lake(settings: config.Settings, secrets: config.Secrets, skews: _Skew
         store = open_store(place)
         owner = await _owner(Lake(store, settings.layout), settings)
     except ViplakeError as error:
-        refused = _failed("lake", error, way)
+        refused = _with_next_step(_failed("lake", error, way), place)
         if error.cause.word != "dest_denied":
             return [refused, *_skipped(_LAKE, "the lake cannot be reached")]
         return [refused, *_skipped(_LAKE[:-2], "nothing can be read"), *await probe_list(store, settings.layout.root)]
@@ -317,6 +325,19 @@ async def _lake(settings: config.Settings, secrets: config.Secrets, skews: _Skew
     if owner.status == "failed":
         return [reached, owner, *_skipped(_LAKE[1:], "nothing is written into another's lake")]
     return [reached, owner, *await probe(store, settings.layout.root, skews if place.url.startswith("s3:") else None)]
+
+
+def _with_next_step(check: Check, place: StoreSettings | None) -> Check:
+    """Replace the fix by the command or the variable that it needs, where the store is S3."""
+    if place is None or not place.url.startswith("s3:"):
+        return check
+    bucket = urlsplit(place.url).netloc
+    if check.cause == "dest_missing":
+        region = f" --region {place.region}" if place.region else ""
+        return replace(check, fix=f"Create the bucket: aws s3 mb s3://{bucket}{region}. Or correct VIPLAKE_LAKE.")
+    if place.endpoint and check.cause in {"dest_unavailable", "network"}:
+        return replace(check, fix=f"AWS_ENDPOINT_URL_S3 is {place.endpoint}: check that it runs, or unset it.")
+    return check
 
 
 def _with_rights(settings: config.Settings, secrets: config.Secrets, checks: list[Check]) -> list[Check]:
@@ -417,7 +438,10 @@ async def probe_list(store: Store, root: str) -> list[Check]:
 
 async def _create(store: Store, key: str) -> str:
     if not await store.put_if_absent(key, b"viplake doctor"):
-        raise LakeError(f"{key} exists already, though nobody made it", cause="dest_unavailable")
+        raise LakeError(
+            f"the store reports that the new random key {key} already exists: its conditional write is broken",
+            cause="dest_unavailable",
+        )
     return f"{key} was created"
 
 
@@ -487,7 +511,7 @@ class _Skews:
     def verdict(self) -> Check:
         """The furthest of them."""
         if not self._found:
-            return Check("clock", "skipped", "nobody told the time")
+            return Check("clock", "skipped", "no server sent its time")
         skew, whose = max(self._found, key=lambda found: abs(found[0]))
         words = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} {whose}"
         if abs(skew) < SKEW_WARNING:

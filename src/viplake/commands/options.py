@@ -10,6 +10,7 @@ from cyclopts import Group, Parameter, Token
 
 from viplake import config, log
 from viplake.clock import SystemClock
+from viplake.commands.console import use_color
 from viplake.errors import SettingsError
 from viplake.model import Hour
 
@@ -49,6 +50,7 @@ class Options:
             flags["log_level"] = "WARNING"
         settings = config.load(flags=flags, config_file=self.config, profile=self.profile)
         log.configure(settings.log_level, settings.log_format, tracebacks=self.debug, color=settings.surroundings.color)
+        use_color(wanted=settings.surroundings.color)
         return settings
 
 

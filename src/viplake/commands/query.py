@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 
 from viplake.commands.assembly import on_lake, place_of
-from viplake.commands.console import ON_A_PIPE, err, printable, table, warn
+from viplake.commands.console import err, out, printable, table, warn
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, OUTPUT, Json, Options, Window
 from viplake.errors import SettingsError
 from viplake.query.answer import Answer, being_written
@@ -29,12 +29,14 @@ _NUMBERS: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DOUBL
 
 
 def command(
-    sql: str,
+    sql: str | None = None,
     *,
+    file: Annotated[Path | None, Parameter(name=["--file", "-f"], help="Read the SQL from this file.")] = None,
     window: Window = NO_WINDOW,
     unproven: Annotated[bool, FLAG, Parameter(help="Read Hours without a Receipt too, as in old lakes.")] = False,
     csv: Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Print all rows as CSV.")] = False,
     parquet: Annotated[Path | None, Parameter(group=OUTPUT, help="Write all rows into this file.")] = None,
+    vertical: Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Print a line a column, for wide rows.")] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
@@ -47,27 +49,27 @@ def command(
     Parameters
     ----------
     sql
-        One statement that reads, in DuckDB's SQL; "show tables" lists what there is.
+        One statement that reads, in DuckDB's SQL; "show tables" lists what there is. Without it: --file, or stdin.
     """
     settings = options.settings()
     first, last = window.until()
-    asked = Asked(sql, last, first, unproven=unproven)
-    if csv + json + (parquet is not None) > 1:
-        raise SettingsError("--csv, --json and --parquet exclude each other")
-    file = None if parquet is None else parquet.absolute()
+    asked = Asked(_statement(sql, file), last, first, unproven=unproven)
+    if csv + json + vertical + (parquet is not None) > 1:
+        raise SettingsError("--csv, --json, --parquet and --vertical exclude each other")
+    written = None if parquet is None else parquet.absolute()
 
     def take(answer: Answer) -> None:
         if csv:
             answer.write_csv(sys.stdout)
         elif json:
             answer.write_json(sys.stdout, {"schema_version": 1, "environment": settings.environment.name})
-        elif file is not None:
-            answer.write_parquet(file)
-            print(file)  # noqa: T201 - the data
+        elif written is not None:
+            answer.write_parquet(written)
+            print(written)  # noqa: T201 - the data
         else:
-            print_answer(answer, color=settings.surroundings.color)
+            print_answer(answer, vertical=vertical, color=settings.surroundings.color)
 
-    writes = () if file is None else (being_written(file),)
+    writes = () if written is None else (being_written(written),)
 
     async def ask(lake: Lake) -> None:
         await query(lake, await place_of(settings, lake), asked, take, warn=warn, writes=writes)
@@ -76,20 +78,52 @@ def command(
     return 0
 
 
-def print_answer(answer: Answer, *, color: bool = True) -> None:
-    """The first rows of an answer, cut to be read; how many there are, and of which Hours, goes to stderr."""
+def _statement(sql: str | None, file: Path | None) -> str:
+    """Return the SQL: given as text, in a file, or on stdin.
+
+    Raises:
+        SettingsError: there is none, there are two, or the file cannot be read.
+    """
+    if sql is not None and sql != "-":
+        if file is not None:
+            raise SettingsError("SQL and --file exclude each other")
+        return sql
+    try:
+        if file is not None:
+            return file.read_text(encoding="utf-8")
+        if sql != "-" and sys.stdin.isatty():
+            raise SettingsError(
+                "there is no SQL", hint='Give it as text, with --file or on stdin: viplake query "show tables"'
+            )
+        return sys.stdin.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read {file or 'stdin'}: {error}", hint="Give a text file in UTF-8.") from None
+
+
+def print_answer(answer: Answer, *, vertical: bool = False, color: bool = True) -> None:
+    """Print the first rows of an answer; their number and their Hours go to stderr."""
     from rich.markup import escape  # noqa: PLC0415 - only tables need it
 
-    headings = [escape(printable(column.name)) for column in answer.columns]
-    rows = [[escape(_shown(cell)) for cell in row] for row in answer.rows(SHOWN_ROWS)]
+    headings = [printable(column.name) for column in answer.columns]
+    rows = [[_shown(cell) for cell in row] for row in answer.rows(SHOWN_ROWS)]
     right = [place for place, column in enumerate(answer.columns) if column.type.removeprefix("U").startswith(_NUMBERS)]
-    table(headings, rows, right=right, color=color, width=None if sys.stdout.isatty() else ON_A_PIPE)
+    narrow = ""
+    if vertical:
+        for number, row in enumerate(rows, start=1):
+            out(f"-- row {number}")
+            for heading, cell in zip(headings, row, strict=True):
+                out(f"{heading:{max(map(len, headings))}}  {cell}".rstrip())
+    else:
+        escaped = [[escape(cell) for cell in row] for row in rows]
+        drop = range(len(headings) - 1, 0, -1)
+        left_out = table([escape(heading) for heading in headings], escaped, right=right, drop=drop, color=color)
+        narrow = f"; {count_words(left_out, 'column')} left out: --vertical shows all" if left_out else ""
     left = answer.count - len(rows)
     what = count_words(answer.count, "row")
     if answer.hours:
         first, last, many = answer.hours[0], answer.hours[-1], count_words(len(answer.hours), "Hour")
         what += f" of {first}" if first == last else f" of {many} from {first} to {last}"
-    err(f"{what}{f'; {left:,} more: --csv gives all' if left else ''}")
+    err(f"{what}{f'; {left:,} more: --csv gives all' if left else ''}{narrow}")
 
 
 def _shown(cell: str | None) -> str:

@@ -59,5 +59,6 @@ def print_sla(periods: Iterable[SlaPeriod], indent: str = "") -> None:
     """Print one line a period and indicator."""
     for one in periods:
         share = "" if one.tally.ratio is None else f", {one.tally.ratio:.2%}"
-        good = f"{one.tally.good:,} of {one.tally.expected:,} Hours{share}"
-        out(f"{indent}{one.kind:6}  {one.first} to {one.last}  {one.objective.name:9}  {one.verdict:10}  {good}")
+        verdict = f"{one.verdict:10}  {one.tally.good:,} of {one.tally.expected:,} Hours{share}"
+        line = f"{indent}{one.kind:6}  {one.first} to {one.last}  {one.objective.name:9}  {verdict}"
+        out(line, indent=" " * (len(indent) + 8))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from viplake.clock import SystemClock
 from viplake.commands.assembly import on_lake
-from viplake.commands.console import answer, table
+from viplake.commands.console import answer, err, table
 from viplake.commands.options import NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.extract.ledger import Ledger
 from viplake.extract.status import status
 from viplake.model import Hour
-from viplake.wording import seconds_words, size_words
+from viplake.wording import count_words, seconds_words, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def command(*, window: Window = NO_WINDOW, json: Json = False, options: Options 
 
 
 def print_status(outcomes: Sequence[Outcome], *, color: bool = True) -> None:
-    """A table of Hours, newest first."""
+    """Print one line an Hour, newest last; on a narrow terminal without the less important columns."""
     rows = [
         (
             str(one.hour),
@@ -60,10 +60,12 @@ def print_status(outcomes: Sequence[Outcome], *, color: bool = True) -> None:
             *(seconds_words(one.seconds.get(phase)) for phase in ("init", "replication", "transfer")),
             "" if not one.missing_tables else str(len(one.missing_tables)),
         )
-        for one in outcomes
+        for one in reversed(outcomes)
     ]
-    headings = ("Hour (UTC)", "outcome", "cause", "files", "size", "init", "replication", "transfer", "tables missing")
-    table(headings, rows, right=(3, 4, 5, 6, 7, 8), color=color)
+    headings = ("Hour (UTC)", "outcome", "cause", "files", "size", "init", "replication", "transfer", "missing")
+    left_out = table(headings, rows, right=(3, 4, 5, 6, 7, 8), drop=(5, 7, 6, 8, 4, 3), fixed=(0, 1, 2), color=color)
+    if left_out:
+        err(f"{count_words(left_out, 'column')} left out: the terminal is too narrow. --json has all.")
 
 
 def _why(outcome: Outcome) -> str:
