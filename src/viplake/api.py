@@ -318,13 +318,15 @@ class DataLake:
         from viplake.history.build import read_history, read_volumes  # noqa: PLC0415 - only the history needs them
         from viplake.history.rows import Datasets  # noqa: PLC0415 - as above
         from viplake.history.schema_store import Copies  # noqa: PLC0415 - as above
+        from viplake.report.quality import with_agreement  # noqa: PLC0415 - as above
 
         place = await assembly.place_of(self._settings, self.stored)
         history = await read_history(place)
         known = Datasets.of(history.frames)
         if known.jobs:
             volumes = await read_volumes(place, known.jobs[0].hour, known.jobs[-1].hour)
-            known = Datasets.of(history.frames, volumes)
+            known = replace(known, volumes=volumes)
+        known = with_agreement(known, config.check_settings(self._settings))
         return replace(known, schemas=await Copies(place.store, place.published).compared(known.schemas))
 
     def refresh(self) -> None:
@@ -392,7 +394,8 @@ class DataLake:
             raise SettingsError(f"there is no figure {number}", hint=f"Figures are 1 to {len(CHARTS)}.")
         _need_plotly()
         since = _hour(first)
-        rows = self.rows if since is None else self.rows.since(since)
+        rows, now = self.rows, Hour.of(SystemClock().now())
+        rows = rows if since is None else rows.between(since, max(rows.hours(), default=now))
         return CHARTS[number - 1].draw(rows)
 
     def figures(self, *, first: str | None = None) -> list[go.Figure]:

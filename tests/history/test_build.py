@@ -19,6 +19,7 @@ from viplake.errors import LakeError, SettingsError
 from viplake.history.build import ObserveSettings, Place, Scope, observe, read_history, read_volumes
 from viplake.history.datasets import JOBS, RUNS, SIZES, TABLES as TABLE_METRICS
 from viplake.history.listing import DAYS_AT_FIRST, Listing
+from viplake.history.volumes import Volumes, VolumeSeries
 from viplake.lake import Lake
 from viplake.lake.hours import newest_first
 from viplake.lake.layout import Layout
@@ -337,9 +338,9 @@ async def test_volumes_hold_a_row_an_hour_and_table_also_as_parquet(tmp_path: Pa
     await fill(store, export(Hour.parse("2022-04-30T23"), ("Voyage", "Port.Call"), parts=2, size=10))
     await fill(store, export(Hour.parse("2022-05-01T00"), ("Voyage_Itinerary",), parts=3, size=7))
     await build(store, at("2022-05-01T00:45"))
-    rows = await read_volumes(
-        Place.within(Lake(store, LAYOUT)), Hour.parse("2022-04-30T23"), Hour.parse("2022-05-01T00")
-    )
+    place, first, last = Place.within(Lake(store, LAYOUT)), Hour.parse("2022-04-30T23"), Hour.parse("2022-05-01T00")
+    rows = await Volumes(store, place.published, place.versions).rows(first, last)
+    assert await read_volumes(place, first, last) == VolumeSeries.of(rows)
     assert [(str(r.hour), r.table, r.partitions, r.size) for r in rows] == [
         ("2022-04-30T23", "Port.Call", 2, 20),
         ("2022-04-30T23", "Voyage", 2, 20),

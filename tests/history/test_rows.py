@@ -45,9 +45,9 @@ def test_all_files_become_rows_in_order_of_time() -> None:
         SchemaVersion("a" * 64, AT, AT.shift(1), 2, 4),
         SchemaVersion("b" * 64, AT.shift(2), AT.shift(2), 1, None),
     )
-    later = found.since(AT.shift(1))
+    later = found.between(AT.shift(1), AT.shift(9))
     assert later == Datasets(jobs=found.jobs[1:], tables=found.tables[1:], schemas=found.schemas)
-    assert later.since(AT.shift(2)).schemas == found.schemas[1:]
+    assert later.between(AT.shift(2), AT.shift(9)).schemas == found.schemas[1:]
 
 
 def test_a_byte_order_mark_crlf_and_further_columns_are_no_harm() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from viplake.history.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
 from viplake.history.schema_changes import compared, versions
-from viplake.history.volumes import Volume
+from viplake.history.volumes import Volume, VolumeSeries
 from viplake.model import Hour
 
 if TYPE_CHECKING:
@@ -99,7 +99,9 @@ def history(days: int = 90, tables: int = 45, *, renamed: dict[str, str] | None 
         slow = 28 if number in range(1300, 1330) else 0
         replication = (chance.uniform(15, 25) + slow) * 60
         runs.append(RunRow(hour, "delivered", "", "", chance.uniform(30, 110), replication, chance.uniform(110, 190)))
-    return Datasets(tuple(jobs), tuple(table_rows), tuple(sizes), tuple(runs), tuple(volumes), schemas(jobs, names))
+    return Datasets(
+        tuple(jobs), tuple(table_rows), tuple(sizes), tuple(runs), VolumeSeries.of(volumes), schemas(jobs, names)
+    )
 
 
 def schemas(jobs: list[JobRow], names: list[str]) -> tuple[SchemaVersion, ...]:

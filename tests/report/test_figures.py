@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from report.generated import history
-from viplake.history.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
+from viplake.history.rows import Datasets, JobRow, PlannedSpan, RunRow, SizeRow, TableRow
 from viplake.history.schema_changes import SchemaVersion, versions
-from viplake.history.volumes import Volume
+from viplake.history.volumes import Volume, VolumeSeries
 from viplake.model import Hour
 from viplake.report import figures, tables
 from viplake.tables.schema import Change
@@ -55,19 +56,21 @@ SMALL = Datasets(
         RunRow(at("2022-05-10T10"), "delivered", "", "", 90.0, 1200.0, 150.0),
         RunRow(at("2022-05-10T11"), "failed", "vendor_timeout", "vendor", 60.0, 3000.0, None),
     ),
-    volumes=(
-        Volume(at("2022-05-10T10"), "A", 1, 4000),
-        Volume(at("2022-05-10T10"), "F", 2, 9000),
-        Volume(at("2022-05-10T14"), "F", 2, 9100),
-        Volume(at("2022-05-11T00"), "A", 1, 4100),
+    volumes=VolumeSeries.of(
+        (
+            Volume(at("2022-05-10T10"), "A", 1, 4000),
+            Volume(at("2022-05-10T10"), "F", 2, 9000),
+            Volume(at("2022-05-10T14"), "F", 2, 9100),
+            Volume(at("2022-05-11T00"), "A", 1, 4100),
+        )
     ),
 )
 
 
 def points(figure: Any, name: str) -> dict[str, Any]:
-    """x to y of the line of this name, gaps left out."""
-    (trace,) = [trace for trace in figure.data if trace.name == name and trace.mode == "lines"]
-    return {x: y for x, y in zip(trace.x, trace.y, strict=True) if y is not None}
+    """x to y of the line of this name, and of its unfinished day; gaps left out."""
+    traces = [trace for trace in figure.data if trace.name in {name, f"{name} so far"}]
+    return {x: y for trace in traces for x, y in zip(trace.x, trace.y, strict=True) if y is not None}
 
 
 def test_the_ten_are_the_seeds_by_title_and_order() -> None:
@@ -86,10 +89,10 @@ def test_figure_2_holds_the_kilobytes_of_every_hour() -> None:
 
 def test_figures_3_and_4_sum_the_jobs_of_a_day() -> None:
     completeness = figures.job_completeness_daily(SMALL)
-    assert points(completeness, "delivered") == {"2022-05-10 00:00": 2, "2022-05-11 00:00": 1}
-    assert points(completeness, "expected") == {"2022-05-10 00:00": 3, "2022-05-11 00:00": 2}
+    assert points(completeness, "delivered") == {"2022-05-10 12:00": 2, "2022-05-11 12:00": 1}
+    assert points(completeness, "expected") == {"2022-05-10 12:00": 3, "2022-05-11 12:00": 2}
     ratios = points(figures.job_ratio_daily(SMALL), "successRatio")
-    assert ratios == {"2022-05-10 00:00": 0.6667, "2022-05-11 00:00": 0.5}
+    assert ratios == {"2022-05-10 12:00": 0.6667, "2022-05-11 12:00": 0.5}
 
 
 def test_figure_5_holds_one_or_nought_an_hour() -> None:
@@ -97,29 +100,29 @@ def test_figure_5_holds_one_or_nought_an_hour() -> None:
 
 
 def test_figures_6_and_9_are_means_over_the_days_rows() -> None:
-    assert points(figures.table_completeness_daily(SMALL), "delivered")["2022-05-10 00:00"] == 1.5
-    assert points(figures.table_completeness_daily(SMALL), "expected")["2022-05-10 00:00"] == 4.0
+    assert points(figures.table_completeness_daily(SMALL), "delivered")["2022-05-10 12:00"] == 1.5
+    assert points(figures.table_completeness_daily(SMALL), "expected")["2022-05-10 12:00"] == 4.0
     missing = points(figures.table_failure_daily(SMALL), "missingTables")
-    assert missing == {"2022-05-10 00:00": 2.5, "2022-05-11 00:00": 1.0}
+    assert missing == {"2022-05-10 12:00": 2.5, "2022-05-11 12:00": 1.0}
 
 
 def test_figure_7_is_sum_by_sum_and_not_the_mean_of_ratios() -> None:
     ratios = points(figures.table_ratio_daily(SMALL), "completenessRatio")
-    assert ratios["2022-05-10 00:00"] == 0.375  # (2 + 1) / (2 + 6); the mean of 1 and 1/6 would be 0.583
+    assert ratios["2022-05-10 12:00"] == 0.375  # (2 + 1) / (2 + 6); the mean of 1 and 1/6 would be 0.583
 
 
 def test_figures_8_and_10_hold_every_hour_with_a_schema() -> None:
     assert list(points(figures.table_completeness_hourly(SMALL), "expected").values()) == [2, 6, 4]
-    (trace,) = [trace for trace in figures.table_failure_hourly(SMALL).data if trace.mode == "lines"]
+    trace = figures.table_failure_hourly(SMALL).data[0]
     told = dict(zip(trace.x, trace.text, strict=True))
     assert told["2022-05-10 10:00"] == ""
     assert told["2022-05-11 00:00"] == "<br>B"
 
 
 def test_a_missing_hour_breaks_the_line_and_a_lonely_one_is_a_dot() -> None:
-    line, dots = figures.job_completeness_hourly(SMALL).data
-    assert line.x[:4] == ("2022-05-10 10:00", "2022-05-10 11:00", "2022-05-10 12:00", "2022-05-10 14:00")
-    assert line.y[:4] == (1, 0, None, 1)
+    line, dots, *_ = figures.job_completeness_hourly(SMALL).data
+    assert line.x[:4] == ("2022-05-10 10:00", "2022-05-10 11:00", "2022-05-10 12:00", "2022-05-10 13:00")
+    assert line.y[:5] == (1, 0, None, None, 1)
     assert line.connectgaps is False
     assert dots.x == ("2022-05-10 14:00",)
 
@@ -127,8 +130,8 @@ def test_a_missing_hour_breaks_the_line_and_a_lonely_one_is_a_dot() -> None:
 def test_a_missing_day_breaks_a_daily_line() -> None:
     jobs = tuple(JobRow(at(f"2022-05-{day}T00"), 1, 1) for day in ("01", "02", "05"))
     trace = figures.job_ratio_daily(Datasets(jobs=jobs)).data[0]
-    assert trace.x == ("2022-05-01 00:00", "2022-05-02 00:00", "2022-05-03 00:00", "2022-05-05 00:00")
-    assert trace.y == (1, 1, None, 1)
+    assert trace.x == ("2022-05-01 12:00", "2022-05-02 12:00", "2022-05-03 12:00", "2022-05-05 12:00")
+    assert trace.y == (1, 1, None, None)
 
 
 def test_many_missing_tables_are_cut_in_the_hover_box_but_not_in_the_table() -> None:
@@ -158,12 +161,12 @@ def test_the_heat_map_tells_delivered_missing_no_job_and_nothing_known() -> None
 
 def test_a_lonely_missing_hour_is_marked_however_narrow_its_cell() -> None:
     figure = figures.table_heat_map(SMALL)
-    marks = figure.data[1]
+    marks = figure.data[-1]
     assert set(zip(marks.x, marks.y, strict=True)) >= {("2022-05-10 14:00", "A"), ("2022-05-11 00:00", "B")}
     assert [shape.x0 for shape in figure.layout.shapes] == ["2022-05-10 11:00", "2022-05-11 01:00"]
     rows = tuple(TableRow(at("2022-05-10T00").shift(i), 0, 1, 1, ("A",), 0.0) for i in range(figures.SHORT_STRETCH))
-    assert figures.table_heat_map(Datasets(tables=rows)).data[1].x == ()
-    assert len(figures.table_heat_map(Datasets(tables=rows[1:])).data[1].x) == 1
+    assert figures.table_heat_map(Datasets(tables=rows)).data[-1].x == ()
+    assert len(figures.table_heat_map(Datasets(tables=rows[1:])).data[-1].x) == 1
 
 
 def test_without_volumes_a_table_that_is_not_listed_as_missing_counts_as_delivered() -> None:
@@ -191,11 +194,13 @@ def test_a_table_that_never_was_is_an_empty_figure() -> None:
 
 def test_the_calendar_tells_what_each_hour_came_to() -> None:
     outcomes = tables.outcomes(SMALL)
-    assert outcomes.column("outcome") == ["delivered", "failed", "tables missing", "tables missing", "missing"]
+    known = [outcome for outcome in outcomes.column("outcome") if outcome]
+    assert known == ["delivered", "failed", "tables missing", "tables missing", "missing"]
     assert outcomes.column("cause")[1] == "vendor_timeout"
-    (heat,) = figures.outcomes_calendar(SMALL).data
+    heat, *legend = figures.outcomes_calendar(SMALL).data
     assert heat.x == ("2022-05-10", "2022-05-11")
-    assert [heat.z[hour][0] for hour in (9, 10, 11, 14)] == [None, 0, 3, 1]
+    assert [heat.z[hour][0] for hour in (9, 10, 11, 14)] == [None, 0, 4, 2]
+    assert [trace.name for trace in legend][-1] == "missing (M)"
     assert heat.text[1][1] == "M"
     assert "vendor_timeout" in heat.customdata[11][0]
 
@@ -203,16 +208,16 @@ def test_the_calendar_tells_what_each_hour_came_to() -> None:
 def test_figure_15_holds_a_bar_a_version_and_says_what_changed() -> None:
     datasets = history(days=4, tables=6)
     well, broken = figures.schema_versions(datasets).data
-    assert [(name[0], base[8:]) for name, base in zip(well.y, well.base, strict=True)] == [
-        ("a", "08 08:00"),
-        ("b", "09 14:00"),
-        ("a", "10 00:00"),
-        ("a", "10 21:00"),
+    assert [(name, base[8:]) for name, base in zip(well.y, well.base, strict=True)] == [
+        ("Schema 1", "08 08:00"),
+        ("Schema 2", "09 14:00"),
+        ("Schema 1", "10 00:00"),
+        ("Schema 1", "10 21:00"),
     ]
     hour = 3_600_000
     assert [length // hour for length in well.x] == [30, 10, 20, 35]
     assert "column Flag added (String)" in well.customdata[1].replace("<br>", " ")
-    assert (broken.name, list(broken.y), list(broken.x)) == ("cannot be read", ["d" * 12], [hour])
+    assert (broken.name, list(broken.y), list(broken.x)) == ("cannot be read", ["Schema 3"], [hour])
     assert tables.schema_versions(datasets).column("what changed")[2] == "Voyage: column Flag removed (String)"
 
 
@@ -221,7 +226,7 @@ def test_of_very_many_schemas_those_that_came_last_are_drawn_and_all_are_in_the_
     many = Datasets(schemas=versions(rows))
     figure = figures.schema_versions(many)
     assert len(figure.data[0].y) == figures.MOST_SCHEMAS
-    assert list(figure.layout.yaxis.categoryarray)[-1] == many.schemas[-1].name
+    assert list(figure.layout.yaxis.categoryarray)[-1] == f"Schema {figures.MOST_SCHEMAS + 5}"
     assert "the table below has all" in figure.layout.annotations[0].text
     assert len(tables.schema_versions(many)) == figures.MOST_SCHEMAS + 5
 
@@ -240,7 +245,50 @@ def test_a_stray_date_does_not_make_an_endless_matrix() -> None:
     row = TableRow(at("2001-01-01T00"), 1, 1, 0, (), 1.0)
     strange = Datasets(jobs=jobs, tables=(row, *SMALL.tables))
     assert len(tables.table_states(strange)) == tables.MATRIX_HOURS
-    assert len(figures.outcomes_calendar(strange).data[0].x) == 401
+    assert len(tables.outcomes(strange)) == tables.MOST_HOURS
+
+
+def test_the_sla_and_what_was_expected_are_lines_in_figures_3_to_10() -> None:
+    datasets = replace(SMALL, targets={"delivered": 0.994, "complete": 0.99})
+    drawn = [{trace.name for trace in figure.data} for figure in figures.ten(datasets)]
+    assert [number for number, names in enumerate(drawn, start=1) if "expected" in names] == list(range(3, 11))
+    assert [number for number, names in enumerate(drawn, start=1) if any(n.startswith("SLA") for n in names)] == [
+        3, 4, 6, 7, 8, 9, 10,
+    ]  # fmt: skip
+    assert points(figures.job_completeness_daily(datasets), "SLA 0.994")["2022-05-10 12:00"] == 2.982
+    assert points(figures.table_failure_hourly(datasets), "SLA 0.99")["2022-05-10 14:00"] == 0.06
+    assert points(figures.table_failure_hourly(datasets), "expected")["2022-05-10 14:00"] == 0
+
+
+def test_planned_hours_are_planned_in_every_figure_and_not_missing() -> None:
+    span = PlannedSpan(at("2022-05-10T11"), at("2022-05-10T12"), "planned hole")
+    datasets = replace(SMALL, planned=(span,), runs=())
+    assert tables.outcomes(datasets).column("outcome")[1:3] == ["planned", None]
+    assert tables.table_states(datasets).column("A")[1] == "planned"
+    for chart in figures.CHARTS:
+        shapes = chart.draw(datasets).layout.shapes
+        if chart.name not in {"table-heat-map", "outcomes-calendar"}:
+            assert "planned hole" in [shape.label.text for shape in shapes], chart.name
+
+
+def test_the_last_day_is_a_mark_of_its_own_while_hours_are_still_to_come() -> None:
+    line, mark, *_ = figures.job_completeness_daily(SMALL).data
+    assert (line.y, mark.name, mark.x, mark.y) == ((2, None), "delivered so far", ("2022-05-11 12:00",), (1,))
+    whole = Datasets(jobs=tuple(JobRow(at("2022-05-10T00").shift(n), 1, 1) for n in range(24)))
+    assert not [trace for trace in figures.job_ratio_daily(whole).data if "so far" in trace.name]
+
+
+def test_a_ratio_scale_that_does_not_begin_at_zero_says_so() -> None:
+    near = Datasets(jobs=tuple(JobRow(at("2022-05-10T00").shift(n), n != 3, 1) for n in range(24)))
+    assert "The scale begins at 0.9" in figures.job_ratio_daily(near).layout.annotations[0].text
+    low = Datasets(jobs=tuple(JobRow(at("2022-05-10T00").shift(n), 0, 1) for n in range(24)))
+    assert figures.job_ratio_daily(low).layout.yaxis.range[0] == 0
+
+
+def test_bytes_of_a_table_are_rounded_to_a_thousandth_of_the_largest() -> None:
+    scaled = tables.ScaledNumbers.of([-1, 0, 1_880_123_456, 5_123_456])
+    assert list(scaled) == [None, 0, 1_880_000_000, 5_000_000]
+    assert list(tables.ScaledNumbers.of([9_999, 3])) == [9_999, 3]
 
 
 def test_A8_a_hostile_name_is_shown_to_the_letter() -> None:
@@ -248,13 +296,15 @@ def test_A8_a_hostile_name_is_shown_to_the_letter() -> None:
     hour = at("2022-05-10T10")
     hostile = Datasets(
         tables=(TableRow(hour, 0, 1, 1, (name,), 0.0),),
-        volumes=(Volume(hour, name, 1, 1),),
+        volumes=VolumeSeries.of([Volume(hour, name, 1, 1)]),
         jobs=(JobRow(hour, 1, 1),),
     )
     assert figures.table_heat_map(hostile).data[0].y == ("&lt;b onclick=alert(1)&gt;&amp;",)
     assert figures.table_failure_hourly(hostile).data[0].text == ("<br>&lt;b onclick=alert(1)&gt;&amp;",)
     version = SchemaVersion("a" * 64, hour, hour, 1, 1, (Change(name, "table added"),))
-    assert "&lt;b onclick" in figures.schema_versions(Datasets(schemas=(version,))).data[0].customdata[0]
+    assert "&lt;b onclick" in figures.schema_versions(Datasets(schemas=(version,))).data[0].customdata[0].replace(
+        "<br>", " "
+    )
     assert "&lt;b onclick" in figures.table_volume(hostile).layout.yaxis.title.text
     assert "&lt;b onclick" in figures.outcomes_calendar(hostile).data[0].customdata[10][0]
 

@@ -80,7 +80,10 @@ async def test_each_incident_is_a_row_and_a_bar_as_long_as_it_lasted(past: Past)
         for start, rule, length in zip(trace.base, trace.y, trace.x, strict=True)
     }
     assert bars == {
-        (str(one.hour), one.rule): (one.owner, (one.last.end - one.hour.start) / timedelta(hours=1))
+        (str(one.hour), quality_figures.rule_words(one.rule)): (
+            one.owner,
+            (one.last.end - one.hour.start) / timedelta(hours=1),
+        )
         for one in past.checked.incidents
     }
     assert [(mark.text, mark.x, mark.y) for mark in figure.layout.annotations] == [
@@ -176,7 +179,8 @@ async def test_a_judged_past_opens_with_its_open_incident_and_draws_it(
         assert all(f"Objective {name}:" in words for name in ("delivered", "complete", "on_time"))
         titles = await report.page.locator("article h3").all_inner_texts()
         judged = [len(CHARTS) + place for place in (1, 2, 3)]
-        assert [title.split()[0] for title in titles[:4]] == [*map(str, judged), "1"]
+        assert [title.split()[0] for title in titles] == [str(number) for number in range(1, len(CHARTS) + 4)]
+        assert "window of 28 days" in words
         for number in judged:
             shapes, _, down = await report.page.evaluate(DRAWN, number)
             assert shapes
@@ -184,6 +188,6 @@ async def test_a_judged_past_opens_with_its_open_incident_and_draws_it(
         _, rows = await read_table(report, judged[0])
         assert len(rows) == len(past.checked.incidents) + 1
         _, rows = await read_table(report, len(CHARTS))
-        assert [row[-1] for row in rows] == [FIRST, "CarbonIntensity: table added. VesselFleet: table removed"]
+        assert [row[-2] for row in rows] == [FIRST, "CarbonIntensity: table added. VesselFleet: table removed"]
         tiles = await report.page.locator("#verdict .tiles").inner_text()
         assert f"The same schema since\n{rows[1][0]}" in tiles

@@ -87,7 +87,7 @@ async def test_hours_since_the_last_check_are_judged_by_the_page() -> None:
     assert told.points[0].since == FIRST.shift(30)
     [warning] = [point for point in told.points if point.what.startswith("The last check judged")]
     assert warning.what == (
-        "The last check judged Hours up to 2022-05-10 05:00. This page evaluated the 3 Hours since itself; "
+        "The last check judged Hours up to 2022-05-10T05. This page evaluated the 3 Hours since itself; "
         "no notification was sent."
     )
 

@@ -24,7 +24,7 @@ from viplake.history.datasets import DATASETS, JOBS, RUNS, attribute_missed, par
 from viplake.history.facts import SchemaFacts
 from viplake.history.listing import Listing
 from viplake.history.schema_store import Copies
-from viplake.history.volumes import Volume, Volumes
+from viplake.history.volumes import Volumes, VolumeSeries
 from viplake.lake.records import FORMAT
 from viplake.lake.versions import Version
 from viplake.model import Hour
@@ -228,13 +228,13 @@ async def read_history(place: Place, since: Hour | None = None) -> History:
     return await _chain(place).read(since)
 
 
-async def read_volumes(place: Place, first: Hour, last: Hour) -> list[Volume]:
-    """The table volumes of these Hours, both included, by Hour and table.
+async def read_volumes(place: Place, first: Hour, last: Hour) -> VolumeSeries:
+    """Return the bytes of each table in these Hours, both included.
 
     Raises:
         LakeError: they cannot be read.
     """
-    return await Volumes(place.store, place.published, place.versions).rows(first, last)
+    return VolumeSeries(first, await Volumes(place.store, place.published, place.versions).series(first, last))
 
 
 async def look_at(

@@ -7,17 +7,17 @@ both are read by the same rules.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from viplake.history.datasets import DATASETS, JOBS, RUNS, SCHEMAS, SIZES, TABLES, Dataset, Frame, parse
 from viplake.history.schema_changes import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from viplake.history.schema_changes import SchemaVersion
-    from viplake.history.volumes import Volume
+    from viplake.history.volumes import VolumeSeries
     from viplake.model import Hour
 
 
@@ -74,37 +74,50 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedSpan:
+    """Hours that the calendar has, both ends included, and why."""
+
+    first: Hour
+    last: Hour
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Datasets:
     """The history, each part in order of time; a part that is not known is empty.
 
     Attributes:
         jobs, tables, sizes: the three datasets of the original scripts.
         runs: from the ledgers.
-        volumes: what each table delivered in each Hour, by Hour and table.
+        volumes: the bytes of each table by Hour; None where they are not known.
         schemas: the versions of the schema; what they differ in is known after `observe.copies.Copies.compared`.
+        targets: the agreed share of good Hours, by indicator (`delivered`, `complete`): a line in the figures.
+        planned: what the calendar has: a band in the figures.
     """
 
     jobs: tuple[JobRow, ...] = ()
     tables: tuple[TableRow, ...] = ()
     sizes: tuple[SizeRow, ...] = ()
     runs: tuple[RunRow, ...] = ()
-    volumes: tuple[Volume, ...] = ()
+    volumes: VolumeSeries | None = None
     schemas: tuple[SchemaVersion, ...] = ()
+    targets: Mapping[str, float] = field(default_factory=dict)
+    planned: tuple[PlannedSpan, ...] = ()
 
     @classmethod
-    def of(cls, frames: Mapping[str, Frame], volumes: Iterable[Volume] = ()) -> Datasets:
+    def of(cls, frames: Mapping[str, Frame], volumes: VolumeSeries | None = None) -> Datasets:
         """The datasets of a history (`observe.history.History.frames`)."""
         return cls(
             jobs=_rows(frames, JOBS, _job),
             tables=_rows(frames, TABLES, _table),
             sizes=_rows(frames, SIZES, _size),
             runs=_rows(frames, RUNS, _run),
-            volumes=tuple(sorted(volumes, key=lambda row: (row.hour, row.table))),
+            volumes=volumes,
             schemas=versions(frames.get(SCHEMAS.name, _NO_ROWS).rows),
         )
 
     @classmethod
-    def read(cls, files: Mapping[str, bytes], volumes: Iterable[Volume] = ()) -> Datasets:
+    def read(cls, files: Mapping[str, bytes], volumes: VolumeSeries | None = None) -> Datasets:
         """The datasets in these CSV files, by file name, as users hold them; other files are passed over.
 
         Raises:
@@ -116,20 +129,30 @@ class Datasets:
         return cls.of(frames, volumes)
 
     def hours(self) -> Iterator[Hour]:
-        """The Hour of every row, in no order, repeated as often as it is there; schemas came in these Hours too."""
-        for part in (self.jobs, self.tables, self.sizes, self.runs, self.volumes):
+        """The Hour of every row, in no order, repeated as often as it is there; of volumes the first and the last."""
+        for part in (self.jobs, self.tables, self.sizes, self.runs):
             yield from (row.hour for row in part)
+        if self.volumes is not None:
+            yield from (self.volumes.first, self.volumes.last)
 
-    def since(self, first: Hour) -> Datasets:
-        """The part from this Hour on; a schema that still held then is there with all that is known of it."""
+    def planned_hours(self) -> frozenset[Hour]:
+        """Return the Hours that the calendar has, as far as the history reaches."""
+        if not self.jobs:
+            return frozenset()
+        first, last = self.jobs[0].hour, self.jobs[-1].hour
+        return frozenset(h for span in self.planned for h in max(span.first, first).to(min(span.last, last)))
+
+    def between(self, first: Hour, last: Hour) -> Datasets:
+        """The part of these Hours, both included; a schema that held then is there with all that is known of it."""
         return replace(
             self,
-            jobs=tuple(row for row in self.jobs if row.hour >= first),
-            tables=tuple(row for row in self.tables if row.hour >= first),
-            sizes=tuple(row for row in self.sizes if row.hour >= first),
-            runs=tuple(row for row in self.runs if row.hour >= first),
-            volumes=tuple(row for row in self.volumes if row.hour >= first),
-            schemas=tuple(version for version in self.schemas if version.last >= first),
+            jobs=tuple(row for row in self.jobs if first <= row.hour <= last),
+            tables=tuple(row for row in self.tables if first <= row.hour <= last),
+            sizes=tuple(row for row in self.sizes if first <= row.hour <= last),
+            runs=tuple(row for row in self.runs if first <= row.hour <= last),
+            volumes=None if self.volumes is None else self.volumes.between(first, last),
+            schemas=tuple(version for version in self.schemas if version.first <= last and version.last >= first),
+            planned=tuple(span for span in self.planned if span.first <= last and span.last >= first),
         )
 
 

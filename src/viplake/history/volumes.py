@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from viplake.history.months import Kept, Months
+from viplake.history.months import NONE, Kept, Months
 
 if TYPE_CHECKING:
-    from array import array
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from viplake.history.facts import HourFacts
     from viplake.lake.store import Store
@@ -27,6 +28,52 @@ class Volume:
     table: str
     partitions: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSeries:
+    """Bytes of each table, one value an Hour: 8 bytes a value instead of an object a row.
+
+    Attributes:
+        first: the Hour of the first values.
+        sizes: by table, all of one length; `NONE` where the table has no file.
+    """
+
+    first: Hour
+    sizes: Mapping[str, array[int]]
+
+    @classmethod
+    def of(cls, rows: Iterable[Volume]) -> VolumeSeries | None:
+        """Return the series of these rows; None without rows."""
+        found = list(rows)
+        if not found:
+            return None
+        first, last = min(row.hour for row in found), max(row.hour for row in found)
+        sizes = {table: array("q", [NONE]) * (_distance(first, last) + 1) for table in sorted({r.table for r in found})}
+        for row in found:
+            sizes[row.table][_distance(first, row.hour)] = row.size
+        return cls(first, sizes)
+
+    @property
+    def last(self) -> Hour:
+        """The Hour of the last values."""
+        return self.first.shift(max((len(values) for values in self.sizes.values()), default=1) - 1)
+
+    def between(self, first: Hour, last: Hour) -> VolumeSeries:
+        """Return the values of these Hours, both included; `NONE` where the series does not reach."""
+        before, after = _distance(first, self.first), _distance(self.last, last)
+        begin, end = max(-before, 0), _distance(self.first, last) + 1
+        head, tail = array("q", [NONE]) * max(before, 0), array("q", [NONE]) * max(after, 0)
+        return VolumeSeries(
+            first, {name: head + values[begin : max(end, 0)] + tail for name, values in self.sizes.items()}
+        )
+
+
+def _distance(first: Hour, hour: Hour) -> int:
+    return (hour.start - first.start) // _HOUR
+
+
+_HOUR: Final = timedelta(hours=1)
 
 
 @dataclass(slots=True)

@@ -11,8 +11,10 @@ from __future__ import annotations
 import html
 import itertools
 import textwrap
+from array import array
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.report import tables
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from viplake.history.rows import Datasets
-    from viplake.report.tables import FigureTable
+    from viplake.report.tables import FigureColumn, FigureTable
 
 BLUE: Final = "#0072B2"
 SKY: Final = "#56B4E9"
@@ -41,6 +43,13 @@ NOTHING: Final = "#22262b"
 FINE: Final = "#cfe6f5"
 MISSED: Final = "rgb(213,94,0)"
 """Vermillion once more, as the fill of a cell: on a dark ground it needs no lighter twin, as a line does."""
+
+BAND: Final = "rgba(128,136,146,0.22)"
+"""The ground of what was planned, light or dark."""
+
+PLANNED: Final = "#9aa2ac"
+OUTCOME_COLOURS: Final = (FINE, PLANNED, YELLOW, SKY, PURPLE, MISSED)
+"""Of `tables.OUTCOMES`, in their order."""
 
 TYPICAL: Final = "rgba(0,158,115,0.16)"
 UNDER: Final = "rgba(0,114,178,0.18)"
@@ -101,41 +110,29 @@ class Chart:
 
 def files_hourly(datasets: Datasets) -> go.Figure:
     """Figure 1, from sizes and jobs: files of each Hour whose job was delivered, our own Receipt not counted."""
-    return _lines(tables.files_hourly(datasets), _titled("files-hourly"), "files", {"files": BLUE})
+    return _lines(datasets, "files-hourly", "files", {"files": BLUE})
 
 
 def size_hourly(datasets: Datasets) -> go.Figure:
     """Figure 2, from sizes: whole kilobytes (1,000 bytes) in each Hour's folder."""
-    return _lines(tables.size_hourly(datasets), _titled("size-hourly"), "kilobytes", {"size": BLUE})
-
-
-# -- job completeness -------------------------------------------------------------------------------------------
+    return _lines(datasets, "size-hourly", "kilobytes", {"size": BLUE})
 
 
 def job_completeness_daily(datasets: Datasets) -> go.Figure:
     """Figure 3, from jobs: jobs delivered and expected, summed over each day."""
-    return _lines(
-        tables.jobs_daily(datasets),
-        _titled("job-completeness-daily"),
-        "jobs a day",
-        {"expected": FAINT, "delivered": BLUE},
-    )
+    return _lines(datasets, "job-completeness-daily", "jobs a day", {"delivered": BLUE})
 
 
 def job_ratio_daily(datasets: Datasets) -> go.Figure:
     """Figure 4, from jobs: jobs delivered / expected of each day, 0 to 1."""
-    figure = _lines(
-        tables.job_ratio_daily(datasets), _titled("job-ratio-daily"), "delivered / expected", {"successRatio": BLUE}
-    )
-    return _scaled_as_ratio(figure)
+    return _scaled_as_ratio(_lines(datasets, "job-ratio-daily", "delivered / expected", {"successRatio": BLUE}))
 
 
 def job_completeness_hourly(datasets: Datasets) -> go.Figure:
     """Figure 5, from jobs: 1 for each Hour whose job was delivered, else 0."""
-    figure = _lines(
-        tables.jobs_hourly(datasets), _titled("job-completeness-hourly"), "job delivered", {"jobDelivered": BLUE}
-    )
-    figure.update_traces(line={"shape": "hv", "width": 1}, fill="tozeroy", fillcolor=UNDER, selector={"mode": "lines"})
+    figure = _lines(datasets, "job-completeness-hourly", "job delivered", {"jobDelivered": BLUE})
+    steps = {"line": {"shape": "hv", "width": 1}, "fill": "tozeroy", "fillcolor": UNDER}
+    figure.update_traces(selector={"mode": "lines", "name": "jobDelivered"}, **steps)
     return figure.update_yaxes(range=[-0.05, 1.1], tickvals=[0, 1])
 
 
@@ -144,52 +141,28 @@ def job_completeness_hourly(datasets: Datasets) -> go.Figure:
 
 def table_completeness_daily(datasets: Datasets) -> go.Figure:
     """Figure 6, from tables: tables delivered and expected, the mean over each day's Hours."""
-    return _lines(
-        tables.tables_daily(datasets),
-        _titled("table-completeness-daily"),
-        "tables",
-        {"expected": FAINT, "delivered": BLUE},
-    )
+    return _lines(datasets, "table-completeness-daily", "tables", {"delivered": BLUE})
 
 
 def table_ratio_daily(datasets: Datasets) -> go.Figure:
     """Figure 7, from tables: tables delivered / expected of each day, sum / sum, 0 to 1."""
-    figure = _lines(
-        tables.table_ratio_daily(datasets),
-        _titled("table-ratio-daily"),
-        "delivered / expected",
-        {"completenessRatio": BLUE},
-    )
-    return _scaled_as_ratio(figure)
+    return _scaled_as_ratio(_lines(datasets, "table-ratio-daily", "delivered / expected", {"completenessRatio": BLUE}))
 
 
 def table_completeness_hourly(datasets: Datasets) -> go.Figure:
     """Figure 8, from tables: tables delivered and expected of each Hour."""
-    return _lines(
-        tables.tables_hourly(datasets),
-        _titled("table-completeness-hourly"),
-        "tables",
-        {"expected": FAINT, "delivered": BLUE},
-    )
+    return _lines(datasets, "table-completeness-hourly", "tables", {"delivered": BLUE})
 
 
 def table_failure_daily(datasets: Datasets) -> go.Figure:
     """Figure 9, from tables: tables missing, the mean over each day's Hours."""
-    return _lines(
-        tables.missing_daily(datasets), _titled("table-failure-daily"), "missing tables", {"missingTables": VERMILLION}
-    )
+    return _lines(datasets, "table-failure-daily", "missing tables", {"missingTables": VERMILLION})
 
 
 def table_failure_hourly(datasets: Datasets) -> go.Figure:
     """Figure 10, from tables: tables missing in each Hour, their names on hovering."""
-    table = tables.missing_hourly(datasets)
-    return _lines(
-        table,
-        _titled("table-failure-hourly"),
-        "missing tables",
-        {"missingTables": VERMILLION},
-        notes="missingTablesList",
-    )
+    missing = {"missingTables": VERMILLION}
+    return _lines(datasets, "table-failure-hourly", "missing tables", missing, notes="missingTablesList")
 
 
 # -- where looking beats reading --------------------------------------------------------------------------------
@@ -202,20 +175,19 @@ def table_heat_map(datasets: Datasets) -> go.Figure:
     """
     table = tables.table_states(datasets)
     shown = table.columns[1 : 1 + MOST_TABLES]
-    codes = {state: code for code, state in enumerate(tables.TABLE_STATES)}
+    colours = (FINE, MISSED, NOTHING, PLANNED)
     heat = dict(
         type="heatmap",
         x=moments_of(table),
         y=[_inert(column.name) for column in shown],
-        z=[[codes.get(str(value)) for value in column.values] for column in shown],
+        z=[[None if code < 0 else code for code in coded.codes] for column in shown if (coded := coded_of(column))],
         hovertemplate="%{y}<br>%{x|%Y-%m-%d %H:%M} UTC<extra></extra>",
-        **_palette(
-            [(state, colour) for state, colour in zip(tables.TABLE_STATES, (FINE, MISSED, NOTHING), strict=True)]
-        ),
+        **_palette(colours),
     )
     figure = figure_of([heat], _titled("table-heat-map"), height=190 + 15 * max(len(shown), 3))
+    _legend(figure, dict(zip(tables.TABLE_STATES, colours, strict=True)))
     # A cell narrower than a pixel may not be painted at all, and it is the lonely Hours that must not be overlooked.
-    marks = [(row, at) for row, column in enumerate(shown) for at in _short_stretches(column.values, "missing")]
+    marks = [(row, at) for row, column in enumerate(shown) for at in _short_stretches(column.values, tables.MISSING)]
     x, y = heat["x"], heat["y"]
     tick = {"symbol": "line-ns", "size": 11, "line": {"color": MISSED, "width": 2}}
     figure.add_trace(
@@ -289,7 +261,8 @@ def phases(datasets: Datasets) -> go.Figure:
             showarrow=False,
             font={"color": INK, "size": 12},
         )
-    return figure.update_layout(showlegend=False, xaxis_anchor=f"y{len(TYPICAL_MINUTES)}")
+    figure.update_layout(showlegend=False, xaxis_anchor=f"y{len(TYPICAL_MINUTES)}")
+    return with_bands(figure, datasets)
 
 
 def table_volume(datasets: Datasets, table: str | None = None) -> go.Figure:
@@ -302,13 +275,20 @@ def table_volume(datasets: Datasets, table: str | None = None) -> go.Figure:
     bytes_of = {column.name: column.values for column in found.columns[1:]}
     times = found.columns[0] if name in bytes_of else tables.FigureColumn("date", "hour", ())
     shown = tables.FigureTable((times, tables.FigureColumn("bytes", "number", bytes_of.get(str(name), ()))))
-    return _lines(shown, _titled("table-volume"), f"bytes of {_inert(name)}" if name else "bytes", {"bytes": BLUE})
+    unit = f"bytes of {_inert(name)}" if name else "bytes"
+    return _lines(datasets, "table-volume", unit, {"bytes": BLUE}, table=shown)
 
 
 def outcomes_calendar(datasets: Datasets) -> go.Figure:
     """What every Hour came to, a column a day and a row an hour of the day, from jobs, tables and runs."""
     table = tables.outcomes(datasets)
-    letters = {tables.TABLES_MISSING: "t", tables.WAITING: "w", tables.FAILED: "F", tables.MISSING: "M"}
+    letters = {
+        tables.TABLES_MISSING: "t",
+        tables.WAITING: "w",
+        tables.FAILED: "F",
+        tables.MISSING: "M",
+        tables.PLANNED: "p",
+    }
     codes = {outcome: code for code, outcome in enumerate(tables.OUTCOMES)}
     at: dict[tuple[int, str], int] = {(int(label[9:]), label[:8]): row for row, label in enumerate(table.times)}
     days = _every_day([label[:8] for label in table.times])
@@ -333,9 +313,14 @@ def outcomes_calendar(datasets: Datasets) -> go.Figure:
         xgap=1,
         ygap=1,
         hovertemplate="%{x|%Y-%m-%d} %{y} UTC<br>%{customdata}<extra></extra>",
-        **_palette(list(zip(tables.OUTCOMES, (FINE, YELLOW, SKY, ORANGE, MISSED), strict=True))),
+        **_palette(OUTCOME_COLOURS),
     )
-    figure = figure_of([heat], _titled("outcomes-calendar"), height=560)
+    figure = figure_of([heat], _titled("outcomes-calendar"), height=580)
+    legend = dict(zip(tables.OUTCOMES, OUTCOME_COLOURS, strict=True))
+    _legend(
+        figure,
+        {f"{outcome} ({letters[outcome]})" if outcome in letters else outcome: c for outcome, c in legend.items()},
+    )
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False, dtick=3)
     return figure.update_xaxes(showgrid=False)
 
@@ -343,7 +328,7 @@ def outcomes_calendar(datasets: Datasets) -> go.Figure:
 def schema_versions(datasets: Datasets) -> go.Figure:
     """Which schema held from when to when, from schemas: a row a schema, the one that came last on top."""
     table = tables.schema_versions(datasets)
-    column = {name: table.column(name) for name in ("schema", "tables", "until", "what changed")}
+    column = {name: table.column(name) for name in ("schema", "tables", "until", "what changed", "hash")}
     names = list(dict.fromkeys(str(name) for name in reversed(column["schema"])))[:MOST_SCHEMAS]
     figure = figure_of([], _titled("schema-versions"), height=170 + 34 * max(len(names), 3))
     for what, colour, readable in (("can be read", BLUE, True), ("cannot be read", VERMILLION, False)):
@@ -362,7 +347,7 @@ def schema_versions(datasets: Datasets) -> go.Figure:
                     "x": [length_of(table.times[row], str(column["until"][row])) for row in rows],
                     "y": [column["schema"][row] for row in rows],
                     "customdata": [_version_words({name: of[row] for name, of in column.items()}) for row in rows],
-                    "hovertemplate": "%{base|%Y-%m-%d %H:%M} UTC, schema %{y}<br>%{customdata}<extra></extra>",
+                    "hovertemplate": "%{base|%Y-%m-%d %H:%M} UTC, %{y}<br>%{customdata}<extra></extra>",
                     # The edge parts a schema from the same one that comes back after an Hour of another.
                     "marker": {"color": colour, "line": {"color": PAPER, "width": 1}},
                     "width": 0.55,
@@ -371,12 +356,14 @@ def schema_versions(datasets: Datasets) -> go.Figure:
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=names[::-1], showgrid=True, dtick=1)
     if len(set(column["schema"])) > len(names):
         _remark(figure, f"The {len(names)} schemas that came last; the table below has all.")
-    return figure.update_layout(barmode="overlay", hovermode="closest", showlegend=len(figure.data) > 1)
+    figure.update_layout(barmode="overlay", hovermode="closest", showlegend=len(figure.data) > 1)
+    return with_bands(figure, datasets)
 
 
 def _version_words(row: dict[str, str | float | None]) -> str:
     count = "" if row["tables"] is None else f", {row['tables']:,} tables"
-    return wrapped(f"until {written_as(moment_of(str(row['until'])))}{count}. {row['what changed']}")
+    words = f"until {written_as(moment_of(str(row['until'])))}{count}, hash {row['hash']}. {row['what changed']}"
+    return wrapped(words)
 
 
 # -- all of them ------------------------------------------------------------------------------------------------
@@ -456,7 +443,7 @@ CHARTS: Final = (
     Chart(
         "table-heat-map",
         "Tables by Hours",
-        "One row a table, one column an Hour; the tables most often missing are on top.",
+        "One row a table, one column an Hour; the tables most often missing are on top. The last 120 days.",
         table_heat_map,
         tables.table_states,
     ),
@@ -470,21 +457,21 @@ CHARTS: Final = (
     Chart(
         "table-volume",
         "Volume of One Table Over Time",
-        "Bytes of all partitions of the table in each Hour; an Hour without the table is a gap.",
+        "Bytes of the table in each Hour, rounded; an Hour without the table is a gap. The last 120 days.",
         table_volume,
         tables.volumes,
     ),
     Chart(
         "outcomes-calendar",
         "Calendar of Outcomes",
-        "What every Hour came to; t: tables missing, w: on its way, F: failed, M: nothing is there.",
+        "The outcome of every Hour. Click a cell to open its Hour.",
         outcomes_calendar,
         tables.outcomes,
     ),
     Chart(
         "schema-versions",
         "Schema Versions Over Time",
-        "One row a schema, named by the hash of its bytes, the newest on top; its hover text says what it changed.",
+        "One row a schema, the newest on top, numbered as they came. The hover text says what changed.",
         schema_versions,
         tables.schema_versions,
         row="versions",
@@ -500,9 +487,8 @@ def ten(datasets: Datasets) -> list[go.Figure]:
 
 def largest_table(datasets: Datasets) -> str | None:
     """The table with the most bytes in all (the first by name of several); None without volumes."""
-    sums: dict[str, int] = {}
-    for row in datasets.volumes:
-        sums[row.table] = sums.get(row.table, 0) + row.size
+    series = {} if datasets.volumes is None else datasets.volumes.sizes
+    sums = {name: sum(size for size in sizes if size > 0) for name, sizes in series.items()}
     return min(sums, key=lambda name: (-sums[name], name), default=None)
 
 
@@ -515,7 +501,11 @@ def dark(figure: go.Figure) -> go.Figure:
 
 
 def _titled(name: str) -> str:
-    return next(chart.title for chart in CHARTS if chart.name == name)
+    return _chart(name).title
+
+
+def _chart(name: str) -> Chart:
+    return next(chart for chart in CHARTS if chart.name == name)
 
 
 def figure_of(traces: Sequence[dict[str, Any]], title: str, *, height: int = 380) -> go.Figure:
@@ -547,67 +537,126 @@ def axis_of(**more: Any) -> dict[str, Any]:
 
 
 def _lines(
-    table: FigureTable, title: str, unit: str, colours: Mapping[str, str], *, notes: str | None = None
+    datasets: Datasets,
+    name: str,
+    unit: str,
+    colours: Mapping[str, str],
+    *,
+    table: FigureTable | None = None,
+    notes: str | None = None,
 ) -> go.Figure:
-    """A figure of lines, one a column of `colours`; points without neighbours, which no line shows, as dots."""
-    times = table.times
-    step = _DAY if table.columns[0].kind == "day" else _HOUR
-    figure = figure_of([], title)
-    for name, colour in colours.items() if times else ():
-        values = table.column(name)
-        texts = [f"<br>{wrapped(str(note))}" if note else "" for note in table.column(notes)] if notes else None
-        x, y, text, lonely = _broken(times, values, texts, step)
-        hover = "%{y:,.10~g}" + ("%{text}" if notes else "")
-        dash = "dash" if name == "expected" else "solid"
-        line = {"color": colour, "width": 1.5, "dash": dash}
+    """A figure of lines, one a column of `colours`; then what was expected, and the SLA.
+
+    Days are steps from midnight to midnight. Points without neighbours, which no line shows, are dots.
+    """
+    chart = _chart(name)
+    table = chart.tabulate(datasets) if table is None else table
+    daily = table.columns[0].kind == "day"
+    figure = figure_of([], chart.title)
+    known = {column.name for column in table.columns}
+    styles = {column: (colour, "solid", 1.5) for column, colour in colours.items()}
+    styles |= {tables.EXPECTED: (FAINT, "dash", 1.5), tables.SLA: (PURPLE, "dot", 2.0)}
+    for column, (colour, dash, width) in styles.items() if len(table) else ():
+        if column in known:
+            texts = None
+            if notes and column in colours:
+                texts = [f"<br>{wrapped(str(note))}" if note else "" for note in table.column(notes)]
+            points = _broken(table.times, table.column(column), texts, _DAY if daily else _HOUR)
+            so_far = _without_unfinished(points, datasets) if daily and column in colours else None
+            line = {"color": colour, "width": width, "dash": dash, "shape": "hvh" if daily else "linear"}
+            label = _sla_words(datasets, name) if column == tables.SLA else column
+            _add_line(figure, label, points, line)
+            if so_far is not None:
+                figure.add_trace(_so_far(column, *so_far, colour))
+    figure.update_yaxes(title={"text": unit, "standoff": 8}, tickformat="~s" if "bytes" in colours else ",~r")
+    if daily:
+        figure.update_xaxes(hoverformat="%Y-%m-%d (UTC)")
+    many = len({trace.name for trace in figure.data}) > 1
+    return with_bands(figure.update_layout(showlegend=many, margin_t=64 if many else 44), datasets)
+
+
+def _add_line(
+    figure: go.Figure,
+    name: str,
+    points: tuple[list[str], list[Any], list[str] | None, list[int]],
+    line: Mapping[str, Any],
+) -> None:
+    x, y, text, lonely = points
+    trace = {"type": "scatter", "x": x, "y": y, "name": name, "connectgaps": False, "mode": "lines", "line": line}
+    trace["hovertemplate"] = "%{y:,.10~g}" + ("%{text}" if text else "")
+    figure.add_trace(trace | ({"text": text} if text else {}))
+    if lonely:
         figure.add_trace(
             {
                 "type": "scatter",
-                "x": x,
-                "y": y,
-                "text": text,
+                "x": [x[i] for i in lonely],
+                "y": [y[i] for i in lonely],
                 "name": name,
-                "mode": "lines",
-                "line": line,
-                "hovertemplate": hover,
-                "connectgaps": False,
+                "mode": "markers",
+                "marker": {"color": line["color"], "size": 4},
+                "showlegend": False,
+                "hoverinfo": "skip",
             }
         )
-        if lonely:
-            dots = {"color": colour, "size": 4}
-            figure.add_trace(
-                {
-                    "type": "scatter",
-                    "x": [x[i] for i in lonely],
-                    "y": [y[i] for i in lonely],
-                    "name": name,
-                    "mode": "markers",
-                    "marker": dots,
-                    "showlegend": False,
-                    "hoverinfo": "skip",
-                }
-            )
-    figure.update_yaxes(title={"text": unit, "standoff": 8}, tickformat="~s" if "bytes" in colours else ",~r")
-    if step is _DAY:
-        figure.update_xaxes(hoverformat="%Y-%m-%d (UTC)")
-    return figure.update_layout(showlegend=len(colours) > 1, margin_t=64 if len(colours) > 1 else 44)
+
+
+def _sla_words(datasets: Datasets, name: str) -> str:
+    return f"SLA {datasets.targets['delivered' if name.startswith('job') else 'complete']:g}"
+
+
+def _without_unfinished(
+    points: tuple[list[str], list[Any], list[str] | None, list[int]], datasets: Datasets
+) -> tuple[str, Any] | None:
+    """Take the last day out of a line while Hours of it are still to come; return its point so far."""
+    x, y, _, lonely = points
+    rows = datasets.jobs or datasets.tables
+    if not rows or rows[-1].hour.start.hour == 23 or x[-1][:10] != f"{rows[-1].hour.start:%Y-%m-%d}":  # noqa: PLR2004
+        return None
+    if lonely and lonely[-1] == len(y) - 1:
+        lonely.pop()
+    so_far, y[-1] = y[-1], None
+    return x[-1], so_far
+
+
+def _so_far(name: str, x: str, y: Any, colour: str) -> dict[str, Any]:
+    """The mark of a day that is not over."""
+    marker = {"color": colour, "size": 9, "symbol": "circle-open", "line": {"width": 2}}
+    hover = "%{y:,.10~g} (the day is not over)"
+    trace = {"type": "scatter", "x": [x], "y": [y], "name": f"{name} so far", "mode": "markers", "marker": marker}
+    return trace | {"hovertemplate": hover}
+
+
+def with_bands(figure: go.Figure, datasets: Datasets) -> go.Figure:
+    """Return the figure with what was planned as bands behind it."""
+    for span in datasets.planned:
+        first, last = (moment_of(hour.label) for hour in (span.first, span.last))
+        figure.add_shape(band(first, last + _HOUR, span.words))
+    return figure
+
+
+def band(first: datetime, end: datetime, words: str) -> dict[str, Any]:
+    """A band behind a figure, with its words."""
+    label = {"text": words, "textposition": "top left", "textangle": 0, "font": {"size": 10, "color": FAINT}}
+    place = {"x0": written_as(first), "x1": written_as(end), "yref": "paper", "y0": 0, "y1": 1}
+    return {"type": "rect", "fillcolor": BAND, "line": {"width": 0}, "layer": "below", "label": label, **place}
 
 
 def _broken(
     labels: Sequence[str], values: Sequence[Any], texts: Sequence[str] | None, step: timedelta
 ) -> tuple[list[str], list[Any], list[str] | None, list[int]]:
-    """The points with an empty one in every hole, and the places of those that stand alone."""
+    """The points with an empty one in every hole, and the places of those without a neighbour; days at noon."""
     x: list[str] = []
     y: list[Any] = []
     text: list[str] = []
     before: datetime | None = None
+    middle = step / 2 if step == _DAY else timedelta(0)
     for number, (label, value) in enumerate(zip(labels, values, strict=True)):
         moment = moment_of(label)
         if before is not None and moment > before + step:
-            x.append(written_as(before + step))
+            x.append(written_as(before + step + middle))
             y.append(None)
             text.append("")
-        x.append(written_as(moment))
+        x.append(written_as(moment + middle))
         y.append(value)
         text.append(texts[number] if texts else "")
         before = moment
@@ -628,46 +677,45 @@ def _short_stretches(values: Sequence[Any], state: str) -> list[int]:
     return middles
 
 
-def _palette(states: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """A heat map's settings for codes 0, 1, ... that stand for states, with a legend beside it."""
-    share = 1 / len(states)
-    scale = [[edge, colour] for i, (_, colour) in enumerate(states) for edge in (i * share, (i + 1) * share)]
-    return {
-        "zmin": -0.5,
-        "zmax": len(states) - 0.5,
-        "colorscale": scale,
-        "colorbar": {
-            "tickvals": list(range(len(states))),
-            "ticktext": [state for state, _ in states],
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 1,
-            "yanchor": "bottom",
-            "thickness": 8,
-            "len": 0.6,
-            "tickangle": 0,
-            "outlinewidth": 0,
-        },
-        "hoverongaps": False,
-    }
+def _palette(colours: Sequence[str]) -> dict[str, Any]:
+    """A heat map's settings for codes 0, 1, ... that have these colours."""
+    share = 1 / len(colours)
+    scale = [[edge, colour] for i, colour in enumerate(colours) for edge in (i * share, (i + 1) * share)]
+    return {"zmin": -0.5, "zmax": len(colours) - 0.5, "colorscale": scale, "showscale": False, "hoverongaps": False}
+
+
+def _legend(figure: go.Figure, states: Mapping[str, str]) -> None:
+    """Add a legend of a heat map's colours; unlike a colour bar it wraps on a phone."""
+    for state, colour in states.items():
+        marker = {"symbol": "square", "size": 11, "color": colour, "line": {"color": FAINT, "width": 1}}
+        figure.add_trace(
+            {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "name": state, "marker": marker}
+        )
+    figure.update_layout(showlegend=True, legend_itemclick=False, legend_itemdoubleclick=False)
+
+
+def coded_of(column: FigureColumn) -> tables.CodedWords:
+    """The codes of a column of states."""
+    return column.values if isinstance(column.values, tables.CodedWords) else tables.CodedWords(array("b"), ())
 
 
 def _scaled_as_ratio(figure: go.Figure) -> go.Figure:
     """From a round tenth below the lowest value to a little over 1: that small losses can be seen."""
     values = [value for trace in figure.data for value in trace.y if value is not None]
-    low = max(0.0, int(min(values, default=0.9) * 10 - 0.5) / 10)
-    return figure.update_yaxes(range=[min(low, 0.9), 1.02], tickformat=".3~f")
+    low = min(max(0.0, int(min(values, default=0.9) * 10 - 0.5) / 10), 0.9)
+    if low:
+        _remark(figure, f"The scale begins at {low:g}, not at 0.", yshift=12)
+    return figure.update_yaxes(range=[low, 1.02], tickformat=".3~f", rangemode="normal")
 
 
-def _remark(figure: go.Figure, words: str) -> None:
+def _remark(figure: go.Figure, words: str, *, yshift: int = -44) -> None:
     figure.add_annotation(
         text=words,
         xref="paper",
         yref="paper",
         x=0,
         y=0,
-        yshift=-44,
+        yshift=yshift,
         xanchor="left",
         showarrow=False,
         font={"color": FAINT},
@@ -695,6 +743,7 @@ def wrapped(words: str) -> str:
     return "<br>".join(_inert(line) for line in lines)
 
 
+@cache
 def moment_of(label: str) -> datetime:
     """The start of an Hour or a day, by its label; naive, UTC."""
     return datetime.strptime(label, "%Y%m%d-%H" if "-" in label else "%Y%m%d")  # noqa: DTZ007 - all are UTC, unsaid

@@ -1,9 +1,8 @@
 """I/O. The report: one HTML file that opens from a folder, without a network and without a server.
 
-Everything is in the file: the words (Jinja, autoescaped), the styles, plotly.js once, and the numbers, packed
-(`packing.py`). Nothing that a vendor's name could say is ever markup or code: names stand in escaped HTML or in JSON
-that no `<` can leave, and the page's own policy (CSP) lets run only the two scripts whose hashes it names and lets
-nothing be fetched. What it reads are its own templates and, in `write`, the datasets.
+Everything is in the file: the words (Jinja, autoescaped), the styles, plotly.js once, and the numbers (`payload.py`).
+plotly.js and the numbers are compressed. No name of the vendor's can become markup or code: names are in escaped HTML
+or in base64, the page's policy (CSP) lets only the two scripts run whose hashes it names, and nothing is fetched.
 """
 
 from __future__ import annotations
@@ -23,9 +22,10 @@ from viplake.history.schema_store import Copies
 from viplake.judge.check import preview
 from viplake.model import Hour
 from viplake.report.figures import CHARTS, DARK, INK, Chart, largest_table
-from viplake.report.packing import dumps, pack_figure, pack_table
-from viplake.report.quality import quality_state
+from viplake.report.payload import compressed, dumps, figure_json, table_json
+from viplake.report.quality import quality_state, with_agreement
 from viplake.report.quality_figures import charts
+from viplake.report.tables import MATRIX_HOURS
 from viplake.report.verdict import NO_HISTORY, NOTHING_JUDGED, verdict
 from viplake.wording import count_words, size_words
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from viplake.history.build import ObserveSettings
     from viplake.judge.check import CheckTarget
     from viplake.judge.evaluate import CheckSettings
+    from viplake.judge.incidents import Incident
+    from viplake.report.quality import QualityState
     from viplake.report.tables import FigureColumn, FigureTable
     from viplake.report.verdict import Assessment
 
@@ -42,6 +44,9 @@ DAYS: Final = 120
 """How far back a page goes unless asked otherwise: the four months of the seed, at about 3 MB with 45 tables."""
 
 MOST_TABLES_TOLD: Final = 4
+MOST_INCIDENTS: Final = 200
+"""Rows of the table of incidents; figure 16 has all."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _GROUPS: Final = (
@@ -68,27 +73,30 @@ def render(
     title: str,
     now: datetime,
     assessment: Assessment | None = None,
+    state: QualityState | None = None,
     more: Sequence[Group] = (),
     days: int | None = DAYS,
 ) -> str:
-    """The page, as HTML.
+    """Return the page, as HTML.
 
     Args:
         datasets: the history.
         title: its heading, for example the environment and company.
         now: when it is written, aware: the page says so, and what is late is judged by it.
         assessment: the verdict in words; without one the page says that no rule was evaluated.
-        more: further charts, in groups of their own before the seed's.
+        state: incidents and the SLA; without one the page has neither.
+        more: further charts, in groups of their own after the others.
         days: only the last so many days of the history; None: all of it.
     """
     assessment = assessment or (NOTHING_JUDGED if datasets.jobs else NO_HISTORY)
     datasets, cut = _latest(datasets, days)
-    groups = [*more, *(Group(name, charts) for name, charts in _GROUPS)]
+    groups = [*(Group(name, charts) for name, charts in _GROUPS), *more]
     numbered = _numbered(groups)
     drawn = {chart.name: _Drawn.of(chart, datasets) for chart in numbered}
     bundle, script = _read("plotly-cartesian.min.js"), _read("page.js")
     payload = {
         "charts": [drawn[name].packed for name in drawn],
+        "guids": {} if state is None else {hour.label: guid for hour, guid in state.guids.items()},
         "dark": DARK,
         "ink": INK,
         "start": (_first(datasets, now).start.replace(hour=0) - _EPOCH) // timedelta(hours=1),
@@ -99,17 +107,19 @@ def render(
             title=title,
             policy=_policy(bundle, script),
             css=_trusted(_read("page.css")),
-            bundle=_trusted(bundle),
+            bundle=compressed(bundle),
             script=_trusted(script),
-            payload=_trusted(dumps(payload)),
+            payload=compressed(dumps(payload)),
             range=_range(datasets, cut=cut),
             written=f"{now.astimezone(UTC):%Y-%m-%d %H:%M}",
-            newest=_last(datasets, now).label,
+            newest=str(_last(datasets, now)),
             version=version("viplake"),
             assessment=assessment,
             marks=_MARKS,
             levels=_LEVELS,
             tiles=_tiles(datasets),
+            sla=[] if state is None else _sla(state),
+            incidents=[] if state is None else _incidents(state, _first(datasets, now)),
             numbers={chart.name: number for chart, number in numbered.items()},
             groups=[
                 {"name": group.name, "charts": [drawn[chart.name].told(numbered[chart]) for chart in group.charts]}
@@ -128,6 +138,8 @@ async def compose(
     observing: ObserveSettings,
     more: Sequence[Group] = (),
     days: int | None = DAYS,
+    first: Hour | None = None,
+    last: Hour | None = None,
 ) -> str:
     """Return the page of a lake's history, as HTML; otherwise as `render`.
 
@@ -141,7 +153,9 @@ async def compose(
         settings: rules, calendar and objectives.
         observing: expected tables and the minutes of grace.
         more: as `render`.
-        days: as `render`.
+        days: as `render`, where no first Hour is given.
+        first: the first Hour of the figures; None: as far back as `days` and the history go.
+        last: the last one, included; None: the newest.
 
     Raises:
         LakeError: the lake, the history or the incidents cannot be read.
@@ -154,11 +168,15 @@ async def compose(
     state = quality_state(seen.records, seen.incidents.values(), seen.checked, settings, now=now, days=days)
     assessment = verdict(state, datasets, grace=observing.grace)
     more = (Group("Judgement", charts(state)), *more)
+    datasets = with_agreement(datasets, settings)
     hours = list(datasets.hours())
     if hours:
-        first = min(hours) if days is None else max(min(hours), max(hours).shift(1 - 24 * days))
-        datasets = replace(datasets, volumes=tuple(await read_volumes(place, first, max(hours))))
-    return render(datasets, title=title, now=now, assessment=assessment, more=more, days=days)
+        ends = max(hours) if last is None else last
+        begins = first or (min(hours) if days is None else max(min(hours), ends.shift(1 - 24 * days)))
+        shown = max(begins, ends.shift(1 - MATRIX_HOURS))
+        cut = replace(datasets.between(begins, ends), volumes=await read_volumes(place, shown, ends))
+        datasets, days = cut, None if first or last else days
+    return render(datasets, title=title, now=now, assessment=assessment, state=state, more=more, days=days)
 
 
 def _numbered(groups: Sequence[Group]) -> dict[Chart, int]:
@@ -193,7 +211,7 @@ class _Drawn:
     @property
     def packed(self) -> dict[str, Any]:
         """For the page's script."""
-        return {"name": self.chart.name, "figure": pack_figure(self.figure), "columns": pack_table(self.table)}
+        return {"name": self.chart.name, "figure": figure_json(self.figure), "columns": table_json(self.table)}
 
     def told(self, number: int) -> dict[str, Any]:
         """For the page's words."""
@@ -252,7 +270,7 @@ def _latest(datasets: Datasets, days: int | None) -> tuple[Datasets, bool]:
     if days is None or not hours:
         return datasets, False
     first = max(hours).shift(1 - 24 * days)
-    return datasets.since(first), min(hours) < first
+    return datasets.between(max(first, min(hours)), max(hours)), min(hours) < first
 
 
 def _first(datasets: Datasets, now: datetime) -> Hour:
@@ -267,19 +285,22 @@ def _range(datasets: Datasets, *, cut: bool) -> str:
     hours = list(datasets.hours())
     if not hours:
         return "No Hour is on record"
-    words = f"{min(hours).start:%Y-%m-%d %H:%M} to {max(hours).start:%Y-%m-%d %H:%M}"
+    words = f"{min(hours)} to {max(hours)}"
     return f"{words}, the last part of a longer history" if cut else words
 
 
 def _tiles(datasets: Datasets) -> list[dict[str, str]]:
     """A few numbers beside the verdict."""
     tiles = []
+    planned = datasets.planned_hours()
     delivered = [row.hour for row in datasets.jobs if row.delivered]
     if delivered:
-        tiles.append({"name": "Newest delivered Hour", "value": f"{delivered[-1].start:%Y-%m-%d %H:%M}"})
+        tiles.append({"name": "Newest delivered Hour", "value": str(delivered[-1])})
     for days in (7, 30) if datasets.jobs else ():
         recent = datasets.jobs[-24 * days :]
         share = f"{sum(row.delivered for row in recent):,} of {len(recent):,}"
+        if out := sum(row.hour in planned and not row.delivered for row in recent):
+            share += f", {out} planned"
         tiles.append({"name": f"Hours delivered in {days} days", "value": share})
     if datasets.tables:
         last = datasets.tables[-1]
@@ -289,9 +310,32 @@ def _tiles(datasets: Datasets) -> list[dict[str, str]]:
         value = f"{count_words(sizes[-1].files, 'file')}, {size_words(1000 * sizes[-1].kilobytes)}"
         tiles.append({"name": "Newest volume", "value": value})
     if datasets.schemas:
-        since = f"{datasets.schemas[-1].first.start:%Y-%m-%d %H:%M}"
-        tiles.append({"name": "The same schema since", "value": since})
+        tiles.append({"name": "The same schema since", "value": str(datasets.schemas[-1].first)})
     return tiles
+
+
+def _sla(state: QualityState) -> list[dict[str, Any]]:
+    """The newest day, week and month and the window, with a cell an indicator."""
+    indicators = list(dict.fromkeys(one.objective.name for one in state.sla))
+    rows: dict[str, dict[str, dict[str, str]]] = {}
+    for one in state.sla:
+        level = "unknown" if one.met is None else "well" if one.met else "trouble"
+        share = "" if one.tally.ratio is None else f" ({one.tally.ratio:.2%})"
+        words = f"{one.tally.good:,} of {one.tally.expected:,} Hours{share}"
+        name = (
+            f"window of {one.objective.window // 24} days" if one.kind == "window" else f"{one.kind} from {one.first}"
+        )
+        rows.setdefault(name, {})[one.objective.name] = {"level": level, "verdict": one.verdict, "words": words}
+    nothing = {"level": "unknown", "verdict": "no data", "words": ""}
+    return [
+        {"period": name, "indicators": indicators, "cells": [cells.get(of, nothing) for of in indicators]}
+        for name, cells in rows.items()
+    ]
+
+
+def _incidents(state: QualityState, first: Hour) -> list[Incident]:
+    """The incidents of the page's range, the newest first."""
+    return [one for one in reversed(state.incidents) if one.open or one.last >= first][:MOST_INCIDENTS]
 
 
 def _policy(*scripts: str) -> str:
@@ -309,7 +353,7 @@ def _read(name: str) -> str:
 
 
 def _trusted(text: str) -> Any:
-    """Text of ours, or JSON that `dumps` made inert: to stand in the page as it is."""
+    """Return a text of our own as markup."""
     from markupsafe import Markup  # noqa: PLC0415 - of the extra `report`
 
     return Markup(text)  # noqa: S704 - never called with a vendor's text

@@ -6,12 +6,13 @@ Incidents, objectives and coverage come from the functions of `viplake check`, s
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from viplake.history.rows import Datasets, PlannedSpan
 from viplake.judge.evaluate import CheckSettings, Evidence, decide, graded, settled
-from viplake.judge.objectives import standing
+from viplake.judge.objectives import newest_periods, standing
 from viplake.model import Hour
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from viplake.judge.calendar import Planned
     from viplake.judge.coverage import Gap
     from viplake.judge.incidents import Incident
-    from viplake.judge.objectives import Grades, Indicator, ObjectiveState
+    from viplake.judge.objectives import Grades, Indicator, ObjectiveState, SlaPeriod
     from viplake.judge.record import Record
 
 MOST_DAYS: Final = 400
@@ -58,6 +59,8 @@ class QualityState:
         days: the error budgets over time, the oldest first.
         calendar: what was planned.
         look_back: what an export carries.
+        sla: the newest day, week and month and the windows, of each indicator of the agreement.
+        guids: of the vendor's jobs, by Hour, where they are known.
     """
 
     now: datetime
@@ -68,6 +71,8 @@ class QualityState:
     days: tuple[BudgetDay, ...] = ()
     calendar: tuple[Planned, ...] = ()
     look_back: timedelta = timedelta(hours=24)
+    sla: tuple[SlaPeriod, ...] = ()
+    guids: Mapping[Hour, str] = field(default_factory=dict)
 
     @property
     def open(self) -> tuple[Incident, ...]:
@@ -105,7 +110,21 @@ def quality_state(
         tuple(_days(settled(records, last, now), settings, now, min(days or MOST_DAYS, MOST_DAYS))),
         settings.calendar.entries,
         settings.rules.look_back,
+        newest_periods(decided.sla) if records else (),
+        {hour: guid for hour, known in records.items() if (guid := _guid(known)) is not None},
     )
+
+
+def with_agreement(datasets: Datasets, settings: CheckSettings) -> Datasets:
+    """Return the history with the targets of the objectives and the planned Hours, for its figures."""
+    targets: dict[str, float] = {one.name: one.target for one in settings.objectives.objectives}
+    planned = tuple(PlannedSpan(one.first, one.last, f"planned {one.kind}") for one in settings.calendar.entries)
+    return replace(datasets, targets=targets, planned=planned)
+
+
+def _guid(known: Record) -> str | None:
+    run = None if known.facts is None else known.facts.run
+    return None if run is None else run.job_guid
 
 
 def _days(counted: Mapping[Hour, Record], settings: CheckSettings, now: datetime, days: int) -> list[BudgetDay]:

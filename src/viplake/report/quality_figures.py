@@ -22,6 +22,7 @@ from viplake.report.figures import (
     VERMILLION,
     Chart,
     axis_of,
+    band,
     figure_of,
     length_of,
     moment_of,
@@ -40,11 +41,8 @@ if TYPE_CHECKING:
     from viplake.report.quality import QualityState
     from viplake.report.tables import FigureTable
 
-OWNERS: Final = dict(zip(quality_tables.OWNERS, (ORANGE, PURPLE, SKY, VERMILLION, FAINT), strict=True))
+OWNERS: Final = dict(zip(quality_tables.OWNERS, (ORANGE, PURPLE, SKY, BLUE, FAINT), strict=True))
 """The colour of each owner."""
-
-BAND: Final = "rgba(128,136,146,0.22)"
-"""The ground of what was planned, light or dark."""
 
 _LINES: Final = ((BLUE, "solid"), (GREEN, "dash"), (INK, "dot"))
 _MARKS: Final = {
@@ -104,8 +102,9 @@ def incidents(table: FigureTable) -> go.Figure:
     """Incidents on a timeline, a row a rule (`quality_tables.incidents`)."""
     column = {name: table.column(name) for name in ("rule", "owner", "state", "until", "summary", "cause")}
     shown = [row for row, state in enumerate(column["state"]) if state != quality_tables.PLANNED]
-    found = {str(column["rule"][row]) for row in shown}
-    rules = [*(name for name in RULES if name in found), *sorted(found - set(RULES))]
+    found = {rule_words(column["rule"][row]) for row in shown}
+    order = [rule_words(name) for name in RULES]
+    rules = [*(name for name in order if name in found), *sorted(found - set(order))]
     figure = figure_of([], _INCIDENTS, height=170 + 34 * max(len(rules), 3))
     starts = moments_of(table)
     for owner, colour in OWNERS.items():
@@ -120,7 +119,7 @@ def incidents(table: FigureTable) -> go.Figure:
                     "name": owner,
                     "base": [starts[row] for row in rows],
                     "x": [length_of(table.times[row], str(column["until"][row])) for row in rows],
-                    "y": [column["rule"][row] for row in rows],
+                    "y": [rule_words(column["rule"][row]) for row in rows],
                     "customdata": [_told({name: str(of[row]) for name, of in column.items()}) for row in rows],
                     "hovertemplate": "%{base|%Y-%m-%d %H:%M} UTC, %{y}<br>%{customdata}<extra></extra>",
                     # The edge keeps an Hour visible where it is narrower than a pixel.
@@ -133,7 +132,7 @@ def incidents(table: FigureTable) -> go.Figure:
             figure.add_annotation(
                 text=quality_tables.OPEN,
                 x=starts[row],
-                y=column["rule"][row],
+                y=rule_words(column["rule"][row]),
                 xanchor="right",
                 xshift=-4,
                 showarrow=False,
@@ -142,6 +141,11 @@ def incidents(table: FigureTable) -> go.Figure:
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=rules[::-1], showgrid=True, dtick=1)
     figure.update_layout(barmode="overlay", hovermode="closest", showlegend=True)
     return _with_bands(figure, table)
+
+
+def rule_words(rule: str | float | None) -> str:
+    """Return a rule's name as words: `missing_table` is `Missing table`."""
+    return str(rule).replace("_", " ").capitalize()
 
 
 def _told(row: dict[str, str]) -> str:
@@ -153,18 +157,17 @@ def error_budget(table: FigureTable, planned: FigureTable) -> go.Figure:
     """Hours left of each error budget, over the bad Hours of each day by owner (`quality_tables.error_budget`)."""
     figure = figure_of([], _BUDGET, height=520)
     names = [column.name for column in table.columns[1:] if column.name.endswith(quality_tables.LEFT)]
-    days = moments_of(table)
+    days = [f"{moment[:10]} 12:00" for moment in moments_of(table)]  # bars and steps go from midnight to midnight
     for number, name in enumerate(names):
         colour, dash = _LINES[number % len(_LINES)]
         figure.add_trace(
             {
                 "type": "scatter",
-                "mode": "lines+markers",
+                "mode": "lines",
                 "x": days,
                 "y": table.column(name),
                 "name": name.removesuffix(quality_tables.LEFT),
-                "line": {"color": colour, "dash": dash, "width": 2},
-                "marker": {"color": colour, "size": 4},
+                "line": {"color": colour, "dash": dash, "width": 2, "shape": "hvh"},
                 "hovertemplate": "%{y:.1f} Hours left",
             }
         )
@@ -176,6 +179,7 @@ def error_budget(table: FigureTable, planned: FigureTable) -> go.Figure:
                     "x": days,
                     "y": table.column(owner),
                     "yaxis": "y2",
+                    "width": 24 * 3_600_000,
                     "name": owner,
                     "marker": {"color": colour},
                     "hovertemplate": "%{y} bad Hours",
@@ -228,23 +232,8 @@ def _with_bands(figure: go.Figure, planned: FigureTable) -> go.Figure:
     columns: Sequence[Sequence[Any]] = [planned.column(name) for name in ("state", "until", "rule")]
     for start, state, until, rule in zip(planned.times, *columns, strict=True):
         if state == quality_tables.PLANNED:
-            figure.add_shape(
-                type="rect",
-                x0=written_as(moment_of(start)),
-                x1=written_as(moment_of(str(until)) + _HOUR),
-                yref="paper",
-                y0=0,
-                y1=1,
-                fillcolor=BAND,
-                line={"width": 0},
-                layer="below",
-                label={
-                    "text": rule,
-                    "textposition": "top left",
-                    "textangle": 0,
-                    "font": {"size": 10, "color": FAINT},
-                },
-            )
+            first, last = moment_of(start), moment_of(str(until))
+            figure.add_shape(band(first, last + _HOUR, str(rule)))
     return figure
 
 

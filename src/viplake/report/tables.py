@@ -7,15 +7,18 @@ matrices (an Hour by table), which hold every Hour of their range.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from array import array
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, overload
 
 from viplake.history.daily import daily_jobs, daily_tables
 from viplake.history.schema_changes import words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from viplake.history.daily import DailyJobs, DailyTables
     from viplake.history.rows import Datasets, HourRow, TableRow
@@ -25,19 +28,30 @@ FigureColumnKind = Literal["hour", "day", "number", "text"]
 
 _Day = TypeVar("_Day", "DailyJobs", "DailyTables")
 
-MATRIX_HOURS: Final = 24 * 400
-"""The most Hours in a matrix: a year and what lies around it, whatever a stray date in a file says."""
+MATRIX_HOURS: Final = 24 * 120
+"""The most Hours in a matrix of tables: four months. What is older is in `viplake query`."""
+
+MOST_HOURS: Final = 24 * 366 * 4
+"""The most Hours in a series, whatever a stray date in a file says."""
+
+DIGITS: Final = 1000
+"""Bytes of a table are rounded to so many steps of its largest Hour: what a figure can show, and no more."""
 
 DELIVERED: Final = "delivered"
 TABLES_MISSING: Final = "tables missing"
 WAITING: Final = "waiting"
 FAILED: Final = "failed"
 MISSING: Final = "missing"
-OUTCOMES: Final = (DELIVERED, TABLES_MISSING, WAITING, FAILED, MISSING)
-"""What an Hour came to, from good to bad; `missing` is an Hour of which nothing is known but its absence."""
+PLANNED: Final = "planned"
+OUTCOMES: Final = (DELIVERED, PLANNED, TABLES_MISSING, WAITING, FAILED, MISSING)
+"""The outcome of an Hour, from good to bad; `missing` is an Hour of which nothing is known but its absence."""
 
-TABLE_STATES: Final = ("delivered", "missing", "no job")
-"""What became of a table in an Hour."""
+TABLE_STATES: Final = (DELIVERED, MISSING, "no job", PLANNED)
+"""The state of a table in an Hour."""
+
+EXPECTED: Final = "expected"
+SLA: Final = "SLA"
+"""Columns of what was expected, and of the least (of failures: the most) that the agreement allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,61 @@ class FigureColumn:
     kind: FigureColumnKind
     values: Sequence[str | float | None]
     unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CodedWords(Sequence[str | None]):
+    """Few different words, a byte each: `codes` are places in `words`, -1 is none."""
+
+    codes: array[int]
+    words: Sequence[str]
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, index: int) -> str | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str | None]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str | None] | None:
+        """The word at a place."""
+        if isinstance(index, slice):
+            return CodedWords(self.codes[index], self.words)
+        code = self.codes[index]
+        return None if code < 0 else self.words[code]
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledNumbers(Sequence[int | None]):
+    """Whole numbers from 0 on as two bytes each: `steps` times `scale`, -1 is none."""
+
+    steps: array[int]
+    scale: int
+
+    @classmethod
+    def of(cls, values: Sequence[int]) -> ScaledNumbers:
+        """Return the values rounded to `DIGITS` steps of the largest one or finer; -1 is none."""
+        scale = 1
+        while max(values, default=0) >= 10 * DIGITS * scale:
+            scale *= 10
+        half = scale // 2
+        return cls(array("h", [value if value < 0 else (value + half) // scale for value in values]), scale)
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.steps)
+
+    @overload
+    def __getitem__(self, index: int) -> int | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int | None]: ...
+    def __getitem__(self, index: int | slice) -> int | Sequence[int | None] | None:
+        """The number at a place."""
+        if isinstance(index, slice):
+            return ScaledNumbers(self.steps[index], self.scale)
+        step = self.steps[index]
+        return None if step < 0 else step * self.scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,76 +170,137 @@ def size_hourly(datasets: Datasets) -> FigureTable:
 
 def jobs_daily(datasets: Datasets) -> FigureTable:
     """Jobs delivered and expected, summed over each day."""
-    return _daily(daily_jobs(datasets.jobs), delivered=lambda day: day.delivered, expected=lambda day: day.expected)
+    least = _least(datasets, "delivered")
+    return _daily(
+        daily_jobs(datasets.jobs),
+        delivered=lambda day: day.delivered,
+        expected=lambda day: day.expected,
+        SLA=lambda day: least(day.expected),
+    )
 
 
 def job_ratio_daily(datasets: Datasets) -> FigureTable:
     """Jobs delivered / expected of each day."""
-    return _daily(daily_jobs(datasets.jobs), successRatio=lambda day: day.success_ratio)
+    least = _least(datasets, "delivered")
+    days = daily_jobs(datasets.jobs)
+    return _daily(days, successRatio=lambda day: day.success_ratio, expected=lambda _: 1, SLA=lambda _: least(1))
 
 
 def jobs_hourly(datasets: Datasets) -> FigureTable:
     """1 for each Hour whose job was delivered, else 0."""
-    return _hourly(datasets.jobs, jobDelivered=lambda row: row.delivered)
+    return _hourly(datasets.jobs, jobDelivered=lambda row: row.delivered, expected=lambda row: row.expected)
 
 
 def tables_daily(datasets: Datasets) -> FigureTable:
     """Tables delivered and expected, the mean over each day's Hours."""
-    return _daily(daily_tables(datasets.tables), delivered=lambda day: day.delivered, expected=lambda day: day.expected)
+    least = _least(datasets, "complete")
+    return _daily(
+        daily_tables(datasets.tables),
+        delivered=lambda day: day.delivered,
+        expected=lambda day: day.expected,
+        SLA=lambda day: least(day.expected),
+    )
 
 
 def table_ratio_daily(datasets: Datasets) -> FigureTable:
     """Tables delivered / expected of each day: sum / sum, not the mean of the Hours' ratios."""
-    return _daily(daily_tables(datasets.tables), completenessRatio=lambda day: day.completeness_ratio)
+    least = _least(datasets, "complete")
+    days = daily_tables(datasets.tables)
+    return _daily(
+        days, completenessRatio=lambda day: day.completeness_ratio, expected=lambda _: 1, SLA=lambda _: least(1)
+    )
 
 
 def tables_hourly(datasets: Datasets) -> FigureTable:
     """Tables delivered and expected of each Hour."""
-    return _hourly(datasets.tables, "tables", delivered=lambda row: row.delivered, expected=lambda row: row.expected)
+    least = _least(datasets, "complete")
+    return _hourly(
+        datasets.tables,
+        "tables",
+        delivered=lambda row: row.delivered,
+        expected=lambda row: row.expected,
+        SLA=lambda row: least(row.expected),
+    )
 
 
 def missing_daily(datasets: Datasets) -> FigureTable:
-    """Tables missing, the mean over each day's Hours."""
-    return _daily(daily_tables(datasets.tables), missingTables=lambda day: day.missing)
+    """Tables missing, the mean over each day's Hours; 0 are expected."""
+    most = _most(datasets, "complete")
+    return _daily(
+        daily_tables(datasets.tables),
+        missingTables=lambda day: day.missing,
+        expected=lambda _: 0,
+        SLA=lambda day: most(day.expected),
+    )
+
+
+def _least(datasets: Datasets, indicator: str) -> Callable[[float], float | None]:
+    """Return how much of an amount the agreement wants at least; None without an agreement."""
+    target = datasets.targets.get(indicator)
+    return lambda amount: None if target is None else round(target * amount, 4)
+
+
+def _most(datasets: Datasets, indicator: str) -> Callable[[float], float | None]:
+    """Return how much of an amount the agreement allows to be missing; None without an agreement."""
+    target = datasets.targets.get(indicator)
+    return lambda amount: None if target is None else round((1 - target) * amount, 4)
 
 
 def missing_hourly(datasets: Datasets) -> FigureTable:
     """Tables missing in each Hour, with their names."""
-    table = _hourly(datasets.tables, missingTables=lambda row: row.missing)
-    names = FigureColumn(
-        "missingTablesList", "text", [", ".join(row.missing_tables) or None for row in datasets.tables]
+    most = _most(datasets, "complete")
+    table = _hourly(
+        datasets.tables,
+        missingTables=lambda row: row.missing,
+        expected=lambda _: 0,
+        SLA=lambda row: most(row.expected),
     )
+    named = {row.hour.label: ", ".join(row.missing_tables) or None for row in datasets.tables}
+    names = FigureColumn("missingTablesList", "text", [named.get(label) for label in table.times])
     return FigureTable((*table.columns, names))
 
 
-# -- four more ----------------------------------------------------------------------------------------------
+# -- six more ----------------------------------------------------------------------------------------------
 
 
 def table_states(datasets: Datasets) -> FigureTable:
-    """What became of each table in each Hour, one column a table, one of `TABLE_STATES` or None.
+    """The state of each table in each Hour, one column a table, one of `TABLE_STATES` or None.
 
     A table that an Hour's dataset does not list as missing counts as delivered, unless volumes are known for that
     Hour and hold none of it: then it was not expected, or nothing is known.
     """
     jobs = {row.hour: row.delivered for row in datasets.jobs}
     rows = {row.hour: row for row in datasets.tables}
-    seen: dict[Hour, set[str]] = defaultdict(set)
-    for volume in datasets.volumes:
-        if volume.partitions:
-            seen[volume.hour].add(volume.table)
-    missing = Counter(name for row in datasets.tables for name in row.missing_tables)
-    hours = _every_hour([*jobs, *rows, *seen])
-    names = sorted(set(missing).union(*seen.values()), key=lambda name: (-missing[name], name))
+    hours = _every_hour([*jobs, *rows], MATRIX_HOURS)
+    if not hours:
+        return FigureTable((_labels(()),))
+    sizes = {} if datasets.volumes is None else datasets.volumes.between(hours[0], hours[-1]).sizes
+    lacking: dict[str, set[Hour]] = defaultdict(set)
+    for row in datasets.tables:
+        for name in row.missing_tables:
+            lacking[name].add(row.hour)
+    delivered, missing, no_job, planned = range(len(TABLE_STATES))
+    planned_hours = datasets.planned_hours()
+    # Of each Hour: its state whatever the table, and the state of a table that is not listed as missing.
+    whole = [None if jobs.get(h) != 0 else planned if h in planned_hours else no_job for h in hours]
+    measured = [any(of) for of in zip(*([size >= 0 for size in s] for s in sizes.values()), strict=True)]
+    listed = [delivered if hour in rows and not (measured and measured[i]) else -1 for i, hour in enumerate(hours)]
 
-    def state(hour: Hour, name: str) -> str | None:
-        if jobs.get(hour) == 0:
-            return "no job"
-        if hour in rows and name in rows[hour].missing_tables:
-            return "missing"
-        delivered = name in seen[hour] if hour in seen else hour in rows
-        return "delivered" if delivered else None
+    def codes(name: str) -> array[int]:
+        own = sizes.get(name)
+        at = {hour for hour in lacking.get(name, ()) if hours[0] <= hour <= hours[-1]}
+        found = array(
+            "b", listed if own is None else [0 if s >= 0 else known for s, known in zip(own, listed, strict=True)]
+        )
+        for hour in at:
+            found[_distance(hours[0], hour)] = missing
+        for place, state in enumerate(whole):
+            if state is not None:
+                found[place] = state
+        return found
 
-    columns = [FigureColumn(name, "text", [state(hour, name) for hour in hours]) for name in names]
+    names = sorted({*lacking, *sizes}, key=lambda name: (-len(lacking.get(name, ())), name))
+    columns = [FigureColumn(name, "text", CodedWords(codes(name), TABLE_STATES)) for name in names]
     return FigureTable((_labels(hours), *columns))
 
 
@@ -186,15 +316,14 @@ def phases(datasets: Datasets) -> FigureTable:
 
 
 def volumes(datasets: Datasets) -> FigureTable:
-    """Bytes of each table in each Hour, one column a table, by name."""
-    hours = _every_hour([row.hour for row in datasets.volumes])
-    found: dict[str, dict[Hour, int]] = defaultdict(dict)
-    for row in datasets.volumes:
-        found[row.table][row.hour] = row.size
-    columns = [
-        FigureColumn(name, "number", [found[name].get(hour) for hour in hours], "bytes") for name in sorted(found)
-    ]
-    return FigureTable((_labels(hours), *columns))
+    """Bytes of each table in each Hour, one column a table, by name, rounded to a thousandth of its largest Hour."""
+    if datasets.volumes is None:
+        return FigureTable((_labels(()),))
+    last = datasets.volumes.last
+    first = max(datasets.volumes.first, last.shift(1 - MATRIX_HOURS))
+    sizes = datasets.volumes.between(first, last).sizes
+    columns = [FigureColumn(name, "number", ScaledNumbers.of(sizes[name]), "bytes") for name in sorted(sizes)]
+    return FigureTable((_labels(first.to(last)), *columns))
 
 
 def outcomes(datasets: Datasets) -> FigureTable:
@@ -202,14 +331,14 @@ def outcomes(datasets: Datasets) -> FigureTable:
     jobs = {row.hour: row.delivered for row in datasets.jobs}
     short = {row.hour: row for row in datasets.tables if row.missing}
     runs = {row.hour: row for row in datasets.runs}
-    hours = sorted({*jobs, *runs})
+    hours, planned = _every_hour([*jobs, *runs]), datasets.planned_hours()
 
     def outcome(hour: Hour) -> str | None:
         if hour in runs and runs[hour].outcome in {FAILED, WAITING}:
             return runs[hour].outcome
         if jobs.get(hour) or (hour in runs and runs[hour].outcome == DELIVERED):
             return TABLES_MISSING if hour in short else DELIVERED
-        return MISSING if hour in jobs else None
+        return (PLANNED if hour in planned else MISSING) if hour in jobs else None
 
     return FigureTable(
         (
@@ -223,16 +352,23 @@ def outcomes(datasets: Datasets) -> FigureTable:
 
 
 def schema_versions(datasets: Datasets) -> FigureTable:
-    """One row a version of the schema, at the Hour in which it was seen first: how long it held, and what changed."""
+    """One row a version of the schema, at the Hour in which it was seen first: how long it held, and what changed.
+
+    Schemas are numbered in the order in which they were first seen.
+    """
     found = datasets.schemas
+    numbers: dict[str, str] = {}
+    for version in found:
+        numbers.setdefault(version.name, f"Schema {len(numbers) + 1}")
     return FigureTable(
         (
             FigureColumn("date", "hour", [version.first.label for version in found]),
             FigureColumn("tables", "number", [version.tables for version in found]),
             FigureColumn("Hours", "number", [version.hours for version in found]),
             FigureColumn("until", "text", [version.last.label for version in found]),
-            FigureColumn("schema", "text", [version.name for version in found]),
+            FigureColumn("schema", "text", [numbers[version.name] for version in found]),
             FigureColumn("what changed", "text", [". ".join(words(version.changes)) for version in found]),
+            FigureColumn("hash", "text", [version.name for version in found]),
         )
     )
 
@@ -241,8 +377,20 @@ def schema_versions(datasets: Datasets) -> FigureTable:
 
 
 def _hourly(rows: Sequence[HourRow], unit: str = "", **values: Callable[[HourRow], float | None]) -> FigureTable:
-    columns = [FigureColumn(name, "number", [value(row) for row in rows], unit) for name, value in values.items()]
-    return FigureTable((_labels([row.hour for row in rows]), *columns))
+    """Every Hour from the first row to the last; an Hour without a row has None."""
+    hours = _every_hour([row.hour for row in rows])
+    by_hour = {row.hour: row for row in rows}
+    known = [by_hour.get(hour) for hour in hours]
+    columns = [
+        FigureColumn(name, "number", [None if row is None else value(row) for row in known], unit)
+        for name, value in values.items()
+    ]
+    return FigureTable((_labels(hours), *_useful(columns)))
+
+
+def _useful(columns: Iterable[FigureColumn]) -> list[FigureColumn]:
+    """The columns without those of an agreement that there is not."""
+    return [one for one in columns if one.name != SLA or any(value is not None for value in one.values)]
 
 
 def _daily(days: Sequence[_Day], **values: Callable[[_Day], float | None]) -> FigureTable:
@@ -250,7 +398,9 @@ def _daily(days: Sequence[_Day], **values: Callable[[_Day], float | None]) -> Fi
     return FigureTable(
         (
             FigureColumn("day", "day", [day.day for day in days]),
-            *(FigureColumn(name, "number", [_rounded(value(day)) for day in days]) for name, value in values.items()),
+            *_useful(
+                FigureColumn(name, "number", [_rounded(value(day)) for day in days]) for name, value in values.items()
+            ),
         )
     )
 
@@ -259,11 +409,15 @@ def _labels(hours: Iterable[Hour]) -> FigureColumn:
     return FigureColumn("date", "hour", [hour.label for hour in hours])
 
 
-def _every_hour(hours: Sequence[Hour]) -> list[Hour]:
+def _every_hour(hours: Sequence[Hour], most: int = MOST_HOURS) -> list[Hour]:
     if not hours:
         return []
     last = max(hours)
-    return list(max(min(hours), last.shift(1 - MATRIX_HOURS)).to(last))
+    return list(max(min(hours), last.shift(1 - most)).to(last))
+
+
+def _distance(first: Hour, hour: Hour) -> int:
+    return (hour.start - first.start) // timedelta(hours=1)
 
 
 def _names(row: TableRow | None) -> str | None:

@@ -99,7 +99,7 @@ def _unchecked(state: QualityState, due: Hour) -> Iterator[Point]:
     elif state.last < due:
         hours = count_words((due.start - state.last.start) // timedelta(hours=1), "Hour")
         what = (
-            f"The last check judged Hours up to {_time(state.last)}. This page evaluated the {hours} since itself; "
+            f"The last check judged Hours up to {state.last}. This page evaluated the {hours} since itself; "
             "no notification was sent."
         )
         yield Point("attention", what, advice, state.last.shift(1))
@@ -112,7 +112,7 @@ def stale_points(datasets: Datasets, due: Hour) -> Iterator[Point]:
     if behind > 0:
         yield Point(
             "unknown",
-            f"The history ends with {_time(last)}: {count_words(behind, 'Hour')} since {_is(behind)} not on record.",
+            f"The history ends with {last}: {count_words(behind, 'Hour')} since {_is(behind)} not on record.",
             "Run `viplake observe`, then `viplake report` again.",
             last.shift(1),
             "job-completeness-hourly",
@@ -121,7 +121,7 @@ def stale_points(datasets: Datasets, due: Hour) -> Iterator[Point]:
     holes = [hour for hour in max(min(known), last.shift(1 - RECENT)).to(last) if hour not in known]
     if holes:
         many = count_words(len(holes), "Hour")
-        what = f"{many} of the last 7 days {_is(len(holes))} not on record, the first of them {_time(holes[0])}."
+        what = f"{many} of the last 7 days {_is(len(holes))} not on record, the first of them {holes[0]}."
         advice = f"Run `viplake observe --from {holes[0]} --to {holes[-1]}`."
         yield Point("unknown", what, advice, holes[0], "job-completeness-hourly")
 
@@ -178,7 +178,3 @@ def _countdown(one: Incident, state: QualityState) -> str:
 def _objective(state: ObjectiveState) -> Point:
     level: Level = "unknown" if state.sli is None else "attention" if state.met is False else "well"
     return Point(level, f"Objective {state.objective.name}: {state.words}.", figure="error-budget")
-
-
-def _time(hour: Hour) -> str:
-    return f"{hour.start:%Y-%m-%d %H:%M}"

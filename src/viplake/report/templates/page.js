@@ -1,35 +1,39 @@
-// Draws the figures of the page and their tables from the packed payload; see packing.py for its form.
+// Draws the figures of the page and their tables from the payload; see payload.py for its form.
 "use strict";
-(() => {
-  const payload = JSON.parse(document.getElementById("payload").textContent);
+(async () => {
+  async function unpacked(id) {
+    const bytes = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), (c) => c.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  }
+  if (typeof DecompressionStream === "undefined") {
+    document.getElementById("too-old").hidden = false;
+    return;
+  }
+  const plotly = document.createElement("script");
+  plotly.textContent = await unpacked("bundle");
+  document.head.append(plotly);
+  const payload = JSON.parse(await unpacked("payload"));
   const HOUR = 3600000;
   const PAGE = 50;
-  const TYPES = { i1: Int8Array, i2: Int16Array, i4: Int32Array, f8: Float64Array };
-  const LOWEST = { i1: -128, i2: -32768, i4: -2147483648 };
+  const TYPES = { i1: Int8Array, i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
   const wide = () => document.documentElement.clientWidth > 640;
   const darkScheme = matchMedia("(prefers-color-scheme: dark)");
+  let printing = false;
 
   // -- unpacking -----------------------------------------------------------------------------------------
 
   function numbers(packed) {
-    const bytes = Uint8Array.from(atob(packed.d), (c) => c.charCodeAt(0));
-    const typed = new TYPES[packed.t](bytes.buffer);
-    const none = LOWEST[packed.t];
-    return none === undefined ? typed : Float64Array.from(typed, (v) => (v === none ? NaN : v));
+    const bytes = Uint8Array.from(atob(packed.bdata), (c) => c.charCodeAt(0));
+    const typed = new TYPES[packed.dtype](bytes.buffer);
+    return packed.scale ? Float64Array.from(typed, (v) => (v < 0 ? NaN : v * packed.scale)) : typed;
   }
 
-  function times(packed) {
-    if (packed.d) return numbers(packed.d).map((v) => v * packed.u);
-    return Float64Array.from({ length: packed.n }, (_, i) => (packed.s + i) * packed.u);
-  }
-
-  function unpack(value) {
-    if (Array.isArray(value)) return value.map(unpack);
-    if (value === null || typeof value !== "object") return value;
-    if (value.$ === "n") return numbers(value);
-    if (value.$ === "t") return times(value);
-    if (value.$ === "w") return Array.from(numbers(value.c), (code) => (Number.isNaN(code) ? null : value.w[code]));
-    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, unpack(inner)]));
+  function values(packed) {
+    if (packed.words) return Array.from(numbers(packed.codes), (code) => (code < 0 ? null : packed.words[code]));
+    if (packed.count !== undefined) {
+      return Float64Array.from({ length: packed.count }, (_, i) => (packed.start + i) * packed.unit);
+    }
+    return packed.units ? Float64Array.from(numbers(packed.units), (v) => v * packed.unit) : numbers(packed);
   }
 
   function recoloured(value) {
@@ -44,17 +48,17 @@
   const pad = (value) => String(value).padStart(2, "0");
   const day = (ms) => { const d = new Date(ms); return `${d.getUTCFullYear()}${pad(d.getUTCMonth() + 1)}${pad(d.getUTCDate())}`; };
   const label = (ms, kind) => (kind === "day" ? day(ms) : `${day(ms)}-${pad(new Date(ms).getUTCHours())}`);
-  const spoken = (ms, kind) => new Date(ms).toISOString().slice(0, kind === "day" ? 10 : 16).replace("T", " ");
+  const spoken = (ms, kind) => new Date(ms).toISOString().slice(0, kind === "day" ? 10 : 13);
   const absent = (value) => value === null || value === undefined || Number.isNaN(value);
   const grouped = (value) => value.toLocaleString("en-GB", { maximumFractionDigits: 4 });
   // Plotly reads a few HTML tags and entities in its texts.
   const inert = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
   function parseHour(text) {
-    const match = /^(\d{4})(\d{2})(\d{2})-(\d{2})$/.exec(text);
+    const match = /^(\d{4})-?(\d{2})-?(\d{2})[T -](\d{2})(:00)?$/.exec(text.trim());
     if (!match) return null;
     const ms = Date.UTC(+match[1], +match[2] - 1, +match[3], +match[4]);
-    return label(ms, "hour") === text ? ms : null;
+    return label(ms, "hour") === `${match[1]}${match[2]}${match[3]}-${match[4]}` ? ms : null;
   }
 
   function element(name, attributes, ...children) {
@@ -75,10 +79,10 @@
       this.choice = this.article.querySelector("select.choice");
     }
 
-    // Unpacked when first asked for, and kept.
-    get figure() { return (this.unpackedFigure ??= unpack(this.packed.figure)); }
+    get figure() { return this.packed.figure; }
+    // Unpacked when first needed, and kept.
     get columns() {
-      return (this.unpackedColumns ??= this.packed.columns.map((c) => ({ ...c, values: unpack(c.values) })));
+      return (this.unpackedColumns ??= this.packed.columns.map((c) => ({ ...c, values: values(c.values) })));
     }
     get kind() { return this.packed.columns[0].kind; }
 
@@ -96,6 +100,7 @@
 
     layout() {
       const layout = { ...this.figure.layout, autosize: true };
+      if (printing) layout.height = Math.min(layout.height, 300 + 4 * (this.figure.data[0]?.y?.length ?? 0));
       delete layout.title;
       const top = layout.margin.t - 32; // the title stands above, in the page
       layout.margin = wide() ? { l: 64, r: 16, t: top, b: 48 } : { l: 44, r: 8, t: top, b: 44 };
@@ -109,9 +114,7 @@
     }
 
     data() {
-      if (wide()) return this.figure.data;
-      const legend = { len: 1, tickfont: { size: 10 } };
-      return this.figure.data.map((t) => (t.colorbar ? { ...t, colorbar: { ...t.colorbar, ...legend } } : t));
+      return this.figure.data;
     }
 
     draw(dark = darkScheme.matches) {
@@ -119,19 +122,30 @@
       if (this.choice) this.choose(shown);
       if (dark) shown = recoloured(shown);
       const config = {
-        displaylogo: false, responsive: true, displayModeBar: wide() ? "hover" : false, showSendToCloud: false,
-        modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "toImage"],
+        displaylogo: false, responsive: true, displayModeBar: false, showSendToCloud: false,
       };
       return Plotly.react(this.plot, shown.data, shown.layout, config).then(() => {
-        // Inside an image (role=img) nothing takes the focus; the page's own buttons do what these do.
-        for (const button of this.plot.querySelectorAll(".modebar-btn")) button.tabIndex = -1;
+        if (this.wired) return;
+        this.wired = true;
+        this.plot.on("plotly_click", (event) => this.open(event.points[0]));
       });
+    }
+
+    // A click opens the Hour of the point; of a day the first Hour without an export, or its first.
+    open(point) {
+      if (!point) return;
+      const written = point.data.base?.[point.pointIndex] ?? point.x;
+      let ms = typeof written === "number" ? written : Date.parse(`${String(written).replace(" ", "T").padEnd(11, "T00:00")}Z`);
+      if (this.name === "outcomes-calendar") ms = Date.parse(`${String(point.x).slice(0, 10)}T${String(point.y).slice(0, 2)}:00Z`);
+      if (this.kind === "day") ms = worstOf(ms - (ms % (24 * HOUR)));
+      if (!Number.isNaN(ms)) location.hash = `hour=${label(ms - (ms % HOUR), "hour")}`;
     }
 
     choose(shown) {
       const column = this.columns.find((c) => c.name === this.choice.value);
       if (!column || !shown.data.length) return;
-      shown.data = [{ ...shown.data[0], x: this.columns[0].values, y: column.values }];
+      const { x0, dx, ...first } = shown.data[0];
+      shown.data = [{ ...first, x: this.columns[0].values, y: column.values }];
       const yaxis = shown.layout.yaxis;
       shown.layout.yaxis = { ...yaxis, title: { ...yaxis.title, text: `bytes of ${inert(column.name)}` } };
       this.article.querySelector(".summary").textContent = this.told(column);
@@ -206,8 +220,17 @@
       return Plotly.downloadImage(this.plot, { format: "png", filename: `viplake-${this.name}`, width: 1200, height: this.figure.layout.height, scale: 2 });
     }
 
+    // The incidents that an Hour is in.
+    incidents(hour) {
+      const column = (name) => this.columns.find((c) => c.name === name).values;
+      const [first, until, rule, state, summary] = [this.columns[0].values, ...["until", "rule", "state", "summary"].map(column)];
+      const inside = [...first.keys()].filter((row) => first[row] <= hour && hour <= parseHour(until[row]));
+      return inside.map((row, place) => [`incident${place ? ` ${place + 1}` : ""}`, `${rule[row]} (${state[row]}): ${summary[row] ?? ""}`]);
+    }
+
     // What the table says of one Hour.
     facts(hour) {
+      if (this.name === "incidents") return this.incidents(hour);
       if (this.kind !== "hour" || this.columns.length > 8) return [];
       const row = this.columns[0].values.indexOf(hour);
       if (row < 0) return [];
@@ -216,6 +239,47 @@
         return [c.name, c.kind === "number" ? `${grouped(value)} ${c.unit}`.trim() : value];
       });
     }
+  }
+
+  // -- the outcome of an Hour ------------------------------------------------------------------------------
+
+  const outcomes = () => charts.find((c) => c.name === "outcomes-calendar");
+
+  function outcomeAt(ms) {
+    const [times, outcome] = outcomes()?.columns ?? [];
+    if (!times || !times.values.length) return null;
+    return outcome.values[Math.round((ms - times.values[0]) / HOUR)] ?? null;
+  }
+
+  function worstOf(day) {
+    for (const bad of ["missing", "failed", "tables missing", "waiting"]) {
+      for (let hour = 0; hour < 24; hour += 1) if (outcomeAt(day + hour * HOUR) === bad) return day + hour * HOUR;
+    }
+    return day;
+  }
+
+  // The next command for an Hour.
+  function commandFor(ms) {
+    const hour = spoken(ms, "hour");
+    const outcome = outcomeAt(ms);
+    if (outcome === "tables missing") return `viplake evidence --from ${hour} --to ${hour}`;
+    if (outcome === "failed" || outcome === "missing") return `viplake collect ${hour}`;
+    return outcome === null ? `viplake observe --from ${hour} --to ${hour}` : `viplake verify --from ${hour} --to ${hour}`;
+  }
+
+  async function copy(text, button) {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const field = element("textarea", {}, text);
+      document.body.append(field);
+      field.select();
+      document.execCommand("copy");
+      field.remove();
+    }
+    const before = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = before; }, 2000);
   }
 
   // -- what is looked at -----------------------------------------------------------------------------------
@@ -244,11 +308,14 @@
     panel.hidden = hour === null;
     if (hour !== null) {
       document.getElementById("one-hour-heading").textContent = `Hour ${spoken(hour, "hour")}`;
-      document.getElementById("hour").value = label(hour, "hour");
+      document.getElementById("hour").value = spoken(hour, "hour");
       const facts = new Map(charts.flatMap((chart) => chart.facts(hour)));
+      const guid = payload.guids[label(hour, "hour")];
+      if (guid) facts.set("job GUID", guid);
       const parts = [...facts].flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
       const none = [element("dt", {}, "Nothing"), element("dd", {}, "No dataset has a row of this Hour.")];
       document.getElementById("hour-facts").replaceChildren(...(parts.length ? parts : none));
+      document.getElementById("hour-command").textContent = commandFor(hour);
       view.range = [hour - 36 * HOUR, hour + 37 * HOUR];
       press(-1);
       panel.focus({ preventScroll: true });
@@ -311,24 +378,28 @@
     event.preventDefault();
     const field = document.getElementById("hour");
     field.setCustomValidity(parseHour(field.value) === null ? "There is no such Hour." : "");
-    if (field.reportValidity()) location.hash = `hour=${field.value}`;
+    if (field.reportValidity()) location.hash = `hour=${label(parseHour(field.value), "hour")}`;
   });
   document.getElementById("hour").addEventListener("input", (event) => event.target.setCustomValidity(""));
   addEventListener("hashchange", follow);
   darkScheme.addEventListener("change", () => redraw());
-  addEventListener("beforeprint", () => redraw(false));
-  addEventListener("afterprint", () => redraw());
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", () => copy(button.dataset.copy || document.getElementById("hour-command").textContent, button));
+  }
+  addEventListener("beforeprint", () => {
+    printing = true;
+    for (const details of document.querySelectorAll("details.printed")) details.open = true;
+    redraw(false);
+  });
+  addEventListener("afterprint", () => { printing = false; redraw(); });
 
-  (async () => {
-    for (const chart of charts) {
-      await chart.draw();
-      chart.plot.on("plotly_click", (event) => {
-        const point = event.points[0];
-        if (chart.name === "outcomes-calendar" && point) location.hash = `hour=${String(point.x).slice(0, 10).replace(/-/g, "")}-${String(point.y).slice(0, 2)}`;
-      });
-      await new Promise((resume) => setTimeout(resume));
-    }
-    await follow();
-    document.documentElement.dataset.ready = "true";
-  })();
+  // Those in view first: the rest is drawn while the page is read.
+  const inView = (chart) => chart.article.getBoundingClientRect().top < innerHeight;
+  for (const chart of [...charts.filter(inView), ...charts.filter((c) => !inView(c))]) {
+    await chart.draw();
+    document.documentElement.dataset.drawn = String(1 + Number(document.documentElement.dataset.drawn ?? 0));
+    await new Promise((resume) => setTimeout(resume));
+  }
+  await follow();
+  document.documentElement.dataset.ready = "true";
 })();
