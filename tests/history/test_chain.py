@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, strategies as st
 
 from faults import Counting
 from history.lakes import LAYOUT, at, contents, export, fill, memory
@@ -12,15 +13,19 @@ from viplake.errors import LakeError
 from viplake.history.build import ObserveSettings, Place, Scope, observe, read_history
 from viplake.history.chain import Chain
 from viplake.history.datasets import DATASETS, JOBS, RUNS, SIZES, render
+from viplake.history.months import _parse, _upsert
+from viplake.judge.check import CheckTarget, check
+from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
 from viplake.lake.records import EventKind, Worker, event_bytes
 from viplake.model import Hour
 
 if TYPE_CHECKING:
     from viplake.history.build import Observed
+    from viplake.history.months import Rows
     from viplake.lake.store import Store
 
-FIRST = Hour.parse("2022-03-01T00")
+FIRST = Hour.parse("2022-02-01T00")
 LAST = Hour.parse("2022-05-20T13")
 NOTED = b"date,jobDelivered,JobExpected,note\n20220302-00,1,1,seen\n"
 NEWEST = Scope()
@@ -38,9 +43,9 @@ async def update(store: Store, last: Hour, scope: Scope = NEWEST, imports: dict[
 
 
 async def long_history() -> Store:
-    """Every sixth Hour from March to May 20 is there; built once."""
+    """The first Hour of each day from February to May 20 is there; built once."""
     store = memory()
-    for number in range(0, 81 * 24, 6):
+    for number in range(0, 109 * 24, 24):
         await fill(store, export(FIRST.shift(number), ("Voyage",)))
     await fill(store, export(LAST, ("Voyage",)))
     await update(store, LAST, imports={JOBS.file: NOTED})
@@ -60,12 +65,12 @@ async def rendered(store: Store) -> dict[str, bytes]:
 async def test_past_months_are_closed_and_the_files_are_those_of_the_whole_history() -> None:
     store = await long_history()
     stored = await Chain(store, place_of(store).versions).read(LAST)
-    assert [month.month for month in stored.closed] == ["2022-03", "2022-04"]
+    assert [month.month for month in stored.closed] == ["2022-02", "2022-03", "2022-04"]
     assert min(stored.rows(JOBS)) == Hour.parse("2022-05-01T00")
     files = await published(store)
     assert files == await rendered(store)
     assert files[JOBS.name].splitlines()[:3] == [
-        b"date,jobDelivered,JobExpected,note", b"20220301-00,1,1,", b"20220301-01,0,1,",
+        b"date,jobDelivered,JobExpected,note", b"20220201-00,1,1,", b"20220201-01,0,1,",
     ]  # fmt: skip
     assert (await update(store, LAST)).rows == {name: data.count(b"\n") - 1 for name, data in files.items()}
 
@@ -87,6 +92,16 @@ async def test_hourly_update_reads_no_closed_month() -> None:
     await update(wire, LAST.shift(1))
     assert not [call for call in wire.calls if "/closed/" in call]
     assert await published(store) == await rendered(store)
+
+
+async def test_check_reads_the_months_of_its_windows_and_no_earlier_one() -> None:
+    store = await long_history()
+    target = CheckTarget(Lake(store, LAYOUT), place_of(store), "Prod")
+    await check(target, at(f"{LAST}:50"), CheckSettings(), ObserveSettings())
+    wire = Counting(store)
+    counted = CheckTarget(Lake(wire, LAYOUT), place_of(wire), "Prod")
+    await check(counted, at(f"{LAST}:55"), CheckSettings(), ObserveSettings())
+    assert {call.rsplit("/", 1)[1][:7] for call in wire.calls if "/closed/" in call} == {"2022-03", "2022-04"}
 
 
 async def test_hour_of_a_closed_month_heals_and_only_that_month_is_read() -> None:
@@ -152,5 +167,21 @@ async def test_history_of_an_older_viplake_is_closed_by_its_next_update() -> Non
     await chain.versions.update(lambda _: pack(history), known=newest)
     assert (await chain.read(LAST)).closed == ()
     await update(store, LAST)
-    assert len((await chain.read(LAST)).closed) == 2
+    assert len((await chain.read(LAST)).closed) == 3
     assert await contents(store, LAYOUT.observability) == files
+
+
+@given(
+    stored=st.dictionaries(st.integers(0, 40), st.lists(st.sampled_from(["A", "B", 'q"', "x,y", "n\nl"]), max_size=3)),
+    news=st.dictionaries(st.integers(0, 40), st.lists(st.sampled_from(["A", "Ä", 'q"']), max_size=3)),
+)
+def test_spliced_month_is_what_parsing_all_of_it_gives(
+    stored: dict[int, list[str]], news: dict[int, list[str]]
+) -> None:
+    def rows(hours: dict[int, list[str]]) -> dict[Hour, Rows]:
+        return {FIRST.shift(n): tuple((table, (n, None)) for table in sorted(set(ts))) for n, ts in hours.items()}
+
+    content = _upsert(None, rows(stored), ("partitions", "bytes"))
+    whole = _parse(content) | rows(news)
+    spliced = _upsert(content, rows(news), ("partitions", "bytes"))
+    assert spliced == _upsert(None, whole, ("partitions", "bytes"))

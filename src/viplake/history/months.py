@@ -23,7 +23,7 @@ from viplake.model import Hour
 from viplake.strictjson import count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from viplake.lake.store import Store
 
@@ -126,14 +126,40 @@ class Months:
 
 
 def _upsert(content: bytes | None, hours: Mapping[Hour, Rows], columns: tuple[str, ...]) -> bytes:
-    rows = _parse(content)
-    rows.update(hours)
+    """The month with the rows of these Hours; the bytes of all other Hours are joined to them as they are."""
+    head = _lines([("hour", "table", *columns)])
+    if content is None or b'"' in content or not content.startswith(head):  # a quoted name may go over lines
+        known = _parse(content) | dict(hours)
+        return head + b"".join(_rows_of(hour, known[hour]) for hour in sorted(known))
+    pieces, at = [], 0
+    for hour in sorted(hours):
+        label = hour.label.encode()
+        start, end = _place(content, label, after=False), _place(content, label, after=True)
+        pieces += [content[at:start], _rows_of(hour, hours[hour])]
+        at = end
+    return b"".join([*pieces, content[at:]])
+
+
+def _place(content: bytes, label: bytes, *, after: bool) -> int:
+    """Where the rows of an Hour begin, or end, in rows that are sorted by their labels."""
+    low, high = content.index(b"\n") + 1, len(content)
+    while low < high:
+        line = content.rfind(b"\n", low, (low + high) // 2) + 1 or low
+        found = content[line : line + len(label)]
+        if found < label or (after and found == label):
+            low = content.index(b"\n", line) + 1
+        else:
+            high = line
+    return low
+
+
+def _rows_of(hour: Hour, rows: Rows) -> bytes:
+    return _lines((hour.label, table, *cells) for table, cells in rows)  # None is an empty cell
+
+
+def _lines(rows: Iterable[Sequence[str | int | None]]) -> bytes:
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("hour", "table", *columns))
-    for hour in sorted(rows):
-        label = hour.label
-        writer.writerows((label, table, *cells) for table, cells in rows[hour])  # None is an empty cell
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()
 
 

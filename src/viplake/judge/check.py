@@ -26,10 +26,12 @@ import structlog
 from viplake.content.records import read, series
 from viplake.errors import ViplakeError
 from viplake.history.build import look_at, read_history
+from viplake.history.datasets import JOBS
 from viplake.history.listing import LARGEST_SCHEMA
 from viplake.history.volumes import Volumes
 from viplake.judge.content_rules import BEFORE
 from viplake.judge.evaluate import (
+    AGAIN,
     Evidence,
     Judgement,
     decide,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 
     from viplake.clock import Clock
     from viplake.history.build import ObserveSettings, Place
+    from viplake.history.chain import History
     from viplake.history.facts import HourFacts
     from viplake.judge.coverage import Gap
     from viplake.judge.evaluate import CheckSettings
@@ -194,7 +197,7 @@ async def check(
     versions = Versions(target.place.store, incidents_prefix(target.place))
     newest = await versions.newest()
     kept = unpack(newest.content)
-    evidence, hours = await _load(target, kept, observing, now, last, first)
+    evidence, hours = await _load(target, kept, observing, _reach(settings), now, (first, last))
     if not hours:
         why = "no Hour is on record: run viplake observe"
         return Checked(target.environment, now, last, reason=why)
@@ -235,7 +238,7 @@ async def preview(
     kept = await read_kept(target.place)
     if kept.judged is not None and kept.judged >= Hour.of(now - observing.grace):
         return Preview(kept.judged, dict(kept.incidents), records((await read_history(target.place)).frames))
-    evidence, hours = await _load(target, kept, observing, now, Hour.of(now), None)
+    evidence, hours = await _load(target, kept, observing, _reach(settings), now, (None, Hour.of(now)))
     if not hours:
         return Preview(kept.judged, dict(kept.incidents), evidence.records)
     judgement = await asyncio.to_thread(decide, evidence, hours, settings)
@@ -271,17 +274,23 @@ async def read_kept(place: Place) -> IncidentStore:
 
 
 async def _load(
-    target: CheckTarget, kept: IncidentStore, observing: ObserveSettings, now: datetime, last: Hour, first: Hour | None
+    target: CheckTarget,
+    kept: IncidentStore,
+    observing: ObserveSettings,
+    reach: int,
+    now: datetime,
+    span: tuple[Hour | None, Hour],
 ) -> tuple[Evidence, tuple[Hour, ...]]:
     """What is on record up to an Hour, and the Hours to judge."""
-    history = await read_history(target.place)
+    first, last = span
+    history = await _history(target.place, _since(kept.judged, last, first, reach))
     standing = records(history.frames)
     looked = await look_at(target.lake, _to_look_at(standing, kept.judged, last), observing)
     if not standing:  # nobody observes this lake: it begins where it first holds something, not a week ago
         looked = list(dropwhile(lambda facts: not facts.present and facts.run is None, looked))
     if not standing and not looked:
         return Evidence({}, now), ()
-    known = records(history.frames, looked)
+    known = records(history.frames, looked, history.first_run)
     hours = hours_to_judge(known, kept.judged, last, first)
     if not hours:
         return Evidence(known, now), ()
@@ -292,7 +301,27 @@ async def _load(
     found = await read(target.place, [*hours[0].shift(-BEFORE).to(hours[0].shift(-1)), *hours])
     counts, newest = await series(target.place, base, hours[-1]) if found else ({}, {})
     changed = await _schema_changes(target, looked)
-    return Evidence(known, now, sizes, base, changed, found, counts, newest), hours
+    return Evidence(known, now, sizes, base, changed, found, counts, newest, history.first_run), hours
+
+
+def _reach(settings: CheckSettings) -> int:
+    """Hours before the first judged one that a check needs: the longest window, or the month before."""
+    return max(31 * 24, WEEKS_OF_VOLUMES * 168, *(one.window for one in settings.objectives.objectives))
+
+
+def _since(judged: Hour | None, last: Hour, first: Hour | None, reach: int) -> Hour | None:
+    """The Hour from which on the history is read; None: all of it, where no check has judged yet."""
+    if judged is None:
+        return None
+    begins = min(judged.shift(1), last.shift(1 - AGAIN), last if first is None else first)
+    return begins.shift(-reach)
+
+
+async def _history(place: Place, since: Hour | None) -> History:
+    """The history that a check needs: all of it where nothing was delivered since, so that an outage has a start."""
+    history = await read_history(place, since)
+    delivered = any(row[1] != "0" for row in history.rows(JOBS).values())
+    return history if delivered or not history.closed else await read_history(place)
 
 
 def _to_look_at(standing: Mapping[Hour, Record], judged: Hour | None, last: Hour) -> list[Hour]:

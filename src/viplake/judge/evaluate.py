@@ -90,6 +90,7 @@ class Evidence:
         contents: what was found inside Hours, of those to judge and of some before, ascending.
         counts: records by table, one an Hour from `base` on; -1 where nobody looked.
         newest: seconds of the newest record time, likewise.
+        first_run: the first Hour with a ledger, where that is before these records.
     """
 
     records: Mapping[Hour, Record]
@@ -100,6 +101,7 @@ class Evidence:
     contents: Mapping[Hour, HourContent] = field(default_factory=dict)
     counts: Mapping[str, Sequence[int]] = field(default_factory=dict)
     newest: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    first_run: Hour | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,8 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
     grades = {name: graded(counted, name, settings) for name in INDICATORS}
     volumes = _Volumes(evidence, hours, settings)
     by_hour = _by_hour(found, hours)
-    ledger = min((hour for hour, known in records.items() if known.ledger), default=None)
+    ledgers = [hour for hour, known in records.items() if known.ledger]
+    ledger = min(ledgers if evidence.first_run is None else [*ledgers, evidence.first_run], default=None)
     findings: list[RuleResult] = []
     before: Record | None = None
     for hour in hours:

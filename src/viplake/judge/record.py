@@ -68,20 +68,22 @@ class Record:
         return self.delivered and self.outcome not in {"waiting", "failed"} and not self.missing
 
 
-def records(frames: Mapping[str, Frame], looked: Iterable[HourFacts] = ()) -> dict[Hour, Record]:
+def records(
+    frames: Mapping[str, Frame], looked: Iterable[HourFacts] = (), first_run: Hour | None = None
+) -> dict[Hour, Record]:
     """The Hours of a history and those that were just looked at, by Hour, ascending.
 
     Args:
         frames: of the datasets (`observe.history.History.frames`).
         looked: facts; they go before what the history says.
+        first_run: the first Hour with a ledger, where that is before these frames.
     """
     jobs, tables, sizes, runs = (frames[d.name].rows if d.name in frames else {} for d in (JOBS, TABLES, SIZES, RUNS))
     found = {hour: _of_rows(hour, row, tables.get(hour), sizes.get(hour), runs.get(hour)) for hour, row in jobs.items()}
-    first = min((hour for hour, record in found.items() if record.ledger), default=None)
     facts = sorted(looked, key=lambda known: known.hour)
-    first = min(
-        [known.hour for known in facts if known.run is not None] + ([] if first is None else [first]), default=None
-    )
+    ledgers = [hour for hour, record in found.items() if record.ledger]
+    ledgers += [known.hour for known in facts if known.run is not None]
+    first = min(ledgers if first_run is None else [*ledgers, first_run], default=None)
     for known in facts:
         standing = found.get(known.hour)
         if standing is None or known.present or known.run is not None or not standing.delivered:
