@@ -1,6 +1,6 @@
 """PURE. Every way in which viplake can fail: one cause word, one owner, one exit code, one next step each.
 
-The tree, by whose turn it is to act::
+The tree, by who has to act::
 
     ViplakeError
     ├── SettingsError      us: a setting, an option or a file that we were given is wrong      2
@@ -9,7 +9,7 @@ The tree, by whose turn it is to act::
     ├── NetworkError       network: no answer at all, TLS, or a proxy in between              69
     ├── DeliveryError      vendor or network: not every promised file has landed            1 or 69
     ├── LakeError          aws (us for a folder, network): the lake cannot be used      73 or 69
-    └── NotYet             nobody: not due, taken by another, or interrupted                  75
+    └── NotYet             no one: not due, taken by another process, or interrupted         75
 
 `CAUSES` is the only place where a cause is bound to its owner and its exit code; the operations guide is
 generated from it. Exit codes follow sysexits.h where it has a word for it (69 EX_UNAVAILABLE, 70
@@ -43,8 +43,8 @@ class Cause:
     """Why an Hour failed or a command ended.
 
     Attributes:
-        word: the stable name that stands in JSON, the ledger and the datasets.
-        owner: who can mend it; None where nothing is broken.
+        word: the stable name in JSON, the ledger and the datasets.
+        owner: who can fix it; None if nothing is broken.
         exit_code: what the process ends with.
         meaning: one sentence, for the 3 a.m. reader.
         remedy: the next step, a command where there is one.
@@ -379,7 +379,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "dest_region",
         "aws",
         LAKE_FAILED,
-        "The bucket lies in another region.",
+        "The bucket is in another region.",
         "Set AWS_REGION to the region of the bucket.",
     ),
     Cause(
@@ -432,7 +432,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "This machine's clock is too far off for the store to accept our requests.",
         "Synchronise the clock (NTP).",
     ),
-    # -- nothing is broken, or nobody was there -------------------------------------------------------
+    # -- nothing is broken, or no process ran ----------------------------------------------------------
     Cause("waiting", None, WAITING, "The Hour is on its way.", "Nothing to do: run viplake tick again later."),
     Cause(
         "claim_lost",
@@ -445,7 +445,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "interrupted",
         None,
         WAITING,
-        "viplake was told to stop; everything so far is kept.",
+        "viplake was asked to stop; everything so far is kept.",
         "Run the same command again: it goes on where it stopped.",
     ),
     Cause(
@@ -523,7 +523,7 @@ class ViplakeError(Exception):
 
     @property
     def owner(self) -> Owner | None:
-        """Who can mend it."""
+        """Who can fix it."""
         return self.cause.owner
 
     @property
@@ -553,7 +553,7 @@ class VendorError(ViplakeError):
     """The vendor's fault: a failed export, or an answer that breaks its contract.
 
     Args:
-        retry_after: seconds that the vendor asked us to wait (`Retry-After`), where it did.
+        retry_after: seconds to wait as the vendor's `Retry-After` says; None without it.
     """
 
     default_cause = "vendor_contract"
@@ -571,7 +571,7 @@ class VendorError(ViplakeError):
 
 
 class NetworkError(ViplakeError):
-    """No answer, or not from whom we asked.
+    """No response, or one from another host.
 
     Args:
         sent: False where it is certain that the request never reached the other end.

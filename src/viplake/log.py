@@ -3,7 +3,7 @@
 Our own events (structlog) and those of third-party libraries (logging) pass through one formatter, and it is there
 that everything secret is removed, from each value before it is cut or escaped, and once more from the finished line: no
 logger can be forgotten. Control characters are escaped,
-so that a vendor's message can neither forge a line nor move a cursor. Tracebacks are shown only when asked for, and
+so that a vendor's message can neither forge a line nor move a cursor. Tracebacks are shown only on request, and
 never with local variables, which hold secrets.
 """
 

@@ -92,7 +92,7 @@ class Hour:
         return f"{self.start:%Y-%m-%dT%H}"
 
     def __contains__(self, moment: datetime) -> bool:
-        """Whether the moment lies within it."""
+        """Whether the moment is within it."""
         return self.start <= moment < self.end
 
     def shift(self, hours: int) -> Hour:
@@ -209,7 +209,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """An object of the lake, as a listing or an upload tells of it.
+    """An object of the lake, as a listing or an upload returns it.
 
     Attributes:
         key: below the lake's root, the whole of it.
@@ -259,7 +259,7 @@ class Receipt:
     Attributes:
         environment: `Prod` or `Test`.
         company: the code in the files call.
-        hour: whose folder it lies in.
+        hour: that its folder belongs to.
         job_guid: of the ExportJob.
         files: every promised file, by name.
         delivered_at: when it was written, UTC.
@@ -304,7 +304,7 @@ class Finding:
 
     Attributes:
         kind: what; only `unexpected_file` harms nothing.
-        file: whose name; None where it is about the Hour.
+        file: its name; None if the finding is about the Hour.
         detail: what was expected and what is there.
     """
 

@@ -1,7 +1,7 @@
 """I/O (it remembers, in this process only). Keeps secrets out of everything that is written.
 
-Two nets, because each has holes. By value: whoever creates a `Secret` registers it here, and `redact` removes it
-from any text in which it stands raw, URL-encoded, escaped as in JSON, Python or HTML (character by character, so in
+Two nets, because each has holes. By value: the code that creates a `Secret` registers it here, and `redact` removes it
+from any text that contains it raw, URL-encoded, escaped as in JSON, Python or HTML (character by character, so in
 any mixture of these), or within base64. By pattern: signatures, tokens and presigned queries that were never
 registered (they come in answers) are cut by how they look. The log formatter, the error printer and the ledger all
 pass through `redact`; a `Secret` shows itself only to who calls `reveal`.
@@ -35,7 +35,7 @@ _MOST_PASSING: Final = 16
 of 900 characters takes up to 110 KB with its patterns)."""
 
 # Credentials in a query or a form (AWS SigV4 and SigV2 query authentication, call 4's apiToken, OAuth 2.0), also
-# where the query stands encoded within another URL; then the same as members of JSON or of a dict.
+# where the query is encoded within another URL; then the same as members of JSON or of a dict.
 _NAMES: Final = (
     r"X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|apiToken|client_secret"
     r"|client_assertion|access_token|refresh_token|id_token|SecretAccessKey|SessionToken|password"
@@ -52,7 +52,7 @@ _USERINFO: Final = re.compile(r"(?i)(?<![a-z])((?:https?|s3|socks[45]h?)://)[^/\
 _QUERY: Final = re.compile(r"(?i)(https?://[^\s\"'<>?]{1,2048})\?([^\s\"'<>]+)")
 _SIGNED: Final = re.compile(r"(?i)X-Amz-|X-Goog-|Signature=|\bsig=|apiToken=")
 
-# Escaping doubles backslashes; more than three layers of it nobody writes. The bound keeps hostile text cheap.
+# Escaping doubles backslashes; more than three layers do not occur. The bound keeps hostile text cheap.
 _SLASHES: Final = r"\\{1,8}"
 
 
@@ -195,7 +195,7 @@ def _way(run: str) -> str:
 def _within_base64(raw: bytes) -> list[str]:
     """What of the value shows in the base64 of any longer text: one form for each of three alignments, two alphabets.
 
-    The first and last characters also depend on what stands around, and are left out.
+    The first and last characters also depend on their neighbours, and are left out.
     """
     forms: list[str] = []
     for before in range(3):

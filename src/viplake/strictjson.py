@@ -1,7 +1,7 @@
 """PURE. JSON from outside, read so that nothing hostile or ambiguous gets past it.
 
 The standard parser accepts NaN, lets the last of two equal members win, can be driven out of its stack, and hands out
-half characters (lone surrogates), which no file and no terminal takes. Whoever reads an answer of the vendor or a
+half characters (lone surrogates), which no file and no terminal takes. Code that reads an answer of the vendor or a
 record of a lake wants none of that: one `ValueError` says why.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEEPEST: Final = 100
-"""Levels of lists and objects. What the parser itself bears depends on the stack at that moment, and whoever walks
+"""Levels of lists and objects. What the parser itself bears depends on the stack at that moment, and code that walks
 through a value afterwards (repr, a comparison, a copy) needs more of it than the parser did."""
 
 LARGEST_COUNT: Final = 2**63 - 1
@@ -27,7 +27,7 @@ _HALF_ESCAPED: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def loads(data: bytes, *, halves: bool = False) -> Any:
-    """The value in `data`: UTF-8, or UTF-16/32 told by its first bytes, with or without a BOM.
+    """The value in `data`: UTF-8, or UTF-16/32 recognized by its first bytes, with or without a BOM.
 
     Args:
         data: the JSON.
@@ -106,7 +106,7 @@ def _walk(value: Any, *, halves: bool) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a member stands twice in one object")
+        raise ValueError("a member is in one object twice")
     return result
 
 

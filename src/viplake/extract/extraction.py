@@ -81,7 +81,7 @@ RETRY_UNSENT: Final = timedelta(seconds=30)
 """When to try again after a trigger that surely was never sent."""
 
 STOP_GRACE: Final = 20.0
-"""Seconds that a trigger on its way is seen through after we were told to stop: Fargate gives 30 before it kills."""
+"""Seconds to complete a trigger in flight after a stop signal: Fargate gives 30 before it kills."""
 
 _GUID_ATTEMPTS: Final = 6
 _JITTER: Final = 2.0
@@ -92,7 +92,7 @@ def _silent(_hour: Hour, _progress: Progress, _promise: Promise) -> None:
 
 
 async def _see_through(work: Coroutine[Any, Any, None]) -> None:
-    """Do the work; told to stop meanwhile, finish it before stopping: a trigger cut off here would cost its answer."""
+    """Do the work. After a stop signal, finish it before stopping: a trigger cut off here would lose its response."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
@@ -112,7 +112,7 @@ class Extraction:
         vendor, clock: the ports.
         ledger: the Hours' events, and the lake.
         rng: for jitter.
-        tell: is told how far the files of an Hour are.
+        tell: gets the progress of the files of an Hour.
     """
 
     settings: RunSettings
@@ -290,7 +290,7 @@ class Extraction:
                 case Claim():
                     await self._claim(job)
                 case TakeOver():
-                    await self._post_again(hour, "whoever claimed it is gone")
+                    await self._post_again(hour, "the process that claimed it is gone")
                 case Poll(last):
                     if not await self._poll(job, last=last):
                         return None
@@ -370,7 +370,7 @@ class Extraction:
                 await self._too_early(hour, answer)
 
     async def _lost(self, hour: Hour, error: ViplakeError) -> None:
-        """The answer is lost: nobody knows whether the trigger was accepted. Ask once more, once."""
+        """The response is lost, and it is unknown whether the trigger was accepted. Send it once more, once."""
         if self.ledger.jobs[hour].reposted:
             await self._append(hour, EventKind.FAILED, cause="trigger_ack_lost", detail=error.message)
             return
@@ -425,7 +425,7 @@ class Extraction:
             except LakeError as error:
                 log.warning("job_guid_not_stored", hour=str(hour), job_guid=job_guid, detail=error.message)
                 if attempt == _GUID_ATTEMPTS - 1:
-                    hint = f"Mend the lake, then: viplake collect {hour} --job-guid {job_guid}"
+                    hint = f"Repair the lake, then: viplake collect {hour} --job-guid {job_guid}"
                     raise LakeError(error.message, cause=error.cause.word, hint=hint) from None
                 await self.clock.sleep(2.0**attempt)
             else:
@@ -526,7 +526,7 @@ class Extraction:
                 hint=f"Ask Veson for it, then: viplake collect {hour} --job-guid GUID",
             )
         if hour > Hour.of(self.clock.now()):
-            raise SettingsError(f"{hour} lies in the future")
+            raise SettingsError(f"{hour} is in the future")
         if job.number == 0:
             await self._refuse_taken_folder(hour)
         if receipt is not None and receipt.job_guid != guid:

@@ -177,11 +177,11 @@ class RetryTokens:
 
 
 class ReaderGone(Exception):
-    """Whoever read the pipe has ended: nothing more is wanted."""
+    """The reader of the pipe has ended: no more data is needed."""
 
 
 class Pipe:
-    """Hands blocks from one task to another, one at a time: the sender waits while a block lies in it."""
+    """Hands blocks from one task to another, one at a time: the sender waits while a block is in it."""
 
     def __init__(self) -> None:
         self._blocks: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
@@ -193,7 +193,7 @@ class Pipe:
         """Hand a block over.
 
         Raises:
-            ReaderGone: nobody takes it.
+            ReaderGone: the reader has ended.
         """
         if not self._gone:
             await self._blocks.put(block)
@@ -212,7 +212,7 @@ class Pipe:
         self._blocks.put_nowait(None)
 
     def leave(self) -> None:
-        """The reader has ended; a sender that waits is told."""
+        """Mark the reader as ended and wake a waiting sender."""
         self._gone = True
         self._empty()
 

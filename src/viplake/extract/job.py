@@ -27,7 +27,7 @@ CLAIM_TTL: Final = timedelta(seconds=120)
 """When a claim without an answer may be taken over: twice the 60 s that a trigger may take."""
 
 LEASE_TTL: Final = timedelta(seconds=180)
-"""When a transfer whose worker has not been heard of may be taken over: three missed heartbeats."""
+"""After this time without a heartbeat, a transfer may be taken over: three missed heartbeats."""
 
 HEARTBEAT: Final = 60.0
 """Seconds between two signs of life of a worker that transfers."""
@@ -53,7 +53,7 @@ TOLERANCE: Final = timedelta(minutes=2)
 
 
 class State(StrEnum):
-    """Where an ExportJob stands."""
+    """The state of an ExportJob."""
 
     IDLE = "idle"
     DEFERRED = "deferred"
@@ -124,7 +124,7 @@ class Event:
         kind: what happened.
         at: when, UTC: as the store stamped it where it was read, as the clock showed where it was just written.
         worker: who wrote it.
-        nonce: tells one writer's attempt from another's.
+        nonce: distinguishes one writer's attempt from another's.
         data: the rest, by kind: `job_guid`, `cause`, `detail`, `not_before`, `files`, `bytes`, ...
     """
 
@@ -140,8 +140,8 @@ class ExportJob:
     """What the events of an Hour come to.
 
     Attributes:
-        hour: whose.
-        state: where it stands.
+        hour: that it belongs to.
+        state: as of its last event.
         number: of its last event; 0 without any.
         job_guid: the vendor's, once known.
         claimed_at: of the newest claim.
@@ -149,11 +149,11 @@ class ExportJob:
         triggered_at, replicated_at, ended_at: when it came to that.
         posts: triggers sent, those left out that surely never left.
         reposted: the one re-POST after a lost answer is spent.
-        lost_at: of the claim whose answer was lost; it may have been accepted then.
+        lost_at: time of the claim with the lost response; the trigger may have been accepted then.
         not_before: no trigger before this moment.
-        promised_guid: of the ExportJob whose Promise lies in the folder.
+        promised_guid: of the ExportJob that the manifest in the folder belongs to.
         promised_at: when that ExportJob's first Promise was on record: what is older in the folder is not its.
-        unproven: names of files whose stored bytes are not those that were sent, so that none of them is kept.
+        unproven: names of files with stored bytes other than those that were sent; none of them is kept.
         cause, detail: why it waits, is overdue or failed.
         late: it was overdue once.
         last: its last event.
@@ -288,12 +288,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Nobody has a trigger in flight and one is allowed: claim the Hour and send it."""
+    """No trigger is in flight and one is allowed: claim the Hour and send it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TakeOver:
-    """Whoever claimed the Hour is gone, and nobody knows whether the trigger got through: send it once more."""
+    """The claiming process is gone, and it is unknown whether the trigger was accepted: send it once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +405,7 @@ class Deferral:
 
 @dataclass(frozen=True, slots=True)
 class GuidAdoption:
-    """Our trigger had been accepted, and the answer tells its GUID."""
+    """Our trigger had been accepted, and the response names its GUID."""
 
     job_guid: str
 
@@ -418,7 +418,7 @@ def after_too_early(
     now: datetime,
     previous_trigger: datetime | None,
 ) -> Deferral | GuidAdoption | Close:
-    """What "too early" means for a job whose POST was answered so.
+    """What "too early" means for a job after its POST got this response.
 
     After a lost answer it may mean that the first POST had been accepted: that is so when the vendor's hour began
     (`not_before` - 60 min) no earlier than our claim, give or take the tolerance; and, where the vendor counts

@@ -2,7 +2,7 @@
 
 The order of writes is the guarantee: the Promise before the first file, the Receipt only when a listing of the
 folder shows every promised file with the size and the mark that it was stored with. A crash anywhere in between
-leaves an Hour without a Receipt, whose next tick keeps what has landed and fetches the rest.
+leaves an Hour without a Receipt. Its next tick keeps the files that have landed and fetches the rest.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ _MOST_LISTS: Final = 5 + LOOKS
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What the run is told.
+    """Settings of the run.
 
     Attributes:
-        environment, company: whose Hours.
+        environment, company: that the Hours belong to.
         poll_seconds: between two polls.
         replication_timeout: seconds from the trigger to `Complete`.
         transfer_timeout: seconds from `Complete` to the Receipt.
@@ -85,7 +85,7 @@ class Landing:
     Attributes:
         settings: of the run.
         vendor, ledger, clock: the ports.
-        tell: is told how far the files of an Hour are: landed of promised.
+        tell: gets the progress of an Hour: files landed of files promised.
     """
 
     settings: RunSettings
@@ -122,7 +122,7 @@ class Landing:
         return await self._deliver(hour, receipt)
 
     async def prove_again(self, job: ExportJob) -> bool:
-        """Write the lost Receipt of a delivered Hour anew, from what lies in its folder, without asking the vendor.
+        """Write the lost Receipt of a delivered Hour again from the files in its folder, without the vendor.
 
         The ledger says that all that was promised had landed. What still has the promised size and was not written
         since is that; it is read once more for its MD5, as after a crash.
@@ -178,7 +178,7 @@ class Landing:
     async def _promise(self, job: ExportJob, listed: Sequence[ListedFile]) -> Promise:
         """Store what the vendor promises, before anything of it is fetched.
 
-        The first list of an ExportJob stands: files may join it, none leaves it.
+        The first list of an ExportJob is binding: files may be added to it, none is removed.
         """
         hour = job.hour
         standing = None
@@ -280,7 +280,7 @@ class Landing:
     ) -> tuple[Receipt, Mapping[str, str]]:
         """Look at what is stored: the Receipt over it, and what speaks against writing it, by file.
 
-        A file whose mark is not the one that it was stored with is read again: a worker that was thought dead may have
+        A file with another ETag than the one it was stored with is read again: a worker that was thought dead may have
         stored the same bytes once more.
         """
         stored = (await hour_folder(self.lake, hour)).files

@@ -1,6 +1,6 @@
 """I/O. The ledger: an Hour's events, appended one by one, never changed.
 
-Each event is an object of its own, created at the next number with `put_if_absent`, so whoever writes a number
+Each event is an object of its own, created at the next number with `put_if_absent`, so the process that writes a number
 first has it and everybody else re-reads. That one rule is the lock (who claimed), the fence (a worker that slept
 finds its number taken) and the recovery (what is there is what happened), alike on S3, in folders and in memory.
 """
@@ -88,12 +88,12 @@ class Ledger:
     """The ledger of one environment, with what it has read.
 
     Attributes:
-        lake: where it lies.
+        lake: that holds the ledger.
         clock: for the time of new events.
         me: who writes them.
-        dead: tells whether a worker certainly no longer lives.
+        dead: returns whether a worker certainly no longer runs.
         jobs: what was read or written last, by Hour.
-        damaged: Hours whose records could not be read, with the reason.
+        damaged: Hours with records that could not be read, and the reason.
     """
 
     lake: Lake
@@ -109,8 +109,8 @@ class Ledger:
     async def read_days(self, days: Iterable[str]) -> dict[Hour, ExportJob]:
         """All jobs with an event on these days (`20220510`), by Hour: one listing a day.
 
-        Of an Hour that is final only the last event is read: it carries what is worth knowing. An Hour whose records
-        cannot be read is left out, with a warning: it must not stop the others.
+        Of a final Hour only the last event is read: it has all that is needed. An Hour with records that cannot be
+        read is left out, with a warning: it must not stop the others.
         """
         listings = await asyncio.gather(*(self.lake.store.files(self.lake.layout.ledger_day(day)) for day in days))
         by_hour: dict[Hour, dict[int, StoredFile]] = {}
@@ -174,8 +174,8 @@ class Ledger:
                 raise overtaken
             self._mine.add(event.nonce)
             self.jobs[hour] = after
-            told = {name: utc(value) if isinstance(value, datetime) else value for name, value in data.items()}
-            log.info(str(kind), hour=str(hour), **told)
+            fields = {name: utc(value) if isinstance(value, datetime) else value for name, value in data.items()}
+            log.info(str(kind), hour=str(hour), **fields)
             return after
 
     def is_mine(self, job: ExportJob) -> bool:
@@ -187,7 +187,7 @@ class Ledger:
         return job.last is not None and not self.is_mine(job) and self.dead(job.last.worker, self.me)
 
     async def _create(self, key: str, event: Event) -> bool:
-        """Create the object; after a lost answer look whose it is: ours, another's, or nobody's (then again)."""
+        """Create the object. After a lost response, read it back: ours, another writer's, or absent (then retry)."""
         data = _event_bytes(event)
         failure: LakeError | None = None
         for _ in range(_ATTEMPTS):

@@ -19,7 +19,7 @@ SCHEMA_VERSION: Final = 1
 """Of the JSON that the commands print."""
 
 Word = Literal["delivered", "failed", "waiting", "none"]
-"""`none`: nothing came of the Hour, and nothing was asked of us: it lies before the lake's first record."""
+"""`none`: the Hour is before the lake's first record, so viplake was not expected to deliver it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Outcome:
 
     @property
     def owner(self) -> str | None:
-        """Whose turn it is."""
+        """Who has to act."""
         return CAUSES[self.cause].owner if self.cause else None
 
     def to_json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """PURE. What follows which error of a file on its way: one table.
 
 Errors that pass by themselves are tried again until the deadline, errors that new links may heal cost one more
-list, damage costs two more downloads, and what nobody can land is given up at once, so that the other files
+list, damage costs two more downloads, and a file that cannot land is given up at once, so that the other files
 have the time. Only a lake that cannot be written, or a refusal of our credentials, ends everything.
 """
 
@@ -35,7 +35,7 @@ class OtherSize(VendorError):
     default_cause = "integrity"
 
 
-# The steps after the first, second, ... error of a kind that a file meets; the last one stands for all further.
+# The steps after the first, second, ... error of a kind that a file meets; the last one applies to all further errors.
 # Where no GIVE_UP closes a row, the deadline does.
 RECOVERIES: Final[Mapping[str, tuple[Recovery, ...]]] = MappingProxyType(
     {

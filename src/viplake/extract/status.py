@@ -21,11 +21,11 @@ BEFORE_FIRST: Final = "before the lake's first record"
 
 
 async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last: Hour, hours: int) -> list[Outcome]:
-    """The last `hours` Hours up to `last`, newest first. Nothing is asked of the vendor.
+    """The last `hours` Hours up to `last`, newest first. The vendor gets no request.
 
-    An Hour that nobody claimed is `missed` once it is over, or `hour_taken` where its folder holds files all the same:
-    another program put them there. Before the lake's first record it is neither: nobody had asked viplake for it. One
-    that was begun before yesterday and never ended is `abandoned`: no tick looks that far back.
+    An Hour without a claim is `missed` once it is over, or `hour_taken` if its folder has files:
+    another program put them there. Before the lake's first record it is neither: no delivery was expected.
+    One that was begun before yesterday and never ended is `abandoned`: no tick looks that far back.
 
     Raises:
         LakeError: the lake cannot be read.

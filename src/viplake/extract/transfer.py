@@ -63,7 +63,7 @@ DRIP_BYTES: Final = 60 * 1024
 """A connection that gave less than 1 KiB/s over a minute of waiting for it is dropped and resumed."""
 
 FRESH_SECONDS: Final = 10.0
-"""A list this young is not asked for again: the vendor would say the same."""
+"""A list this young is not requested again: the vendor would return the same."""
 
 _HEARTBEAT_SECONDS: Final = 0.25
 """How often (on the wall) the deadline is looked at while nothing else happens."""
@@ -116,7 +116,7 @@ class Progress:
 
 
 def _silent(_progress: Progress) -> None:
-    """Tell nobody."""
+    """Report no progress."""
 
 
 async def land(
@@ -137,9 +137,9 @@ async def land(
 
     Args:
         wanted: what is promised and not stored yet; names distinct.
-        listed: where to fetch it, as last listed; may lack files (then the list is asked for anew).
+        listed: where to fetch it, as last listed; may lack files (then the list is requested again).
         relist: asks for the list with fresh links.
-        vendor: whose storage to read.
+        vendor: to download from.
         store: where to write.
         folder: the Hour's, with its closing slash.
         clock: measures the deadline, sleeps between attempts.
@@ -150,7 +150,7 @@ async def land(
 
     Raises:
         LakeError: the lake cannot be written, and another attempt would not help; nothing more was tried.
-        CredentialsError: the vendor refuses us when asked for new links.
+        CredentialsError: the vendor refuses the request for new links.
     """
     transfer = _Transfer(
         wanted=tuple(wanted),
@@ -200,7 +200,7 @@ class _Errand:
         stumbles: errors since the last byte.
         digests: MD5s of downloads that did not arrive as the source's ETag or their own CRC32s say.
         furthest: bytes of it that `Progress` knows.
-        generation: of the list whose link was used last.
+        generation: of the list that the last link came from.
     """
 
     file: PromisedFile
@@ -216,7 +216,7 @@ class _Arrival:
 
     Attributes:
         received: bytes.
-        etag: of the source, where the rest can be asked for by it.
+        etag: of the source, if the rest can be requested with it.
         members: looks into a gzip body, where the source gives no MD5 to prove it by.
     """
 
@@ -301,7 +301,7 @@ class _Pace:
 
 
 class _Links:
-    """Where to fetch each file; new links are asked for once, however many files need them."""
+    """Where to fetch each file; new links are requested once, however many files need them."""
 
     def __init__(
         self,
@@ -328,7 +328,7 @@ class _Links:
             if self.generation > seen or self._clock.monotonic() - self._listed_at < FRESH_SECONDS:
                 return
             if self._attempts > attempts and self._failure is not None:
-                raise self._failure  # another file asked while this one waited: the answer holds for both
+                raise self._failure  # another file sent the request while this one waited: the result holds for both
             self._attempts += 1
             try:
                 files = await self._relist()
@@ -428,7 +428,7 @@ class _Transfer:
             raise end.reason from None
         except _GiveUp as end:
             self._failed[name] = end.reason
-        except Exception as error:  # noqa: BLE001 - the boundary of a file: what nobody foresaw must not cost the others
+        except Exception as error:  # noqa: BLE001 - the boundary of a file: an unforeseen error must not fail the others
             detail = redact(f"{type(error).__name__}: {error}")
             self._failed[name] = ViplakeError(f"cannot land {name}: {detail}", cause="unexpected")
 
@@ -500,7 +500,7 @@ class _Transfer:
         """The rest of a file, over one connection."""
         size, start = errand.file.size, arrival.received
         if start and arrival.etag is None:
-            raise _Anew  # without a mark of its content, nobody knows whether the rest is of the same file
+            raise _Anew  # without an ETag, the rest may belong to another file
         link = self._link(errand)
         async with self._lanes.one(), self._vendor.download(link.url, start=start, etag=arrival.etag) as download:
             if download.start != start:
@@ -573,8 +573,8 @@ class _Transfer:
         errand.stumbles += 1
         now = self._clock.monotonic()
         jitter = self._rng.uniform(0, min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(power, 10)))
-        asked = getattr(error, "retry_after", None) or 0.0
-        await self._wait(max(jitter, asked, self._tokens.take(now)))
+        requested = getattr(error, "retry_after", None) or 0.0
+        await self._wait(max(jitter, requested, self._tokens.take(now)))
 
     async def _wait(self, seconds: float) -> None:
         """Sleep; not at all where the deadline would come first."""
@@ -605,14 +605,14 @@ def _strong(etag: str | None) -> str | None:
 
 
 async def _end(writer: asyncio.Future[StoredFile], pipe: Pipe) -> None:
-    """Leave no upload behind: one that is not done is told that its bytes are void, so that the store drops them."""
+    """Leave no upload behind: an unfinished one is aborted, so that the store drops its bytes."""
     if not writer.done():
         pipe.abort(ReaderGone("the transfer of this file was given up"))
         await asyncio.wait({writer}, timeout=_ABORT_SECONDS)
         writer.cancel()
         await asyncio.wait({writer})
     if not writer.cancelled():
-        writer.exception()  # whoever waited for it has it already
+        writer.exception()  # the task that waited for it has it already
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -1,10 +1,10 @@
-"""PURE. Where everything lies in a lake: keys, and names of files and tables.
+"""PURE. Where everything is in a lake: keys, and names of files and tables.
 
 ::
 
     <root>/Hourly/YYYYMMDD/HH/<file>                  one folder an Hour, as the original script made them
     <root>/Hourly/YYYYMMDD/HH/_PresignedUrls.json     the Promise, without signatures
-    <root>/Hourly/YYYYMMDD/HH/_Receipt.json           the proof; whoever reads downstream waits for it
+    <root>/Hourly/YYYYMMDD/HH/_Receipt.json           the proof; downstream jobs wait for it
     <root>/_viplake/lake.json                         environment and company of the lake
     <root>/_viplake/lake.N.json                       a corrected company; the highest N holds
     <root>/_viplake/ledger/YYYYMMDD/HH/NNNN.json      the Hour's events
@@ -134,7 +134,7 @@ class Layout:
         if hour is None or number is None:
             return None
         found = hour, int(number[1])
-        return found if key == self.event(*found) else None  # "1.json" is not what we wrote, and stands for nothing
+        return found if key == self.event(*found) else None  # "1.json" is not a key that we write
 
     def parse_file(self, key: str) -> tuple[Hour, str] | None:
         """The Hour and name of a file right in an hourly folder; None for any other key."""
@@ -159,7 +159,7 @@ def is_delivered_file(name: str) -> bool:
 
 
 def check_names(files: Iterable[PromisedFile]) -> None:
-    """Refuse a list whose files cannot all be stored safely under their names, before anything is stored.
+    """Refuse a list with a file that cannot be stored safely under its name, before anything is stored.
 
     A deny-list, not an allow-list: one `(` or `é` must not cost an Hour.
 

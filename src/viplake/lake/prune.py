@@ -1,7 +1,7 @@
 """I/O. Makes room in a folder lake: old hourly folders go, never the newest proof of a table.
 
-What may go is decided by `expendable` from facts alone. An Hour goes Receipt first: whoever dies in the middle leaves
-an Hour without a Receipt, which nobody reads, and the next call removes the rest. The ledger and the datasets stay.
+What may go is decided by `expendable` from facts alone. An Hour goes Receipt first: a crash in the middle leaves
+an Hour without a Receipt, which no job reads, and the next call removes the rest. The ledger and the datasets stay.
 On S3 a lifecycle rule does this without us.
 """
 
@@ -136,7 +136,7 @@ async def remove(lake: Lake, hours: Sequence[HeldHour], folder: Path | None) -> 
     Args:
         lake: which.
         hours: which.
-        folder: where the lake lies on disk, for its empty folders; None: they are left alone.
+        folder: of the lake on disk, for its empty folders; None: they are left alone.
 
     Raises:
         LakeError: something cannot be removed; what came before it is gone.

@@ -27,7 +27,7 @@ def judge(
 
     Args:
         promise: what the vendor promised, where it is known.
-        stored: what lies in the hourly folder, by name.
+        stored: the objects in the hourly folder, by name.
         receipt: what we proved when it landed, where we did.
         md5_read: the MD5 of stored files that were read again, by name. A file that is not among them counts as
             right when its ETag equals the Receipt's.
@@ -52,12 +52,12 @@ def judge(
 
 
 def to_read_again(stored: Mapping[str, StoredFile], receipt: Receipt, *, etags_prove: bool) -> list[str]:
-    """Names of the Receipt's files whose stored bytes must be hashed to know that they are still right.
+    """Names of the Receipt's files that must be hashed again to prove that they are still right.
 
     Args:
-        stored: what lies in the hourly folder, by name.
+        stored: the objects in the hourly folder, by name.
         receipt: what we proved when it landed.
-        etags_prove: an equal ETag proves equal content (S3); a folder's only tells when a file was written.
+        etags_prove: an equal ETag proves equal content (S3); a folder's only shows when a file was written.
     """
     return [
         file.name

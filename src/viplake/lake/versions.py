@@ -5,7 +5,7 @@ again: nothing that was acknowledged is lost, and nothing torn is ever read. Mea
 and memory, that holds where a compare-and-swap does not exist (folders have none) and through lost answers.
 
 Reading the newest version costs no listing: a hint names one that was the newest a moment ago, and from there the
-next numbers are asked for until one is not there. The hint may be old, missing or wrong: that only costs requests.
+next numbers are read until one is absent. The hint may be old, missing or wrong: that only costs requests.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Versions:
 
         Args:
             change: a pure function from the newest content (None: there is none) to the new one; None or an equal
-                content: nothing is to be written. It is asked again after each lost race.
+                content: nothing is to be written. It is called again after each lost race.
             known: the newest version as far as the caller knows.
 
         Raises:
@@ -118,7 +118,7 @@ class Versions:
         await self._store.put(f"{self._prefix}published", str(number).encode())
 
     async def _create(self, version: Version) -> bool:
-        """Whether the version stands as we made it. After an error nobody knows: look."""
+        """Whether the stored version is ours. After an error this is unknown, so read it back."""
         packed = gzip.compress(version.content or b"", compresslevel=_LEVEL, mtime=0)
         try:
             if await self._store.put_if_absent(self.key(version.number), packed):
@@ -134,7 +134,7 @@ class Versions:
         return await self._hint() <= version.number and (before == 0 or await self._get(before) is not None)
 
     async def _after(self, version: Version) -> None:
-        """Leave the hint, and remove what is too old. Neither matters: a failure of either is nobody's business."""
+        """Leave the hint, and remove what is too old. Neither matters: a failure of either is ignored."""
         try:
             await self._store.put(f"{self._prefix}newest", str(version.number).encode())
             old = await self._too_old(version)

@@ -1,7 +1,7 @@
 """I/O. How answers leave: well, late, spoiled, or not at all.
 
 The faults that any call can have are played here, on the connection itself where HTTP would not let them
-through; what only one call can do wrong stands with that call.
+through; faults of one call alone are beside that call.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PAGE = "<!DOCTYPE html><html><head><title>Please wait</title></head><body>Service page</body></html>"
 # Where redirects lead when nothing else is said: the simulator counts who follows.
 FOLLOWED = "/_simulator/followed"
-# A refusal whose text tries to write on the reader's terminal and into his log.
+# A refusal whose text tries to write on the reader's terminal and log.
 CONTROL = "broken\r\nINFO all is well\x1b[2J\x1b[31m"
 # Seconds of silence: longer than anyone's patience.
 _FOR_EVER = 3600

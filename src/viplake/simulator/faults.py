@@ -1,7 +1,7 @@
 """PURE. What can go wrong at the vendor: the kinds of faults, how to write one, and which one plays next.
 
-A fault is one line: `download:cut:file=Voyage*,times=2,value=1000` cuts the first two downloads of files whose
-name begins with Voyage after 1,000 bytes. `KINDS` is the only list of kinds: the server plays what stands
+A fault is one line: `download:cut:file=Voyage*,times=2,value=1000` cuts the first two downloads of files
+named Voyage... after 1,000 bytes. `KINDS` is the only list of kinds: the server plays what is
 there, `describe()` prints it, and a test sees to it that every kind does what it says.
 """
 
@@ -69,9 +69,9 @@ _KINDS: tuple[FaultKind, ...] = (
     FaultKind(CALLS, "huge_header", "answers 200 with an enormous header", "bytes (1000000)", "A7", takes="number"),
     FaultKind(_BEARER, "unauthorized", "answers 401", "", "T2 T8 G8 P11"),
     # -- the four calls: the answer is spoiled --------------------------------------------------------
-    FaultKind(JSON_CALLS, "answer_lost", "does what was asked, then drops the connection", "", "G6"),
-    FaultKind(JSON_CALLS, "answer_late", "does what was asked, then never answers", "seconds (3600)", "G6", takes="number"),
-    FaultKind(JSON_CALLS, "accepted_status", "does what was asked, but answers this HTTP status", "status (500)", "G10", takes="number"),
+    FaultKind(JSON_CALLS, "answer_lost", "accepts the request, then drops the connection", "", "G6"),
+    FaultKind(JSON_CALLS, "answer_late", "accepts the request, then never answers", "seconds (3600)", "G6", takes="number"),
+    FaultKind(JSON_CALLS, "accepted_status", "accepts the request, but answers this HTTP status", "status (500)", "G10", takes="number"),
     FaultKind(JSON_CALLS, "json", "answers 200 with this JSON instead", "JSON text ([])", "T6 G11 P7 U2"),
     FaultKind(JSON_CALLS, "empty_body", "answers 200 without a body", "", "T5 P7 U4"),
     FaultKind(JSON_CALLS, "cut_json", "sends only the first part of its JSON, as if it were whole", "bytes (half)", "U4", takes="place"),
@@ -85,7 +85,7 @@ _KINDS: tuple[FaultKind, ...] = (
     FaultKind(JSON_CALLS, "bom", "sends its JSON with a UTF-8 byte order mark", "", "A11"),
     FaultKind(JSON_CALLS, "gzip_bomb", "sends blanks before its JSON, pressed by gzip", "blanks (300000000)", "A13", takes="number"),
     FaultKind(JSON_CALLS, "text_plain", "says that its JSON is text/plain", "", ""),
-    FaultKind(JSON_CALLS, "extra_members", "adds members that nobody knows", "", "U5"),
+    FaultKind(JSON_CALLS, "extra_members", "adds unknown members", "", "U5"),
     FaultKind(JSON_CALLS, "control_characters", "does nothing, answers 400 with CR, LF and ANSI codes in its Message", "", "A9"),
     # -- token ----------------------------------------------------------------------------------------
     FaultKind(_TOKEN, "invalid_client", "refuses the client", "", "T1 S6"),
@@ -113,7 +113,7 @@ _KINDS: tuple[FaultKind, ...] = (
     FaultKind(_FILES, "duplicate_size", "lists matching entries twice, with another size", "", "U7"),
     FaultKind(_FILES, "collision", "lists matching files once more in another folder", "", "U8"),
     FaultKind(_FILES, "case_twin", "lists matching files once more in capitals", "", "U9"),
-    FaultKind(_FILES, "key", "gives this as key of matching entries; {name} stands for the name", "(../{name})", "U9 U10 A3"),
+    FaultKind(_FILES, "key", "gives this as key of matching entries; {name} is replaced by the name", "(../{name})", "U9 U10 A3"),
     FaultKind(_FILES, "url", "changes the URL of matching entries", "http, https, host, ip, port, userinfo or a URL (host)", "U11"),
     FaultKind(_FILES, "grow", "leaves matching files (else the last 3) out, until `times` is used up", "", "U12"),
     FaultKind(_FILES, "shrink", "leaves matching files (else the last 3) out; with `after=1` it takes them back", "", "U12 U16"),
@@ -131,7 +131,7 @@ _KINDS: tuple[FaultKind, ...] = (
     FaultKind(_DOWNLOAD, "cut", "drops the connection after so many bytes of the body", "bytes, negative from the end, or mid (mid)", "D6", takes="place"),
     FaultKind(_DOWNLOAD, "ignore_range", "answers 200 with the whole file to a Range", "", "D7"),
     FaultKind(_DOWNLOAD, "range_error", "answers 416 to a Range", "", "D8"),
-    FaultKind(_DOWNLOAD, "bad_range", "answers 206 with a Content-Range other than asked", "", "D6"),
+    FaultKind(_DOWNLOAD, "bad_range", "answers 206 with another Content-Range than requested", "", "D6"),
     FaultKind(_DOWNLOAD, "etag_change", "has another ETag than before (so If-Match fails)", "ETag (of zeros)", "D9"),
     FaultKind(_DOWNLOAD, "stall", "stops after so many bytes and stays silent", "bytes (mid)", "D10", takes="place"),
     FaultKind(_DOWNLOAD, "slow", "sends so few bytes a second", "bytes a second (1)", "D11", takes="number"),
@@ -162,7 +162,7 @@ WORDINGS: Mapping[str, str] = MappingProxyType(
         "none": "no date-time at all",
         "past": "ISO, 5 seconds ago",
         "far": "ISO, 3 hours ahead",
-        "guid": "ISO, and the GUID of the export that stands in the way as JobGuid",
+        "guid": "ISO, and the GUID of the earlier export as JobGuid",
     }
 )
 
@@ -174,7 +174,7 @@ class Fault:
     Attributes:
         call: the call that it befalls.
         kind: what happens, a word of `KINDS`.
-        file: only files whose key or name matches this glob; downloads and entries of the list only.
+        file: only files with a key or name that matches this glob; downloads and entries of the list only.
         times: so often, then no more; None for ever.
         after: not before so many requests have matched. Both count the requests that it could befall, whether or
             not another fault befell them first.

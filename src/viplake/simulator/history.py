@@ -51,7 +51,7 @@ class Spell:
 
     Attributes:
         first, last: from when to when.
-        kind: `failed` (the vendor's export, with `cause`), `missed` (nobody ran), `planned` (a hole that was agreed,
+        kind: `failed` (the vendor's export, with `cause`), `missed` (no process ran), `planned` (an agreed hole,
             such as the diverted flow), `late` (delivered past its deadline), `lacking` (`tables` are absent),
             `volume` (`tables` are `factor` times as large), `content` (`fault` is in the records of `tables`).
         tables: which; empty: all of them.
@@ -69,7 +69,7 @@ class Spell:
     fault: ContentFault = "wrong_type"
 
     def __contains__(self, hour: Hour) -> bool:
-        """Whether the Hour lies within it."""
+        """Whether the Hour is within it."""
         return self.first <= hour <= self.last
 
 
@@ -175,7 +175,7 @@ async def generate(
 ) -> int:
     """Write the Hours of a past into a lake, an Hour at a time; the number of objects.
 
-    The lake then says whose it is, unless nothing of viplake is to be seen in it.
+    The lake then has an owner record, unless it is to look as if viplake never ran.
 
     Raises:
         LakeError: it cannot be written.

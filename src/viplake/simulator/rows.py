@@ -1,7 +1,7 @@
 """PURE. Records as an export of one Hour holds them, and what can be wrong inside its files.
 
 Each Hour's records are made anew: keys that stand once, and times of change within the look-back before it, so that
-whoever looks inside finds nothing amiss but what was put there.
+a content check finds only the faults that were put there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ContentFault = Literal[
     "short_look_back",
     "truncated",
 ]
-"""Of the values of a number; a column that is gone; one that nobody agreed on; keys that stand twice; nulls; records
+"""Of the values of a number; a column that is gone; one that was not agreed on; duplicate keys; nulls; records
 that no longer move; a quarter of the look-back; a file that ends too early."""
 
 CONTENT_FAULTS: Final[tuple[ContentFault, ...]] = get_args(ContentFault)

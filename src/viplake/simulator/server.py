@@ -5,7 +5,7 @@
         ...  # VIPLAKE_TOKEN_URL = vendor.token_url, VIPLAKE_EXPORT_URL = vendor.export_url, ...
 
 It validates what a real vendor would, and reads the time of its Clock alone, so that an Hour may pass in a
-second. Its only secrets are its own; none of them stands in its log of requests.
+second. Its only secrets are its own; none of them is in its log of requests.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Request(NamedTuple):
 
 @dataclass
 class RequestLog:
-    """What was asked of the simulator.
+    """A request that the simulator got.
 
     Attributes:
         entries: the requests in the order in which their answers ended; `REMEMBERED` says how many.
@@ -97,7 +97,7 @@ class RequestLog:
         return [entry for entry in list(self.entries) if entry.call == call]
 
     def clear(self) -> None:
-        """Forget what was asked so far."""
+        """Forget the requests so far."""
         self.entries.clear()
         self.counts.clear()
         self.peak.clear()
@@ -173,7 +173,7 @@ class Simulator:
         self._runner = runner
 
     async def stop(self) -> None:
-        """Stop listening; whoever is kept waiting is let go."""
+        """Stop listening; waiting requests are released."""
         self._stopping.set()
         if self._runner is not None:
             runner, self._runner = self._runner, None
@@ -387,7 +387,7 @@ class Simulator:
     # -- call 4 ---------------------------------------------------------------------------------------
 
     async def _presigned_urls(self, request: web.Request) -> web.StreamResponse:
-        # The apiToken in the query is this call's key; whether Bearer is asked for too is not known.
+        # The apiToken in the query is this call's key; whether Bearer is required too is not known.
         return await self._answer(request, "files", self._list, bearer=False)
 
     async def _list(self, request: web.Request, faults: list[Fault]) -> tuple[PlannedAnswer, str]:
@@ -435,8 +435,8 @@ class Simulator:
     async def _download(self, request: web.Request) -> web.StreamResponse:
         async with self._received("download") as note:
             key = request.match_info["key"]
-            asked = request.headers.get("Range")
-            note.detail = f"{key} {asked}" if asked else key
+            wanted = request.headers.get("Range")
+            note.detail = f"{key} {wanted}" if wanted else key
             headers = {**self._headers(), "Server": "AmazonS3", "x-amz-request-id": "SIMULATED"}
             refusal = self.signer.refusal(request.headers.get("Host", ""), request.raw_path, self.clock.now())
             if refusal is not None:
@@ -505,7 +505,7 @@ class Simulator:
 
 @dataclass(slots=True)
 class _Note:
-    """What the log will say of a request; as long as nobody says more, that it was dropped."""
+    """What the log will say of a request; by default, that it was dropped."""
 
     status: int = 0
     detail: str = ""

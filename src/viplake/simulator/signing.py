@@ -41,7 +41,7 @@ class Signer:
     """Makes and checks presigned URLs.
 
     Attributes:
-        access_key: the key id that stands in X-Amz-Credential.
+        access_key: the key id in X-Amz-Credential.
         secret_key: the key that signs; never sent.
         session_token: what a role's session adds (X-Amz-Security-Token).
         region: of the storage.

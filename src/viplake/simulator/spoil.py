@@ -121,7 +121,7 @@ def gzip_bomb(blanks: int, data: bytes) -> bytes:
 
 
 def put_raw(body: dict[str, Any], member: str, text: str) -> None:
-    """Put JSON text where a member stands, or take the member away where the text is `absent`."""
+    """Replace a member by JSON text, or remove it if the text is `absent`."""
     if text == "absent":
         del body[member]
     else:

@@ -144,12 +144,12 @@ def _plan(request: web.Request, file: SimulatedFile, faults: Sequence[Fault]) ->
     wanted = request.headers.get("If-Match")
     if wanted not in {None, "*", f'"{etag}"', etag}:
         return Refusal(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
-    asked = None if "ignore_range" in kinds else _range(request.headers.get("Range"), file.size)
-    if asked is not None and ("range_error" in kinds or asked[0] == file.size):
+    part = None if "ignore_range" in kinds else _range(request.headers.get("Range"), file.size)
+    if part is not None and ("range_error" in kinds or part[0] == file.size):
         return Refusal(416, "InvalidRange", "The requested range is not satisfiable")
-    plan = _Plan(file, *(asked or (0, file.size)))
+    plan = _Plan(file, *(part or (0, file.size)))
     plan.headers = {"ETag": f'"{etag}"'}
-    if asked is not None:
+    if part is not None:
         plan.status = 206
         plan.headers["Content-Range"] = f"bytes {plan.start}-{plan.stop - 1}/{file.size}"
     plan.announced = plan.length

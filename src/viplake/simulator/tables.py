@@ -448,7 +448,7 @@ def _skewed(count: int, total: int) -> list[int]:
 
 @lru_cache(maxsize=4)
 def _extras(*, with_schema: bool, with_scripts: bool) -> tuple[SimulatedFile, ...]:
-    """What lies beside the partitions: the same of every export, so all share it."""
+    """The files beside the partitions: the same in every export, so all share them."""
     found = []
     if with_schema:
         found.append((SCHEMA_FILE, schema()))

@@ -68,7 +68,7 @@ class SimulatedJob:
         guid: its JobGuid.
         config_name: the configuration that was triggered.
         triggered_at: when, UTC, whole seconds.
-        folder: what stands before a file's name in its key, with the slash.
+        folder: the part before a file's name in its key, with the slash.
         shape: what it holds.
     """
 
@@ -81,7 +81,7 @@ class SimulatedJob:
     @property
     def files(self) -> tuple[SimulatedFile, ...]:
         """All its files, those that join the list late among them."""
-        # Made again when asked for, and not kept here: a simulator may run for weeks.
+        # Made again on request, and not kept here: a simulator may run for weeks.
         return make_export(self.shape, self.config_name, self.triggered_at.replace(minute=0, second=0))
 
     def file(self, key: str) -> SimulatedFile | None:
@@ -96,7 +96,7 @@ class SimulatedJob:
 
 @dataclass(frozen=True, slots=True)
 class TooSoon:
-    """A refused trigger: when the next one is allowed, and which export stands in the way."""
+    """A refused trigger: when the next one is allowed, and which earlier export prevents it."""
 
     next_allowed: datetime
     blocked_by: str
@@ -149,7 +149,7 @@ class VendorState:
         return TooSoon(until, last.guid) if now < until else None
 
     def trigger(self, config_name: str, now: datetime) -> SimulatedJob:
-        """Start an export; the caller has asked `refusal`."""
+        """Start an export; the caller has checked `refusal`."""
         at = now.replace(microsecond=0)  # so that a refusal can name the exact second
         settings = self.settings
         seed = f"{settings.company}/{config_name}/{at.isoformat()}/{len(self.jobs)}/{settings.export.seed}"
@@ -160,7 +160,7 @@ class VendorState:
         return job
 
     def stored(self, key: str) -> tuple[SimulatedJob, SimulatedFile] | None:
-        """The file that lies in the storage under this key, and its export."""
+        """The file with this key in the storage, and its export."""
         folder, _, _ = key.rpartition("/")
         job = self.jobs.get(folder.rpartition("/")[2])
         file = job.file(key) if job is not None and key.startswith(job.folder) else None
