@@ -55,7 +55,8 @@ def test_an_hour_that_agrees_exits_with_0_and_prints_one_object(commands: Comman
     [hour] = report["hours"]
     assert (hour["hour"], [table["conformance"] for table in hour["tables"]]) == (str(FIRST), ["passed"] * 3)
     assert set(hour["tables"][0]["columns"][0]) == {
-        "column", "declared", "kind", "nulls", "distinct", "low", "high", "nonconforming"
+        "column", "declared", "kind", "nulls", "distinct", "low", "high", "nonconforming", "beyond",
+        "spelled",
     }  # fmt: skip
     assert kept(tmp_path) == []
 

@@ -45,7 +45,7 @@ def commands(tmp_path: Path) -> Commands:
 
 
 def test_a_person_gets_a_table_and_stderr_what_else_there_is_to_say(commands: Commands) -> None:
-    done = commands.run("query", "select VoyageId, Title from Voyage order by 1")
+    done = commands.run("query", "select VoyageId, Title from Voyage order by 1", "--partial")
     assert done.code == 0
     lines = [line.split() for line in done.out.splitlines() if line.strip()]
     assert lines[0] == ["VoyageId", "Title"]
@@ -60,9 +60,9 @@ def test_a_person_gets_a_table_and_stderr_what_else_there_is_to_say(commands: Co
 
 def test_csv_json_and_parquet_hold_all_rows_and_stdout_nothing_else(commands: Commands, tmp_path: Path) -> None:
     sql = "select VoyageId, Title from Voyage order by 1"
-    rows = list(csv.DictReader(io.StringIO(commands.run("query", sql, "--csv").out)))
+    rows = list(csv.DictReader(io.StringIO(commands.run("query", sql, "--csv", "--partial").out)))
     assert [row["Title"] for row in rows] == [voyage["Title"] for voyage in VOYAGES]
-    told = json.loads(commands.run("query", sql, "--json").out)
+    told = json.loads(commands.run("query", sql, "--json", "--partial").out)
     assert told == {
         "schema_version": 1,
         "environment": "Prod",
@@ -70,16 +70,33 @@ def test_csv_json_and_parquet_hold_all_rows_and_stdout_nothing_else(commands: Co
         "columns": [{"name": "VoyageId", "type": "BIGINT"}, {"name": "Title", "type": "VARCHAR"}],
         "rows": VOYAGES,
     }
-    done = commands.run("query", sql, "--parquet", "out.parquet")
+    done = commands.run("query", sql, "--parquet", "out.parquet", "--partial")
     assert (done.code, done.out) == (0, f"{tmp_path}/out.parquet\n")
     with duckdb.connect() as connection:
         read = connection.read_parquet(str(tmp_path / "out.parquet"))
         assert read.fetchall() == [tuple(voyage.values()) for voyage in VOYAGES]
 
 
+def test_H17_a_result_is_whole_or_an_error_with_the_file(commands: Commands) -> None:
+    done = commands.run("query", "select count(*) from Voyage")
+    assert (done.code, done.out) == (1, "")
+    assert "viplake: Voyage_2.json.gz of 2022-05-10T13: the gzip data end too early, after 11 bytes\n" in done.err
+    assert "  cause  table_unreadable (vendor)" in done.err
+    assert "--partial" in done.err
+
+
+def test_a_slip_in_sql_is_printed_in_lines_with_the_mark_below_the_place(commands: Commands) -> None:
+    done = commands.run("query", "select VoyageId,\n  nope from Voyage", "--partial")
+    *_, line, mark, following = done.err.splitlines()
+    assert (done.code, line) == (2, "LINE 2:   nope from Voyage")
+    assert line[mark.index("^") :].startswith("nope")
+    assert following.startswith("  next   ")
+    assert "cause" not in done.err
+
+
 def test_several_hours_and_unproven_ones(commands: Commands) -> None:
     sql = "select hour, count(*) as n from Voyage group by hour order by hour"
-    done = commands.run("query", sql, "--csv", "--since", "2022-05-10T00", "--unproven")
+    done = commands.run("query", sql, "--csv", "--since", "2022-05-10T00", "--unproven", "--partial")
     assert done.out.splitlines() == ["hour,n", "2022-05-10T13:00:00,50", "2022-05-10T14:00:00,50"]
     refused = commands.run("query", "from Voyage", "--at", "2022-05-10T14")
     assert (refused.code, refused.out) == (2, "")
@@ -92,10 +109,10 @@ def test_several_hours_and_unproven_ones(commands: Commands) -> None:
     [
         (["selec 1"], 'syntax error at or near "selec"'),
         (["from Voyages"], "Did you mean Voyage?"),
-        (["from read_text('/etc/hostname')"], "A query sees the tables and the history, and nothing else."),
+        (["from read_text('/etc/hostname')"], "A query reads the tables and the history, and nothing else."),
         (["from Voyage", "--csv", "--json"], "exclude each other"),
         (["from Voyage", "--at", "2022-05-10T13", "--since", "2022-05-10T14"], "is before"),
-        (["from Voyage", "--parquet", "no/such/folder/x.parquet"], "cannot write"),
+        (["from Voyage", "--partial", "--parquet", "no/such/folder/x.parquet"], "cannot write"),
     ],
 )
 def test_what_is_wrong_ends_with_2_and_the_reason(commands: Commands, arguments: list[str], why: str) -> None:
@@ -106,7 +123,9 @@ def test_what_is_wrong_ends_with_2_and_the_reason(commands: Commands, arguments:
 
 
 def test_at_a_terminal_the_table_is_the_same(commands: Commands) -> None:
-    code, sent = commands.at_a_terminal("query", "select max(VoyageId) as newest from Voyage", NO_COLOR="1")
+    code, sent = commands.at_a_terminal(
+        "query", "select max(VoyageId) as newest from Voyage", "--partial", NO_COLOR="1"
+    )
     assert code == 0
     assert "newest" in sent
     assert "1 row of 2022-05-10T13" in sent

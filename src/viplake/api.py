@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from viplake.history.rows import Datasets
     from viplake.lake import Lake
-    from viplake.query.answer import Answer
+    from viplake.query.result import QueryResult
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ class LakeHour:
         Raises:
             LakeError: the lake cannot be read.
         """
-        from viplake.content.examine import files_of  # noqa: PLC0415 - only this needs it
+        from viplake.tables.files import files_of  # noqa: PLC0415 - only this needs it
 
         return tuple(sorted(table.table for table in _wait(files_of(self.lake.stored, Hour.parse(self.hour))).tables))
 
@@ -242,7 +242,13 @@ class DataLake:
         return f"from {_quoted(name)} order by hour"
 
     def query(
-        self, sql: str, *, at: str | None = None, since: str | None = None, unproven: bool = False
+        self,
+        sql: str,
+        *,
+        at: str | None = None,
+        since: str | None = None,
+        unproven: bool = False,
+        partial: bool = False,
     ) -> pd.DataFrame:
         """Return the result of a query as a pandas DataFrame; decimals become floats (`query_arrow` keeps them exact).
 
@@ -251,32 +257,51 @@ class DataLake:
             at: the Hour to read tables from.
             since: read tables from all Hours from this one on, up to `at`; each row has its `hour`.
             unproven: also read Hours without a Receipt.
+            partial: leave out files that cannot be read, with a warning, instead of raising.
 
         Raises:
             SettingsError: the SQL is wrong, there is no Hour to read, or pandas is not installed.
+            ViplakeError: a file of a table cannot be read (`table_unreadable`).
             LakeError: the lake cannot be read.
         """
         try:
             import pandas as pd  # noqa: F401, PLC0415 - an extra
         except ImportError:
             raise SettingsError("pandas is not installed", hint="pip install 'viplake[pandas]'") from None
-        return self._query(sql, lambda answer: answer.relation().df(), at=at, since=since, unproven=unproven)
+        return self._query(
+            sql, lambda answer: answer.relation().df(), at=at, since=since, unproven=unproven, partial=partial
+        )
 
     def query_arrow(
-        self, sql: str, *, at: str | None = None, since: str | None = None, unproven: bool = False
+        self,
+        sql: str,
+        *,
+        at: str | None = None,
+        since: str | None = None,
+        unproven: bool = False,
+        partial: bool = False,
     ) -> arro3.core.Table:
         """Return the result of a query as an Arrow table. Otherwise as `query`."""
         from arro3.core import Table  # noqa: PLC0415 - only this needs it
 
-        def take(answer: Answer) -> Table:
+        def take(answer: QueryResult) -> Table:
             return Table.from_arrow(answer.relation())
 
-        return self._query(sql, take, at=at, since=since, unproven=unproven)
+        return self._query(sql, take, at=at, since=since, unproven=unproven, partial=partial)
 
-    def _query(self, sql: str, take: Callable[[Answer], T], *, at: str | None, since: str | None, unproven: bool) -> T:
-        from viplake.query.query import Asked, query  # noqa: PLC0415 - DuckDB, which other calls do without
+    def _query(
+        self,
+        sql: str,
+        take: Callable[[QueryResult], T],
+        *,
+        at: str | None,
+        since: str | None,
+        unproven: bool,
+        partial: bool = False,
+    ) -> T:
+        from viplake.query.query import QueryRequest, query  # noqa: PLC0415 - DuckDB, which other calls do without
 
-        asked = Asked(sql, _hour(at), _hour(since), unproven=unproven)
+        asked = QueryRequest(sql, _hour(at), _hour(since), unproven=unproven, partial=partial)
         self.warnings = []
         place = _wait(assembly.place_of(self._settings, self.stored))
         return _wait(query(self.stored, place, asked, take, warn=self.warnings.append))
@@ -303,7 +328,7 @@ class DataLake:
         held = _wait(Copies(place.store, place.published).held(versions, hour))
         if isinstance(held.tables, str):
             raise SettingsError(f"the schema of {hour} is not known: {held.tables}")
-        return {table: dict(columns or {}) for table, columns in held.tables.items()}
+        return {table: dict(known.columns or {}) for table, known in held.tables.items()}
 
     @cached_property
     def rows(self) -> Datasets:

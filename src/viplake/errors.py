@@ -273,6 +273,13 @@ CAUSES: Mapping[str, Cause] = _table(
         "A file does not arrive with the size or the checksum that it should have.",
         "Later ticks still try for 6 hours. Then: viplake collect HOUR.",
     ),
+    Cause(
+        "table_unreadable",
+        "vendor",
+        CHECKS_FAILED,
+        "A file of a table that a query reads cannot be read: the result would lack its rows.",
+        "viplake content names each such file. viplake query --partial answers without them.",
+    ),
     # -- network ------------------------------------------------------------------------------------
     Cause(
         "network",
@@ -541,6 +548,14 @@ class SettingsError(ViplakeError):
     """What we were given is wrong: found before anything is sent or written."""
 
     default_cause = "config"
+
+
+class QueryError(SettingsError):
+    """The SQL of a query is wrong; the message has lines, and may end with a mark below the place."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.args = ("\n".join(map(_line, message.split("\n"))),)
 
 
 class CredentialsError(ViplakeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,6 +115,36 @@ def zoo() -> dict[str, bytes]:
     return files | {SCHEMA_NAME: schema(**tables)}
 
 
+def sizes() -> bytes:
+    """Values at the ends of what their types hold, and beyond."""
+    numbers = [*("32767", "-32768", "-32769", "1e4", "1.0", "1.5", "+5", "+-5", " 5 ", ".5", "5.", "", "1_0", "0x1")]
+    numbers += [
+        "999.99",
+        "999.995",
+        "999.994",
+        "1000",
+        "-999.999",
+        "1e2",
+        "1e-3",
+        "9223372036854775807",
+        "1e300",
+        "NaN",
+    ]
+    numbers += ["9223372036854775808", "9007199254740993.5", "0.1000000000000000055", "922337203685477.5807", "9" * 40]
+    rows = ",".join(f'{{"n": "{one}", "t": "{one}", "d": "{one}", "b": "{one}", "m": "{one}"}}' for one in numbers)
+    exact = [one for one in numbers if one and one[0] in "-0123456789" and one not in {"1_0", "0x1", "5."}]
+    plain = ",".join(f'{{"n": {one}, "t": {one}, "d": {one}, "b": {one}, "m": {one}}}' for one in exact)
+    return f"[{rows},{plain}]".encode()
+
+
+def in_zip(files: dict[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return target.getvalue()
+
+
 def odd() -> dict[str, bytes]:
     """Values, columns and keys that do not agree with the schema."""
     voyage: list[dict[str, Any]] = [
@@ -143,11 +175,19 @@ def odd() -> dict[str, bytes]:
         "Loose_0.json": lines({"a": 1, "b": "2"}, {"B2": None, "a": "x"}),
         "Bare_0.json": lines({}, {}),
         "Unheard_0.json": lines({"a": 1}),
+        "Sizes_0.json": sizes(),
+        "Sizes_1.csv.gz": gzip.compress(b"n,t,d,b,m\n7,abc,1.25,9007199254740993,5\n70000,abcdefgh,9999,x,1.23456\n"),
+        "Sizes_2.zip": in_zip(
+            {"a/one.json": b'[{"n": 1, "t": "abcdefghi"}]', "two.csv": b"n;d\n2;1_0\n", "bad.json": b"{"}
+        ),
+        "Sizes_3.json": b'[{"n": 3}, null][{"n": 4}]',
+        "Sizes_4.json": b"[[1, 2]]",
         SCHEMA_NAME: schema(
             Voyage=["Id int!", "Part int!", "Qty decimal(28,8)", "On date", "Open bit", "Gone text", "Odd geography"],
             Dated=["k nvarchar(8)!", "LastUpdate date"],
             Loose=[],
             Bare=["a int"],
+            Sizes=["n smallint", "t nvarchar(5)", "d decimal(5,2)", "b bigint", "m money"],
         ),
     }
 
@@ -232,7 +272,10 @@ def test_the_hours_hold_something_of_everything(answers: tuple[list[HourContent]
         "missing_column",
         "unexpected_column",
         "wrong_type",
+        "out_of_range",
+        "too_long",
         "duplicate_key",
+        "null_record",
     }
     assert [content.schema_problem for content in found] == [
         *[None] * 4,

@@ -29,7 +29,7 @@ import registry
 from viplake import config, strictjson
 from viplake.aws import glue_arguments
 from viplake.config import secrets as secrets_of
-from viplake.content.examine import ContentSettings, TableFiles, look_into
+from viplake.content.examine import ContentSettings, look_into
 from viplake.content.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
 from viplake.content.records import from_bytes, to_bytes
 from viplake.errors import CredentialsError, LakeError, SettingsError, ViplakeError
@@ -60,9 +60,12 @@ from viplake.lake.versions import Version, Versions
 from viplake.model import PROD, Finding, Hour, Promise, PromisedFile, ProvenFile, Receipt, Severity, StoredFile
 from viplake.redact import Secret
 from viplake.tables import duck
-from viplake.tables.gzipped import MAGIC, GzipMembers
-from viplake.tables.schema import changes, columns_of
-from viplake.tables.staging import Staged, Unreadable, bad_byte, stage
+from viplake.tables.files import TableFiles
+from viplake.tables.gunzip import MAGIC, GzipWitness
+from viplake.tables.mend import bad_byte
+from viplake.tables.schema import TableSchema, changes, read_schema
+from viplake.tables.staged import Staged, Unreadable
+from viplake.tables.staging import stage
 from viplake.tables.types import ValueKind
 from viplake.vendor.links import Origins, check_link, read_opening, read_refusal, seconds_early
 from viplake.vendor.port import TooEarly, Triggered
@@ -250,7 +253,7 @@ def _file_source(data: bytes) -> None:
 
 
 def _gzipped(data: bytes) -> None:
-    whole, parts = GzipMembers(), GzipMembers()
+    whole, parts = GzipWitness(), GzipWitness()
     whole.update(data)
     for start in range(0, len(data), 7):
         parts.update(data[start : start + 7])
@@ -409,9 +412,9 @@ def _key(data: bytes) -> None:
 def _schema(data: bytes) -> None:
     tables = schema_tables(data)
     check(tables, tuple[str, ...] | None)
-    columns = columns_of(data)
+    columns = read_schema(data)
     if columns is not None:
-        check(columns, dict[str, dict[str, str] | None])
+        check(columns, dict[str, TableSchema])
         assert changes(columns, columns) == []
         changes(columns, {})
     if tables is None:
@@ -697,7 +700,7 @@ def _targets() -> Iterator[Target]:
         b"10 May 2022 at 14:00", b"May 10, 2022 2:00 pm GMT, then 2022-05-10 15:00",
     ))  # fmt: skip
     members = [gzip.compress(text, mtime=0) for text in (b"[1, 2, 3]" * 9, b"", b'{"a": 1}')]
-    yield Target("gzipped.GzipMembers", _gzipped, (members[0], members[2] + members[1] + bytes(9), b"".join(members)))
+    yield Target("gunzip.GzipWitness", _gzipped, (members[0], members[2] + members[1] + bytes(9), b"".join(members)))
     yield Target("strictjson.loads", _json, _seeds({"a": [1, 2.5, "x", None, True, {"b": []}]}, "x", [[[]]]))
     yield from _records_of_the_lake()
     yield from _of_table_files()

@@ -22,7 +22,7 @@ from viplake.judge.evaluate import CheckSettings
 from viplake.lake.layout import schema_tables
 from viplake.lake.records import Worker, parse_event, parse_promise, parse_receipt, parse_utc
 from viplake.model import Hour
-from viplake.tables.schema import columns_of
+from viplake.tables.schema import TableSchema, read_schema
 from viplake.vendor.links import Origins, check_link
 from viplake.vendor.veson.answers import read_list, read_token
 from viplake.vendor.veson.too_early import next_allowed
@@ -243,17 +243,17 @@ def test_what_an_earlier_pass_knew_of_schemas_is_text_or_nothing() -> None:
 
 def test_A3_half_a_character_costs_a_table_s_name_but_not_a_column_s() -> None:
     assert schema_tables(rb'[{"DataObjectName": "V\ud83d"}]') is None
-    assert columns_of(rb'[{"DataObjectName": "V\ud83d"}]') is None
+    assert read_schema(rb'[{"DataObjectName": "V\ud83d"}]') is None
     data = rb'[{"DataObjectName": "V", "Columns": [{"Name": "A\ud83d", "Type": "t"}]}]'
     assert schema_tables(data) == ("V",)
-    assert columns_of(data) == {"V": {"A?": "t"}}
+    assert read_schema(data) == {"V": TableSchema({"A?": "t"})}
 
 
 @pytest.mark.parametrize("name", [None, 7, ["V"], {}])
 def test_a_table_whose_name_is_no_text_makes_the_schema_unreadable(name: Any) -> None:
     data = json.dumps([{"DataObjectName": name}]).encode()
     assert schema_tables(data) is None
-    assert columns_of(data) is None
+    assert read_schema(data) is None
 
 
 # -- CSV files -------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ from viplake.history.schema_store import Copies
 from viplake.lake import Lake
 from viplake.lake.versions import Versions
 from viplake.model import Hour
-from viplake.tables.schema import Change
+from viplake.tables.schema import Change, TableSchema
 
 if TYPE_CHECKING:
     from viplake.history.build import Observed
@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 H0 = Hour.parse("2022-05-10T00")
 UPDATE = Scope()
 A, B, C = "a" * 64, "b" * 64, "c" * 64
+
+ID = TableSchema({"Id": ""})
+NONE = TableSchema(None)
 
 
 def rows(told: dict[int, tuple[str, str]]) -> dict[Hour, Row]:
@@ -97,7 +100,10 @@ def test_the_version_that_holds_is_the_newest_that_had_begun() -> None:
 
 
 def test_each_version_is_compared_with_the_last_one_before_that_can_be_read() -> None:
-    known: Known = {A: {"Voyage": {"Id": "int"}}, B: {"Voyage": {"Id": "bigint"}, "Port": None}}
+    known: Known = {
+        A: {"Voyage": TableSchema({"Id": "int"})},
+        B: {"Voyage": TableSchema({"Id": "bigint"}), "Port": TableSchema(None)},
+    }
     found = compared(versions(rows({0: (A, "1"), 1: (C, ""), 2: (B, "2"), 3: (A, "1")})), known)
     assert [version.changes for version in found] == [
         FIRST,
@@ -108,11 +114,11 @@ def test_each_version_is_compared_with_the_last_one_before_that_can_be_read() ->
 
 
 def test_what_is_not_known_is_told_with_its_reason_and_never_as_no_change() -> None:
-    known: Known = {A: {"Voyage": {"Id": "int"}}, B: lost(B)}
+    known: Known = {A: {"Voyage": TableSchema({"Id": "int"})}, B: lost(B)}
     assert difference(A, B, known) == difference(B, A, known) == lost(B)
     assert difference(A, C, known) == UNREAD
     assert difference(B, B, known) == ()
-    assert difference(A, C, {A: {"V": None}, C: {"V": {"Id": ""}}}) == ()
+    assert difference(A, C, {A: {"V": TableSchema(None)}, C: {"V": TableSchema({"Id": ""})}}) == ()
     assert words(()) == [SAME]
     assert words(lost(B)) == [lost(B)]
 
@@ -126,7 +132,7 @@ def test_only_the_newest_versions_are_compared_and_the_others_say_so() -> None:
     many = MOST_COMPARED + 10
     found = versions(rows({n: (f"{n:064x}", "1") for n in range(many)}))
     needed = to_compare(found)
-    told = compared(found, {sha256: {f"T{sha256[-3:]}": None} for sha256 in needed})
+    told = compared(found, {sha256: {f"T{sha256[-3:]}": TableSchema(None)} for sha256 in needed})
     assert len(needed) == MOST_COMPARED + 1
     assert [version.changes for version in told[:10]] == [FIRST] + [OLDER] * 9
     assert all(len(version.changes) == 2 and version.changes != OLDER for version in told[10:])
@@ -134,7 +140,8 @@ def test_only_the_newest_versions_are_compared_and_the_others_say_so() -> None:
 
 def test_the_keys_for_programs_are_stable() -> None:
     [before, after] = compared(
-        versions(rows({0: (A, "1"), 1: (B, "2")})), {A: {"V": {"Id": ""}}, B: {"V": {"Id": ""}, "P": None}}
+        versions(rows({0: (A, "1"), 1: (B, "2")})),
+        {A: {"V": ID}, B: {"V": ID, "P": NONE}},
     )
     assert before.to_json() == {
         "schema": A, "first": "2022-05-10T00", "last": "2022-05-10T00", "hours": 1, "tables": 1,
@@ -143,13 +150,14 @@ def test_the_keys_for_programs_are_stable() -> None:
     assert after.to_json()["changes"] == [{"table": "P", "change": "table added"}]
     assert Listed((before,), 3).to_json() == {"versions": [before.to_json()], "unknown_hours": 3, "reason": None}
     assert Listed(()).to_json() == {"versions": [], "unknown_hours": 0, "reason": none_at((), None)}
-    assert Held(H0.shift(5), after, {"V": {"Id": "", "No": "int"}, "P": None}).to_json() == {
+    assert Held(H0.shift(5), after, {"V": TableSchema({"Id": "", "No": "int"}), "P": TableSchema(None)}).to_json() == {
         "at": "2022-05-10T05", "schema": B, "first": "2022-05-10T01", "last": "2022-05-10T01", "hours": 1,
         "tables": [
-            {"table": "P", "columns": None, "reason": NO_COLUMNS},
+            {"table": "P", "columns": None, "key": None, "reason": NO_COLUMNS},
             {
                 "table": "V",
                 "columns": [{"column": "Id", "type": None}, {"column": "No", "type": "int"}],
+                "key": None,
                 "reason": None,
             },
         ],
@@ -374,7 +382,7 @@ async def test_what_held_and_what_differs_is_told_from_the_copies_alone() -> Non
     found, kept = versions(history.rows(SCHEMAS)), Copies(store, LAYOUT.observability)
     for file in await store.files("IMOSDL/Hourly/"):
         await store.delete(file.key)
-    assert (await kept.held(found, H0)).tables == {"Voyage": None, "Vessel": None}
+    assert (await kept.held(found, H0)).tables == {"Voyage": TableSchema(None), "Vessel": TableSchema(None)}
     assert (await kept.held(found, H0.shift(1))).tables == unreadable(found[1].sha256)
     assert (await kept.held(found, H0.shift(-1))).tables == none_at(found, H0.shift(-1))
     newest = await kept.differing(found, H0, None)

@@ -25,7 +25,7 @@ from viplake.judge.rules.content import by_verdict
 from viplake.judge.rules.rule import Breach, Case, Limit, NoData, Results, RuleConfig, RulePassed
 from viplake.lake.table_index import TableFacts
 from viplake.model import SEVERITIES, Hour
-from viplake.tables.schema import Change, changes, columns_of
+from viplake.tables.schema import Change, TableSchema, changes, read_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -378,10 +378,10 @@ def test_facts_of_now_go_before_the_history_and_tell_whose_a_missed_hour_is() ->
 
 
 def test_schemas_differ_in_tables_columns_and_types() -> None:
-    before = columns_of(
+    before = read_schema(
         b'[{"DataObjectName":"A","Columns":[{"Name":"x","DataType":"int"},{"Name":"y","DataType":"int"}]},{"DataObjectName":"B"}]'
     )
-    after = columns_of(
+    after = read_schema(
         b'[{"DataObjectName":"A","Columns":[{"Name":"x","DataType":"bigint"},{"Name":"z","DataType":"int"}]},{"DataObjectName":"C"}]'
     )
     assert before is not None
@@ -394,8 +394,8 @@ def test_schemas_differ_in_tables_columns_and_types() -> None:
         "C: table added",
     ]
     assert changes(before, before) == []
-    assert columns_of(b"{") is None
-    assert columns_of(b'[{"DataObjectName":"A","Columns":[]}]') == {"A": None}
+    assert read_schema(b"{") is None
+    assert read_schema(b'[{"DataObjectName":"A","Columns":[]}]') == {"A": TableSchema(None)}
 
 
 def test_a_clock_that_jumped_back_finds_no_fault_in_hours_to_come() -> None:

@@ -24,8 +24,8 @@ from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
-from viplake.query.answer import being_written
-from viplake.query.query import Asked, query
+from viplake.query.query import QueryRequest, query
+from viplake.query.result import being_written
 from viplake.query.views import PARQUET, history
 from viplake.redact import Secret
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from servers.seaweed import Seaweed
     from viplake.lake.store import Store
-    from viplake.query.answer import Answer
+    from viplake.query.result import QueryResult
 
 HOUR = Hour.parse("2022-05-10T13")
 VOYAGE = {"VoyageId": "int", "Freight": "decimal(28, 8)", "Open": "bit", "Laycan": "date", "ChangedGMT": "datetime"}
@@ -95,7 +95,7 @@ class QueriedLake:
         return await query(
             self.lake,
             Place.within(self.lake),
-            Asked(sql, **asked),
+            QueryRequest(sql, **asked),
             take or (lambda answer: list(answer.rows())),
             warn=self.warnings.append,
             writes=writes,
@@ -124,7 +124,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def types(answer: Answer) -> dict[str, str]:
+def types(answer: QueryResult) -> dict[str, str]:
     return {column.name: column.type for column in answer.columns}
 
 
@@ -134,14 +134,14 @@ def types(answer: Answer) -> dict[str, str]:
 async def test_a_table_has_the_types_of_its_schema_and_further_members_as_text(lake: QueriedLake) -> None:
     assert await lake.ask("from Voyage", types) == {
         "VoyageId": "BIGINT",
-        "Freight": "DOUBLE",
+        "Freight": "DECIMAL(28,8)",
         "Open": "BOOLEAN",
         "Laycan": "DATE",
         "ChangedGMT": "TIMESTAMP",
         "Remark": "VARCHAR",
     }
     rows = await lake.ask("from voyage order by VoyageId")
-    assert rows[0] == ("7", "1.5", "true", "2022-05-01", "2022-05-10T12:30:00", "rain")
+    assert rows[0] == ("7", "1.50000000", "true", "2022-05-01", "2022-05-10T12:30:00", "rain")
     assert [row[0] for row in rows] == ["7", "8", "9"]
     assert lake.warnings == []
 
@@ -168,7 +168,8 @@ async def test_rows_stay_in_the_order_of_the_files(lake: QueriedLake) -> None:
         ("int", "twelve", None),
         ("decimal", "Infinity", None),
         ("decimal", "NaN", None),
-        ("decimal", "-0.25", "-0.25"),
+        ("decimal", "-0.25", "-0.2500000000"),
+        ("double", "-0.25", "-0.25"),
         ("bit", "maybe", None),
         ("date", "2022-02-30", None),
         ("datetime", "2022-05-10T12:30:00.1234567", "2022-05-10T12:30:00.123456"),
@@ -258,7 +259,7 @@ async def test_since_an_hour_every_snapshot_has_its_hour_and_its_own_schema(lake
     rows = await lake.ask("select hour, VoyageId, Captain, hour_1, Freight from Voyage order by 1, 2", since=first)
     assert rows == [
         ("2022-05-09T17:00:00", "V-1", "Ahab", "5", None),
-        ("2022-05-10T13:00:00", "7", None, None, "1.5"),
+        ("2022-05-10T13:00:00", "7", None, None, "1.50000000"),
         ("2022-05-10T13:00:00", "8", None, None, None),
         ("2022-05-10T13:00:00", "9", None, None, None),
         ("2022-05-11T01:00:00", "10", None, None, None),
@@ -283,7 +284,7 @@ async def test_files_that_cannot_be_read_are_told_and_the_rest_is_asked(lake: Qu
         "Voyage_0006.json": b"<html>",
     }
     await lake.land(HOUR, files)
-    assert await lake.ask("select VoyageId from Voyage order by 1") == [("7",), ("8",), ("9",)]
+    assert await lake.ask("select VoyageId from Voyage order by 1", partial=True) == [("7",), ("8",), ("9",)]
     told = "\n".join(lake.warnings)
     assert all(name in told for name in files), told
     assert "at byte 32 of its JSON" in told
@@ -292,16 +293,16 @@ async def test_files_that_cannot_be_read_are_told_and_the_rest_is_asked(lake: Qu
 
 async def test_a_file_that_only_reading_its_values_finds_wrong_is_left_out_too(lake: QueriedLake) -> None:
     await lake.land(HOUR, {"Voyage_0003.json": b'[{"VoyageId": 11, "VoyageId": 12}]'})
-    assert await lake.ask("select count(*), max(VoyageId) from Voyage") == [("3", "9")]
+    assert await lake.ask("select count(*), max(VoyageId) from Voyage", partial=True) == [("3", "9")]
     assert lake.warnings == ["Voyage_0003.json is left out: a record has the member 'VoyageId' twice, in record 1"]
 
 
 async def test_a_table_of_which_no_file_can_be_read_is_empty_with_its_columns() -> None:
     lake = QueriedLake()
     await lake.land(HOUR, {"Voyage_1.json": b"<html>", "Bare_1.json": b""}, columns={"Voyage": VOYAGE, "Bare": {}})
-    assert await lake.ask("from Voyage") == []
-    assert list(await lake.ask("from Voyage", types)) == list(VOYAGE)
-    assert await lake.ask("select count(*) from Bare") == [("0",)]
+    assert await lake.ask("from Voyage", partial=True) == []
+    assert list(await lake.ask("from Voyage", types, partial=True)) == list(VOYAGE)
+    assert await lake.ask("select count(*) from Bare", partial=True) == [("0",)]
     assert "Bare_1.json of 2022-05-10T13" in lake.warnings[0]
 
 
@@ -382,7 +383,7 @@ async def test_content_too_looks_at_members_that_no_database_could_call_so(recor
         ("unexpected_column", name) for name in record if name != "Id"
     ]
     await lake.land(HOUR, {"T_2.json": b"[{]"})
-    await lake.ask("from T")
+    await lake.ask("from T", partial=True)
     assert len(lake.warnings) == 1, "one file is blamed, not the other one for its names"
 
 
@@ -405,7 +406,7 @@ async def test_what_content_calls_nonconforming_is_null_and_nothing_else() -> No
 async def test_a_table_of_the_schema_that_was_not_delivered_is_told_from_one_that_does_not_exist() -> None:
     lake = QueriedLake()
     await lake.land(HOUR, {"Voyage_1.json": b"[]"}, columns={"Voyage": VOYAGE, "Port": {}})
-    with pytest.raises(SettingsError, match="Port stands in the schema, but no file of it was delivered"):
+    with pytest.raises(SettingsError, match="Port is in the schema, but no file of it was delivered"):
         await lake.ask("from port")
     await lake.land(HOUR.shift(1), {"Port_1.json": b'[{"A": 1}]'}, columns={"Voyage": VOYAGE, "Port": {}})
     assert await lake.ask("select A from Port", since=HOUR) == [("1",)]
@@ -495,7 +496,7 @@ async def test_a_query_that_is_told_to_stop_stops(lake: QueriedLake) -> None:
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def endless(answer: Answer) -> None:
+    def endless(answer: QueryResult) -> None:
         loop.call_soon_threadsafe(begun.set)
         answer.connection.execute("select count(*) from range(1000000000000000) t(a) where a % 7 = 3").fetchall()
 
@@ -563,9 +564,9 @@ async def test_the_history_alone_needs_no_hour() -> None:
     edited = b'\xef\xbb\xbfdate;jobDelivered;JobExpected;note\r\n20220510-13;1.0;1;"a; ""b"""\r\nnonsense;;;\r\n'
     await lake.store.put(LAYOUT.observability + "historical_job_metrics.csv", edited)
     assert await lake.ask("from historical_job_metrics") == [("2022-05-10T13:00:00", "20220510-13", "1", "1", 'a; "b"')]
-    assert "no rows" in lake.warnings[0]
+    assert "is no row" in lake.warnings[0]
     await lake.store.put(LAYOUT.observability + "historical_job_size.csv", b"something else\n")
-    assert await lake.ask("from historical_job_size") == []
+    assert await lake.ask("from historical_job_size", partial=True) == []
     assert "is no historical_job_size.csv" in lake.warnings[0]
     assert await lake.ask("from historical_run_metrics join table_volumes using (hour)") == []
     assert [warning.partition(":")[0] for warning in lake.warnings[1:]] == [
@@ -583,7 +584,7 @@ async def test_a_damaged_parquet_file_is_told_and_the_others_are_asked(lake: Que
         scope=Scope(),
     )
     await lake.store.put(LAYOUT.observability + "table_volumes/2022-04.parquet", b"PAR1 no more")
-    assert await lake.ask('select count(distinct "table") from table_volumes') == [("3",)]
+    assert await lake.ask('select count(distinct "table") from table_volumes', partial=True) == [("3",)]
     assert lake.warnings == ["table_volumes/2022-04.parquet is left out: it cannot be read as Parquet"]
 
 
@@ -651,7 +652,7 @@ async def test_parquet_keeps_types_and_is_whole_or_not_there(lake: QueriedLake, 
         read = connection.read_parquet(str(file))
         assert dict(zip(read.columns, map(str, read.types), strict=True)) == {
             "VoyageId": "BIGINT",
-            "Freight": "DOUBLE",
+            "Freight": "DECIMAL(28,8)",
             "Open": "BOOLEAN",
             "Laycan": "DATE",
             "ChangedGMT": "TIMESTAMP",

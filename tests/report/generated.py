@@ -10,6 +10,7 @@ from viplake.history.rows import Datasets, JobRow, RunRow, SizeRow, TableRow
 from viplake.history.schema_changes import compared, versions
 from viplake.history.volumes import Volume, VolumeSeries
 from viplake.model import Hour
+from viplake.tables.schema import TableSchema
 
 if TYPE_CHECKING:
     from viplake.history.schema_changes import SchemaVersion, Tables
@@ -106,8 +107,8 @@ def history(days: int = 90, tables: int = 45, *, renamed: dict[str, str] | None 
 
 def schemas(jobs: list[JobRow], names: list[str]) -> tuple[SchemaVersion, ...]:
     """A column comes for ten Hours of the second day, two tables for good later on, and once nothing can be read."""
-    columns: Tables = {name: {"Id": "Integer"} for name in names}
-    wider = columns | {names[0]: {"Id": "Integer", "Flag": "String"}}
+    columns: Tables = {name: TableSchema({"Id": "Integer"}) for name in names}
+    wider = columns | {names[0]: TableSchema({"Id": "Integer", "Flag": "String"})}
     texts = {"a": {name: columns[name] for name in names[:-2]}, "c": columns, "b": {n: wider[n] for n in names[:-2]}}
     known: dict[str, Tables | str] = {letter * 64: tables for letter, tables in texts.items()}
 

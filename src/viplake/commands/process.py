@@ -9,14 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from viplake.errors import QueryError, ViplakeError
 from viplake.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typing_extensions import Buffer
-
-    from viplake.errors import ViplakeError
 
 
 def end_with(work: Callable[[], int]) -> NoReturn:
@@ -37,12 +36,11 @@ def end_with(work: Callable[[], int]) -> NoReturn:
 def fail(error: ViplakeError) -> int:
     """Print what failed, its cause and owner, and the next step; return the exit code."""
     owner = f" ({error.owner})" if error.owner else ""
-    lines = [
-        f"viplake: {error.message}",
-        f"  cause  {error.cause.word}{owner}: {error.cause.meaning}",
-        f"  next   {error.hint}",
-    ]
-    print(redact("\n".join(lines)), file=sys.stderr)  # noqa: T201 - the command's last words
+    cause = f"  cause  {error.cause.word}{owner}: {error.cause.meaning}\n"
+    if isinstance(error, QueryError):  # a slip in SQL says by itself what it is
+        cause = ""
+    words = f"viplake: {error.message}\n{cause}  next   {error.hint}"
+    print(redact(words), file=sys.stderr)  # noqa: T201 - the command's last words
     return error.exit_code
 
 

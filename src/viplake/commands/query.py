@@ -12,8 +12,8 @@ from viplake.commands.assembly import on_lake, place_of
 from viplake.commands.console import err, out, printable, table, warn
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, OUTPUT, Json, Options, Window
 from viplake.errors import SettingsError
-from viplake.query.answer import Answer, being_written
-from viplake.query.query import Asked, query
+from viplake.query.query import QueryRequest, query
+from viplake.query.result import QueryResult, being_written
 from viplake.wording import count_words
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def command(
     file: Annotated[Path | None, Parameter(name=["--file", "-f"], help="Read the SQL from this file.")] = None,
     window: Window = NO_WINDOW,
     unproven: Annotated[bool, FLAG, Parameter(help="Read Hours without a Receipt too, as in old lakes.")] = False,
+    partial: Annotated[bool, FLAG, Parameter(help="Leave out files that cannot be read, with a warning.")] = False,
     csv: Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Print all rows as CSV.")] = False,
     parquet: Annotated[Path | None, Parameter(group=OUTPUT, help="Write all rows into this file.")] = None,
     vertical: Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Print a line a column, for wide rows.")] = False,
@@ -53,12 +54,12 @@ def command(
     """
     settings = options.settings()
     first, last = window.until()
-    asked = Asked(_statement(sql, file), last, first, unproven=unproven)
+    asked = QueryRequest(_statement(sql, file), last, first, unproven=unproven, partial=partial)
     if csv + json + vertical + (parquet is not None) > 1:
         raise SettingsError("--csv, --json, --parquet and --vertical exclude each other")
     written = None if parquet is None else parquet.absolute()
 
-    def take(answer: Answer) -> None:
+    def take(answer: QueryResult) -> None:
         if csv:
             answer.write_csv(sys.stdout)
         elif json:
@@ -100,7 +101,7 @@ def _statement(sql: str | None, file: Path | None) -> str:
         raise SettingsError(f"cannot read {file or 'stdin'}: {error}", hint="Give a text file in UTF-8.") from None
 
 
-def print_answer(answer: Answer, *, vertical: bool = False, color: bool = True) -> None:
+def print_answer(answer: QueryResult, *, vertical: bool = False, color: bool = True) -> None:
     """Print the first rows of an answer; their number and their Hours go to stderr."""
     from rich.markup import escape  # noqa: PLC0415 - only tables need it
 

@@ -8,15 +8,16 @@ such member or a null.
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from viplake.lake.records import parse_utc
-from viplake.tables.types import kind_of
+from viplake.tables.types import TEXT, ColumnType, checks, trial, type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from viplake.model import Hour
@@ -50,7 +51,10 @@ FindingKind = Literal[
     "missing_column",
     "unexpected_column",
     "wrong_type",
+    "out_of_range",
+    "too_long",
     "duplicate_key",
+    "null_record",
 ]
 FINDINGS: Final[tuple[FindingKind, ...]] = get_args(FindingKind)
 
@@ -107,6 +111,8 @@ class ColumnProfile:
         low, high: the least and the greatest value: of numbers and times among those that are some; 80 characters
             at most. None where there is none.
         nonconforming: values that cannot be read as the declared type; None where none was tried.
+        beyond: values that can, and are beyond the declared length, range or precision.
+        spelled: how records spell the column where they do not as the schema does; empty where they do.
     """
 
     name: str
@@ -118,6 +124,8 @@ class ColumnProfile:
     low: str | None
     high: str | None
     nonconforming: int | None = None
+    beyond: int = 0
+    spelled: str = ""
 
     @property
     def null_ratio(self) -> float | None:
@@ -200,7 +208,7 @@ class HourContent:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TableQuestion:
     """What is asked of one table.
 
     Attributes:
@@ -209,6 +217,7 @@ class Question:
         declared: types by column, those of the schema alone; None where it tells no columns.
         key: columns of its key; empty where the schema names none.
         record_time: the column that tells when a record changed; None where there is none.
+        spelled: the members that a column is read from, where they are not just its name.
     """
 
     table: str
@@ -216,6 +225,7 @@ class Question:
     declared: Mapping[str, str] | None
     key: tuple[str, ...] = ()
     record_time: str | None = None
+    spelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -226,61 +236,70 @@ class Question:
         *,
         key: tuple[str, ...] = (),
         record_times: Sequence[str] = RECORD_TIMES,
-    ) -> Question:
+    ) -> TableQuestion:
         """What to ask of a table whose files have these members."""
-        columns = (*(declared or ()), *(name for name in found if name not in (declared or ())))
+        spelled = spellings(declared or {}, found)
+        taken = {*(declared or ()), *(member for members in spelled.values() for member in members)}
+        columns = (*(declared or ()), *(name for name in found if name not in taken))
         wanted = [name.casefold() for name in record_times]
         times = sorted(
             (name for name in columns if name.casefold() in wanted), key=lambda n: wanted.index(n.casefold())
         )
         usable = key if set(key) <= set(columns) else ()
-        return cls(table, columns, declared, usable, times[0] if times else None)
+        return cls(table, columns, declared, usable, times[0] if times else None, spelled)
 
-    def kind(self, column: str) -> ValueKind | None:
+    @property
+    def members(self) -> list[tuple[str, ...]]:
+        """The members that each column is read from."""
+        return [self.spelled.get(name, (name,)) for name in self.columns]
+
+    def type(self, column: str) -> ColumnType | None:
         """What a column's values are tried as; None: nothing."""
-        if column == self.record_time and not (self.declared or {}).get(column):
-            return "timestamp"
-        return kind_of((self.declared or {}).get(column, ""))
+        declared = (self.declared or {}).get(column, "")
+        if column == self.record_time and not declared:
+            return ColumnType("timestamp")
+        return type_of(declared)
 
 
-_TRIED: Final[Mapping[ValueKind, str]] = {
-    "integer": "try_cast({c} as double)",
-    "decimal": "try_cast({c} as double)",
-    "boolean": "try_cast({c} as boolean)",
-    "date": "try_cast({c} as date)",
-    "timestamp": "try_cast({c} as timestamp)",
-    "text": "{c}",
-}
-# Casting 1.5 to an integer rounds it instead of failing; what does not fit into 64 bits is no integer either; and a
-# cast takes `NaN`, `Infinity` and the year 200000, which no column could hold.
-_FITS: Final[Mapping[ValueKind, str]] = {
-    "integer": "({x} = floor({x}) and {x} between -9.223372036854775808e18 and 9.223372036854775808e18)",
-    "decimal": "{x} between -1.7e308 and 1.7e308",
-    "date": "{x} between date '0001-01-01' and date '9999-12-31'",
-    "timestamp": "{x} between timestamp '0001-01-01 00:00:00' and timestamp '9999-12-31 23:59:59.999999'",
-}
-_PER_COLUMN: Final = 5
+def spellings(declared: Collection[str], found: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The members of records that are columns of the schema but for their case, by column.
+
+    Where records have the column as the schema spells it, such a member is another one.
+    """
+    there = set(found)
+    by_letters: dict[str, list[str]] = {}
+    for member in sorted(there - set(declared)):
+        by_letters.setdefault(member.casefold(), []).append(member)
+    columns = Counter(column.casefold() for column in declared)
+    return {
+        column: tuple(by_letters[column.casefold()])
+        for column in declared
+        if column not in there and columns[column.casefold()] == 1 and column.casefold() in by_letters
+    }
+
+
+PER_COLUMN: Final = 6
 
 KEY_WORK: Final = 6
 """Columns that cost as much to profile as finding keys that stand twice (measured, 2.7 million records)."""
 
 
-def profile_sql(question: Question) -> str:
-    """One row: records, duplicate keys, dated records; then for each column `_PER_COLUMN` cells (see `profile_of`)."""
+def profile_sql(question: TableQuestion) -> str:
+    """One row: records, duplicate keys, dated records; then for each column `PER_COLUMN` cells (see `profile_of`)."""
     [whole] = profile_in_parts(question, 1)
     return whole
 
 
-def profile_in_parts(question: Question, parts: int) -> list[str]:
+def profile_in_parts(question: TableQuestion, parts: int) -> list[str]:
     """The same in so many queries of about the same work: their rows, one after the other, are that row."""
     place = {column: f"c{index}" for index, column in enumerate(question.columns)}
     key = [place[column] for column in question.key]
     head = _Asked(("count(*)", _duplicates(key), "0"), tuple(key))
     if question.record_time is not None:
-        tried: tuple[str, ValueKind] = (place[question.record_time], "timestamp")
-        head = _Asked((*head.cells[:2], f"count({_value(*tried)})"), head.texts, (tried,))
+        dated = trial(place[question.record_time], ColumnType("timestamp"))
+        head = _Asked((*head.cells[:2], f"count(case when {dated.fits} then 1 end)"), head.texts, dated.tried)
     works = [(KEY_WORK if question.key else 0, head)]
-    works += [(1, _column(place[column], question.kind(column))) for column in question.columns]
+    works += [(1, _column(place[column], question.type(column))) for column in question.columns]
     share = sum(work for work, _ in works) / parts
     queries: list[list[_Asked]] = [[] for _ in range(parts)]
     done = 0.0
@@ -290,10 +309,11 @@ def profile_in_parts(question: Question, parts: int) -> list[str]:
     return [_select(asked) for asked in queries if asked]
 
 
-def examples_sql(question: Question, column: str) -> str:
-    """The first few different values of a column that cannot be read as its declared type, in their order."""
-    cell, kind = f"c{question.columns.index(column)}", question.kind(column)
-    return f"select substr({cell}, 1, {SHOWN}) {_wrong(cell, kind)} group by 1 order by 1 limit {EXAMPLES}"
+def examples_sql(question: TableQuestion, column: str, kind: FindingKind) -> str:
+    """The first few different values of a column that a finding of this kind is about, in their order."""
+    cell = f"c{question.columns.index(column)}"
+    wrong = _wrong(cell, question.type(column) or TEXT, kind)
+    return f"select substr({cell}, 1, {SHOWN}) {wrong} group by 1 order by 1 limit {EXAMPLES}"
 
 
 # The same, asked of many tables and Hours in one go, where a query costs more than its records: `records` then holds
@@ -306,26 +326,32 @@ def counts_sql(width: int, by: str) -> str:
     return f"select {by}, {counted} from records group by {by}"  # noqa: S608 - our own names
 
 
-def values_sql(kind: ValueKind | None, by: str) -> str:
-    """A row for each group of values `c0`: it, and the `_PER_COLUMN` cells of a column of that kind."""
-    return f"{_select([_Asked((by,), (by,)), _column('c0', kind)])} group by {by}"
+def values_sql(of: ColumnType | None, by: str) -> str:
+    """A row for each group of values `c0`: it, and the `PER_COLUMN` cells of a column of that type.
+
+    The length of texts is that of the column `most` where the type has one: a query for each length costs too much.
+    """
+    length = "most" if of is not None and of.length is not None else None
+    return f"{_select([_Asked((by,), (by, *filter(None, [length]))), _column('c0', of, length)])} group by {by}"
 
 
-def wrong_values_sql(kind: ValueKind | None, by: str) -> str:
-    """For each group of values `c0`: it, and one of the first few that cannot be read as that kind."""
+def wrong_values_sql(of: ColumnType, kind: FindingKind, by: str) -> str:
+    """For each group of values `c0`: it, and one of the first few that a finding of this kind is about."""
     shown = f"substr(c0, 1, {SHOWN})"
     ranked = f"row_number() over (partition by {by} order by {shown}) as in_order"
-    first = f"select {by}, {shown} as shown, {ranked} {_wrong('c0', kind)} group by {by}, {shown}"
+    first = f"select {by}, {shown} as shown, {ranked} {_wrong('c0', of, kind, 'most')} group by {by}, {shown}"
     return f"select {by}, shown from ({first}) where in_order <= {EXAMPLES} order by {by}, shown"  # noqa: S608 - our own names
 
 
 def answer(rows: int, duplicates: int, dated: int, columns: Iterable[Sequence[Any] | None]) -> tuple[Any, ...]:
     """The row of `profile_sql`, of answers that came one by one; None for a column without any value."""
-    return (rows, duplicates, dated, *(cell for found in columns for cell in found or (0, 0, None, None, 0)))
+    return (rows, duplicates, dated, *(cell for found in columns for cell in found or (0, 0, None, None, 0, 0)))
 
 
-def _wrong(cell: str, kind: ValueKind | None) -> str:
-    return f"from records where {cell} is not null and not {conforms(cell, kind)}"
+def _wrong(cell: str, of: ColumnType, kind: FindingKind, length: str | None = None) -> str:
+    fits, beyond = checks(cell, of, length if of.length is not None else None)
+    bad = f"not {fits}" if kind == "wrong_type" else f"{fits} and {beyond}"
+    return f"from records where {cell} is not null and {bad}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,12 +361,12 @@ class _Asked:
     Attributes:
         cells: what is selected.
         texts: columns of `records` that these need.
-        tried: of which columns they need the values, and of what kind.
+        tried: expressions over these, by the names that cells use.
     """
 
     cells: tuple[str, ...]
     texts: tuple[str, ...]
-    tried: tuple[tuple[str, ValueKind], ...] = ()
+    tried: Mapping[str, str] = field(default_factory=dict)
 
 
 def _select(asked: Sequence[_Asked]) -> str:
@@ -349,46 +375,28 @@ def _select(asked: Sequence[_Asked]) -> str:
     In two steps: an engine tries a value again for each aggregate that has it in a filter or in a branch.
     """
     texts = list(dict.fromkeys(text for one in asked for text in one.texts))
-    tried = list(dict.fromkeys(one for some in asked for one in some.tried))
-    first = [*texts, *(f"{_TRIED[kind].format(c=cell)} as tried_{_value(cell, kind)}" for cell, kind in tried)]
-    then = [
-        *texts,
-        *(f"{_fitting(f'tried_{_value(cell, kind)}', kind)} as {_value(cell, kind)}" for cell, kind in tried),
-    ]
+    tried = {name: sql for one in asked for name, sql in one.tried.items()}
     cells = ", ".join(cell for one in asked for cell in one.cells)
     if not tried:
         return f"select {cells} from records"  # noqa: S608 - our own names, here and below
-    return f"select {cells} from (select {', '.join(then)} from (select {', '.join(first)} from records))"  # noqa: S608
+    first = [*texts, *(f"{sql} as {name}" for name, sql in tried.items())]
+    return f"select {cells} from (select {', '.join(first)} from records)"  # noqa: S608
 
 
-def _value(cell: str, kind: ValueKind) -> str:
-    """What the value of a column is called, as that kind."""
-    return f"{cell}_{kind}"
-
-
-def _fitting(tried: str, kind: ValueKind) -> str:
-    """What was tried; null where no column of the kind could hold it."""
-    return f"case when {_FITS[kind].format(x=tried)} then {tried} end" if kind in _FITS else tried
-
-
-def _column(cell: str, kind: ValueKind | None) -> _Asked:
-    """The `_PER_COLUMN` cells of a column: values, about how many different ones, least, greatest, those that fit."""
-    if kind is None or kind == "text":
+def _column(cell: str, of: ColumnType | None, length: str | None = None) -> _Asked:
+    """The `PER_COLUMN` cells of a column: values, about how many different ones, least, greatest, those that fit,
+    those beyond the declared size.
+    """
+    found = trial(cell, of or TEXT, length)
+    beyond = "0" if found.beyond is None else f"count(case when {found.fits} and {found.beyond} then 1 end)"
+    common = (f"count({cell})", f"approx_count_distinct({cell})")
+    if of is None or of.kind == "text":
         ends = [f"substr({end}({cell}), 1, {SHOWN})" for end in ("min", "max")]  # the ends' beginnings are those of all
-        return _Asked((f"count({cell})", f"approx_count_distinct({cell})", *ends, f"count({cell})"), (cell,))
-    value = _value(cell, kind)
-    ends = [f"min({value})", f"max({value})"]
-    if kind not in {"integer", "decimal"}:  # which come as numbers: each engine writes large ones as it likes
+        return _Asked((*common, *ends, f"count({cell})", beyond), (cell,))
+    ends = [f"min({found.value})", f"max({found.value})"]
+    if of.kind in {"boolean", "date", "timestamp"}:  # numbers come as such: each engine writes large ones as it likes
         ends = [f"cast({end} as varchar)" for end in ends]
-    cells = (f"count({cell})", f"approx_count_distinct({cell})", *ends, f"count({value})")
-    return _Asked(cells, (cell,), ((cell, kind),))
-
-
-def conforms(cell: str, kind: ValueKind | None) -> str:
-    """Whether a value, as text, can be read as that kind: true or false, false where there is none."""
-    kind = kind or "text"
-    tried = _TRIED[kind].format(c=cell)
-    return f"coalesce({_FITS[kind].format(x=tried) if kind in _FITS else f'{tried} is not null'}, false)"
+    return _Asked((*common, *ends, f"count(case when {found.fits} then 1 end)", beyond), (cell,), found.tried)
 
 
 def _duplicates(cells: Sequence[str]) -> str:
@@ -406,48 +414,57 @@ def _duplicates(cells: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TableMembers:
     """What the files of a table have, besides their values.
 
     Attributes:
         files: how many there are.
-        members: records that have each member, as they come.
+        counts: records that have each member, as they come.
         looked: how many records were looked at for that; None: all.
-        findings: about files: unreadable and empty ones.
+        findings: about files: unreadable and empty ones, and those with nulls in place of records.
     """
 
     files: int
-    members: Mapping[str, int]
+    counts: Mapping[str, int]
     looked: int | None = None
     findings: tuple[ContentFinding, ...] = ()
 
 
+Examples = dict[tuple[str, "FindingKind"], list[str]]
+"""Values that a finding is about, by column and kind."""
+
+
 def profile_of(
-    question: Question, row: Sequence[Any], seen: Seen, examples: Mapping[str, Sequence[str]], unknown: str | None
+    question: TableQuestion,
+    row: Sequence[Any],
+    members: TableMembers,
+    examples: Mapping[tuple[str, FindingKind], Sequence[str]],
+    unknown: str | None,
 ) -> TableContent:
     """What the answer to `profile_sql` means.
 
     Args:
         question: what was asked.
         row: the answer.
-        seen: what the files have.
-        examples: answers to `examples_sql`, by column.
+        members: what the files have.
+        examples: answers to `examples_sql`.
         unknown: why the schema tells no columns; None where it does.
     """
     rows, duplicates, dated = int(row[0]), int(row[1]), int(row[2])
-    columns, findings = [], list(seen.findings)
-    for index, name in enumerate(question.columns):
-        at = 3 + _PER_COLUMN * index
-        present, distinct, low, high, good = row[at : at + _PER_COLUMN]
-        kind = question.kind(name)
+    columns, findings = [], list(members.findings)
+    for name, cells in zip(question.columns, cells_of(row), strict=True):
+        present, distinct, low, high, good, beyond = cells
+        of = question.type(name)
+        kind = None if of is None else of.kind
         declared = (question.declared or {}).get(name, "")
         wrong = None if kind is None or not declared else int(present) - int(good)
+        spelled = ", ".join(question.spelled.get(name, ()))
         column = ColumnProfile(
             name, declared, kind, rows, rows - int(present), min(int(distinct), int(present)), _shown(kind, low),
-            _shown(kind, high), wrong,
+            _shown(kind, high), wrong, int(beyond) if declared else 0, spelled,
         )  # fmt: skip
         columns.append(column)
-        findings += _of_column(question, column, seen, tuple(examples.get(name, ())))
+        findings += _of_column(question, column, members, examples)
     if question.key and duplicates:
         key = ", ".join(question.key)
         what = f"{duplicates:,} of {rows:,} records have a key ({key}) that another record has too"
@@ -455,7 +472,7 @@ def profile_of(
     times = columns[question.columns.index(question.record_time)] if question.record_time is not None else None
     return TableContent(
         question.table,
-        seen.files,
+        members.files,
         rows,
         tuple(columns),
         tuple(findings),
@@ -467,50 +484,75 @@ def profile_of(
     )
 
 
-def wrong_columns(question: Question, row: Sequence[Any]) -> list[str]:
-    """The columns of which examples are worth asking for."""
-    return [
-        name
-        for index, name in enumerate(question.columns)
-        if is_wrong(question, name, row[3 + _PER_COLUMN * index : 3 + _PER_COLUMN * (index + 1)])
-    ]
+def cells_of(row: Sequence[Any]) -> list[Sequence[Any]]:
+    """The cells of each column in the answer to `profile_sql`."""
+    return [row[at : at + PER_COLUMN] for at in range(3, len(row), PER_COLUMN)]
 
 
-def is_wrong(question: Question, column: str, cells: Sequence[Any]) -> bool:
-    """Whether a column holds values that cannot be read as its declared type; `cells` are its answer."""
-    declared = (question.declared or {}).get(column)
-    return question.kind(column) is not None and bool(declared) and int(cells[0]) > int(cells[-1])
+def odd_columns(question: TableQuestion, row: Sequence[Any]) -> list[tuple[str, FindingKind]]:
+    """The columns of which examples are worth asking for, and what they are examples of."""
+    columns = zip(question.columns, cells_of(row), strict=True)
+    return [(name, kind) for name, cells in columns for kind in odd_kinds(question, name, cells)]
+
+
+def odd_kinds(question: TableQuestion, column: str, cells: Sequence[Any]) -> list[FindingKind]:
+    """Which findings there are on the values of a column; `cells` are its answer."""
+    of = question.type(column)
+    if of is None or not (question.declared or {}).get(column):
+        return []
+    found: list[FindingKind] = ["wrong_type"] if int(cells[0]) > int(cells[4]) else []
+    return [*found, _beyond(of)] if int(cells[5]) else found
+
+
+def _beyond(of: ColumnType | None) -> FindingKind:
+    return "too_long" if of is not None and of.kind == "text" else "out_of_range"
 
 
 def _of_column(
-    question: Question, column: ColumnProfile, seen: Seen, examples: tuple[str, ...]
+    question: TableQuestion,
+    column: ColumnProfile,
+    members: TableMembers,
+    examples: Mapping[tuple[str, FindingKind], Sequence[str]],
 ) -> list[ContentFinding]:
     declared, table, name = question.declared, question.table, column.name
     if declared is None or not column.rows:
         return []
     if name not in declared:
-        count = seen.members.get(name, 0)
-        among = f"the first {seen.looked:,} records" if seen.looked is not None else f"{column.rows:,} records"
+        count = members.counts.get(name, 0)
+        among = f"the first {members.looked:,} records" if members.looked is not None else f"{column.rows:,} records"
         what = f"{name} is in {count:,} of {among}, and not in the schema"
         return [ContentFinding("unexpected_column", table, what, column=name, count=count)]
-    if name not in seen.members and column.nulls == column.rows:
+    if (
+        not any(member in members.counts for member in question.spelled.get(name, (name,)))
+        and column.nulls == column.rows
+    ):
         what = f"{name} is in the schema, and in none of {column.rows:,} records"
         return [ContentFinding("missing_column", table, what, column=name, count=column.rows)]
-    if column.nonconforming:
-        some = ", ".join(repr(example) for example in examples)
-        what = f"{name}: {column.nonconforming:,} of {column.rows:,} values are no {column.declared}: {some}"
-        return [ContentFinding("wrong_type", table, what, column=name, count=column.nonconforming, examples=examples)]
-    return []
+    beyond = _beyond(question.type(name))
+    how = "longer" if beyond == "too_long" else "larger or finer"
+    texts: list[tuple[FindingKind, int, str]] = [
+        ("wrong_type", column.nonconforming or 0, f"are no {column.declared}"),
+        (beyond, column.beyond, f"are {how} than {column.declared} holds"),
+    ]
+    found = []
+    for kind, count, what in texts:
+        if count:
+            some = tuple(examples.get((name, kind), ()))
+            shown = ", ".join(repr(example) for example in some)
+            detail = f"{name}: {count:,} of {column.rows:,} values {what}: {shown}"
+            found.append(ContentFinding(kind, table, detail, column=name, count=count, examples=some))
+    return found
 
 
 def _shown(kind: ValueKind | None, value: Any) -> str | None:
     """A least or greatest value as it is kept: a whole number without its `.0`, a time as ISO 8601."""
     if value is None:
         return None
-    if kind == "decimal" and value == 0:
+    if kind in {"decimal", "double"} and value == 0:
         return "0.0"  # which of 0 and -0 is the least, engines do not agree on
-    if kind == "integer" and math.isfinite(value) and value == int(value):
-        return str(int(value))
+    if kind == "decimal":
+        text = f"{Decimal(value):f}".rstrip("0")
+        return f"{text}0" if text.endswith(".") else text if "." in text else f"{Decimal(value):f}.0"
     return str(value).replace(" ", "T", 1) if kind == "timestamp" else str(value)
 
 

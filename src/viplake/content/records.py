@@ -159,6 +159,8 @@ def to_json(content: HourContent) -> dict[str, Any]:
                         "low": column.low,
                         "high": column.high,
                         "nonconforming": column.nonconforming,
+                        "beyond": column.beyond,
+                        "spelled": column.spelled or None,
                     }
                     for column in table.columns
                 ],
@@ -223,6 +225,8 @@ def _column(record: Mapping[str, Any], rows: int) -> ColumnProfile:
         _text(record["low"]),
         _text(record["high"]),
         _count(record["nonconforming"]),
+        count_of(record.get("beyond", 0)),
+        _text(record.get("spelled")) or "",
     )
 
 

@@ -25,25 +25,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.concurrency import map_bounded
-from viplake.content.examine import (
-    BATCH,
-    NOT_TOGETHER,
-    TableFiles,
-    files_of,
-    member_counts,
-    of_file,
-    together,
-    unanswered,
-)
+from viplake.content.examine import BATCH, NOT_TOGETHER, of_file, of_nulls, question_of, unanswered
 from viplake.content.profiling import (
     ContentFinding,
     HourContent,
-    Question,
-    Seen,
     TableContent,
+    TableMembers,
+    TableQuestion,
     answer,
     counts_sql,
-    is_wrong,
+    odd_kinds,
     profile_of,
     values_sql,
     wrong_values_sql,
@@ -54,7 +45,10 @@ from viplake.lake import Lake
 from viplake.lake.store import open_store
 from viplake.redact import redact
 from viplake.tables import duck
-from viplake.tables.staging import Staged, Unreadable, stage
+from viplake.tables.files import TableFiles, files_of, together
+from viplake.tables.staged import Staged, Unreadable
+from viplake.tables.staging import stage
+from viplake.tables.types import TEXT, ColumnType
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -62,11 +56,12 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from pyspark.sql import DataFrame, Row, SparkSession
 
-    from viplake.content.examine import ContentSettings, HourFiles
+    from viplake.content.examine import ContentSettings
+    from viplake.content.profiling import Examples, FindingKind
     from viplake.lake.layout import Layout
     from viplake.lake.store import StoreSettings
     from viplake.model import Hour
-    from viplake.tables.types import ValueKind
+    from viplake.tables.files import HourFiles
 
 HOURS_TOGETHER: Final = 168
 """Hours that are asked about in one go at most: a query costs Spark about as much for a week as for an Hour."""
@@ -87,6 +82,9 @@ DATED: Final = -1
 """The number, beside those of columns, of the record time tried as a time, whatever type it is declared to have."""
 
 BY: Final = "place, number"
+
+_SPELLINGS: Final = 3
+"""Of one column in the records of one file that are looked for."""
 _INSTALL: Final = "pip install 'viplake[spark]' pyspark; on Glue and EMR Spark is there."
 
 
@@ -188,7 +186,8 @@ class _Place:
         known: the table.
         members: records that have each member.
         files: the numbers of those that can be read, each with the columns of its records.
-        unfolded, parsed: findings on files that cannot be unfolded; that are no JSON of records.
+        unfolded, parsed: findings on files that cannot be unfolded; that hold no records.
+        nulls: null entries by file.
         unanswered: why nothing can be asked; None where it can.
     """
 
@@ -198,6 +197,7 @@ class _Place:
     files: dict[int, list[str]] = field(default_factory=dict)
     unfolded: list[ContentFinding] = field(default_factory=list)
     parsed: list[ContentFinding] = field(default_factory=list)
+    nulls: dict[str, int] = field(default_factory=dict)
     unanswered: str | None = None
 
     def take(self, file: int, report: Mapping[str, Any]) -> None:
@@ -214,24 +214,23 @@ class _Place:
             self.unanswered = str(report["unanswered"])
         elif "why" in report:
             unread = Unreadable(report["file"], report["why"], report["byte"], empty=report["empty"])
-            (self.parsed if report["parsed"] else self.unfolded).append(of_file(self.known.table, unread))
+            finding = of_file(self.known.table, unread, report["label"])
+            (self.parsed if report["parsed"] else self.unfolded).append(finding)
         else:
+            self.nulls |= report["nulls"]
             self.members.update(report["members"])
             self.files[file] = [*(self.known.columns or ()), *report["more"]]
 
     @property
     def findings(self) -> tuple[ContentFinding, ...]:
         """On its files, in the order in which a single Hour has them."""
-        return tuple(
-            one for some in (self.unfolded, self.parsed) for one in sorted(some, key=lambda one: one.file or "")
-        )
+        table = self.known.table
+        files = [one for some in (self.unfolded, self.parsed) for one in sorted(some, key=lambda one: one.file or "")]
+        return (*files, *(of_nulls(table, label, count) for label, count in sorted(self.nulls.items())))
 
-    def question(self, settings: ContentSettings) -> Question:
+    def question(self, settings: ContentSettings) -> TableQuestion:
         """What to ask of it."""
-        known = self.known
-        return Question.of(
-            known.table, known.columns, sorted(self.members), key=known.key, record_times=settings.record_times
-        )
+        return question_of(self.known, self.members, settings)
 
 
 def _examined(
@@ -275,7 +274,9 @@ def _content(place: _Place, answered: _Answered | None) -> TableContent:
     if answered is None:
         return unanswered(known, findings, place.unanswered or known.unknown)
     question, row, examples = answered
-    return profile_of(question, row, Seen(len(known.files), place.members, None, findings), examples, known.unknown)
+    return profile_of(
+        question, row, TableMembers(len(known.files), place.members, None, findings), examples, known.unknown
+    )
 
 
 def _records(spark: SparkSession, lake: StoreSettings, pieces: Sequence[Piece]) -> DataFrame:
@@ -306,8 +307,8 @@ def _slices(pieces: Sequence[Piece], workers: int) -> list[list[Piece]]:
     return slices
 
 
-_Answered = tuple[Question, tuple[Any, ...], dict[str, list[str]]]
-"""A question, its answer, and examples of wrong values by column."""
+_Answered = tuple[TableQuestion, tuple[Any, ...], "Examples"]
+"""A question, its answer, and examples for findings."""
 
 
 def _answered(
@@ -321,7 +322,7 @@ def _answered(
     counts: dict[int, tuple[int, int]] = {}
     for width in sorted({len(question.key) for question in asked.values()}):
         keyed = [
-            (file, at, [columns.index(name) if name in columns else None for name in asked[at].key])
+            (file, at, [next(iter(_cells(asked[at], columns, name)), None) for name in asked[at].key])
             for at in asked
             if len(asked[at].key) == width
             for file, columns in places[at].files.items()
@@ -336,56 +337,75 @@ def _answered(
         rows, duplicates = counts.get(at, (0, 0))
         columns = [values.get((at, index)) for index in range(len(question.columns))]
         dated = values.get((at, DATED))
-        row = answer(rows, duplicates, dated[-1] if dated else 0, columns)
-        wrong = {
-            question.columns[index]: shown
-            for index in range(len(question.columns))
-            if (shown := examples.get((at, index)))
-        }
-        found[at] = question, row, wrong
+        row = answer(rows, duplicates, dated[4] if dated else 0, columns)
+        found[at] = question, row, examples.get(at, {})
+    return found
+
+
+def _cells(question: TableQuestion, columns: Sequence[str], name: str) -> list[int]:
+    """Where a file's records have a column, by the members that it is read from; the first that has a value counts."""
+    return [columns.index(member) for member in question.spelled.get(name, (name,)) if member in columns]
+
+
+@dataclass(frozen=True, slots=True)
+class _Picks:
+    """The columns of one type, of all tables and Hours: by file, and which of its cells each is.
+
+    Attributes:
+        files: number of the file, of its place, and the picked columns: number, cells, greatest length.
+    """
+
+    files: list[tuple[int, int, list[tuple[int, list[int], int | None]]]] = field(default_factory=list)
+
+
+def _picked(places: Sequence[_Place], asked: Mapping[int, TableQuestion]) -> dict[ColumnType | None, _Picks]:
+    found: dict[ColumnType | None, _Picks] = {}
+    for at, question in asked.items():
+        wanted: dict[ColumnType | None, list[tuple[int, str, int | None]]] = {}
+        for number, name in enumerate(question.columns):
+            of = question.type(name)
+            length = None if of is None else of.length
+            alike = of if of is None or length is None else replace(TEXT, length=1)  # one query for all lengths
+            wanted.setdefault(alike, []).append((number, name, length))
+        if question.record_time is not None:
+            wanted.setdefault(ColumnType("timestamp"), []).append((DATED, question.record_time, None))
+        for file, columns in places[at].files.items():
+            for of, names in wanted.items():
+                picks = [(n, cells, most) for n, name, most in names if (cells := _cells(question, columns, name))]
+                if picks:
+                    found.setdefault(of, _Picks()).files.append((file, at, picks))
     return found
 
 
 def _values(
-    spark: SparkSession, records: DataFrame, places: Sequence[_Place], asked: Mapping[int, Question]
-) -> tuple[dict[tuple[int, int], tuple[Any, ...]], dict[tuple[int, int], list[str]]]:
-    """The cells of each column by place and number, and examples where values cannot be read as what is declared."""
-    by_kind: dict[ValueKind | None, list[tuple[int, int, list[tuple[int, int]]]]] = {}
-    for at, question in asked.items():
-        wanted: dict[ValueKind | None, list[tuple[int, str]]] = {}
-        for number, name in enumerate(question.columns):
-            wanted.setdefault(question.kind(name), []).append((number, name))
-        if question.record_time is not None:
-            wanted.setdefault("timestamp", []).append((DATED, question.record_time))
-        for file, columns in places[at].files.items():
-            where = {name: index for index, name in enumerate(columns)}
-            for kind, names in wanted.items():
-                picked = [(number, where[name]) for number, name in names if name in where]
-                if picked:
-                    by_kind.setdefault(kind, []).append((file, at, picked))
+    spark: SparkSession, records: DataFrame, places: Sequence[_Place], asked: Mapping[int, TableQuestion]
+) -> tuple[dict[tuple[int, int], tuple[Any, ...]], dict[int, Examples]]:
+    """The cells of each column by place and number, and by place examples of values that findings are about."""
     values: dict[tuple[int, int], tuple[Any, ...]] = {}
-    examples: dict[tuple[int, int], list[str]] = {}
-    for kind, files in sorted(by_kind.items(), key=lambda pair: pair[0] or ""):
-        picks = _small(spark, files, "file int, place int, picks array<struct<number: int, cell: int>>")
-        column = _column_values(records, picks)
-        answers = {(row[0], row[1]): tuple(row[2:]) for row in _rows(spark, column, values_sql(kind, BY))}
+    examples: dict[int, Examples] = {}
+    for of, picks in sorted(_picked(places, asked).items(), key=lambda pair: repr(pair[0])):
+        small = _small(
+            spark, picks.files, "file int, place int, picks array<struct<number: int, cells: array<int>, most: int>>"
+        )
+        column = _column_values(records, small)
+        answers = {(row[0], row[1]): tuple(row[2:]) for row in _rows(spark, column, values_sql(of, BY))}
         values |= answers
-        wrong = [
-            (at, number)
-            for (at, number), cells in answers.items()
-            if number != DATED and is_wrong(asked[at], asked[at].columns[number], cells)
-        ]
-        if wrong:
-            column = column.join(_small(spark, wrong, "place int, number int"), ["place", "number"])
-            for at, number, shown in _rows(spark, column, wrong_values_sql(kind, BY)):
-                examples.setdefault((at, number), []).append(shown)
+        odd: dict[FindingKind, list[tuple[int, int]]] = {}
+        for (at, number), cells in answers.items():
+            for kind in odd_kinds(asked[at], asked[at].columns[number], cells) if number != DATED else ():
+                odd.setdefault(kind, []).append((at, number))
+        for kind, wrong in odd.items():
+            some = column.join(_small(spark, wrong, "place int, number int"), ["place", "number"])
+            for at, number, shown in _rows(spark, some, wrong_values_sql(of or TEXT, kind, BY)):
+                examples.setdefault(at, {}).setdefault((asked[at].columns[number], kind), []).append(shown)
     return values, examples
 
 
 def _column_values(records: DataFrame, picks: DataFrame) -> DataFrame:
-    """The picked cells of records, one below the other: place, number of the column, value."""
-    one = "transform(picks, pick -> struct(pick.number, cells[pick.cell] as c0))"
-    return records.join(picks, "file").selectExpr("place", f"inline({one}) as (number, c0)")
+    """The picked cells of records, one below the other: place, number of the column, greatest length, value."""
+    cell = ", ".join(f"cells[get(pick.cells, {index})]" for index in range(_SPELLINGS))
+    one = f"transform(picks, pick -> struct(pick.number, pick.most, coalesce({cell}) as c0))"
+    return records.join(picks, "file").selectExpr("place", f"inline({one}) as (number, most, c0)")
 
 
 def _small(spark: SparkSession, rows: Sequence[Any], schema: str) -> DataFrame:
@@ -420,27 +440,47 @@ def read(lake: StoreSettings, pieces: Sequence[Piece]) -> Iterator[Passed]:
                 except LakeError as error:
                     yield _report(batch[0], lake=error.cause.word, message=redact(error.message))
                     return
+                by_name: dict[str, list[Staged | Unreadable]] = {}
                 for file in staged:
-                    yield from _read_one(connection, by_key[file.name], file)
+                    by_name.setdefault(file.name, []).append(file)
+                for key, files in by_name.items():
+                    yield from _read_one(connection, by_key[key], files)
                 shutil.rmtree(folder)
 
 
-def _read_one(connection: DuckDBPyConnection, piece: Piece, file: Staged | Unreadable) -> Iterator[Passed]:
-    import duckdb  # noqa: PLC0415 - 35 MB and 0.1 s that other commands do without
+def _read_one(connection: DuckDBPyConnection, piece: Piece, files: Sequence[Staged | Unreadable]) -> Iterator[Passed]:
+    """A report on a file, or on each member of a zip file, and the records of those that can be read.
 
-    if isinstance(file, Unreadable):
-        yield _report(piece, file=piece.name, why=file.why, byte=file.byte, empty=file.empty, parsed=False)
-        return
+    No record of a file may pass when a later one turns out to be none: a short file is read whole before any does, a
+    long one is tried first.
+    """
+    for file in files:
+        if isinstance(file, Unreadable):
+            yield _unread(piece, piece.name, file.why, file.byte, empty=file.empty, parsed=False)
+    staged = [replace(file, name=piece.name) for file in files if isinstance(file, Staged)]
     try:
-        members, rows = _looked_into(connection, piece, file)
-    except duckdb.OutOfMemoryException:
-        yield _report(piece, file=piece.name, why=duck.TOO_MUCH, byte=None, empty=False, parsed=True)
-    except (duckdb.Error, UnicodeDecodeError):
-        yield _report(piece, unanswered=NOT_TOGETHER)
-    except _NoRecordsError as error:
-        yield _report(piece, file=piece.name, why=error.blame.why, byte=error.blame.byte, empty=False, parsed=True)
-    else:
-        yield _report(piece, members=members, more=_more(piece, members))
+        found = duck.members(connection, staged)
+        blames = list(found.bad)
+        columns = [*piece.columns, *_more(piece, found.counts)]
+        short = sum(file.unfolded for file in found.files) <= READ_WHOLE
+        good = found.files
+        try:
+            rows: Iterable[list[str | None]] = list(_queried(connection, good, columns)) if short else ()
+        except duck.faults():
+            short = False
+        if not short:
+            good, bad = duck.readable(connection, good)
+            blames += bad
+            found = duck.members(connection, good)
+            columns = [*piece.columns, *_more(piece, found.counts)]
+            rows = _queried(connection, good, columns)
+    except duck.faults() as error:
+        yield _report(piece, unanswered=duck.TOO_MUCH if duck.of_memory(error) else NOT_TOGETHER)
+        return
+    for blame in blames:
+        yield _unread(piece, blame.file.label, blame.why, blame.byte, empty=False, parsed=True)
+    if good:
+        yield _report(piece, members=found.counts, more=columns[len(piece.columns) :], nulls=found.nulls)
         for row in rows:
             yield piece.number, None, row
 
@@ -450,57 +490,19 @@ def _more(piece: Piece, members: Mapping[str, int]) -> list[str]:
     return sorted(members.keys() - set(piece.columns))
 
 
-class _NoRecordsError(Exception):
-    """A file holds something else than JSON of records."""
-
-    def __init__(self, blame: duck.Blame) -> None:
-        super().__init__(blame.why)
-        self.blame = blame
-
-
-def _looked_into(
-    connection: DuckDBPyConnection, piece: Piece, file: Staged
-) -> tuple[dict[str, int], Iterable[list[str | None]]]:
-    """How many records have each member; and the records: declared members in order, then the others by name.
-
-    No record of a file may pass when a later one turns out to be none: a short file is read whole before any does, a
-    long one is tried first.
-    """
-    import duckdb  # noqa: PLC0415 - as above
-
-    if file.unfolded > READ_WHOLE:
-        return _queried(connection, piece, _readable(connection, file))
-    try:
-        members, rows = _queried(connection, piece, file)
-        return members, list(rows)
-    except duckdb.OutOfMemoryException:
-        raise
-    except (duckdb.Error, UnicodeDecodeError):  # a message may quote bytes that are no text
-        members, rows = _queried(connection, piece, _readable(connection, file))
-        return members, list(rows)
-
-
-def _readable(connection: DuckDBPyConnection, file: Staged) -> Staged:
-    good, bad = duck.readable(connection, [file])
-    if bad:
-        raise _NoRecordsError(bad[0])
-    return good[0]
-
-
 def _queried(
-    connection: DuckDBPyConnection, piece: Piece, file: Staged
-) -> tuple[dict[str, int], Iterator[list[str | None]]]:
-    members = member_counts(connection, [file], None)
-    columns = [*piece.columns, *_more(piece, members)]
+    connection: DuckDBPyConnection, files: Sequence[Staged], columns: Sequence[str]
+) -> Iterator[list[str | None]]:
+    if not files:
+        return
     cells = [f"c{index}" for index in range(len(columns))]
-    sql = duck.texts([file], columns, cells) if columns else f"select json from ({duck.objects([file])})"  # noqa: S608 - quoted
-    cursor = connection.execute(sql)
+    cursor = connection.execute(duck.texts(files, [(name,) for name in columns], cells))
+    while batch := cursor.fetchmany(_ROWS):
+        yield from (list(row[: len(columns)]) for row in batch)
 
-    def rows() -> Iterator[list[str | None]]:
-        while batch := cursor.fetchmany(_ROWS):
-            yield from (list(row[: len(columns)]) for row in batch)
 
-    return members, rows()
+def _unread(piece: Piece, label: str, why: str, byte: int | None, *, empty: bool, parsed: bool) -> Passed:
+    return _report(piece, file=piece.name, label=label, why=why, byte=byte, empty=empty, parsed=parsed)
 
 
 def _report(piece: Piece, **what: Any) -> Passed:

@@ -8,6 +8,7 @@ thousands of texts). That also tries each value once, where the SQL names it fiv
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _SPACE: Final = r"[ \t\n\x0B\f\r]*"
 _DIGITS: Final = r"[0-9]+(?:_[0-9]+)*"
 _NUMBER: Final = rf"{_SPACE}\+?-?(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?{_SPACE}"
+_EXACT: Final = _NUMBER.replace(r"\+?-?", "[+-]?")
 _TRUTH: Final = "[A-Za-z01]+"  # the words are the same, but Spark takes them with spaces around too
 _DAY: Final = rf"{_SPACE}0*([0-9]{{1,4}})([-/ \\])([0-9]{{1,2}})\2([0-9]{{1,2}})"
 _CLOCK: Final = rf"[ T]{_SPACE}0*([0-9]{{1,2}}):(?:([0-9]{{1,2}})(?::(?:([0-9]{{1,2}})(?:\.([0-9]*))?)?)?)?"
@@ -54,6 +56,14 @@ def _number(cell: str) -> str:
     return f"case when {_whole(cell, _NUMBER)} then try_cast(translate({cell}, '_+', '') as double) end"
 
 
+def _decimal(cell: str, kind: str = "decimal(38, 18)") -> str:
+    return f"case when {_whole(cell, _EXACT)} then try_cast(translate({cell}, '_+', '') as {kind}) end"
+
+
+def _integer(cell: str) -> str:
+    return f"try_cast(round({_decimal(cell)}, 0) as bigint)"
+
+
 def _truth(cell: str) -> str:
     return f"case when {_whole(cell, _TRUTH)} then try_cast({cell} as boolean) end"
 
@@ -85,12 +95,12 @@ def _date(cell: str) -> str:
     )
 
 
-_TRIED: Final = {"double": _number, "boolean": _truth, "date": _date, "timestamp": _time}
+_TRIED: Final = {"double": _number, "bigint": _integer, "boolean": _truth, "date": _date, "timestamp": _time}
 
 
 def tried(cell: str, kind: str) -> str:
-    """What Spark computes for DuckDB's `try_cast(cell as kind)`: `double`, `boolean`, `date` or `timestamp`."""
-    return _TRIED[kind](cell)
+    """What Spark computes for DuckDB's `try_cast(cell as kind)`, of the kinds that `tables.types` tries."""
+    return _decimal(cell, kind) if kind.startswith("decimal") else _TRIED[kind](cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +128,7 @@ def in_spark(sql: str, relation: str) -> Asked:
             return exp.to_table(relation)
         if isinstance(node, exp.TryCast) and isinstance(node.this, exp.Column):
             kind = node.to.sql("duckdb").casefold()
-            name = f"{node.this.name}_{kind}"
+            name = f"{node.this.name}_" + re.sub(r"\W+", "_", kind).strip("_")
             needs[name] = tried(node.this.name, kind)
             return exp.column(name)
         return node

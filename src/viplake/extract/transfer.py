@@ -25,7 +25,7 @@ from viplake.extract.recovery import OtherSize, Recovery, kind_of, next_step
 from viplake.lake.store import PART_BYTES, PARTS_AT_ONCE
 from viplake.model import ProvenFile, StoredFile
 from viplake.redact import redact
-from viplake.tables.gzipped import GzipMembers
+from viplake.tables.gunzip import GzipWitness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -223,7 +223,7 @@ class _Arrival:
     def __init__(self) -> None:
         self.received = 0
         self.etag: str | None = None
-        self.members: GzipMembers | None = None
+        self.members: GzipWitness | None = None
         self._digest = hashlib.md5(usedforsecurity=False)
         self._hashing: asyncio.Future[None] | None = None
         self._pending: list[bytes] = []
@@ -509,7 +509,7 @@ class _Transfer:
                 raise OtherSize(f"{errand.file.name} has {download.size:,} bytes, {size:,} were promised")
             arrival.etag = _strong(download.etag)
             if start == 0 and download.md5 is None:
-                arrival.members = GzipMembers()
+                arrival.members = GzipWitness()
             await self._pump(errand, arrival, download, sink)
         await arrival.hand_over(sink)
         self._arrived(errand, arrival.received)

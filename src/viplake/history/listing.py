@@ -25,6 +25,7 @@ from viplake.lake.hours import listed_days, listed_ledger_days
 from viplake.lake.layout import SCHEMA_NAME, schema_tables
 from viplake.lake.records import parse_event, parse_promise
 from viplake.model import Hour
+from viplake.tables.schema import LARGEST_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -54,9 +55,6 @@ RECORDS_AT_ONCE: Final = 32
 
 BY_HOUR: Final = 3
 """So many Hours of a day, or fewer, are listed by their own prefixes: at 400 files an Hour a day has ten pages."""
-
-LARGEST_SCHEMA: Final = 32 << 20
-"""Bytes: some 100,000 columns. A larger one is no schema that anyone could work with, and is not read."""
 
 _AFTER_ALL: Final = "\U0010ffff"
 _NO_SCHEMA: Final = "it is no JSON list of objects with a DataObjectName"

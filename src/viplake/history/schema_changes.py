@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake.tables.schema import Change, Columns, changes
+from viplake.tables.schema import Change, TableSchema, changes
 from viplake.wording import count_words
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from viplake.history.datasets import Row
     from viplake.model import Hour
 
-Tables = dict[str, Columns | None]
-"""The columns of each table of a schema; None for a table whose columns it does not tell."""
+Tables = dict[str, TableSchema]
+"""What a schema says of each table."""
 
 MOST_COMPARED: Final = 200
 """The newest versions that are compared, each at a request: should schemas ever hold a date, each Hour has its own."""
@@ -248,10 +248,13 @@ class Held:
         if isinstance(self.tables, str):
             yield self.tables
             return
-        for table, columns in sorted(self.tables.items()):
-            yield table if columns is not None else f"{table}  columns unknown: {NO_COLUMNS}"
-            width = max(map(len, columns or ()), default=0)
-            yield from (f"  {name:{width}}  {kind}".rstrip() for name, kind in (columns or {}).items())
+        for table, known in sorted(self.tables.items()):
+            columns = known.columns or {}
+            yield table if known.columns is not None else f"{table}  columns unknown: {NO_COLUMNS}"
+            width = max(map(len, columns), default=0)
+            yield from (f"  {name:{width}}  {kind}".rstrip() for name, kind in columns.items())
+            if known.key:
+                yield f"  key: {', '.join(known.key)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,9 +288,12 @@ class Differing:
         yield from ["it is the same schema"] if one and not self.changes else words(self.changes)
 
 
-def _table_json(table: str, columns: Columns | None) -> dict[str, Any]:
-    told = None if columns is None else [{"column": name, "type": kind or None} for name, kind in columns.items()]
-    return {"table": table, "columns": told, "reason": NO_COLUMNS if columns is None else None}
+def _table_json(table: str, known: TableSchema) -> dict[str, Any]:
+    columns = None
+    if known.columns is not None:
+        columns = [{"column": name, "type": kind or None} for name, kind in known.columns.items()]
+    reason = NO_COLUMNS if columns is None else None
+    return {"table": table, "columns": columns, "key": list(known.key) or None, "reason": reason}
 
 
 def _told(told: Sequence[Change] | str) -> dict[str, Any]:

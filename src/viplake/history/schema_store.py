@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from viplake.concurrency import map_bounded
-from viplake.history.listing import LARGEST_SCHEMA
 from viplake.history.schema_changes import (
     Differing,
     Held,
@@ -24,7 +23,7 @@ from viplake.history.schema_changes import (
     to_compare,
     unreadable,
 )
-from viplake.tables.schema import columns_of
+from viplake.tables.schema import LARGEST_SCHEMA, read_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -84,7 +83,7 @@ class Copies:
             data = await self.read(sha256)
             if data is None:
                 return lost(sha256)
-            found = await asyncio.to_thread(columns_of, data)
+            found = await asyncio.to_thread(read_schema, data)
             return unreadable(sha256) if found is None else found
 
         hashes = sorted(set(wanted))

@@ -27,7 +27,6 @@ from viplake.content.records import read, series
 from viplake.errors import ViplakeError
 from viplake.history.build import look_at, read_history
 from viplake.history.datasets import JOBS
-from viplake.history.listing import LARGEST_SCHEMA
 from viplake.history.volumes import Volumes
 from viplake.judge.content_rules import BEFORE
 from viplake.judge.evaluate import (
@@ -48,7 +47,7 @@ from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.versions import Version, Versions
 from viplake.model import SEVERITIES, Hour
 from viplake.notify.channels import Message, delivered_only, tell
-from viplake.tables.schema import changes, columns_of
+from viplake.tables.schema import LARGEST_SCHEMA, changes, read_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -65,7 +64,7 @@ if TYPE_CHECKING:
     from viplake.judge.record import Record
     from viplake.lake import Lake
     from viplake.notify.channels import Notifier
-    from viplake.tables.schema import Change, Columns
+    from viplake.tables.schema import Change, TableSchema
 
 log = structlog.get_logger(__name__)
 
@@ -367,15 +366,15 @@ async def _compared(target: CheckTarget, before: HourFacts | None, facts: HourFa
         return "there is no schema before to compare with"
     if before.schema.sha256 == facts.schema.sha256:
         return ()
-    old, new = await asyncio.gather(_columns(target, before.hour), _columns(target, facts.hour))
+    old, new = await asyncio.gather(_tables(target, before.hour), _tables(target, facts.hour))
     if old is None or new is None:
         return "one of the two schemas cannot be read"
     return changes(old, new)
 
 
-async def _columns(target: CheckTarget, hour: Hour) -> dict[str, Columns | None] | None:
+async def _tables(target: CheckTarget, hour: Hour) -> dict[str, TableSchema] | None:
     data = await target.lake.store.get(target.lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
-    return None if data is None else await asyncio.to_thread(columns_of, data)
+    return None if data is None else await asyncio.to_thread(read_schema, data)
 
 
 # -- keep -----------------------------------------------------------------------------------------------------

@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from viplake.concurrency import map_bounded
-from viplake.content.examine import files_of
-from viplake.errors import SettingsError
+from viplake.errors import QueryError, SettingsError, ViplakeError
 from viplake.lake.hours import day_folders, listed_days, newest_first
-from viplake.query.answer import SCHEMA, TABLE, Answer
-from viplake.query.views import bring, history, snapshots
+from viplake.lake.table_index import TableIndex
+from viplake.query.result import SCHEMA, TABLE, QueryResult
+from viplake.query.views import Notes, bring, history, snapshots
 from viplake.tables import duck
+from viplake.tables.files import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -48,11 +49,17 @@ LISTED: Final = 'viplake query "show tables" lists what there is.'
 _AT_ONCE: Final = 8
 """Days or Hours that are listed side by side."""
 
+_SEARCHED: Final = 31 * 24
+"""Hours back in which a file of a table is searched for."""
+
+_SHOWN_LINES: Final = 4
+"""Of an error of DuckDB: what, the line, the mark below it."""
+
 _WORD: Final = re.compile(r"""  "(?:[^"]|"")*" | '(?:[^']|'')*' | [^\W\d]\w*  """, re.VERBOSE)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QueryRequest:
     """A query.
 
     Attributes:
@@ -60,24 +67,26 @@ class Asked:
         at: the Hour whose tables are asked; with `since` the last one; None: the newest.
         since: the first of several Hours; each table then has its Hour as the first column, `hour`.
         unproven: Hours without a Receipt count too.
+        partial: what cannot be read is left out; else it ends the query.
     """
 
     sql: str
     at: Hour | None = None
     since: Hour | None = None
     unproven: bool = False
+    partial: bool = False
 
 
 async def query(
     lake: Lake,
     place: Place,
-    asked: Asked,
-    take: Callable[[Answer], T],
+    asked: QueryRequest,
+    take: Callable[[QueryResult], T],
     *,
     warn: Callable[[str], None],
     writes: Iterable[Path] = (),
 ) -> T:
-    """Answer a query and give the answer to `take`, which is called in a thread, while the files are here.
+    """QueryResult a query and give the answer to `take`, which is called in a thread, while the files are here.
 
     Args:
         lake: which.
@@ -89,24 +98,45 @@ async def query(
 
     Raises:
         SettingsError: the SQL is wrong, or there is no Hour to ask; or there is no room here for the files.
+        ViplakeError: a file cannot be read (`table_unreadable`), and the request is not `partial`.
         LakeError: the lake cannot be read.
     """
+
+    def leave_out(what: str, why: str) -> None:
+        if not asked.partial:
+            raise ViplakeError(f"{what}: {why}", cause="table_unreadable")
+        warn(f"{what} is left out: {why}")
+
     with tempfile.TemporaryDirectory(prefix="viplake-") as name:
         root = Path(name)
-        with duck.connect(root, writes=writes, ordered=True) as connection:
+        with duck.connect(root) as connection:
             statement = _statement(connection, asked.sql)
             names = names_in(connection, statement)
-            hours, views, without = await _catalog(lake, asked, names, warn)
-            try:
-                await bring(lake, place, _named(views, names, without), root, warn)
-            except OSError as error:
-                hint = "Make room, or set TMPDIR to a folder that has some."
-                raise SettingsError(
-                    f"the files cannot be put into {root.parent}: {error.strerror}", hint=hint
-                ) from None
-            return await _interruptible(
-                connection, lambda: take(_answer(connection, statement, views.values(), hours, warn))
-            )
+        hours, views, without = await _catalog(lake, asked, names, warn)
+        try:
+            await bring(lake, place, await _named(lake, views, names, without), root, Notes(warn, leave_out))
+        except OSError as error:
+            hint = "Make room, or set TMPDIR to a folder that has some."
+            raise SettingsError(f"the files cannot be put into {root.parent}: {error.strerror}", hint=hint) from None
+        for threads in (4, 1):  # each has buffers of its own
+            with duck.connect(root, writes=writes, ordered=True, threads=threads) as connection:
+                notes = Notes(warn, leave_out)
+                try:
+                    return await _interruptible(
+                        connection,
+                        lambda: take(_result(connection, statement, views.values(), hours, notes)),  # noqa: B023 - it ends within this turn
+                    )
+                except _MemoryError as error:
+                    failed = error.refused
+        raise failed
+
+
+class _MemoryError(Exception):
+    """A query needs more memory than it may have."""
+
+    def __init__(self, refused: QueryError) -> None:
+        super().__init__(refused.message)
+        self.refused = refused
 
 
 async def _interruptible(connection: DuckDBPyConnection, work: Callable[[], T]) -> T:
@@ -133,10 +163,12 @@ class Names:
     Attributes:
         words: in small letters.
         sure: exactly these; else every word of the statement: some may name a table.
+        maybe: further words of it, that DuckDB takes for tables of its own.
     """
 
     words: frozenset[str]
     sure: bool
+    maybe: frozenset[str] = frozenset()
 
 
 def _statement(connection: DuckDBPyConnection, sql: str) -> Statement:
@@ -165,17 +197,20 @@ def names_in(connection: DuckDBPyConnection, statement: Statement) -> Names:
     """
     from duckdb import PermissionException  # noqa: PLC0415 - as above
 
+    words = (match[0] for match in _WORD.finditer(statement.query))
+    plain = (word[1:-1].replace(word[0] * 2, word[0]) if word[0] in "\"'" else word for word in words)
+    every = frozenset(word.casefold() for word in plain)
     try:
-        return Names(frozenset(name.casefold() for name in connection.get_table_names(statement.query)), sure=True)
+        named = frozenset(name.casefold() for name in connection.get_table_names(statement.query))
     except PermissionException as error:
         raise _refused(error) from None
     except duck.faults():
-        words = (match[0] for match in _WORD.finditer(statement.query))
-        plain = (word[1:-1].replace(word[0] * 2, word[0]) if word[0] in "\"'" else word for word in words)
-        return Names(frozenset(word.casefold() for word in plain), sure=False)
+        return Names(every, sure=False)
+    own = connection.execute("select lower(view_name) from duckdb_views() where internal").fetchall()
+    return Names(named, sure=True, maybe=every & {name for (name,) in own})
 
 
-def _named(views: Mapping[str, View], names: Names, without: Mapping[str, str]) -> list[View]:
+async def _named(lake: Lake, views: Mapping[str, View], names: Names, without: Mapping[str, str]) -> list[View]:
     """The views that a statement names; `without` are tables of the schema that have no file, by name in small letters.
 
     Raises:
@@ -183,11 +218,30 @@ def _named(views: Mapping[str, View], names: Names, without: Mapping[str, str]) 
     """
     absent = sorted(names.words - views.keys()) if names.sure else []
     if absent and absent[0] in without:
-        hint = "--at asks another Hour, --since several; viplake status tells which Hours lack it."
-        raise SettingsError(f"{without[absent[0]]} stands in the schema, but no file of it was delivered", hint=hint)
+        table = without[absent[0]]
+        newest = await _newest_with(lake, absent[0], {*views, *without})
+        what = f"{table} is in the schema, but no file of it was delivered"
+        if newest is None:
+            raise SettingsError(
+                what, hint="--at reads another Hour, --since several; viplake status shows which lack it."
+            )
+        raise SettingsError(f"{what}; the newest Hour that has it is {newest}", hint=f"viplake query --at {newest} ...")
     if absent:
         raise _unknown(absent[0], views)
-    return [view for key, view in views.items() if key in names.words]
+    return [view for key, view in views.items() if key in names.words or key in names.maybe]
+
+
+async def _newest_with(lake: Lake, table: str, tables: Iterable[str]) -> Hour | None:
+    """The newest Hour with a Receipt that has a file of a table, within a month; names are in small letters."""
+    index = TableIndex(tables)
+    newest: Hour | None = None
+    async for folder in newest_first(lake):
+        newest = newest or folder.hour
+        if folder.hour < newest.shift(-_SEARCHED):
+            return None
+        if folder.proven and any(index.table_of(name.casefold()) == table for name in folder.delivered):
+            return folder.hour
+    return None
 
 
 def _unknown(name: str, views: Mapping[str, View]) -> SettingsError:
@@ -196,28 +250,31 @@ def _unknown(name: str, views: Mapping[str, View]) -> SettingsError:
     return SettingsError(f"there is no table {name!r}", hint=meant + LISTED)
 
 
-def _refused(error: Exception, *, lines_before: int = 0) -> SettingsError:
+def _refused(error: Exception, *, lines_before: int = 0) -> QueryError:
     """What DuckDB says of a query, with the line that it points at; so many lines before it are ours."""
     import duckdb  # noqa: PLC0415 - as above
 
-    hint = "Mend the query; its SQL is DuckDB's."
+    hint = "Correct the query; its SQL is DuckDB's."
     if isinstance(error, duckdb.PermissionException):
-        hint = "A query sees the tables and the history, and nothing else."
+        hint = "A query reads the tables and the history, and nothing else."
     elif isinstance(error, duckdb.OutOfMemoryException):
-        hint = f"It may have {duck.MEMORY}: ask for fewer columns or Hours, or write --parquet and go on from there."
+        hint = f"It may have {duck.MEMORY}: select fewer columns or Hours."
     elif isinstance(error, duckdb.CatalogException | duckdb.BinderException):
         hint = f"{LISTED} DESCRIBE and a table's name lists its columns."
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    shown = re.sub(
-        r"^LINE (\d+):", lambda m: f"LINE {max(1, int(m[1]) - lines_before)}:", "\n".join(lines[:4]), flags=re.MULTILINE
-    )
-    return SettingsError(shown, hint=hint)
+    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()][:_SHOWN_LINES]
+    for number, line in enumerate(lines):
+        if place := re.match(r"LINE (\d+):", line):
+            label = f"LINE {max(1, int(place[1]) - lines_before)}:"
+            lines[number] = label + line[place.end() :]
+            if number + 1 < len(lines) and not lines[number + 1].strip(" ^"):  # the mark below the place
+                lines[number + 1] = lines[number + 1][place.end() - len(label) :]
+    return QueryError("\n".join(lines), hint=hint)
 
 
 # -- which Hours ----------------------------------------------------------------------------------------------------
 
 
-async def hours_of(lake: Lake, asked: Asked, warn: Callable[[str], None]) -> tuple[Hour, ...]:
+async def hours_of(lake: Lake, asked: QueryRequest, warn: Callable[[str], None]) -> tuple[Hour, ...]:
     """The Hours that are asked, ascending; at least one.
 
     Raises:
@@ -276,11 +333,11 @@ async def _delivered(lake: Lake, day: str) -> dict[Hour, bool]:
 
 
 async def _catalog(
-    lake: Lake, asked: Asked, names: Names, warn: Callable[[str], None]
+    lake: Lake, asked: QueryRequest, names: Names, warn: Callable[[str], None]
 ) -> tuple[tuple[Hour, ...], dict[str, View], dict[str, str]]:
     """The Hours that are asked, every view by its name in small letters, and likewise the tables without any file."""
     kept: dict[str, View] = {view.name: view for view in history()}
-    if names.sure and names.words and names.words <= kept.keys():
+    if names.sure and names.words and names.words <= kept.keys() and not names.maybe:
         return (), kept, {}  # it needs no Hour
     try:
         hours = await hours_of(lake, asked, warn)
@@ -295,13 +352,13 @@ async def _catalog(
     return hours, kept | {view.name.casefold(): view for view in tables}, without
 
 
-def _answer(
+def _result(
     connection: DuckDBPyConnection,
     statement: Statement,
     views: Collection[View],
     hours: tuple[Hour, ...],
-    warn: Callable[[str], None],
-) -> Answer:
+    notes: Notes,
+) -> QueryResult:
     import duckdb  # noqa: PLC0415 - as above
 
     brought = [view for view in views if view.brought]
@@ -309,21 +366,24 @@ def _answer(
     try:
         connection.execute(f"create schema {SCHEMA}")
         for view in views:
-            connection.execute(view.show(connection, warn) if view.brought else view.describe())
+            connection.execute(view.show(connection, notes) if view.brought else view.describe())
         try:
             _run(connection, statement)
         except own:
             raise
         except duck.faults():  # the query's own, or that of a file
-            weeded = [view.weed(connection, warn) for view in brought]
+            weeded = [view.weed(connection, notes) for view in brought]
             if not any(weeded):
                 raise
             for view in brought:
-                connection.execute(view.show(connection, warn))
+                connection.execute(view.show(connection, notes))
             _run(connection, statement)
-        return Answer.of(connection, hours)
+        return QueryResult.of(connection, hours)
     except duck.faults() as error:
-        raise _refused(error, lines_before=1) from None
+        refused = _refused(error, lines_before=1)
+        if duck.of_memory(error):
+            raise _MemoryError(refused) from None
+        raise refused from None
 
 
 def _run(connection: DuckDBPyConnection, statement: Statement) -> None:

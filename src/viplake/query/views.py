@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from viplake.concurrency import map_bounded
-from viplake.content.examine import FIRST_RECORDS, LOOKED_THROUGH, fetch
-from viplake.content.profiling import conforms
+from viplake.content.profiling import spellings
 from viplake.errors import SettingsError
 from viplake.history.datasets import DATASETS, parse, render
 from viplake.tables import duck
-from viplake.tables.staging import Staged, Unreadable
-from viplake.tables.types import kind_of
+from viplake.tables.files import fetch
+from viplake.tables.staged import Staged, Unreadable
+from viplake.tables.types import TEXT, ColumnType, type_of, typed, widened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-    from viplake.content.examine import HourFiles, TableFiles
     from viplake.history.build import Place
     from viplake.history.datasets import Dataset
     from viplake.lake import Lake
     from viplake.model import Hour
+    from viplake.tables.files import HourFiles, TableFiles
     from viplake.tables.types import ValueKind
 
 T = TypeVar("T")
-Columns = dict[str, "ValueKind"]
+ColumnTypes = dict[str, ColumnType]
 
-PARQUET: Final[Mapping[str, Columns]] = {
+PARQUET: Final[Mapping[str, Mapping[str, ValueKind]]] = {
     "table_volumes": {"hour": "timestamp", "table": "text", "partitions": "integer", "bytes": "integer"},
     "table_content": {
         "hour": "timestamp", "table": "text", "files": "integer", "rows": "integer", "findings": "integer",
@@ -53,27 +53,24 @@ _HOURS_AT_ONCE: Final = 4
 _FILES_AT_ONCE: Final = 16
 _LARGEST_CSV: Final = 1 << 30
 
-_TYPES: Final[Mapping[ValueKind, str]] = {
-    "integer": "bigint",
-    "decimal": "double",
-    "boolean": "boolean",
-    "date": "date",
-    "timestamp": "timestamp",
-    "text": "varchar",
-}
-# Of those that content calls conforming: a cast alone would round 1.5 to an integer, and take NaN for a number.
-_VALUES: Final[Mapping[ValueKind, str]] = {
-    "integer": "try_cast({c} as bigint)",
-    "decimal": "try_cast({c} as double)",
-    "boolean": "try_cast({c} as boolean)",
-    "date": "try_cast({c} as date)",
-    "timestamp": "cast(try_cast({c} as timestamptz) as timestamp)",  # which alone would drop the zone
-}
-_NO_COLUMNS: Final[Mapping[str, ValueKind]] = {"unknown": "text"}
+_NO_COLUMNS: Final[Mapping[str, ColumnType]] = {"unknown": TEXT}
 """Of a table of which neither the schema nor a record tells any: a view has at least one."""
 
 _HOUR_OF_PATH: Final = r"strptime(regexp_extract(path, '(\d{10})[/\\][^/\\]*$', 1), '%Y%m%d%H')"
 """Folders of staged files are called by their Hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What is said while a query is answered.
+
+    Attributes:
+        warn: takes a line about what is odd.
+        leave_out: takes what cannot be read, and why; it raises where the result must be whole.
+    """
+
+    warn: Callable[[str], None]
+    leave_out: Callable[[str, str], None]
 
 
 class View(Protocol):
@@ -93,11 +90,11 @@ class View(Protocol):
         """A view that can be described, and not asked."""
         ...
 
-    def show(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> str:
+    def show(self, connection: DuckDBPyConnection, notes: Notes) -> str:
         """The view over the files that are here."""
         ...
 
-    def weed(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> bool:
+    def weed(self, connection: DuckDBPyConnection, notes: Notes) -> bool:
         """Leave out the files that cannot be read; whether there were any."""
         ...
 
@@ -119,56 +116,53 @@ class Snapshots:
     """
 
     name: str
-    columns: Columns
+    columns: ColumnTypes
     files: Mapping[Hour, TableFiles]
     hourly: bool
     staged: list[Staged] = field(default_factory=list)
     brought: bool = False
 
     @property
-    def _head(self) -> Columns:
-        return {"hour": "timestamp"} if self.hourly else {}
+    def _head(self) -> ColumnTypes:
+        return {"hour": ColumnType("timestamp")} if self.hourly else {}
 
     def describe(self) -> str:
         """See `View`."""
         return _view(self.name, _empty(self._head, self.columns, _not_brought(self.name)))
 
-    def show(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> str:
+    def show(self, connection: DuckDBPyConnection, notes: Notes) -> str:
         """See `View`."""
-        try:
-            members = self._members(connection)
-        except duck.faults():
-            self.weed(connection, warn)
-            members = self._members(connection)
-        columns: Columns = self.columns | {name: "text" for name in members if name not in self.columns}
+        found = duck.members(connection, self.staged, first=True)
+        self._leave_out(found.bad, notes)
+        for label, count in found.nulls.items():
+            notes.warn(f"{label}: null is in place of {count:,} {'record' if count == 1 else 'records'}")
+        self.staged = sorted(found.files, key=lambda file: file.path)
+        spelled = spellings(self.columns, found.counts)
+        for column, members in spelled.items():
+            notes.warn(f"{self.name}: column {column} is read from the member {', '.join(members)}")
+        taken = {*self.columns, *(member for members in spelled.values() for member in members)}
+        others = [*found.ahead, *sorted(found.counts.keys() - set(found.ahead))]
+        columns = self.columns | {name: TEXT for name in others if name not in taken}
         if not self.staged or not columns:
             return _view(self.name, _empty(self._head, columns, "false"))
         cells = [f"c{index}" for index in range(len(columns))]
         labels = names_for([*self._head, *columns])[len(self._head) :]
-        records = duck.texts(self.staged, list(columns), cells, path="path" if self.hourly else None)
+        sources = [spelled.get(name, (name,)) for name in columns]
+        records = duck.texts(self.staged, sources, cells, path="path" if self.hourly else None)
         values = _valued(columns.values(), cells, labels)
         hour = f"{_HOUR_OF_PATH} as hour, " if self.hourly else ""
         return _view(self.name, f"select {hour}{values} from ({records})")  # noqa: S608 - quoted
 
-    def weed(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> bool:
+    def weed(self, connection: DuckDBPyConnection, notes: Notes) -> bool:
         """See `View`."""
         self.staged, bad = duck.readable(connection, self.staged)
-        for blame in bad:
-            where = "" if blame.byte is None else f", at byte {blame.byte:,} of its JSON"
-            warn(f"{blame.file.name} is left out: {blame.why}{where}")
+        self._leave_out(bad, notes)
         return bool(bad)
 
-    def _members(self, connection: DuckDBPyConnection) -> list[str]:
-        """The members of the records: those of the first one, in its order, then others."""
-        if not self.staged:
-            return []
-        records = duck.objects(self.staged)
-        if sum(file.unfolded for file in self.staged) > LOOKED_THROUGH:
-            records += f" limit {FIRST_RECORDS}"
-        first = connection.execute(f"select json_keys(json) from ({records}) limit 1").fetchall()  # noqa: S608 - quoted
-        ahead = list(dict.fromkeys(first[0][0] or ())) if first else []
-        every = {name for (name,) in connection.execute(duck.MEMBERS.format(records=records)).fetchall()}
-        return [*ahead, *sorted(every - set(ahead))]
+    def _leave_out(self, bad: Iterable[duck.Blame], notes: Notes) -> None:
+        for blame in bad:
+            where = "" if blame.byte is None else f", at byte {blame.byte:,} of its JSON"
+            notes.leave_out(blame.file.label, f"{blame.why}{where}")
 
 
 def snapshots(hours: Sequence[HourFiles], *, taken: Iterable[str], hourly: bool) -> list[Snapshots]:
@@ -191,13 +185,13 @@ def snapshots(hours: Sequence[HourFiles], *, taken: Iterable[str], hourly: bool)
     ]
 
 
-def _columns(tables: Sequence[TableFiles]) -> Columns:
-    """The columns of a table by the schemas of its Hours, in the order of the newest; text where these differ."""
-    found: Columns = {}
+def _columns(tables: Sequence[TableFiles]) -> ColumnTypes:
+    """The columns of a table by the schemas of its Hours, in the order of the newest; wide enough for all of them."""
+    found: ColumnTypes = {}
     for table in reversed(tables):
         for name, declared in (table.columns or {}).items():
-            kind: ValueKind = kind_of(declared) or "text"
-            found[name] = kind if found.get(name, kind) == kind else "text"
+            of = type_of(declared) or TEXT
+            found[name] = widened(found[name], of) if name in found else of
     return found
 
 
@@ -226,17 +220,17 @@ class Rows:
         return self.dataset.name
 
     @property
-    def _columns(self) -> Columns:
-        return self.dataset.kinds | dict.fromkeys(self.extra, "text")
+    def _columns(self) -> ColumnTypes:
+        return _types(self.dataset.kinds | dict.fromkeys(self.extra, "text"))
 
     def describe(self) -> str:
         """See `View`."""
-        return _view(self.name, _empty({"hour": "timestamp"}, self._columns, _not_brought(self.name)))
+        return _view(self.name, _empty({"hour": ColumnType("timestamp")}, self._columns, _not_brought(self.name)))
 
-    def show(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> str:  # noqa: ARG002 - as the others
+    def show(self, connection: DuckDBPyConnection, notes: Notes) -> str:  # noqa: ARG002 - as the others
         """See `View`."""
         if self.staged is None:
-            return _view(self.name, _empty({"hour": "timestamp"}, self._columns, "false"))
+            return _view(self.name, _empty({"hour": ColumnType("timestamp")}, self._columns, "false"))
         cells = [f"c{index}" for index in range(len(self._columns))]
         types = ", ".join(f"{cell}: 'VARCHAR'" for cell in cells)
         values = _valued(self._columns.values(), cells, names_for(["hour", *self._columns])[1:])
@@ -244,24 +238,24 @@ class Rows:
         rows = f"read_csv({duck.quoted(str(self.staged))}, {form}, columns = {{{types}}})"
         return _view(self.name, f"select strptime(c0, '%Y%m%d-%H') as hour, {values} from {rows}")  # noqa: S608 - quoted
 
-    def weed(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> bool:  # noqa: ARG002 - as the others
+    def weed(self, connection: DuckDBPyConnection, notes: Notes) -> bool:  # noqa: ARG002 - as the others
         """See `View`: what is here was written anew, and can be read."""
         return False
 
-    async def bring(self, place: Place, folder: Path, warn: Callable[[str], None]) -> None:
+    async def bring(self, place: Place, folder: Path, notes: Notes) -> None:
         """Its file, mended as `observe` would mend it."""
         self.brought = True
         data = await place.store.get(place.published + self.dataset.file, limit=_LARGEST_CSV)
         if data is None:
-            warn(f"there is no {self.name} yet: viplake observe makes it")
+            notes.warn(f"there is no {self.name} yet: viplake observe makes it")
             return
         try:
             parsed = parse(self.dataset, data)
         except SettingsError as error:
-            warn(f"{self.dataset.file} is left out: {error.message}")
+            notes.leave_out(self.dataset.file, error.message)
             return
         for warning in parsed.warnings:
-            warn(f"{self.dataset.file}: {warning}")
+            notes.warn(f"{self.dataset.file}: {warning}")
         self.extra, self.staged = parsed.frame.extra, folder / self.dataset.file
         self.staged.write_bytes(render(self.dataset, parsed.frame))
 
@@ -278,52 +272,52 @@ class Parquet:
     """
 
     name: str
-    columns: Columns
+    columns: Mapping[str, ValueKind]
     staged: list[Path] = field(default_factory=list)
     brought: bool = False
 
     def describe(self) -> str:
         """See `View`."""
-        return _view(self.name, _empty({}, self.columns, _not_brought(self.name)))
+        return _view(self.name, _empty({}, _types(self.columns), _not_brought(self.name)))
 
-    def show(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> str:
+    def show(self, connection: DuckDBPyConnection, notes: Notes) -> str:
         """See `View`."""
         try:
             return self._shown(connection)
         except duck.faults():
-            self.weed(connection, warn)
+            self.weed(connection, notes)
             return self._shown(connection)
 
     def _shown(self, connection: DuckDBPyConnection) -> str:
         if not self.staged:
-            return _view(self.name, _empty({}, self.columns, "false"))
+            return _view(self.name, _empty({}, _types(self.columns), "false"))
         described = connection.execute(f"describe from {_parquet(self.staged)}").fetchall()
         zoned = [duck.named(name) for name, type_, *_ in described if type_ == "TIMESTAMP WITH TIME ZONE"]
         plain = ", ".join(f"cast({name} as timestamp) as {name}" for name in zoned)
         replaced = f" replace ({plain})" if plain else ""
         return _view(self.name, f"select *{replaced} from {_parquet(self.staged)}")  # noqa: S608 - quoted
 
-    def weed(self, connection: DuckDBPyConnection, warn: Callable[[str], None]) -> bool:
+    def weed(self, connection: DuckDBPyConnection, notes: Notes) -> bool:
         """See `View`."""
         good = []
         for path in self.staged:
             try:
                 connection.execute(f"summarize from {_parquet([path])}").fetchall()  # reads every cell
             except duck.faults():
-                warn(f"{self.name}/{path.name} is left out: it cannot be read as Parquet")
+                notes.leave_out(f"{self.name}/{path.name}", "it cannot be read as Parquet")
             else:
                 good.append(path)
         bad, self.staged = len(self.staged) - len(good), good
         return bad > 0
 
-    async def bring(self, place: Place, folder: Path, warn: Callable[[str], None]) -> None:
+    async def bring(self, place: Place, folder: Path, notes: Notes) -> None:
         """All its files."""
         self.brought = True
         prefix = f"{place.published}{self.name}/"
         keys = [file.key for file in await place.store.files(prefix) if file.key.endswith(".parquet")]
         if not keys:
             maker = "content" if self.name.endswith("_content") else "observe"
-            warn(f"there is no {self.name} yet: viplake {maker} makes it")
+            notes.warn(f"there is no {self.name} yet: viplake {maker} makes it")
         here = folder / self.name
         here.mkdir()
 
@@ -349,7 +343,7 @@ def history() -> list[Rows | Parquet]:
 # -- bringing -------------------------------------------------------------------------------------------------------
 
 
-async def bring(lake: Lake, place: Place, views: Sequence[View], root: Path, warn: Callable[[str], None]) -> None:
+async def bring(lake: Lake, place: Place, views: Sequence[View], root: Path, notes: Notes) -> None:
     """Bring the files of some views into folders below `root`; what cannot be read is said.
 
     Raises:
@@ -362,13 +356,13 @@ async def bring(lake: Lake, place: Place, views: Sequence[View], root: Path, war
     async def of(hour: Hour) -> None:
         here = {view.files[hour].table: view for view in tables if hour in view.files}
         folder = root / f"{hour.start:%Y%m%d%H}"
-        found = await fetch(lake, hour, [view.files[hour] for view in here.values()], folder)
+        found = await fetch(lake, hour, [view.files[hour] for view in here.values()], folder, unfold=False)
         for table, files in found.items():
             here[table].staged += [file for file in files if isinstance(file, Staged)]
             for file in files:
                 if isinstance(file, Unreadable):
                     where = f", at byte {file.byte:,}" if file.byte and f"{file.byte:,}" not in file.why else ""
-                    warn(f"{file.name} of {hour} is left out: {file.why}{where}")
+                    notes.leave_out(f"{file.name} of {hour}", f"{file.why}{where}")
 
     await map_bounded(of, hours, at_once=_HOURS_AT_ONCE)
     for table in tables:
@@ -378,7 +372,7 @@ async def bring(lake: Lake, place: Place, views: Sequence[View], root: Path, war
     folder.mkdir()
     for view in views:
         if isinstance(view, Rows | Parquet):
-            await view.bring(place, folder, warn)
+            await view.bring(place, folder, notes)
 
 
 # -- names and values -----------------------------------------------------------------------------------------------
@@ -403,13 +397,11 @@ def _view(name: str, select: str) -> str:
     return f"create or replace view {duck.named(name)} as {select}"
 
 
-def _empty(head: Columns, columns: Columns, where: str) -> str:
+def _empty(head: Mapping[str, ColumnType], columns: Mapping[str, ColumnType], where: str) -> str:
     """A relation of these columns without rows: either it is empty, or asking it fails."""
     shown = [*head.items(), *(columns or _NO_COLUMNS).items()]
     labels = names_for(name for name, _ in shown)
-    cells = [
-        f"cast(null as {_TYPES[kind]}) as {duck.named(label)}" for (_, kind), label in zip(shown, labels, strict=True)
-    ]
+    cells = [f"cast(null as {kind.sql}) as {duck.named(label)}" for (_, kind), label in zip(shown, labels, strict=True)]
     return f"select {', '.join(cells)} from (select 1) where {where}"  # noqa: S608 - quoted
 
 
@@ -418,14 +410,13 @@ def _not_brought(name: str) -> str:
     return f"error({duck.quoted(message)}) is null"
 
 
-def _valued(kinds: Iterable[ValueKind], cells: Iterable[str], labels: Iterable[str]) -> str:
+def _valued(types: Iterable[ColumnType], cells: Iterable[str], labels: Iterable[str]) -> str:
     """Cells of text as what the columns are."""
     return ", ".join(
-        f"{_value(kind, cell)} as {duck.named(label)}" for kind, cell, label in zip(kinds, cells, labels, strict=True)
+        f"{typed(cell, of)} as {duck.named(label)}" for of, cell, label in zip(types, cells, labels, strict=True)
     )
 
 
-def _value(kind: ValueKind, cell: str) -> str:
-    if kind not in _VALUES:
-        return cell
-    return f"case when {conforms(cell, kind)} then {_VALUES[kind].format(c=cell)} end"
+def _types(kinds: Mapping[str, ValueKind]) -> ColumnTypes:
+    """The types of a dataset's columns: its ratios are doubles."""
+    return {name: ColumnType("double" if kind == "decimal" else kind) for name, kind in kinds.items()}

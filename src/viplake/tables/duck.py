@@ -1,4 +1,4 @@
-"""I/O. DuckDB over staged files: a connection that reaches nothing else, relations over JSON, whose fault an error is.
+"""I/O. DuckDB over staged files: a connection that reaches nothing else, relations over records, what cannot be read.
 
 Nothing is installed or loaded at run time, and no SQL, a user's least of all, can read or write outside the folder
 that it is given. Memory is bounded; what does not fit goes into that folder.
@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from viplake.tables.staging import bad_byte
+from viplake.tables.mend import bad_byte, joined_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
 
-    from viplake.tables.staging import Form, Staged
+    from viplake.tables.staged import Form, Staged
 
 MEMORY: Final = "256MB"
 """Of DuckDB; the process adds some 110 MB."""
@@ -27,14 +28,26 @@ MEMORY: Final = "256MB"
 TOO_MUCH: Final = f"it needs more than the {MEMORY} of memory that it may have"
 """Why a file, or a table, was not read to its end."""
 
-MEMBERS: Final = "select distinct unnest(json_keys(json)) from ({records})"
-"""The members of some records, each once."""
+COLUMNS_TOGETHER: Final = 64
+"""Columns of a wide table that are read in one go: memory grows with them."""
+
+ALL_MEMBERS_UP_TO: Final = 128 << 20
+"""Bytes of JSON of a table up to which the members of every record are counted; beyond, those of the first records:
+that costs a second pass, and a new member shows in all records of an export."""
+
+FIRST_RECORDS: Final = 200_000
 
 _RECORD: Final = re.compile(r"in (?:line|record/value) (?P<number>\d+): (?P<why>.*)")
+_LINE: Final = re.compile(r"Line: (?P<number>\d+)")
 
 
 def connect(
-    folder: Path, *, memory: str = MEMORY, writes: Iterable[Path] = (), ordered: bool = False
+    folder: Path,
+    *,
+    memory: str = MEMORY,
+    writes: Iterable[Path] = (),
+    ordered: bool = False,
+    threads: int = 4,
 ) -> DuckDBPyConnection:
     """A connection to an empty database in memory that sees this folder and nothing else.
 
@@ -43,13 +56,14 @@ def connect(
         memory: as DuckDB writes it.
         writes: files that it may write besides.
         ordered: rows stay in the order of the files, and a sorted table stays sorted: costs some memory.
+        threads: at most; each holds buffers of 32 MB.
     """
     import duckdb  # noqa: PLC0415 - 35 MB and 0.1 s that other commands do without
 
     connection = duckdb.connect(
         config={
             "memory_limit": memory,
-            "threads": min(os.cpu_count() or 1, 4),  # each holds buffers of 32 MB
+            "threads": min(os.cpu_count() or 1, threads),
             "temp_directory": str(folder / "spilled"),
             "preserve_insertion_order": ordered,
             "autoinstall_known_extensions": False,
@@ -78,42 +92,81 @@ def named(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def objects(files: Sequence[Staged]) -> str:
-    """All records of some files, as JSON in the column `json`."""
-    return _union(files, lambda form, paths: f"select json from read_json_objects({paths}, format = '{form}')")  # noqa: S608 - quoted
+# -- relations ------------------------------------------------------------------------------------------------------
 
 
 def texts(
-    files: Sequence[Staged], columns: Sequence[str], names: Sequence[str] | None = None, *, path: str | None = None
+    files: Sequence[Staged], columns: Sequence[Sequence[str]], names: Sequence[str], *, path: str | None = None
 ) -> str:
-    """All records of some files, each of these members as text; null where a record has no such member.
+    """All records of some files, each of these columns as text; null where a record has no such member.
 
     Args:
         files: at least one.
-        columns: members; at least one.
-        names: what the columns are called then; None: as the members.
+        columns: the members that each column is read from; the first one that is there counts.
+        names: what the columns are called then.
         path: what a column with the path of each record's file is called; None: there is none.
     """
-    into = list(zip(columns, names or columns, strict=True))
-    if not _distinct([*columns, _PATH]):
-        picked = ", ".join(f"json ->> {quoted(_pointer(column))} as {named(name)}" for column, name in into)
-        return _union(files, lambda form, paths: _read("read_json_objects", picked, paths, form, path, ""))
-    types = ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in columns)
-    picked = ", ".join(f"{named(column)} as {named(name)}" for column, name in into)
-    return _union(
-        files,
-        lambda form, paths: _read("read_json", picked, paths, form, path, f", records = true, columns = {{{types}}}"),
-    )
+    groups: dict[Any, list[Staged]] = {}
+    for file in files:
+        groups.setdefault((file.form, file.header, file.delimiter, file.nulls), []).append(file)
+    return " union all ".join(_texts(group, columns, names, path) for group in groups.values())
 
 
-def _read(function: str, picked: str, paths: str, form: Form, path: str | None, more: str) -> str:
-    if path is not None:
-        picked, more = f"{picked}, {named(_PATH)} as {named(path)}", f"{more}, filename = {quoted(_PATH)}"
-    return f"select {picked} from {function}({paths}, format = '{form}'{more})"  # noqa: S608 - quoted
+def _texts(group: Sequence[Staged], columns: Sequence[Sequence[str]], names: Sequence[str], path: str | None) -> str:
+    first = group[0]
+    paths = "[" + ", ".join(quoted(str(file.path)) for file in group) + "]"
+    more = "" if path is None else f", filename = {quoted(_PATH)}"
+    ahead = [] if path is None else [f"{named(_PATH)} as {named(path)}"]
+    if first.form in {"csv", "parquet"}:
+        cells = _cells_of_header(first, columns)
+        picked = [f"{cell} as {named(name)}" for cell, name in zip(cells, names, strict=True)]
+        source = f"read_parquet({paths}{more})" if first.form == "parquet" else _read_csv(first, paths, more)
+        return f"select {', '.join([*picked, *ahead]) or '1 as nothing'} from {source}"  # noqa: S608 - quoted
+    every = [member for members in columns for member in members]
+    if first.nulls or not columns or not all(columns) or not _distinct([*every, _PATH]):
+        picked = [f"{_pointed(members)} as {named(name)}" for members, name in zip(columns, names, strict=True)]
+        source = f"read_json_objects({paths}, format = '{first.form}'{more})"
+        shown = ", ".join([*picked, *ahead]) or "1 as nothing"
+        return f"select {shown} from {source}" + (" where json_type(json) <> 'NULL'" if first.nulls else "")  # noqa: S608
+    types = ", ".join(f"{quoted(member)}: 'VARCHAR'" for member in every)
+    picked = [f"{_first(map(named, members))} as {named(name)}" for members, name in zip(columns, names, strict=True)]
+    source = f"read_json({paths}, format = '{first.form}', records = true, columns = {{{types}}}{more})"
+    return f"select {', '.join([*picked, *ahead])} from {source}"  # noqa: S608 - quoted
 
 
 _PATH: Final = "path\x1f"
 """The column with a file's path, by a name that hardly a member has."""
+
+
+def _read_csv(file: Staged, paths: str, more: str) -> str:
+    types = ", ".join(f"h{index}: 'VARCHAR'" for index in range(len(file.header)))
+    form = f"auto_detect = false, header = true, delim = {quoted(file.delimiter)}, quote = '\"', escape = '\"'"
+    nulls = "nullstr = '', allow_quoted_nulls = false"
+    return f"read_csv({paths}, {form}, {nulls}, columns = {{{types}}}{more})"
+
+
+def _cells_of_header(file: Staged, columns: Sequence[Sequence[str]]) -> list[str]:
+    places = {name: index for index, name in enumerate(file.header)}
+    found = []
+    for members in columns:
+        there = [places[member] for member in members if member in places]
+        cells = [
+            f"h{place}" if file.form == "csv" else f"cast({named(file.header[place])} as varchar)" for place in there
+        ]
+        found.append(_first(cells) if cells else "cast(null as varchar)")
+    return found
+
+
+def _first(cells: Iterable[str]) -> str:
+    all_of_them = list(cells)
+    return all_of_them[0] if len(all_of_them) == 1 else f"coalesce({', '.join(all_of_them)})"
+
+
+def _pointed(members: Sequence[str]) -> str:
+    """The first of some members that a record has, by JSON Pointer (RFC 6901)."""
+    pointers = ("/" + member.replace("~", "~0").replace("/", "~1") for member in members)
+    cells = [f"json ->> {quoted(pointer)}" for pointer in pointers]
+    return _first(cells) if cells else "cast(null as varchar)"
 
 
 def _distinct(columns: Sequence[str]) -> bool:
@@ -123,26 +176,39 @@ def _distinct(columns: Sequence[str]) -> bool:
     ) == len(columns)
 
 
-def _pointer(member: str) -> str:
-    """A member as JSON Pointer writes it (RFC 6901)."""
-    return "/" + member.replace("~", "~0").replace("/", "~1")
+def _objects(files: Sequence[Staged]) -> str:
+    """All values of some JSON files, as JSON in the column `json`."""
+    forms: dict[Form, list[Staged]] = {}
+    for file in files:
+        forms.setdefault(file.form, []).append(file)
+    return " union all ".join(
+        f"select json from read_json_objects([{', '.join(quoted(str(file.path)) for file in some)}], format = '{form}')"  # noqa: S608 - quoted
+        for form, some in forms.items()
+    )
 
 
-def _union(files: Sequence[Staged], select: Callable[[Form, str], str]) -> str:
-    forms = dict.fromkeys(file.form for file in files)
-    lists = {form: ", ".join(quoted(str(file.path)) for file in files if file.form == form) for form in forms}
-    return " union all ".join(select(form, f"[{paths}]") for form, paths in lists.items())
+# -- which members there are ----------------------------------------------------------------------------------------
 
 
-# -- errors -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The members of the records in some files.
 
+    Attributes:
+        counts: how many records have each.
+        files: those that can be read, as they are to be read.
+        bad: those that cannot.
+        nulls: how many entries of a file are null in place of a record, by the file's label.
+        ahead: members of the first record, in its order.
+        looked: how many records were looked at; None: all.
+    """
 
-def faults() -> tuple[type[Exception], ...]:
-    """What SQL over files can end with, but for being told to stop; a message may quote bytes that are no text."""
-    import duckdb  # noqa: PLC0415 - as above
-
-    kinds = duckdb.DatabaseError.__subclasses__()
-    return (*(kind for kind in kinds if kind is not duckdb.InterruptException), UnicodeDecodeError)
+    counts: dict[str, int]
+    files: list[Staged]
+    bad: list[Blame]
+    nulls: dict[str, int]
+    ahead: tuple[str, ...] = ()
+    looked: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,51 +218,190 @@ class Blame:
     Attributes:
         file: which.
         why: one clause, without any of its content.
-        byte: of its JSON, from 0 on; None where nobody knows.
+        byte: of its JSON, from 0 on; None where it is not known.
+        memory: it needs more memory than there may be.
     """
 
     file: Staged
     why: str
     byte: int | None
+    memory: bool = False
+
+
+def members(connection: DuckDBPyConnection, files: Sequence[Staged], *, first: bool = False) -> Members:
+    """Which members the records of some files have, and which of the files can be read.
+
+    Args:
+        connection: that sees the files.
+        files: of one table.
+        first: look at the first records alone where there are many.
+
+    Raises:
+        faults: the files can be read one by one, and not together.
+    """
+    plain = [file for file in files if file.form not in {"csv", "parquet"}]
+    flat, bad = _with_headers(connection, [file for file in files if file.form in {"csv", "parquet"}])
+    large = first and sum(file.unfolded for file in plain) > ALL_MEMBERS_UP_TO
+    limit = f" limit {FIRST_RECORDS}" if large else ""
+    try:
+        counts, odd, ahead = _counted(connection, plain, limit)
+    except faults():
+        plain, worse = readable(connection, plain)
+        bad += worse
+        counts, odd, ahead = _counted(connection, plain, limit)
+    nulls: dict[str, int] = {}
+    if odd:
+        plain, worse, nulls = _without_odd(connection, plain)
+        bad += worse
+        counts, _, ahead = _counted(connection, plain, limit)
+    for file in flat:
+        rows = connection.execute(f"select count(*) from ({texts([file], [], [])})").fetchall()[0][0]  # noqa: S608 - quoted
+        counts.update(dict.fromkeys(file.header, int(rows)))
+        ahead = ahead or file.header
+    return Members(dict(counts), [*plain, *flat], bad, nulls, ahead, FIRST_RECORDS if large else None)
+
+
+def _counted(
+    connection: DuckDBPyConnection, files: Sequence[Staged], limit: str
+) -> tuple[Counter[str], bool, tuple[str, ...]]:
+    """Records by member; whether there is anything but records; the members of the first record."""
+    if not files:
+        return Counter(), False, ()
+    records = _objects(files) + limit
+    # One pass for both: a value that is no object has the one member chr(0), which no record has.
+    keys = "case json_type(json) when 'OBJECT' then json_keys(json) else [chr(0)] end"
+    found = connection.execute(
+        f"select k, count(*) from (select unnest({keys}) as k from ({records})) group by k"  # noqa: S608 - quoted
+    ).fetchall()
+    first = connection.execute(f"select {keys} from ({records}) limit 1").fetchall()  # noqa: S608 - quoted
+    counts = Counter({str(name): int(count) for name, count in found})
+    odd = counts.pop("\0", 0) > 0
+    return counts, odd, tuple(first[0][0] or ()) if first and not odd else ()
+
+
+def _with_headers(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[Blame]]:
+    """CSV and Parquet files that can be read to their end, with their columns."""
+    good, bad = [], []
+    for file in files:
+        try:
+            if file.form == "parquet":
+                described = connection.execute(f"describe from read_parquet({quoted(str(file.path))})").fetchall()
+                file = replace(file, header=tuple(str(name) for name, *_ in described))  # noqa: PLW2901 - the same, known better
+            _read_through(connection, file, file.header)
+        except faults() as error:
+            bad.append(_blame(file, error))
+        else:
+            good.append(file)
+    return good, bad
+
+
+def _without_odd(
+    connection: DuckDBPyConnection, files: Sequence[Staged]
+) -> tuple[list[Staged], list[Blame], dict[str, int]]:
+    """What is in some files in place of records: nulls are left out, a file with anything else is."""
+    good, bad = [], []
+    nulls: dict[str, int] = {}
+    for file in files:
+        sql = f"select json_type(json) as t, count(*) from ({_objects([file])}) group by t"  # noqa: S608 - quoted
+        kinds = {str(kind): int(count) for kind, count in connection.execute(sql).fetchall()}
+        wrong = kinds.keys() - {"OBJECT", "NULL"}
+        if wrong:
+            what = "an array" if wrong == {"ARRAY"} else "something that is no record"
+            many = sum(kinds[kind] for kind in wrong)
+            why = f"it holds {what} in place of a record, {many:,} times"
+            bad.append(Blame(file, why, bad_byte(file)))
+            continue
+        if kinds.get("NULL"):
+            nulls[file.label] = kinds["NULL"]
+        good.append(replace(file, nulls="NULL" in kinds))
+    return good, bad, nulls
+
+
+# -- errors ---------------------------------------------------------------------------------------------------------
+
+
+def faults() -> tuple[type[Exception], ...]:
+    """What SQL over files can end with, but for an interrupt; a message may quote bytes that are no text."""
+    import duckdb  # noqa: PLC0415 - as above
+
+    kinds = duckdb.DatabaseError.__subclasses__()
+    return (*(kind for kind in kinds if kind is not duckdb.InterruptException), UnicodeDecodeError)
+
+
+def of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is not enough memory."""
+    import duckdb  # noqa: PLC0415 - as above
+
+    return isinstance(error, duckdb.OutOfMemoryException)
 
 
 def readable(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[Blame]]:
     """Which of some files can be read, after an error said that one of them cannot: each is tried by itself.
 
-    One that holds objects with line ends inside them comes back as `unstructured`.
+    One that holds objects with line ends inside them comes back as `unstructured`, one with an array behind an array
+    as one array.
     """
     good: list[Staged] = []
     bad: list[Blame] = []
     for file in files:
-        forms: tuple[Form, ...] = ("array",) if file.form == "array" else (file.form, "unstructured")
-        tried = [replace(file, form=form) for form in dict.fromkeys(forms)]
-        errors = {one.form: _error(connection, one) for one in tried}
-        well = next((one for one in tried if errors[one.form] is None), None)
-        if well is not None:
-            good.append(well)
+        blame = _tried(connection, file)
+        if blame is None:
+            good.append(file)
+            continue
+        other = _otherwise(file)
+        if other is not None and _tried(connection, other) is None:
+            good.append(other)
         else:
-            bad.append(Blame(file, errors[tried[0].form] or "", bad_byte(file)))
+            bad.append(blame)
     return good, bad
 
 
-def _error(connection: DuckDBPyConnection, file: Staged) -> str | None:
-    """Why a file cannot be read; None where it can."""
-    import duckdb  # noqa: PLC0415 - as above
+def _otherwise(file: Staged) -> Staged | None:
+    """The same file, read in another way; None where there is none."""
+    if file.form == "newline_delimited":
+        return replace(file, form="unstructured")
+    joined = joined_arrays(file)
+    if joined is None:
+        return None
+    path = file.path.with_name(f"{file.path.name}.joined.json")
+    path.write_bytes(joined)
+    return replace(file, path=path, raw=file.raw or file.path)
 
+
+def _tried(connection: DuckDBPyConnection, file: Staged) -> Blame | None:
+    """Why a file cannot be read; None where it can."""
     try:
         # A record that is no object, or has a member twice, fails only where that member is read.
-        members = [name for (name,) in connection.execute(MEMBERS.format(records=objects([file]))).fetchall()]
-        if members:
-            cells = [f"c{index}" for index in range(len(members))]
-            counts = ", ".join(f"count({cell})" for cell in cells)
-            connection.execute(f"select {counts} from ({texts([file], members, cells)})").fetchall()  # noqa: S608 - quoted
-    except duckdb.InterruptException:
-        raise
-    except duckdb.OutOfMemoryException:  # JSON of a million levels unfolds to some hundred times its size
-        return TOO_MUCH
-    except (duckdb.Error, UnicodeDecodeError) as error:  # a message may quote bytes that are no text
-        return _words(str(error))
+        names = list(file.header)
+        if not names:
+            counts, odd, _ = _counted(connection, [file], "")
+            names = [] if odd else list(counts)
+        _read_through(connection, file, names)
+    except faults() as error:
+        return _blame(file, error)
     return None
+
+
+def _read_through(connection: DuckDBPyConnection, file: Staged, names: Sequence[str]) -> None:
+    """Read every value of a file, so many columns at a time."""
+    for start in range(0, len(names), COLUMNS_TOGETHER):
+        some = names[start : start + COLUMNS_TOGETHER]
+        cells = [f"c{index}" for index in range(len(some))]
+        counts = ", ".join(f"count({cell})" for cell in cells)
+        records = texts([file], [(name,) for name in some], cells)
+        connection.execute(f"select {counts} from ({records})").fetchall()  # noqa: S608 - quoted
+
+
+def _blame(file: Staged, error: Exception) -> Blame:
+    if of_memory(error):  # JSON of a million levels unfolds to some hundred times its size
+        return Blame(file, TOO_MUCH, None, memory=True)
+    if file.form == "parquet":
+        return Blame(file, "it cannot be read as Parquet", None)
+    if file.form == "csv":
+        place = _LINE.search(str(error))
+        where = f", in line {int(place['number']):,}" if place else ""
+        return Blame(file, f"it cannot be read as CSV with its {len(file.header)} columns{where}", None)
+    return Blame(file, _words(str(error)), bad_byte(file))
 
 
 def _words(message: str) -> str:

@@ -1,8 +1,8 @@
 """PURE. What a schema says of columns and keys, and what two schemas differ in.
 
 How the vendor spells columns in `_MasterTableSchema.json` is not documented, so they are looked for: the first list
-of objects inside a table's entry, and in each of these a member that is a name, one that is a type, and one that is
-true for the columns of the key. Where there is none, columns are "unknown", and never "unchanged".
+of objects inside a table's entry, and in each of these a member that is a name, one that is a type, sizes, and one that
+marks the columns of the key. Where there is none, columns are "unknown", and never "unchanged".
 """
 
 from __future__ import annotations
@@ -11,16 +11,42 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake import strictjson
+from viplake.tables.types import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+LARGEST_SCHEMA: Final = 32 << 20
+"""Bytes of a schema that is read (a customer's has a few hundred kilobytes)."""
 
 _NAMES: Final = ("Name", "ColumnName", "ElementName", "FieldName", "DataElementName", "Column", "Field")
 _KEYS: Final = ("IsKey", "IsPrimaryKey", "PrimaryKey", "KeyColumn", "IsKeyColumn", "PartOfKey", "Key")
+_ORDINALS: Final = ("KeyOrdinal", "PrimaryKeyOrdinal", "KeyOrder", "PrimaryKeyOrder", "KeySequence", "KeyPosition")
+_KEY_LISTS: Final = ("PrimaryKey", "PrimaryKeys", "PrimaryKeyColumns", "KeyColumns", "Keys", "Key")
 _TYPES: Final = ("Type", "DataType", "ColumnType", "ElementType", "FieldType", "SqlType")
+_LENGTHS: Final = ("MaxLength", "MaximumLength", "CharacterMaximumLength", "Length", "Size")
+_PRECISIONS: Final = ("Precision", "NumericPrecision")
+_SCALES: Final = ("Scale", "NumericScale")
+_NULLABLE: Final = ("IsNullable", "Nullable", "AllowNull", "AllowNulls", "AllowsNull", "AllowDBNull")
+_TRUE: Final = (True, 1, "true", "True", "Y", "Yes", "1")
+_FALSE: Final = (False, 0, "false", "False", "N", "No", "NO", "0")
+_DEEPEST: Final = 3
 
 Columns = dict[str, str]
-"""Type by column; the type is empty where the schema does not tell."""
+"""Type by column, as SQL writes it: `decimal(28,8) not null`; empty where the schema does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """What a schema says of a table.
+
+    Attributes:
+        columns: types by column; None where it tells none.
+        key: columns of its key, in the key's order; empty where it tells none.
+    """
+
+    columns: Columns | None
+    key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +62,18 @@ class Change:
     what: str
 
 
-def columns_of(data: bytes) -> dict[str, Columns | None] | None:
-    """The columns of each table of a schema, None for a table whose columns it does not tell; None: unreadable."""
+def read_schema(data: bytes) -> dict[str, TableSchema] | None:
+    """Return what a schema says of each table; None where it cannot be read."""
     try:
         entries = strictjson.loads(data, halves=True)
-        found = {strictjson.text_of(entry["DataObjectName"]): _columns(entry) for entry in entries}
+        found = {strictjson.text_of(entry["DataObjectName"]): _table(entry) for entry in entries}
         "".join(found).encode()
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return found
 
 
-def keys_of(data: bytes) -> dict[str, tuple[str, ...]]:
-    """The columns that make up each table's key, in the order of the schema; tables without a key are left out."""
-    try:
-        entries = strictjson.loads(data, halves=True)
-        found = {strictjson.text_of(entry["DataObjectName"]): _key(entry) for entry in entries}
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return {}
-    return {table: key for table, key in found.items() if key}
-
-
-def changes(before: Mapping[str, Columns | None], after: Mapping[str, Columns | None]) -> list[Change]:
+def changes(before: Mapping[str, TableSchema], after: Mapping[str, TableSchema]) -> list[Change]:
     """What was added, removed or changed, by table."""
     found = []
     for table in sorted(before.keys() | after.keys()):
@@ -66,55 +82,132 @@ def changes(before: Mapping[str, Columns | None], after: Mapping[str, Columns | 
         elif table not in before:
             found.append(Change(table, "table added"))
         else:
-            old, new = before[table], after[table]
-            if old is not None and new is not None and old != new:
-                found += [Change(table, what) for what in _differences(old, new)]
+            found += [Change(table, what) for what in _differences(before[table], after[table])]
     return found
 
 
-def _differences(old: Columns, new: Columns) -> list[str]:
-    def typed(columns: Columns, name: str) -> str:
-        return f" ({columns[name]})" if columns[name] else ""
+def _differences(before: TableSchema, after: TableSchema) -> Iterator[str]:
+    old, new = before.columns, after.columns
+    if old is None or new is None:
+        if old:
+            yield f"its {len(old)} columns are no longer in the schema"
+        return
+    yield from (f"column {name} added{_typed(new, name)}" for name in new if name not in old)
+    yield from (f"column {name} removed{_typed(old, name)}" for name in old if name not in new)
+    for name in new:
+        if name in old and old[name] != new[name]:
+            yield f"column {name} changed from {old[name] or 'no type'} to {new[name] or 'no type'}"
+    if before.key != after.key:
+        yield f"key changed from {_listed_key(before.key)} to {_listed_key(after.key)}"
 
-    added = [f"column {name} added{typed(new, name)}" for name in new if name not in old]
-    removed = [f"column {name} removed{typed(old, name)}" for name in old if name not in new]
-    changed = [
-        f"column {name} changed from {old[name] or 'no type'} to {new[name] or 'no type'}"
-        for name in new
-        if name in old and old[name] != new[name]
-    ]
-    return added + removed + changed
+
+def _typed(columns: Columns, name: str) -> str:
+    return f" ({columns[name]})" if columns[name] else ""
 
 
-def _columns(entry: Mapping[str, Any]) -> Columns | None:
-    listed = _listed(entry)
-    if listed is None:
-        return None
-    items, name = listed
+def _listed_key(key: Sequence[str]) -> str:
+    return f"({', '.join(key)})" if key else "none"
+
+
+# -- reading an entry -----------------------------------------------------------------------------------------------
+
+
+def _table(entry: Mapping[str, Any]) -> TableSchema:
+    found = _listed(entry)
+    if found is None:
+        return TableSchema(None)
+    items, name = found
     kind = _member(items[0], _TYPES)
-    return {_shown(item[name]): _shown(item.get(kind, "")) if kind else "" for item in items if name in item}
+    named = [(_shown(item[name]), item) for item in items if name in item]
+    columns = {column: _declared(item, kind) for column, item in named}
+    return TableSchema(columns, _marked_key(named) or _named_key(entry, columns))
 
 
-def _key(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    listed = _listed(entry)
-    if listed is None:
-        return ()
-    items, name = listed
-    mark = next((found for item in items if (found := _member(item, _KEYS)) is not None), None)
-    return tuple(_shown(item[name]) for item in items if name in item and mark and item.get(mark) in _TRUE)
-
-
-_TRUE: Final = (True, 1, "true", "True", "Y", "Yes", "1")
-
-
-def _listed(entry: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], str] | None:
+def _listed(entry: Mapping[str, Any], depth: int = 0) -> tuple[list[Mapping[str, Any]], str] | None:
     """The objects that describe a table's columns, and the member that names each; None where there are none."""
+    below = []
     for value in entry.values():
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            name = _member(value[0], _NAMES)
+            items = [_flat(item) for item in value]
+            name = _member(items[0], _NAMES)
             if name is not None:
-                return value, name
-    return None
+                return items, name
+        elif isinstance(value, dict):
+            below.append(value)
+    nested = (_listed(value, depth + 1) for value in below if depth < _DEEPEST)
+    return next((found for found in nested if found is not None), None)
+
+
+def _flat(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An object with the members of the objects in it, but for those that it has itself."""
+    inner = {key: one for value in item.values() if isinstance(value, dict) for key, one in value.items()}
+    return {**inner, **{key: value for key, value in item.items() if not isinstance(value, dict)}} if inner else item
+
+
+def _declared(item: Mapping[str, Any], kind: str | None) -> str:
+    """A column's type, with its size and whether it may be null, as SQL writes it."""
+    declared = _shown(item.get(kind, "")) if kind else ""
+    if not declared:
+        return ""
+    if "(" not in declared:
+        declared += _size(item, declared)
+    nullable = _member(item, _NULLABLE)
+    return declared + (" not null" if nullable is not None and item[nullable] in _FALSE else "")
+
+
+def _size(item: Mapping[str, Any], declared: str) -> str:
+    if kind_of(declared) == "text":
+        length = _number(item, _LENGTHS)
+        return "" if not length else f"({length})" if length > 0 else "(max)"
+    if kind_of(declared) == "decimal":
+        precision, scale = _number(item, _PRECISIONS), _number(item, _SCALES)
+        return "" if scale is None and not precision else f"({precision or 38},{scale or 0})"
+    return ""
+
+
+def _number(item: Mapping[str, Any], known: tuple[str, ...]) -> int | None:
+    member = _member(item, known)
+    value = None if member is None else item[member]
+    try:
+        return None if value is None or isinstance(value, bool) else int(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _marked_key(named: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:
+    """The columns that are marked as those of the key: by a truth, or by their place in it."""
+    mark = next((found for _, item in named if (found := _member(item, _KEYS)) is not None), None)
+    place = next((found for _, item in named if (found := _member(item, _ORDINALS)) is not None), None)
+    marks = {column: item.get(mark) for column, item in named} if mark else {}
+    places = _places({column: item.get(place) for column, item in named} if place else marks)
+    if len(set(places.values())) == len(places) and (place or len(places) > 1):
+        return tuple(sorted(places, key=lambda column: places[column]))
+    if max(places.values(), default=0) > 1:
+        return ()  # two columns at one place: which order is meant is not known
+    return tuple(column for column, value in marks.items() if _is(value, _TRUE))
+
+
+def _places(marks: Mapping[str, Any]) -> dict[str, int]:
+    """Places in the key, from 1 on, by column."""
+    found = {}
+    for column, value in marks.items():
+        text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        if text.isascii() and text.isdigit() and int(text[:9]) > 0:
+            found[column] = int(text[:9])
+    return found
+
+
+def _is(value: Any, words: tuple[Any, ...]) -> bool:
+    return isinstance(value, bool | int | str) and value in words
+
+
+def _named_key(entry: Mapping[str, Any], columns: Columns) -> tuple[str, ...]:
+    """The key where the table's own entry lists its columns."""
+    member = _member(entry, _KEY_LISTS)
+    value = entry[member] if member is not None else None
+    listed = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+    names = tuple(name.strip() for name in listed if isinstance(name, str))
+    return names if names and len(names) == len(listed) and set(names) <= columns.keys() else ()
 
 
 def _shown(value: Any) -> str:

@@ -1,350 +1,375 @@
-"""I/O. Table files of the lake as files on this machine that an engine can read, each looked at on the way.
+"""I/O. Table files of the lake as files on this machine that an engine can read, each examined on the way.
 
 DuckDB would fetch objects itself with an extension that it downloads at run time; nothing is downloaded here at run
-time, so the files come through our own store. While they pass they are inflated once to see that they can be: which
-byte is wrong, that the checksum of the gzip members is right (DuckDB does not look at it), that no small file unfolds
-into a disk full, whether an array or lines are inside. What DuckDB reads as it is stays as it is; only what it would
-misread (a byte order mark, a `.gz` that is not compressed, gzip headers with extra fields) is stored unfolded.
+time, so the files come through our own store. While they pass they are unfolded once: which byte is wrong, that the
+checksum of the gzip members is right (DuckDB does not look at it), that no small file unfolds into a disk full, in
+which form the records are. The form is found by the content; a name is asked only where the content leaves it open.
 """
 
 from __future__ import annotations
 
 import asyncio
 import codecs
-import json
+import csv
+import stat
+import zipfile
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
-
-from isal import isal_zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from viplake.concurrency import map_bounded
+from viplake.tables.gunzip import BOMB, MAGIC, MOST_UNFOLDED, PIECE, Gunzip, GzipError, exact_byte, too_large
+from viplake.tables.mend import has_long_number, quote_long_numbers
+from viplake.tables.staged import Staged, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable
+    from collections.abc import AsyncIterable, Callable, Iterable, Iterator
     from pathlib import Path
 
-Form = Literal["array", "newline_delimited", "unstructured"]
-"""How DuckDB calls them: a JSON array; an object a line; objects one after the other, wherever lines end."""
-
-MOST_UNFOLDED: Final = 200
-"""Bytes that one compressed byte may become (the threat model's bound; deflate itself ends at 1,032). JSON of real
-tables is at 5 to 40."""
-
-UNFOLDED_UNSEEN: Final = 64 << 20
-"""Bytes up to which nobody asks: a short file of equal records compresses very well."""
+    from viplake.tables.staged import Form
 
 FILES_AT_ONCE: Final = 16
 
-LOCATED_UP_TO: Final = 64 << 20
-"""Bytes of a file, unfolded, that are read again to find the very byte that is no JSON."""
+MOST_MEMBERS: Final = 10_000
+"""Of a zip file."""
 
-_GZIP: Final = b"\x1f\x8b"
-_HEADER: Final = 4
-"""Bytes of a gzip file up to its flags."""
+_HEAD: Final = 8
+"""Bytes that tell a container or a binary form."""
 _PLAIN_FLAGS: Final = frozenset({0, 8})
 """Flags of a gzip header that DuckDB understands: none, or a file name (RFC 1952; it refuses the others)."""
 
-_PIECE: Final = 1 << 20
 _SMALL: Final = 64 << 10
-_STEP: Final = 16 << 10
 _SPACE: Final = b" \t\r\n"
+_ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
+_PARQUET: Final = b"PAR1"
+_NOT_READ: Final = {
+    b"Obj\x01": "Avro",
+    b"ORC": "ORC",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"7z\xbc\xaf": "7-Zip",
+    b"\x04\x22\x4d\x18": "LZ4",
+    b"\xff\x06\x00\x00sN": "Snappy",
+    b"\xd0\xcf\x11\xe0": "Excel",
+    b"Rar!": "RAR",
+    b"SQLite": "SQLite",
+}
+"""How files begin that may hold a table, in forms that are not read."""
+
+_DELIMITERS: Final = ",;\t|"
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A file that can be read.
-
-    Attributes:
-        name: in the hourly folder.
-        path: where it lies here.
-        form: of its JSON.
-        size: bytes as stored in the lake.
-        unfolded: bytes of JSON.
-    """
-
-    name: str
-    path: Path
-    form: Form
-    size: int
-    unfolded: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A file that cannot, or only in part.
-
-    Attributes:
-        name: in the hourly folder.
-        why: one clause.
-        byte: of the file as stored, from 0 on; None where nobody knows.
-        empty: there is nothing in it.
-    """
-
-    name: str
-    why: str
-    byte: int | None = None
-    empty: bool = False
-
-
-class _Broken(Exception):
+class _NotReadError(Exception):
     """Reading a file ends here.
 
     Args:
         why: one clause.
-        byte: of the file, near which; exact unless `vague`.
-        vague: a second look can find the very byte.
+        byte: of the file.
+        empty: there is nothing in it.
     """
 
-    def __init__(self, why: str, byte: int, *, vague: bool = False) -> None:
+    def __init__(self, why: str, byte: int | None = 0, *, empty: bool = False) -> None:
         super().__init__(why)
-        self.why, self.byte, self.vague = why, byte, vague
+        self.why, self.byte, self.empty = why, byte, empty
 
 
 async def stage(
-    names: Iterable[str], read: Callable[[str], AsyncIterable[bytes]], folder: Path
+    names: Iterable[str], read: Callable[[str], AsyncIterable[bytes]], folder: Path, *, unfold: bool = True
 ) -> list[Staged | Unreadable]:
-    """Bring files here, in the order of their names.
+    """Bring files here, in the order of their names; a zip file gives one for each of its members.
 
     Args:
         names: in the hourly folder.
         read: gives a file in chunks.
         folder: an empty one to put them in.
+        unfold: store them unfolded, which takes room and is read faster; else what DuckDB can read stays compressed.
 
     Raises:
         LakeError: as `read`.
+        OSError: there is no room here.
     """
 
-    async def one(numbered: tuple[int, str]) -> Staged | Unreadable:
+    async def one(numbered: tuple[int, str]) -> list[Staged | Unreadable]:
         number, name = numbered
-        return await _stage(name, read, folder / f"{number:06d}.json")
+        return await _stage(name, read, folder / f"{number:06d}.json", unfold=unfold)
 
-    return await map_bounded(one, enumerate(sorted(names)), at_once=FILES_AT_ONCE)
+    staged = await map_bounded(one, enumerate(sorted(names)), at_once=FILES_AT_ONCE)
+    return [file for files in staged for file in files]
 
 
-async def _stage(name: str, read: Callable[[str], AsyncIterable[bytes]], path: Path) -> Staged | Unreadable:
+async def _stage(
+    name: str, read: Callable[[str], AsyncIterable[bytes]], path: Path, *, unfold: bool
+) -> list[Staged | Unreadable]:
     try:
         with path.open("wb") as target:
-            intake = _Intake(target)
+            intake = _Intake(target, name, unfold=unfold)
             async for chunk in read(name):
                 if len(chunk) < _SMALL:  # done before a thread is found
                     intake.take(chunk)
                 else:
                     await asyncio.to_thread(intake.take, chunk)
             intake.end()
-    except _Broken as broken:
-        return Unreadable(name, broken.why, await _exactly(read(name)) if broken.vague else broken.byte)
+        if intake.zipped:
+            return await asyncio.to_thread(_unzipped, name, path)
+        if intake.long_numbers:
+            return [await asyncio.to_thread(_finished, intake, path)]
+        return [_finished(intake, path)]
+    except GzipError as broken:
+        path.unlink()  # noqa: ASYNC240 - it waits for nothing
+        byte = await exact_byte(read(name)) if broken.vague else broken.byte
+        return [Unreadable(name, broken.why, byte)]
+    except _NotReadError as error:
+        return [Unreadable(name, error.why, error.byte, empty=error.empty)]
     except FileNotFoundError:
-        return Unreadable(name, "it vanished while it was read")
-    if intake.unfolded == 0:
-        return Unreadable(name, "there is nothing in it", 0, empty=True)
+        return [Unreadable(name, "it vanished while it was read")]
+
+
+def _finished(intake: _Intake, path: Path, member: str = "") -> Staged:
+    """The file that an intake has stored.
+
+    Raises:
+        _NotReadError: it holds no records.
+    """
     if intake.form is None:
-        return Unreadable(name, intake.problem, 0)
+        raise _NotReadError("there is nothing in it", empty=True)
     if intake.kept:
-        path = path.rename(f"{path}.gz")  # noqa: ASYNC240 - a rename waits for nothing
-    return Staged(name, path, intake.form, intake.size, intake.unfolded)
+        path = path.rename(f"{path}.gz")
+    staged = Staged(intake.name, path, intake.form, intake.size, intake.unfolded, member)
+    if intake.form == "csv":
+        header, delimiter = _header(path)
+        return replace(staged, header=header, delimiter=delimiter)
+    if intake.long_numbers:
+        return replace(staged, path=quote_long_numbers(path), raw=path)
+    return staged
 
 
-@dataclass(slots=True)
+# -- one file -------------------------------------------------------------------------------------------------------
+
+
 class _Intake:
     """Takes a file in, chunk by chunk.
 
     Attributes:
-        target: where it is stored.
+        name: of the file; that of a zip file's member where it is one.
         size: bytes that came.
-        unfolded: bytes of JSON in them, without a byte order mark.
+        unfolded: bytes of records in them, without a byte order mark.
         kept: it is stored as it came; else unfolded.
-        form: of the JSON; None where it is none.
-        problem: why not.
+        zipped: it is a zip file, stored as it came.
+        form: of its records; None while nothing but space has come.
+        long_numbers: a number of its JSON has more digits than a double holds.
     """
 
-    target: BinaryIO
-    size: int = 0
-    unfolded: int = 0
-    kept: bool = False
-    form: Form | None = "newline_delimited"
-    problem: str = ""
-    _gzip: bool | None = None
-    _held: bytes = b""
-    _json: bytes | None = b""
-    _inflater: Any = None
-    _whole: int = 0
+    def __init__(self, target: BinaryIO, name: str, *, unfold: bool, called: str = "") -> None:
+        self.name = name
+        self.size = self.unfolded = 0
+        self.kept = self.zipped = self.long_numbers = False
+        self.form: Form | None = None
+        self._called = called or name
+        self._target = target
+        self._unfold = unfold
+        self._head: bytes | None = b""
+        self._first: bytes | None = b""
+        self._tail = b""
+        self._gunzip: Gunzip | None = None
 
     def take(self, chunk: bytes) -> None:
         """The next bytes of the file.
 
         Raises:
-            _Broken: they cannot be unfolded.
+            GzipError: they cannot be unfolded.
+            _NotReadError: they are in a form that is not read.
         """
-        if self._gzip is None:
-            self._held += chunk
-            if len(self._held) < _HEADER and _GZIP.startswith(self._held[:2]):
-                return  # too short to tell
-            chunk, self._held = self._held, b""
-            self._begin(chunk)
-        at, self.size = self.size, self.size + len(chunk)
-        if self.kept:
-            self.target.write(chunk)
-        if self._gzip:
-            self._inflate(chunk, at)
-        else:
-            self._add(chunk)
+        self.size += len(chunk)
+        if self._head is not None:
+            self._head += chunk
+            if len(self._head) < _HEAD:
+                return
+            chunk = self._begin()
+        self._pass(chunk)
 
     def end(self) -> None:
         """There is no more.
 
         Raises:
-            _Broken: it ends too early.
+            GzipError, _NotReadError: as `take`.
         """
-        if self._gzip is None:
-            self._gzip, self.size = False, len(self._held)
-            self._add(self._held)
-        while self._inflater is not None and (unfolded := self._inflater.decompress(b"", _PIECE)):
-            self._add(unfolded)
-            self._end_of_member(self.size)
-        if self._inflater is not None:
-            raise _Broken(f"the gzip data end too early, after {self.size:,} bytes", self.size)
-        if self._json:
-            self._begin_json()
-        if self.kept:
-            self.target.truncate(self._whole)  # without the zeros that some tools leave behind the last member
+        if self._head is not None:
+            self._pass(self._begin())
+        if self._gunzip is not None:
+            for piece in self._gunzip.end():
+                self._add(piece)
+        if self._first:
+            self._begin_records()
+        if self.kept and self._gunzip is not None:
+            self._target.truncate(self._gunzip.whole)  # without the zeros that some tools leave behind the last member
 
-    def _begin(self, first: bytes) -> None:
-        self._gzip = first.startswith(_GZIP)
-        self.kept = self._gzip and first[3] in _PLAIN_FLAGS
-        self._inflater = isal_zlib.decompressobj(wbits=31) if self._gzip else None
+    def _begin(self) -> bytes:
+        head, self._head = self._head or b"", None
+        if head.startswith(MAGIC):
+            self._gunzip = Gunzip()
+            self.kept = not self._unfold and len(head) > len(MAGIC) and head[len(MAGIC)] in _PLAIN_FLAGS
+        self.zipped = head.startswith(_ZIP)
+        return head
 
-    def _inflate(self, data: bytes, at: int) -> None:
-        """Unfold it; `at` is where it lies in the file."""
-        while data:
-            if self._inflater is None:
-                rest = data.lstrip(b"\0")
-                at, data = at + len(data) - len(rest), rest
-                if not data:
-                    return
-                if not _GZIP.startswith(data[:2]) and not data.startswith(_GZIP):
-                    raise _Broken("something that is no gzip follows the gzip data", at)
-                self._inflater = isal_zlib.decompressobj(wbits=31)
-            try:
-                unfolded = self._inflater.decompress(data, _PIECE)
-            except isal_zlib.error as error:  # type: ignore[misc] # its stub does not say that it is an exception
-                raise _Broken(_words(error), at, vague=True) from None
-            rest = self._inflater.unused_data or self._inflater.unconsumed_tail
-            at, data = at + len(data) - len(rest), rest
-            self._add(unfolded)
-            if self.unfolded > max(UNFOLDED_UNSEEN, MOST_UNFOLDED * at):
-                raise _Broken(f"it unfolds to more than {MOST_UNFOLDED} times its size; nobody read on", at)
-            self._end_of_member(at)
-
-    def _end_of_member(self, at: int) -> None:
-        if self._inflater.eof:
-            self._inflater, self._whole = None, at
+    def _pass(self, chunk: bytes) -> None:
+        if self.zipped or self.kept:
+            self._target.write(chunk)
+        if self.zipped:
+            return
+        if self._gunzip is None:
+            self._add(chunk)
+            return
+        for piece in self._gunzip.feed(chunk):
+            self._add(piece)
 
     def _add(self, unfolded: bytes) -> None:
-        """The next bytes of JSON."""
-        if self._json is None:
+        """The next bytes of records."""
+        if self._first is None:
             self._write(unfolded)
             return
-        self._json += unfolded
-        started = len(self._json) >= len(codecs.BOM_UTF8) and self._json.removeprefix(codecs.BOM_UTF8).lstrip(_SPACE)
-        if started or len(self._json) > _PIECE:
-            self._begin_json()
+        self._first += unfolded
+        plain = self._first.removeprefix(codecs.BOM_UTF8).lstrip(_SPACE)
+        if len(plain) >= _HEAD or len(self._first) > PIECE:
+            self._begin_records()
 
-    def _write(self, unfolded: bytes) -> None:
-        self.unfolded += len(unfolded)
+    def _write(self, records: bytes) -> None:
+        self.unfolded += len(records)
         if not self.kept:
-            self.target.write(unfolded)
+            self._target.write(records)
+        if not self.long_numbers and self.form in {"array", "newline_delimited"}:
+            self.long_numbers = has_long_number(self._tail + records)
+            self._tail = records[-16:]
 
-    def _begin_json(self) -> None:
-        """Look at the first bytes of JSON, and write them, without a byte order mark."""
-        first, self._json = self._json or b"", None
+    def _begin_records(self) -> None:
+        """Find the form by the first bytes of the records, and write them without a byte order mark."""
+        first, self._first = self._first or b"", None
         plain = first.removeprefix(codecs.BOM_UTF8)
-        if len(plain) < len(first) and self.kept:
+        start = plain.lstrip(_SPACE)
+        if not start:
+            if len(first) > PIECE:
+                raise _NotReadError("it begins with a million bytes of space")
+            return
+        self.form = self._form_of(first, start)
+        if self.kept and (len(plain) < len(first) or self.form in {"csv", "parquet"}):
             self.kept = False
-            self.target.seek(0)
-            self.target.truncate()
-        start = plain.lstrip(_SPACE)[:1]
-        if start:
-            self._write(plain)
-        if start == b"[":
-            self.form = "array"
-        elif start == b"<":
-            self.form, self.problem = None, "it is a page of HTML or XML, no JSON"
-        elif first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            self.form, self.problem = None, "it is UTF-16; JSON is UTF-8 (RFC 8259)"
-        elif start not in {b"{", b""}:
-            self.form, self.problem = None, f"it begins with {start!r}, which no JSON of records does"
+            self._target.seek(0)
+            self._target.truncate()
+        self._write(plain)
+
+    def _form_of(self, first: bytes, start: bytes) -> Form:
+        if start.startswith((b"[", b"{")):
+            return "array" if start.startswith(b"[") else "newline_delimited"
+        if first.startswith(_PARQUET):
+            return "parquet"
+        if first.startswith(_ZIP):
+            raise _NotReadError("it is a zip file within another file, which is not read")
+        if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise _NotReadError("it is UTF-16; only UTF-8 is read")
+        form = next((form for magic, form in _NOT_READ.items() if first.startswith(magic)), None)
+        if form is not None:
+            raise _NotReadError(f"its form is {form}, which is not read")
+        if start.startswith(b"<"):
+            raise _NotReadError("it is a page of HTML or XML, not a table")
+        called = self._called.casefold().removesuffix(".gz")
+        if called.endswith((".json", ".jsonl", ".ndjson")):
+            raise _NotReadError(f"it begins with {start[:1]!r}, which no JSON of records does")
+        if b"\0" in first:
+            raise _NotReadError(f"its form is not known: it begins with {start[:_HEAD]!r}")
+        return "csv"
 
 
-def _words(error: Exception) -> str:
-    return "the checksum of the gzip data is wrong" if "checksum" in str(error) else "the gzip data are damaged"
+def _header(path: Path) -> tuple[tuple[str, ...], str]:
+    """The columns of a CSV file, and its delimiter.
 
-
-async def _exactly(chunks: AsyncIterable[bytes]) -> int | None:
-    """The byte at which a gzip file breaks, by reading it once more, piece by piece and at the end byte by byte."""
-    at, member = 0, zlib.decompressobj(31)
-    async for chunk in chunks:
-        for start in range(0, len(chunk), _STEP):
-            piece = chunk[start : start + _STEP]
-            while piece:
-                before = member.copy()
-                try:
-                    member.decompress(piece)
-                except zlib.error:
-                    return at + _first_bad(before, piece)
-                at += len(piece) - len(member.unused_data)
-                piece = member.unused_data
-                if member.eof:
-                    member = zlib.decompressobj(31)
-                    at, piece = at + len(piece) - len(piece.lstrip(b"\0")), piece.lstrip(b"\0")
-    return None
-
-
-def _first_bad(member: Any, piece: bytes) -> int:
-    for index in range(len(piece)):
-        try:
-            member.decompress(piece[index : index + 1])
-        except zlib.error:
-            return index
-    return 0
-
-
-def bad_byte(staged: Staged) -> int | None:
-    """The byte of its JSON at which a file is none, from 0 on; None where it is too long to look, or looks well.
-
-    An engine tells a place within a record; a person wants a place in the file.
+    Raises:
+        _NotReadError: its first line is no header.
     """
-    if staged.unfolded > LOCATED_UP_TO:
-        return None
-    data = staged.path.read_bytes()
-    if staged.path.suffix == ".gz":
-        data = isal_zlib.decompress(data, wbits=31)
+    with path.open("rb") as file:
+        first = file.read(PIECE)
+    text = first.decode(errors="replace")
+    line = text.split("\n", 1)[0]
+    if "\N{REPLACEMENT CHARACTER}" in line or any(ord(letter) < ord(" ") and letter not in "\t\r" for letter in line):
+        raise _NotReadError("its form is not known: its first line is no text")
+    delimiter = max(_DELIMITERS, key=line.count)
     try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        return error.start
+        header = tuple(name.strip() for name in next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter)))
+    except (csv.Error, StopIteration):
+        raise _NotReadError("its first line is no header of a CSV file") from None
+    if not all(header) or len({name.casefold() for name in header}) < len(header):
+        raise _NotReadError("the header of the CSV file has a column without a name, or one name twice")
+    return header, delimiter
+
+
+# -- zip files ------------------------------------------------------------------------------------------------------
+
+
+def _unzipped(name: str, path: Path) -> list[Staged | Unreadable]:
+    """The members of a zip file. Their names are only shown: no path of theirs is ever one of this machine."""
+    found: list[Staged | Unreadable] = []
+    unfolded = 0
     try:
-        if staged.form == "array":
-            json.loads(text, object_pairs_hook=_nothing)
-            return None
-        return _bad_line(text)
-    except json.JSONDecodeError as error:
-        return len(text[: error.pos].encode())
-    except (RecursionError, ValueError):
-        return None
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if _is_table(info)]
+            if len(members) > MOST_MEMBERS:
+                return [Unreadable(name, f"the zip file has {len(members):,} members, more than {MOST_MEMBERS:,}")]
+            for number, info in enumerate(members):
+                target = path.with_name(f"{path.stem}-{number:05d}.json")
+                member = _shown(info.filename)
+                try:
+                    one = _member(archive, info, name, target, unfolded)
+                except (_NotReadError, GzipError) as error:
+                    empty = isinstance(error, _NotReadError) and error.empty
+                    found.append(Unreadable(name, f"its member {member}: {error.why}", empty=empty))
+                else:
+                    found.append(replace(one, size=info.compress_size, member=member))
+                    unfolded += one.unfolded
+                if too_large(unfolded, path.stat().st_size):
+                    return [Unreadable(name, BOMB)]
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        return [Unreadable(name, "the zip file is damaged")]
+    finally:
+        path.unlink(missing_ok=True)
+    return found or [Unreadable(name, "there is nothing in it", 0, empty=True)]
 
 
-def _bad_line(text: str) -> int | None:
-    at = 0
-    for line in text.split("\n"):
-        try:
-            if line.strip():
-                json.loads(line, object_pairs_hook=_nothing)
-        except json.JSONDecodeError as error:
-            return len(text[: at + error.pos].encode())
-        at += len(line) + 1
-    return None
+def _is_table(info: zipfile.ZipInfo) -> bool:
+    """Whether a member may hold records: it is no folder, no link, nothing that a desktop or a database put there."""
+    base = info.filename.replace("\\", "/").rpartition("/")[2]
+    hidden = info.filename.startswith("__MACOSX/") or base.startswith(".") or not base
+    return not (info.is_dir() or hidden or base.casefold().endswith(".sql") or stat.S_ISLNK(info.external_attr >> 16))
 
 
-def _nothing(_: list[tuple[str, Any]]) -> None:
-    """Records are looked through, not kept."""
+def _shown(member: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in member)[:120]
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, target: Path, before: int) -> Staged:
+    """Unfold a member; `before` are the bytes that others of this file became.
+
+    Raises:
+        GzipError, _NotReadError: it cannot be read.
+    """
+    if info.flag_bits & 1:
+        raise _NotReadError("it is encrypted")
+    try:
+        with target.open("wb") as out:
+            intake = _Intake(out, name, unfold=True, called=info.filename)
+            for chunk in _chunks(archive, info):
+                intake.take(chunk)
+                if too_large(before + intake.size, info.compress_size + before // MOST_UNFOLDED):
+                    raise _NotReadError(BOMB)
+            intake.end()
+        if intake.zipped:
+            raise _NotReadError("it is a zip file within another file, which is not read")
+        return _finished(intake, target)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
+        raise _NotReadError(f"it cannot be unfolded ({str(error)[:80]})", None) from None
+
+
+def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    with archive.open(info) as member:
+        while chunk := member.read(PIECE):
+            yield chunk

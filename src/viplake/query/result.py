@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from viplake.model import Hour
 
-Row = tuple[str | None, ...]
-
 SCHEMA: Final = "temporary"
 """Of the answer: what a query sees is the other one, so that `show tables` lists no table of ours."""
 
@@ -40,7 +38,7 @@ _NESTED: Final = re.compile(r"(?:STRUCT|MAP|UNION)\(.*|.*\[\d*\]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ResultColumn:
     """A column of the answer: its name, and its type as DuckDB writes it."""
 
     name: str
@@ -48,7 +46,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """What a query came to.
 
     Attributes:
@@ -60,17 +58,19 @@ class Answer:
 
     connection: DuckDBPyConnection
     hours: tuple[Hour, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[ResultColumn, ...]
     count: int
 
     @classmethod
-    def of(cls, connection: DuckDBPyConnection, hours: tuple[Hour, ...]) -> Answer:
+    def of(cls, connection: DuckDBPyConnection, hours: tuple[Hour, ...]) -> QueryResult:
         """The answer that stands in `TABLE`."""
         described = connection.execute(f"describe {TABLE}").fetchall()
         count = connection.execute(f"select count(*) from {TABLE}").fetchall()[0][0]  # noqa: S608 - our own name
-        return cls(connection, hours, tuple(Column(str(name), str(type_)) for name, type_, *_ in described), int(count))
+        return cls(
+            connection, hours, tuple(ResultColumn(str(name), str(type_)) for name, type_, *_ in described), int(count)
+        )
 
-    def rows(self, most: int | None = None) -> Iterator[Row]:
+    def rows(self, most: int | None = None) -> Iterator[tuple[str | None, ...]]:
         """The rows as text: numbers exactly, times in ISO 8601 (UTC where they have a zone), nested values as JSON.
 
         Args:

@@ -1,0 +1,157 @@
+"""I/O. Which files an Hour has of each table, what its schema says of them, and bringing them here.
+
+Every file of a table counts, whatever its form: what cannot be read is said where it is read, never "not delivered".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from viplake.lake.hours import hour_folder
+from viplake.lake.layout import SCHEMA_NAME
+from viplake.lake.table_index import TableIndex
+from viplake.tables.schema import LARGEST_SCHEMA, TableSchema, read_schema
+from viplake.tables.staging import stage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from viplake.lake import Lake
+    from viplake.model import Hour
+    from viplake.tables.schema import Columns
+    from viplake.tables.staged import Staged, Unreadable
+
+T = TypeVar("T")
+
+_TABLE_FILE: Final = re.compile(
+    r"(?P<table>.+?)(?:[_.]\d[\dTZ_.-]*)?"
+    r"(?:\.(?:json|jsonl|ndjson|csv|tsv|txt|parquet|avro|orc|xlsx?))?(?:\.(?:gz|zip|bz2|xz|zst|7z))?",
+    re.IGNORECASE,
+)
+"""A table's file by its name alone, in a lake without a schema."""
+
+_SCRIPT: Final = re.compile(r".+\.(?:sql|md|html?|xml|xsd|pdf|log)", re.IGNORECASE)
+"""What comes beside table files and holds no records."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableFiles:
+    """A table of an Hour: its files, and what the schema says of it.
+
+    Attributes:
+        table: its name.
+        files: bytes by name.
+        columns: by the schema; None where it tells none.
+        key: columns of its key.
+        unknown: why there are no columns; None where there are.
+    """
+
+    table: str
+    files: Mapping[str, int]
+    columns: Columns | None = None
+    key: tuple[str, ...] = ()
+    unknown: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(self.files.values())
+
+
+@dataclass(frozen=True, slots=True)
+class HourFiles:
+    """The tables of an Hour that have files, by name; why its schema tells nothing, where it does not.
+
+    `without` are the tables of its schema that have none.
+    """
+
+    hour: Hour
+    tables: tuple[TableFiles, ...] = field(default=())
+    schema_problem: str | None = None
+    without: tuple[str, ...] = ()
+
+
+async def files_of(lake: Lake, hour: Hour) -> HourFiles:
+    """Return the tables of an Hour and their files; without a schema the names of the files tell the tables.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    sizes = (await hour_folder(lake, hour)).delivered
+    schema = None
+    if SCHEMA_NAME in sizes and sizes[SCHEMA_NAME] <= LARGEST_SCHEMA:
+        schema = await lake.store.get(lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
+    known = await asyncio.to_thread(read_schema, schema) if schema is not None else None
+    problem = None
+    if known is None:
+        problem = "it has no schema" if SCHEMA_NAME not in sizes else "its schema cannot be read"
+    by_table = _by_table(sizes, known)
+    return HourFiles(
+        hour,
+        tuple(_table(name, by_table[name], (known or {}).get(name), problem) for name in sorted(by_table)),
+        problem,
+        without=tuple(sorted((known or {}).keys() - by_table.keys())),
+    )
+
+
+def _table(name: str, files: Mapping[str, int], schema: TableSchema | None, problem: str | None) -> TableFiles:
+    schema = schema or TableSchema(None)
+    unknown = problem or (None if schema.columns else "the schema tells no columns of it")
+    return TableFiles(name, files, schema.columns, schema.key, unknown)
+
+
+def _by_table(sizes: Mapping[str, int], tables: Iterable[str] | None) -> dict[str, dict[str, int]]:
+    index = None if tables is None else TableIndex(tables)
+    found: dict[str, dict[str, int]] = {}
+    for name in sorted(sizes):
+        if name == SCHEMA_NAME or _SCRIPT.fullmatch(name):
+            continue
+        table = _by_name(name) if index is None else index.table_of(name)
+        if table is not None:
+            found.setdefault(table, {})[name] = sizes[name]
+    return found
+
+
+def _by_name(name: str) -> str | None:
+    match = None if name.startswith("_") else _TABLE_FILE.fullmatch(name)
+    return match["table"] if match else None
+
+
+def together(some: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Group consecutive items up to `most` bytes; a larger item is a group by itself."""
+    group: list[T] = []
+    whole = 0
+    for one in some:
+        own = size(one)
+        if group and whole + own > most:
+            yield group
+            group, whole = [], 0
+        group.append(one)
+        whole += own
+    if group:
+        yield group
+
+
+async def fetch(
+    lake: Lake, hour: Hour, tables: Sequence[TableFiles], folder: Path, *, unfold: bool = True
+) -> dict[str, list[Staged | Unreadable]]:
+    """Bring the files of some tables into a folder, which is made; by table. See `staging.stage`.
+
+    Raises:
+        LakeError: the lake cannot be read.
+        OSError: there is no room here.
+    """
+    folder.mkdir()  # noqa: ASYNC240 - on this machine it waits for nothing
+    table_of = {name: known.table for known in tables for name in known.files}
+    found: dict[str, list[Staged | Unreadable]] = {known.table: [] for known in tables}
+
+    def read(name: str) -> AsyncIterable[bytes]:
+        return lake.store.read(lake.layout.file(hour, name))
+
+    for file in await stage(table_of, read, folder, unfold=unfold):
+        found[table_of[file.name]].append(file)
+    return found
