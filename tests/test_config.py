@@ -235,6 +235,8 @@ def test_a_value_that_cannot_be_is_refused_by_name(variable: str, value: str) ->
     [
         ("SNS_TOPIC", "arn:aws:sns:eu-west-1:123456789012:vip", "sns_topic", "arn:aws:sns:eu-west-1:123456789012:vip"),
         ("SNS_TOPIC", "", "sns_topic", ""),
+        ("REPORT", "s3://bucket/prod.html", "report", "s3://bucket/prod.html"),
+        ("REPORT_EVERY", "delivery", "report_every", "delivery"),
         ("GRACE_MINUTES", "0", "grace_minutes", 0),
         ("GRACE_MINUTES", "59", "grace_minutes", 59),
         ("COMPANY", "ACME_1-x", "company", "ACME_1-x"),

@@ -211,7 +211,8 @@ async def check_target(settings: config.Settings, lake: Lake, *, writes: bool = 
     """
     from viplake.judge.check import CheckTarget  # noqa: PLC0415 - as above
 
-    return CheckTarget(lake, await place_of(settings, lake, writes=writes), settings.environment.name)
+    place = await place_of(settings, lake, writes=writes)
+    return CheckTarget(lake, place, settings.environment.name, settings.report)
 
 
 def observing(settings: config.Settings) -> ObserveSettings:

@@ -13,6 +13,7 @@ import structlog
 
 from viplake import config
 from viplake.commands.assembly import check_target, content, folder_of, observe, observing
+from viplake.commands.publishing import is_due, make_report, publish
 from viplake.errors import ViplakeError
 from viplake.lake.proof import read_receipt
 
@@ -59,6 +60,10 @@ async def after_settling(settings: config.Settings, ready: Extraction) -> None:
             await _look_inside(settings, ready, hours)
     async with _harmless("not_checked"):
         await _judge_settled(settings, ready, hours)
+    async with _harmless("not_reported"):
+        if await is_due(settings, ready.lake, hours):
+            page = await make_report(settings, ready.lake, ready.clock)
+            log.info("reported", to=await publish(settings, page, settings.report))
 
 
 async def _look_inside(settings: config.Settings, ready: Extraction, hours: Sequence[Hour]) -> None:

@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from viplake import config
+from cyclopts import Parameter
+
 from viplake.clock import SystemClock
-from viplake.commands.assembly import check_target, observing, on_lake
-from viplake.commands.options import NO_OPTIONS, Options
-from viplake.errors import SettingsError
+from viplake.commands.assembly import on_lake
+from viplake.commands.options import NO_OPTIONS, NO_WINDOW, Options, Window
+from viplake.commands.publishing import make_report, publish
 
 if TYPE_CHECKING:
     from viplake.lake import Lake
 
 
-def command(*, out: Path = Path("viplake-report.html"), options: Options = NO_OPTIONS) -> int:
+def command(
+    *,
+    out: Annotated[str, Parameter(help="A file, or s3://bucket/key.html.")] = "viplake-report.html",
+    window: Window = NO_WINDOW,
+    options: Options = NO_OPTIONS,
+) -> int:
     """Write one HTML file: a verdict in words, then the figures, each with its table; it needs no network to open.
 
-    Example: viplake report --out report.html
+    Without a range it has the last 120 days.
+
+    Example: viplake report --out s3://bucket/reports/prod.html
 
     See docs/history.md.
     """
     settings = options.settings()
+    first, last = window.hours()
 
     async def work(lake: Lake) -> str:
-        from viplake.report.page import compose  # noqa: PLC0415 - needs the extra `report`
+        page = await make_report(settings, lake, SystemClock(), first=first, last=last)
+        return await publish(settings, page, out)
 
-        title = f"VIP Data Lake, {settings.environment.name}"
-        now, configured = SystemClock().now(), config.check_settings(settings)
-        target = await check_target(settings, lake)
-        return await compose(target, title=title, now=now, settings=configured, observing=observing(settings))
-
-    try:
-        page = on_lake(settings, work)
-    except ImportError as error:
-        raise SettingsError(
-            f"the report needs a package that is not installed: {error.name}", hint="pip install 'viplake[report]'"
-        ) from None
-    try:
-        out.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"cannot write {out}: {error.strerror}", hint="Give another file with --out.") from None
-    print(out.absolute())  # noqa: T201 - the data
+    print(on_lake(settings, work))  # noqa: T201 - the data
     return 0

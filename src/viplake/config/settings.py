@@ -99,6 +99,7 @@ class Settings:
         content_checks: look inside the tables after each delivery.
         record_times: columns that tell when a record changed, the best first; empty: the usual names.
         sns_topic: ARN of the topic that is told of incidents; empty: what `[notify]` says.
+        report, report_every: where the report is written, and after which deliveries.
         allow_insecure_http: http to loopback is allowed.
         download_hosts: from which files may come besides S3, lower case.
         log_level, log_format: as their names; `auto`, `json` or `text`.
@@ -126,6 +127,8 @@ class Settings:
     content_checks: bool
     record_times: tuple[str, ...]
     sns_topic: str
+    report: str
+    report_every: str
     allow_insecure_http: bool
     download_hosts: frozenset[str]
     log_level: str
@@ -308,6 +311,18 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         _topic,
         "",
         "ARN of an SNS topic that is told of incidents; `sns_topic` of `[notify]` by another way",
+    ),
+    Setting(
+        "report",
+        str,
+        "",
+        "where the report is written after a delivery: a file, or `s3://bucket/key.html`; notifications link to it",
+    ),
+    Setting(
+        "report_every",
+        _one_of("delivery", "day"),
+        "day",
+        "after each `delivery`, or after the first of a `day`",
     ),
     Setting("allow_insecure_http", _flag, "false", "`true`: http to loopback is allowed"),
     Setting("download_hosts", _hosts, "", "further hosts that files may come from, comma separated"),

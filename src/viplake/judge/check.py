@@ -160,11 +160,13 @@ class CheckTarget:
         lake: which.
         place: where its history is, and its incidents.
         environment: `Prod` or `Test`.
+        report: where its report is published, for notifications; empty: nowhere.
     """
 
     lake: Lake
     place: Place
     environment: str
+    report: str = ""
 
 
 async def check(
@@ -442,6 +444,9 @@ def incidents_message(target: CheckTarget, told: Sequence[tuple[Incident, Any]],
         subject = f"[viplake {target.environment} {worst}] {len(told)} incidents, the first since {first[0].hour}"
     notices = [{"notice": notification.kind, **one.to_json(now)} for one, notification in told]
     body = {"environment": target.environment, "lake": target.lake.url, "notices": notices}
+    if target.report:
+        lines.append(f"Report: {target.report}")
+        body["report"] = target.report
     return Message("incidents", subject, "\n".join(lines), body)
 
 

@@ -145,6 +145,7 @@ class Features:
         requester_pays: say that we pay for the requests.
         checksum: that travels with each upload. With `md5`, the ETag of the answer is compared with the MD5 of what
             was sent; with `none` the signature alone covers the bytes.
+        content_type, cache_control: that the store answers with; empty: its default.
     """
 
     sse: str | None = None
@@ -152,6 +153,8 @@ class Features:
     storage_class: str | None = None
     requester_pays: bool = False
     checksum: Checksum = "crc64nvme"
+    content_type: str = ""
+    cache_control: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,8 +479,14 @@ class ObjectStore:
         return StoredFile(key, counted.size, etag)
 
     def _attributes(self) -> dict[str, str] | None:
-        storage_class = self._features.storage_class if self._features else None
-        return {"Storage-Class": storage_class} if storage_class else None
+        if self._features is None:
+            return None
+        found = {
+            "Storage-Class": self._features.storage_class,
+            "Content-Type": self._features.content_type,
+            "Cache-Control": self._features.cache_control,
+        }
+        return {name: value for name, value in found.items() if value} or None
 
     def _compared(self, key: str, etag: str | None, data: bytes) -> str | None:
         """The ETag; compared with the MD5 of what was sent where that is the checksum."""

@@ -1,0 +1,88 @@
+"""I/O. The report: made from the settings, and written to a file or to S3."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from viplake import config
+from viplake.commands.assembly import check_target, observing
+from viplake.errors import SettingsError
+from viplake.lake.proof import read_receipt
+from viplake.lake.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from viplake.clock import Clock
+    from viplake.lake import Lake
+    from viplake.model import Hour
+
+
+async def make_report(
+    settings: config.Settings, lake: Lake, clock: Clock, *, first: Hour | None = None, last: Hour | None = None
+) -> str:
+    """Return the report as HTML.
+
+    Raises:
+        SettingsError: the extra `report` is not installed.
+        SettingsError, CredentialsError, LakeError: as `check_target`.
+    """
+    try:
+        from viplake.report.page import compose  # noqa: PLC0415 - needs the extra `report`
+
+        return await compose(
+            await check_target(settings, lake),
+            title=" ".join(part for part in ("VIP Data Lake,", settings.environment.name, settings.company) if part),
+            now=clock.now(),
+            settings=config.check_settings(settings),
+            observing=observing(settings),
+            first=first,
+            last=last,
+        )
+    except ImportError as error:
+        raise SettingsError(
+            f"the report needs a package that is not installed: {error.name}", hint="pip install 'viplake[report]'"
+        ) from None
+
+
+async def publish(settings: config.Settings, page: str, out: str) -> str:
+    """Write the page to a file or to `s3://bucket/key.html`; return where it is.
+
+    Raises:
+        SettingsError: the file cannot be written, or the URL has no key.
+        CredentialsError, LakeError: S3 refuses it.
+    """
+    parts = urlsplit(out)
+    if parts.scheme == "s3":
+        folder, _, name = out.rpartition("/")
+        if not name or not parts.path.strip("/"):
+            raise SettingsError(f"not the URL of a file: {out!r}", hint="Give one such as s3://bucket/report.html.")
+        reached = config.store_settings(settings, config.Secrets.of(settings), url=folder)
+        # A browser shows the page, and never an old one.
+        features = replace(reached.features, content_type="text/html; charset=utf-8", cache_control="no-store")
+        store = open_store(replace(reached, features=features))
+        await store.put(name, page.encode())
+        return out
+    return await asyncio.to_thread(_write, Path(unquote(parts.path) if parts.scheme == "file" else out), page)
+
+
+def _write(path: Path, page: str) -> str:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"cannot write {path}: {error.strerror}", hint="Give another file with --out.") from None
+    return str(path.absolute())
+
+
+async def is_due(settings: config.Settings, lake: Lake, hours: Sequence[Hour]) -> bool:
+    """Return whether the settings want a report after these Hours."""
+    if not settings.report:
+        return False
+    if settings.report_every == "delivery":
+        return True
+    [first, *_] = sorted(hours)
+    return not any([await read_receipt(lake, first.shift(-back)) for back in range(1, first.start.hour + 1)])
