@@ -403,6 +403,9 @@ class FakeVendor:
             raise VendorError(f"the vendor does not know the job {job_guid}", cause="job_gone")
         return (self.clock.now() - self.triggers[job_guid]).total_seconds() - self.replication
 
+    def last_word(self, job_guid: str) -> str:
+        return '"Running"' if job_guid in self.triggers else ""
+
     async def is_complete(self, job_guid: str) -> bool:
         check = self._enter("is_complete", job_guid)
         await asyncio.sleep(0)

@@ -314,6 +314,52 @@ def test_F7_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     assert "cannot read" in refused(VIPLAKE_CONFIG=str(tmp_path)).message
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("VIPLAKE_PORT", "tcp://10.0.171.239:80"),
+        ("VIPLAKE_SERVICE_HOST", "10.0.171.239"),
+        ("VIPLAKE_SERVICE_PORT", "80"),
+        ("VIPLAKE_SERVICE_PORT_HTTP", "80"),
+        ("VIPLAKE_PORT_80_TCP", "tcp://10.0.171.239:80"),
+        ("VIPLAKE_PORT_80_TCP_ADDR", "10.0.171.239"),
+        ("VIPLAKE_REPORT_PORT", "tcp://10.0.171.239:80"),
+        ("VIPLAKE_REPORT_SERVICE_HOST", "10.0.171.239"),
+    ],
+)
+def test_E27_variables_of_a_kubernetes_service_are_ignored(variable: str, value: str) -> None:
+    assert load(**{variable: value}) == load()
+
+
+def test_E27_other_unknown_names_stay_an_error() -> None:
+    assert "VIPLAKE_PORTS" in refused(VIPLAKE_PORTS="80").message
+    assert "VIPLAKE_SERVICE" in refused(VIPLAKE_SERVICE="x").message
+
+
+def test_E27_an_environment_full_of_other_programs_variables_changes_nothing() -> None:
+    others = {
+        "AWS_ENDPOINT": "https://elsewhere",
+        "AWS_SKIP_SIGNATURE": "true",
+        "AWS_S3_EXPRESS": "true",
+        "KUBERNETES_PORT": "tcp://10.0.0.1:443",
+        "ALL_PROXY": "socks5://127.0.0.1:9",
+        "REQUESTS_CA_BUNDLE": "/nonexistent",
+        "PYTHONWARNINGS": "error",
+    }
+    found = load(**others)
+    assert found == load()
+    assert found.surroundings == load().surroundings
+
+
+@pytest.mark.parametrize("variable", ["AWS_SERVER_SIDE_ENCRYPTION", "AWS_CHECKSUM_ALGORITHM"])
+def test_E4_variables_that_only_the_s3_library_knows_are_named_and_refused(variable: str) -> None:
+    settings = load(VIPLAKE_LAKE="s3://bucket", **{variable: "x"})
+    with pytest.raises(SettingsError, match=variable):
+        config.store_settings(settings, config.Secrets.of(settings))
+    folder = load(VIPLAKE_LAKE="file:///data", **{variable: "x"})
+    assert config.store_settings(folder, config.Secrets.of(folder)).url == "file:///data"
+
+
 def test_F9_the_environment_is_named_exactly() -> None:
     assert "'prod'" in refused(VIPLAKE_ENVIRONMENT="prod").message
     assert "Prod" in refused(VIPLAKE_ENVIRONMENT="prod").hint

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -590,6 +590,9 @@ class NetworkError(ViplakeError):
 
     Args:
         sent: False where it is certain that the request never reached the other end.
+
+    Attributes:
+        came: what of an answer had come when it broke; None: nothing.
     """
 
     default_cause = "network"
@@ -597,6 +600,7 @@ class NetworkError(ViplakeError):
     def __init__(self, message: str, *, cause: str | None = None, hint: str | None = None, sent: bool = True) -> None:
         super().__init__(message, cause=cause, hint=hint)
         self.sent = sent
+        self.came: Any = None
 
 
 class DeliveryError(ViplakeError):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from viplake.errors import CredentialsError, VendorError, ViplakeError
+from viplake.errors import CredentialsError, NetworkError, VendorError, ViplakeError
 from viplake.redact import Secret
 from viplake.vendor.port import (
     AnswerUnreadable,
@@ -576,3 +576,75 @@ def test_a_list_that_is_not_there() -> None:
         read_list(message("no such company", 404), GUID, no_check, NOW)
     assert caught.value.cause.word == "job_gone"
     assert "VIPLAKE_COMPANY" in caught.value.hint
+
+
+# -- a GUID in any wrapping -------------------------------------------------------------------------------
+
+WRAPPED = {
+    "a bare string": json.dumps(GUID).encode(),
+    "text": GUID.encode() + b"\n",
+    "braces": b'{"JobGuid": "{' + GUID.encode() + b'}"}',
+    "32 digits": json.dumps(GUID.replace("-", "")).encode(),
+    "a list": json.dumps([{"JobGuid": GUID}]).encode(),
+    "nested": json.dumps({"data": {"job": {"jobGuid": GUID}}}).encode(),
+    "JSON within JSON": json.dumps(json.dumps({"JobGuid": GUID})).encode(),
+    "XML": f'<?xml version="1.0"?><r><JobGuid>{GUID}</JobGuid></r>'.encode(),
+    "another name": json.dumps({"id": GUID, "traceId": OTHER}).encode(),
+    "cut": b'{"JobGuid": "' + GUID.encode() + b'", "Mess',
+    "twice": f'{{"JobGuid": "{GUID}", "JobGuid": "{GUID}"}}'.encode(),
+}
+
+
+@pytest.mark.parametrize("body", WRAPPED.values(), ids=WRAPPED.keys())
+def test_E22_a_guid_is_adopted_in_any_wrapping(body: bytes) -> None:
+    triggered = read_trigger(answer(body), NOW)
+    assert isinstance(triggered, Triggered)
+    assert triggered.job_guid.replace("-", "") == GUID.replace("-", "")
+
+
+def test_E22_a_guid_in_the_address_of_the_job_is_adopted() -> None:
+    assert read_trigger(answer(b"", 202, location=f"/CheckJobStatus?jobGuid={GUID}"), NOW) == Triggered(GUID)
+
+
+def test_E22_a_server_error_that_names_the_job_is_adopted() -> None:
+    assert read_trigger(message("it took too long", 504, JobGuid=GUID), NOW) == Triggered(GUID)
+    with pytest.raises(VendorError, match="500"):
+        read_trigger(message("it took too long", 500, traceId=GUID), NOW)
+
+
+@pytest.mark.parametrize("body", [{"a": GUID, "b": OTHER}, {"JobGuid": GUID, "x": {"JobGuid": OTHER}}])
+def test_E22_of_two_guids_none_is_adopted_and_both_are_quoted(body: Any) -> None:
+    with pytest.raises(AnswerUnreadable) as caught:
+        read_trigger(answer(body), NOW)
+    assert caught.value.guids == (GUID, OTHER)
+    assert GUID in caught.value.message
+
+
+def test_E22_a_guid_on_a_web_page_is_not_the_jobs() -> None:
+    page = answer(f"<html><body>Blocked. Support ID: {GUID}</body></html>".encode(), content_type="text/html")
+    with pytest.raises(AnswerUnreadable) as caught:
+        read_trigger(page, NOW)
+    assert caught.value.guids == ()
+
+
+# -- what stands in between -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("read", [read_token, read_trigger, lambda a, now: read_list(a, GUID, no_check, now)])
+def test_E23_a_block_page_with_403_belongs_to_the_network_and_nothing_was_sent(read: Any) -> None:
+    page = answer(b"<!DOCTYPE html><html>blocked by policy</html>", 403, content_type="text/html")
+    with pytest.raises(NetworkError) as caught:
+        read(page, NOW)
+    assert (caught.value.cause.word, caught.value.owner, caught.value.sent) == ("intercepted", "network", False)
+
+
+def test_E25_entries_that_stand_for_folders_are_left_out() -> None:
+    folder = {"key": "CARG/exports/", "presignedDownloadURL": "https://b.s3.amazonaws.com/CARG/exports/", "size": 0}
+    file = {"key": "CARG/exports/a.gz", "presignedDownloadURL": "https://b.s3.amazonaws.com/a.gz", "size": 5}
+    assert [one.name for one in read_list(answer([folder, file]), GUID, no_check, NOW)] == ["a.gz"]
+    with pytest.raises(VendorError) as caught:
+        read_list(answer([folder]), GUID, no_check, NOW)
+    assert caught.value.cause.word == "url_list_empty"
+    with pytest.raises(VendorError) as caught:
+        read_list(answer([folder | {"size": 5}]), GUID, no_check, NOW)
+    assert caught.value.cause.word == "key_rejected"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
+import zlib
 from datetime import timedelta
 from typing import Any
 
@@ -512,3 +514,68 @@ def test_the_settings_of_the_vendor_are_those_it_documents() -> None:
     assert settings.token_url == "https://auth.veslink.com/connect/token"
     assert settings.export_url == "https://emea.veslink.com/api/datalake/v1"
     assert settings.files_url == "https://api.veslink.com/v1/datalake"
+
+
+# -- odd answers of things in between ---------------------------------------------------------------------
+
+TOKEN = json.dumps({"access_token": "t-0123456789", "expires_in": 3600}).encode()
+
+
+async def test_E19_a_header_of_kilobytes_is_read() -> None:
+    async with (
+        playing(http(TOKEN, "200 OK", f"X-Policy: {'p' * 60_000}")) as wire,
+        client(wire.url, FakeClock(), Keys()) as vendor,
+    ):
+        await vendor.authorize()
+
+
+def deflated(body: bytes, wbits: int) -> bytes:
+    packer = zlib.compressobj(wbits=wbits)
+    return packer.compress(body) + packer.flush()
+
+
+@pytest.mark.parametrize("wbits", [-15, 15, 31], ids=["raw deflate", "deflate", "gzip"])
+async def test_E20_each_form_of_deflate_is_read_though_only_gzip_is_asked_for(wbits: int) -> None:
+    coding = "gzip" if wbits == 31 else "deflate"
+    async with (
+        playing(http(deflated(TOKEN, wbits), "200 OK", f"Content-Encoding: {coding}")) as wire,
+        client(wire.url, FakeClock(), Keys()) as vendor,
+    ):
+        await vendor.authorize()
+    assert b"Accept-Encoding: gzip\r\n" in wire.requests[0]
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "UTF-8", "none", "identity", "gzip", "binary"])
+async def test_E21_a_coding_that_was_not_applied_is_ignored(coding: str) -> None:
+    async with (
+        playing(http(TOKEN, "200 OK", f"Content-Encoding: {coding}")) as wire,
+        client(wire.url, FakeClock(), Keys()) as vendor,
+    ):
+        await vendor.authorize()
+
+
+async def test_E21_a_coding_that_nothing_here_undoes_is_named() -> None:
+    async with (
+        playing(http(b"\x0b\x02\x80", "200 OK", "Content-Encoding: br")) as wire,
+        client(wire.url, FakeClock(), Keys()) as vendor,
+    ):
+        error = await failure(vendor.authorize())
+    assert "the encoding br" in error.message
+
+
+async def test_E22_the_guid_of_an_answer_that_broke_off_is_adopted() -> None:
+    body = json.dumps({"JobGuid": GUID, "Message": "x" * 50}).encode()
+    cut = http(body).replace(b"Content-Length: " + str(len(body)).encode(), b"Content-Length: 500")
+    async with playing(http(TOKEN), cut) as wire, client(wire.url, FakeClock(), Keys()) as vendor:
+        assert await vendor.trigger() == Triggered(GUID)
+    assert len(wire.requests) == 2
+
+
+async def test_E26_the_last_word_of_a_status_that_nobody_knows_is_kept() -> None:
+    async with (
+        playing(http(TOKEN), http(b'{"JobStatus": "CompletedWithErrors"}')) as wire,
+        client(wire.url, FakeClock(), Keys()) as vendor,
+    ):
+        assert not await vendor.is_complete(GUID)
+        assert vendor.last_word(GUID) == '"CompletedWithErrors"'
+        assert vendor.last_word("another") == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,7 +12,9 @@ from servers.sockets import http, playing
 from vendor.rig import HASTY, Keys, client, failure, rig
 from viplake.errors import NetworkError, VendorError
 from viplake.redact import Secret
+from viplake.vendor.links import read_refusal
 from viplake.vendor.port import LinkExpired, ListedFile, SourceChanged
+from viplake.vendor.wire import HttpAnswer
 
 pytestmark = pytest.mark.system
 
@@ -218,3 +221,24 @@ async def test_N7_an_idle_connection_that_died_is_replaced() -> None:
                 async with vendor.download(Secret(f"{wire.url}/x", remember=False)) as download:
                     assert [chunk async for chunk in download.chunks()] == [b"data"]
         assert wire.connections >= 2
+
+
+@pytest.mark.parametrize("fault", ["stale_urls", "future_urls:value=7200"])
+async def test_E24_links_that_are_bad_by_our_clock_in_a_second_list_too_are_tried(fault: str) -> None:
+    async with rig(f"files:{fault}") as r:
+        guid = await r.complete()
+        first, second = [(await r.vendor.list_files(guid))[0] for _ in range(2)]
+        assert isinstance(await failure(r.fetch(first)), LinkExpired)
+        assert r.sim.requests.count("download") == 0
+        again = (await r.vendor.list_files(guid))[0]
+        assert (await failure(r.fetch(again))).cause.word == "source_denied"
+        assert r.sim.requests.count("download") == 1
+        assert second.key == again.key
+
+
+async def test_E24_where_the_clock_is_the_reason_it_is_named() -> None:
+    denied = b"<Error><Code>AccessDenied</Code><Message>Request is not valid yet</Message></Error>"
+    answer = HttpAnswer(403, {"date": "Tue, 10 May 2022 11:05:00 GMT"}, denied)
+    error = read_refusal(answer, "b.s3.amazonaws.com", datetime(2022, 5, 10, 13, 5, tzinfo=UTC))
+    assert (error.cause.word, error.owner) == ("clock", "us")
+    assert "120 min ahead of" in error.message

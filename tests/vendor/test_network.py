@@ -10,6 +10,7 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -149,6 +150,25 @@ async def test_N1_407_is_final(ca: Authority) -> None:
         assert len(proxy.targets) == 1
 
 
+async def test_E28_a_proxy_that_speaks_ntlm_alone_is_named(ca: Authority) -> None:
+    refusal = http(
+        b"", "407 Proxy Authentication Required", "Proxy-Authenticate: Negotiate", "Proxy-Authenticate: NTLM"
+    )
+    async with forward_proxy(refusal=refusal) as proxy, through(proxy, ca) as r:
+        error = await failure(r.vendor.trigger())
+    assert error.cause.word == "proxy_auth"
+    assert "speaks Negotiate, NTLM only, and viplake speaks Basic alone" in error.message
+
+
+@pytest.mark.parametrize("password", ["p@ss", "p#a/s?s", "p%40ss", "pä:ss@"])
+def test_E10_a_proxy_password_with_any_sign_is_sent_alike_on_every_leg(password: str) -> None:
+    proxy = Proxy.parse(Secret(f"http://user:{password}@proxy.example:3128", remember=False))
+    plain = unquote(password)
+    assert proxy.address == "http://proxy.example:3128"
+    assert proxy.authorization == "Basic " + base64.b64encode(f"user:{plain}".encode()).decode()
+    assert proxy.url == f"http://user:{quote(plain, safe='')}@proxy.example:3128"
+
+
 @pytest.mark.parametrize("status", ["502 Bad Gateway", "504 Gateway Timeout", "403 Forbidden"])
 async def test_N2_a_proxy_that_cannot(ca: Authority, status: str) -> None:
     async with forward_proxy(refusal=http(b"<html>", status)) as proxy, through(proxy, ca) as r:
@@ -194,6 +214,9 @@ async def test_N5_no_proxy_is_honoured_for_calls_and_downloads(ca: Authority) ->
         ("https://notveslink.com/x", "veslink.com", True),
         ("https://b.s3.amazonaws.com/x", "example.com,.amazonaws.com", False),
         ("http://127.0.0.1:8000/x", "", False),
+        ("https://10.1.2.3/x", "10.0.0.0/8", False),
+        ("https://11.1.2.3/x", "10.0.0.0/8", True),
+        ("https://[fd00::1]/x", "fd00::/8", False),
     ],
 )
 def test_N5_who_is_asked_through_the_proxy(url: str, no_proxy: str, through: bool) -> None:

@@ -140,7 +140,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Given]]
     for variable in sorted(environ):
         if variable in known:
             yield known[variable], Given(environ[variable].strip(), "environment", variable)
-        elif variable.startswith("VIPLAKE_") and variable not in FURTHER_VARIABLES:
+        elif variable.startswith("VIPLAKE_") and variable not in FURTHER_VARIABLES and not _SERVICE.fullmatch(variable):
             raise SettingsError(
                 f"unknown setting {variable} in the environment", hint=_suggest(variable, {*known, *FURTHER_VARIABLES})
             )
@@ -336,6 +336,12 @@ def read_surroundings(environ: Mapping[str, str]) -> Surroundings:
         color=not environ.get("NO_COLOR"),
     )
 
+
+_SERVICE = re.compile(
+    r"VIPLAKE_(?:[A-Z0-9_]+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
+"""Variables of Kubernetes and Docker for a Service named `viplake...` (Kubernetes, "Accessing the Service")."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 

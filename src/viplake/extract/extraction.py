@@ -371,7 +371,8 @@ class Extraction:
 
     async def _lost(self, hour: Hour, error: ViplakeError) -> None:
         """The response is lost, and it is unknown whether the trigger was accepted. Send it once more, once."""
-        if self.ledger.jobs[hour].reposted:
+        known = isinstance(error, AnswerUnreadable) and error.guids
+        if known or self.ledger.jobs[hour].reposted:  # with a GUID the export exists: a second trigger may not be sent
             await self._append(hour, EventKind.FAILED, cause="trigger_ack_lost", detail=error.message)
             return
         wished = error.retry_after if isinstance(error, VendorError) else None
@@ -452,7 +453,9 @@ class Extraction:
         if complete:
             await self._append(job.hour, EventKind.REPLICATED)
         elif last:
-            await self._overdue(job, "vendor_timeout", "the export was not complete at the deadline")
+            word = self.vendor.last_word(job.job_guid)
+            said = f"; the vendor's last word is {word}" if word else ""
+            await self._overdue(job, "vendor_timeout", f"the export was not complete at the deadline{said}")
         return complete
 
     async def _land(self, job: ExportJob, *, last: bool) -> bool:

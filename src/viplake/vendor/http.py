@@ -37,8 +37,11 @@ CONNECTIONS: Final = 256
 ERROR_BODY: Final = 64 * 1024
 """Bytes of an answer other than 2xx that are read; they have a few hundred."""
 
-_READABLE_ENCODINGS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-"""Content codings and what zlib calls them (wbits)."""
+_UNREADABLE_ENCODINGS: Final = frozenset({"br", "zstd", "compress", "x-compress"})
+"""Content codings that are real and that nothing here undoes; an unknown one ("utf-8") is a mistake of its sender."""
+
+_LONGEST_HEADER: Final = 64 * 1024
+"""Bytes of a line of the head; gateways add tokens and policies of kilobytes."""
 
 _TROUBLE: Final = (aiohttp.ClientError, OSError, TimeoutError, EOFError, ValueError)
 """What the library raises for a request that went wrong (`ValueError` for addresses that it cannot use)."""
@@ -99,22 +102,37 @@ class Body:
     async def read(self, cap: int) -> HttpAnswer:
         """The whole answer, decoded; with a flaw where it is longer than `cap` bytes or cannot be decoded."""
         coding = self.headers.get("content-encoding", "identity").strip().casefold()
-        if coding not in {"identity", "", *_READABLE_ENCODINGS}:
-            return HttpAnswer(self.status, self.headers, b"", "has an encoding that nobody asked for")
-        decoder = zlib.decompressobj(_READABLE_ENCODINGS[coding]) if coding in _READABLE_ENCODINGS else None
+        if coding in _UNREADABLE_ENCODINGS:
+            return HttpAnswer(self.status, self.headers, b"", f"has the encoding {coding}, which was not asked for")
+        decoder: zlib._Decompress | None = None
         data = bytearray()
+        begun = False
         cap = cap if self.status < 300 else min(cap, ERROR_BODY)  # noqa: PLR2004 - HTTP
-        async for chunk in self.chunks():
-            try:
+        try:
+            async for chunk in self.chunks():
+                if not begun:
+                    decoder, begun = _decoder(coding, chunk), True
                 data += decoder.decompress(chunk, cap + 1 - len(data)) if decoder else chunk
-            except zlib.error:
-                return HttpAnswer(self.status, self.headers, bytes(data), "has a broken encoding")
-            if len(data) > cap:
-                return HttpAnswer(
-                    self.status, self.headers, bytes(data[:cap]), f"is longer than {cap} bytes", excessive=True
-                )
-        flaw = "has a broken encoding" if decoder and data and not decoder.eof else None
-        return HttpAnswer(self.status, self.headers, bytes(data), flaw)
+                if len(data) > cap:
+                    flaw = f"is longer than {cap} bytes"
+                    return HttpAnswer(self.status, self.headers, bytes(data[:cap]), flaw, excessive=True)
+        except zlib.error:
+            return HttpAnswer(self.status, self.headers, bytes(data), "has a broken encoding")
+        except NetworkError as error:
+            error.came = HttpAnswer(self.status, self.headers, bytes(data), "broke off")
+            raise
+        cut = decoder is not None and bool(data) and not decoder.eof
+        return HttpAnswer(self.status, self.headers, bytes(data), "has a broken encoding" if cut else None)
+
+
+def _decoder(coding: str, first: bytes) -> zlib._Decompress | None:
+    """What undoes a coding; None where the bytes show that none was applied, whatever the header says."""
+    if coding in {"gzip", "x-gzip"} and first[:1] == b"\x1f":
+        return zlib.decompressobj(31)
+    if coding == "deflate" and first:
+        zlib_header = first[0] & 15 == 8 and int.from_bytes(first[:2]) % 31 == 0  # noqa: PLR2004 - RFC 1950
+        return zlib.decompressobj(15 if zlib_header else -15)
+    return None
 
 
 class Http:
@@ -179,7 +197,7 @@ class Http:
             NetworkError: no whole answer; `sent=False` where the host surely got nothing.
         """
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self.network.timeouts.connect)
-        headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **(headers or {})}
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **(headers or {})}
         session = self._new_session() if alone else self._opened()
         try:
             async with self._request(session, step, method, url, headers=headers, body=body, timeout=timeout) as got:
@@ -267,6 +285,8 @@ class Http:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "viplake"},
             auto_decompress=False,
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
             trust_env=False,
             trace_configs=[progress],
         )
@@ -310,7 +330,7 @@ def _diagnosis(error: BaseException, flight: _Flight) -> tuple[str, str]:
     root = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(error, aiohttp.ClientHttpProxyError):
         if error.status == 407:  # noqa: PLR2004 - HTTP: proxy authentication required
-            return "proxy_auth", "the proxy wants other credentials (407)"
+            return "proxy_auth", _wanted_by(error)
         return "proxy", f"the proxy answered {error.status}"
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return "proxy", f"the proxy cannot be reached ({_words(root)})"
@@ -320,6 +340,16 @@ def _diagnosis(error: BaseException, flight: _Flight) -> tuple[str, str]:
         return "tls", _tls_words(error.certificate_error)
     reason = _plain_reason(error, root, connected=flight.connected)
     return ("proxy", f"through the proxy: {reason}") if before else ("network", reason)
+
+
+def _wanted_by(error: aiohttp.ClientHttpProxyError) -> str:
+    """What a proxy wants that asks for a login: schemes other than Basic no client of ours speaks."""
+    asked = error.headers.getall("Proxy-Authenticate", []) if error.headers else []
+    schemes = list(dict.fromkeys(value.split()[0] for value in asked if value.strip()))
+    if schemes and all(scheme.casefold() != "basic" for scheme in schemes):
+        spoken = redact(", ".join(schemes))[:100]
+        return f"the proxy speaks {spoken} only, and viplake speaks Basic alone (407)"
+    return "the proxy wants other credentials (407)"
 
 
 def _plain_reason(error: BaseException, root: BaseException, *, connected: bool) -> str:

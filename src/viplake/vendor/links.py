@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
@@ -212,6 +213,10 @@ def read_refusal(answer: HttpAnswer, host: str, now: datetime) -> ViplakeError:
     said = f"the file storage {host} answered {answer.status} {code}".rstrip()
     if answer.status == 0:
         said = f"what the file storage {host} answered {answer.flaw}"
+    if (skew := _skew(answer, now)) and answer.status in {400, 403}:
+        side = "ahead of" if skew > timedelta(0) else "behind"
+        minutes = abs(skew) // timedelta(minutes=1)
+        return VendorError(f"{said}: this machine's clock is {minutes} min {side} its clock", cause="clock")
     if answer.status in {400, 403} and _EXPIRED_WORDS.search(answer.body):
         return LinkExpired(said)
     if answer.status in {412, 416}:
@@ -221,3 +226,13 @@ def read_refusal(answer: HttpAnswer, host: str, now: datetime) -> ViplakeError:
     if answer.status in {404, 410}:
         return VendorError(said, cause="source_missing")
     return VendorError(said, cause="source_denied" if answer.status in {400, 401, 403} else "vendor_contract")
+
+
+def _skew(answer: HttpAnswer, now: datetime) -> timedelta | None:
+    """How far our clock is ahead of the storage's, where signatures do not allow it; None: less far, or unknown."""
+    try:
+        theirs = parsedate_to_datetime(answer.headers.get("date", ""))
+    except (ValueError, OverflowError):
+        return None
+    skew = now - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
+    return skew if abs(skew) > _SKEW else None

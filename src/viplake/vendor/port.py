@@ -68,7 +68,16 @@ class ListedFile:
 
 
 class AnswerUnreadable(VendorError):
-    """The trigger was answered, and perhaps accepted, but no job GUID can be read from the answer: it is lost."""
+    """The trigger was answered, and perhaps accepted, but no job GUID can be read from the answer: it is lost.
+
+    Args:
+        guids: that the answer names; one of them may be the job's, so that no second trigger may be sent.
+    """
+
+    def __init__(self, message: str, guids: tuple[str, ...] = ()) -> None:
+        named = f"; it names {' and '.join(guids)}" if guids else ""
+        super().__init__(message + named)
+        self.guids = guids
 
 
 class LinkExpired(VendorError):
@@ -155,6 +164,10 @@ class Vendor(Protocol):
                 `Doubted` where the vendor did answer).
             CredentialsError, NetworkError: why there is no answer.
         """
+        ...
+
+    def last_word(self, job_guid: str) -> str:
+        """The vendor's last word for the status of a job, quoted; empty where none came in this process."""
         ...
 
     async def list_files(self, job_guid: str) -> tuple[ListedFile, ...]:

@@ -47,6 +47,11 @@ class HttpAnswer:
         return self.status in {408, 425, 429} or self.status >= SERVER_ERROR
 
 
+def is_page(answer: HttpAnswer) -> bool:
+    """Return whether an answer is a page for people where an interface should be: something in between made it."""
+    return "html" in answer.headers.get("content-type", "").lower() or answer.body.lstrip()[:1] == b"<"
+
+
 def retry_after(answer: HttpAnswer, now: datetime) -> float | None:
     """Seconds to wait as `Retry-After` (a number, or a date of RFC 9110) has it, at most an hour; None without it."""
     text = answer.headers.get("retry-after", "").strip()

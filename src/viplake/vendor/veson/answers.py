@@ -14,20 +14,25 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from viplake import strictjson
-from viplake.errors import CredentialsError, VendorError, ViplakeError
+from viplake.errors import CredentialsError, NetworkError, VendorError, ViplakeError
 from viplake.lake.layout import check_names
 from viplake.model import PromisedFile
 from viplake.redact import Secret, redact
 from viplake.vendor.port import AnswerUnreadable, ListedFile, TooEarly, Triggered
+from viplake.vendor.veson.guids import GUID_IN_TEXT, guid_of, guids_in
 from viplake.vendor.veson.too_early import next_allowed
-from viplake.vendor.wire import SERVER_ERROR, retry_after
+from viplake.vendor.wire import SERVER_ERROR, is_page, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from viplake.vendor.wire import HttpAnswer
+
+log = structlog.get_logger(__name__)
 
 MOST_FILES: Final = 100_000
 """Entries of a list; an export has a few hundred, so this is only a stop for an endless one."""
@@ -143,6 +148,8 @@ def refusal(answer: HttpAnswer, step: str, now: datetime) -> ViplakeError:
         return VendorError(said, cause="vendor_unavailable", retry_after=retry_after(answer, now))
     if answer.status == 401:  # noqa: PLR2004 - HTTP
         return CredentialsError(said, cause="auth_rejected")
+    if answer.status == 403 and is_page(answer):  # noqa: PLR2004 - HTTP
+        return NetworkError(f"{said} and a web page, not by the vendor's interface", cause="intercepted", sent=False)
     if answer.status == 403:  # noqa: PLR2004 - HTTP
         return CredentialsError(said, cause="auth_forbidden")
     if 300 <= answer.status < 400:  # noqa: PLR2004 - HTTP
@@ -191,6 +198,8 @@ def lifetime(expires_in: Any) -> float:
 
 def _token_refusal(answer: HttpAnswer, now: datetime) -> ViplakeError:
     error = refusal(answer, "token", now)
+    if isinstance(error, NetworkError):
+        return error
     if answer.busy:
         return VendorError(error.message, cause="auth_unavailable", retry_after=retry_after(answer, now))
     try:
@@ -205,19 +214,12 @@ def _token_refusal(answer: HttpAnswer, now: datetime) -> ViplakeError:
 
 # -- call 2: the trigger ----------------------------------------------------------------------------------
 
-_GUID: Final = re.compile(r"[A-Za-z0-9-]{8,64}")
-_GUID_IN_TEXT: Final = re.compile(r"\b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b")
 _TOO_EARLY_WORDS: Final = re.compile(
     r"(?i)too (?:soon|early|many|frequent)|(?:once|one \w+|1 \w+|one|1) (?:per|an|every|each|a) hour"
     r"|\balready\b|next (?:allowed|trigger|export|run|request|possible|available)|not allowed (?:before|until)"
     r"|try again (?:at|after|in|later)|allowed (?:again )?(?:at|after|from)|rate limit|wait until"
 )
 _NO_SUCH_CALL: Final = frozenset({404, 405, 410})
-
-
-def valid_guid(value: Any) -> str | None:
-    """The value, where it can be a job GUID: 8 to 64 letters, digits and dashes."""
-    return value if isinstance(value, str) and _GUID.fullmatch(value) else None
 
 
 def read_trigger(answer: HttpAnswer, now: datetime) -> Triggered | TooEarly:
@@ -232,6 +234,8 @@ def read_trigger(answer: HttpAnswer, now: datetime) -> Triggered | TooEarly:
         return _accepted(answer, now)
     if answer.status == 0:
         raise AnswerUnreadable(_flawed(answer, "trigger"))
+    if answer.status >= SERVER_ERROR and (guid := guid_of(answer)):
+        return Triggered(guid)  # whatever went wrong, the job exists: its status tells the rest
     early = None if answer.status in _NO_SUCH_CALL or answer.status == 401 else _too_early(answer, now)  # noqa: PLR2004 - HTTP
     if early:
         return early
@@ -239,18 +243,16 @@ def read_trigger(answer: HttpAnswer, now: datetime) -> Triggered | TooEarly:
 
 
 def _accepted(answer: HttpAnswer, now: datetime) -> Triggered | TooEarly:
+    if (message := message_of(answer)) and _TOO_EARLY_WORDS.search(message):
+        return TooEarly(next_allowed(message, now), guid_of(answer))
+    if guid := guid_of(answer):
+        return Triggered(guid)
     try:
-        record = _object(answer, "trigger")
+        _object(answer, "trigger")
+        why = "the answer to the trigger call holds no usable JobGuid"
     except VendorError as error:
-        lost = AnswerUnreadable(error.message)
-    else:
-        if guid := valid_guid(_member(record, "JobGuid")):
-            return Triggered(guid)
-        message = message_of(answer)
-        if message and _TOO_EARLY_WORDS.search(message):
-            return TooEarly(next_allowed(message, now))
-        lost = AnswerUnreadable("the answer to the trigger call holds no usable JobGuid")
-    raise lost
+        why = error.message
+    raise AnswerUnreadable(why, () if is_page(answer) else guids_in(answer))
 
 
 def _too_early(answer: HttpAnswer, now: datetime) -> TooEarly | None:
@@ -270,16 +272,8 @@ def _too_early(answer: HttpAnswer, now: datetime) -> TooEarly | None:
             return None
     elif not (worded or moment):
         return None
-    return TooEarly(moment, _guid_of(answer, message))
-
-
-def _guid_of(answer: HttpAnswer, message: str) -> str | None:
-    try:
-        named = valid_guid(_member(_object(answer, "trigger"), "JobGuid"))
-    except VendorError:
-        named = None
-    found = _GUID_IN_TEXT.search(message)
-    return named or (found[0] if found else None)
+    found = GUID_IN_TEXT.search(message)
+    return TooEarly(moment, guid_of(answer) or (found[0] if found else None))
 
 
 # -- call 3: the status -----------------------------------------------------------------------------------
@@ -349,7 +343,12 @@ def read_list(
         raise VendorError(f"the answer to the list call holds more than {MOST_FILES:,} files")
     if not entries:
         raise VendorError(f"the vendor lists no file of the job {quoted(job_guid)}", cause="url_list_empty")
-    files = _distinct([_listed(entry, number) for number, entry in enumerate(entries, 1)])
+    numbered = [(number, entry) for number, entry in enumerate(entries, 1) if not _is_placeholder(entry)]
+    if not numbered:
+        raise VendorError(f"the vendor lists folders and no file of the job {quoted(job_guid)}", cause="url_list_empty")
+    if len(numbered) < len(entries):
+        log.warning("folder_entries_left_out", job_guid=job_guid, entries=len(entries) - len(numbered))
+    files = _distinct([_listed(entry, number) for number, entry in numbered])
     check_names(PromisedFile(file.key, file.size) for file in files)
     for file in files:
         check_link(file.url.reveal())
@@ -358,6 +357,8 @@ def read_list(
 
 def _list_refusal(answer: HttpAnswer, job_guid: str, now: datetime) -> ViplakeError:
     error = refusal(answer, "list", now)
+    if isinstance(error, NetworkError):
+        return error
     if answer.status in {401, 403}:
         return CredentialsError(error.message, cause="auth_rejected")
     if answer.status == 404:  # noqa: PLR2004 - HTTP
@@ -367,6 +368,12 @@ def _list_refusal(answer: HttpAnswer, job_guid: str, now: datetime) -> ViplakeEr
             hint="Check VIPLAKE_COMPANY and VIPLAKE_FILES_URL, then the GUID; then open a ticket at Veson.",
         )
     return error
+
+
+def _is_placeholder(entry: Any) -> bool:
+    """Whether an entry stands for a folder, as consoles of S3 make them: a key that ends in `/`, without a byte."""
+    key = entry.get("key") if isinstance(entry, dict) else None
+    return isinstance(key, str) and key.endswith("/") and str(entry.get("size")) == "0"
 
 
 def _listed(entry: Any, number: int) -> ListedFile:

@@ -32,8 +32,9 @@ from viplake.vendor.links import (
     read_refusal,
     seconds_early,
 )
-from viplake.vendor.port import Doubted
+from viplake.vendor.port import Doubted, LinkExpired, Triggered
 from viplake.vendor.veson.answers import NotJson, read_list, read_status, read_trigger
+from viplake.vendor.veson.guids import guid_of
 from viplake.vendor.veson.token import Authorization, VendorCredentials
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from viplake.clock import Clock
     from viplake.model import Environment
-    from viplake.vendor.port import Download, ListedFile, TooEarly, Triggered
+    from viplake.vendor.port import Download, ListedFile, TooEarly
     from viplake.vendor.wire import HttpAnswer
 
 _ANSWER_CAP: Final = 1024 * 1024
@@ -139,6 +140,9 @@ class VesonVendor:
         self._http = Http(settings.network)
         self._authorization = Authorization(self._http, token_url, credentials, clock=clock, rng=self._rng)
         self._words_seen: set[str] = set()
+        self._words: dict[str, str] = {}
+        self._lists = 0
+        self._distrusted: int | None = None
         # Of each job by itself: two Hours may be open at once.
         self._odd: Counter[str] = Counter()
         self._gone: dict[str, list[float]] = {}
@@ -165,7 +169,14 @@ class VesonVendor:
     async def trigger(self) -> Triggered | TooEarly:
         """Ask once for an export."""
         body = {"configName": self._settings.environment.config_name}
-        return read_trigger(await self._post("trigger", "/export", body), self._clock.now())
+        try:
+            answer = await self._post("trigger", "/export", body)
+        except NetworkError as error:
+            guid = guid_of(error.came) if error.came is not None else None
+            if guid is None:
+                raise
+            return Triggered(guid)
+        return read_trigger(answer, self._clock.now())
 
     async def is_complete(self, job_guid: str) -> bool:
         """Whether the ExportJob is complete."""
@@ -177,11 +188,16 @@ class VesonVendor:
         else:
             self._odd.pop(job_guid, None)
             self._gone.pop(job_guid, None)
+            self._words[job_guid] = standing.word
             if not standing.known and standing.word not in self._words_seen:
                 self._words_seen.add(standing.word)
                 log.warning("an unknown job status counts as still running", status=standing.word)
             return standing.complete
         raise failure
+
+    def last_word(self, job_guid: str) -> str:
+        """The vendor's last word for the status of a job."""
+        return self._words.get(job_guid, "")
 
     async def list_files(self, job_guid: str) -> tuple[ListedFile, ...]:
         """The files of a complete ExportJob."""
@@ -203,11 +219,14 @@ class VesonVendor:
                 "list", "GET", url, seconds=self._http.network.timeouts.listing, cap=_LIST_CAP
             )
             try:
-                return read_list(answer, job_guid, self._check_link, self._clock.now())
+                listed = read_list(answer, job_guid, self._check_link, self._clock.now())
             except NotJson as error:
                 if attempt >= _LIST_TRIES:
                     raise
                 log.warning("no list yet", reason=error.message)
+            else:
+                self._lists += 1
+                return listed
             await self._clock.sleep(pause(attempt, self._rng))
 
     @asynccontextmanager
@@ -215,13 +234,28 @@ class VesonVendor:
         """Open a file, from byte `start` on and only if its ETag still is `etag`."""
         self._check_link(url.reveal())
         host = host_of(url.reveal())
-        if early := seconds_early(url.reveal(), self._clock.now()):
-            await self._clock.sleep(min(early, LONGEST_WAIT))
+        await self._until_good(url)
         headers = {"Range": f"bytes={start}-"} if start else {}
         if etag:
             headers["If-Match"] = etag
         async with self._http.open("file", url, headers) as got:
             yield await self._arriving(got, host, start=start, etag=etag)
+
+    async def _until_good(self, url: Secret) -> None:
+        """Wait for a link that is good in a moment; refuse one that is bad by its own dates, but not twice.
+
+        Where a second list gives no better one, it is our clock that is wrong: then the storage decides.
+        """
+        try:
+            early = seconds_early(url.reveal(), self._clock.now())
+        except LinkExpired:
+            if self._distrusted is None or self._lists == self._distrusted:
+                self._distrusted = self._lists
+                raise
+            return
+        self._distrusted = None
+        if early:
+            await self._clock.sleep(min(early, LONGEST_WAIT))
 
     async def _arriving(self, got: Body | HttpAnswer, host: str, *, start: int, etag: str | None) -> _Arriving:
         if isinstance(got, Body) and got.status in ({200, 206} if start else {200}):
