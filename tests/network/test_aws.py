@@ -60,7 +60,8 @@ CONFIGURATIONS = {
     "ignored": "region = eu-west-1\nendpoint_url = https://s3.onprem.example\nignore_configured_endpoint_urls = true",
     "path": "region = eu-west-1\ns3 =\n  addressing_style = path",
     "virtual": "region = eu-west-1\ns3 =\n  addressing_style = virtual",
-    "virtual on premises": "region = eu-west-1\nendpoint_url = https://s3.onprem.example\ns3 =\n  addressing_style = virtual",
+    "virtual on premises": "region = eu-west-1\nendpoint_url = https://s3.onprem.example\n"
+    "s3 =\n  addressing_style = virtual",
     "dual stack": "region = eu-west-1\ns3 =\n  use_dualstack_endpoint = true",
     "dual stack for all": "region = eu-west-1\nuse_dualstack_endpoint = true",
     "FIPS": "region = us-west-2\nuse_fips_endpoint = true",
