@@ -437,12 +437,31 @@ async def probe_list(store: Store, root: str) -> list[Check]:
 
 
 async def _create(store: Store, key: str) -> str:
-    if not await store.put_if_absent(key, b"viplake doctor"):
+    try:
+        made = await store.put_if_absent(key, b"viplake doctor")
+    except LakeError as error:
+        if error.cause.word != "dest_feature":
+            raise
+        missing = await _missing_feature(store, key)
+        raise LakeError(
+            f"the store lacks {missing}: {error.message}", cause="dest_feature", hint=error.cause.remedy
+        ) from None
+    if not made:
         raise LakeError(
             f"the store reports that the new random key {key} already exists: its conditional write is broken",
             cause="dest_unavailable",
         )
     return f"{key} was created"
+
+
+async def _missing_feature(store: Store, key: str) -> str:
+    """What the store lacks that refused to create an object: a plain write has the checksum, and no condition."""
+    try:
+        await store.put(key, b"viplake doctor")
+    except LakeError as error:
+        return "the checksum of uploads (VIPLAKE_CHECKSUM)" if error.cause.word == "dest_feature" else "a feature"
+    await store.delete(key)
+    return "conditional writes (If-None-Match on PUT), which keep two schedulers apart"
 
 
 async def _create_again(store: Store, key: str) -> str:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from viplake.content.examine import ContentSettings
     from viplake.extract.landing import RunSettings
     from viplake.judge.evaluate import CheckSettings
-    from viplake.lake.store import StoreSettings
+    from viplake.lake.store import Features, StoreSettings
     from viplake.network.settings import Network
     from viplake.notify.channels import Notifier
     from viplake.vendor.veson.client import VendorSettings, VesonVendor
@@ -159,7 +159,27 @@ def store_settings(
         profile=around.profile,
         allow_http=settings.allow_insecure_http,
         network=network(settings, secrets),
+        features=_features(settings),
         create=create,
+    )
+
+
+def _features(settings: Settings) -> Features:
+    """Return what uploads ask of S3.
+
+    Raises:
+        SettingsError: a KMS key without encryption by KMS.
+    """
+    from viplake.lake.store import Features  # noqa: PLC0415 - as in store_settings
+
+    if settings.sse_kms_key and not settings.sse.startswith("aws:kms"):
+        raise SettingsError("VIPLAKE_SSE_KMS_KEY is given without VIPLAKE_SSE=aws:kms", hint="Set both, or neither.")
+    return Features(
+        settings.sse or None,
+        settings.sse_kms_key or None,
+        settings.storage_class or None,
+        settings.requester_pays,
+        settings.checksum,
     )
 
 

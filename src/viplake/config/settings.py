@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from viplake.lake.store import Checksum
     from viplake.redact import Secret
 
 
@@ -102,6 +103,9 @@ class Settings:
         report, report_every: where the report is written, and after which deliveries.
         allow_insecure_http: http to loopback is allowed.
         download_hosts: from which files may come besides S3, lower case.
+        sse, sse_kms_key, storage_class: what uploads to S3 ask for; empty: the bucket's default.
+        requester_pays: requests to S3 say that we pay for them.
+        checksum: that travels with each upload to S3.
         log_level, log_format: as their names; `auto`, `json` or `text`.
         origins: setting -> where its value came from.
         surroundings: what the standard variables say.
@@ -131,6 +135,11 @@ class Settings:
     report_every: str
     allow_insecure_http: bool
     download_hosts: frozenset[str]
+    sse: str
+    sse_kms_key: str
+    storage_class: str
+    requester_pays: bool
+    checksum: Checksum
     log_level: str
     log_format: str
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -192,6 +201,19 @@ def _columns(text: str) -> tuple[str, ...]:
 def _topic(text: str) -> str:
     if text and not re.fullmatch(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}", text):
         raise ValueError("not the ARN of an SNS topic")
+    return text
+
+
+STORAGE_CLASSES: Final = (
+    *("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "REDUCED_REDUNDANCY"),
+    "EXPRESS_ONEZONE",
+)
+"""Classes that are read at once (Amazon S3 User Guide, "Storage classes"): viplake reads what it has written."""
+
+
+def _kms_key(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9:/_-]{1,2048}", text):
+        raise ValueError("not the id, ARN or alias of a KMS key")
     return text
 
 
@@ -326,6 +348,26 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("allow_insecure_http", _flag, "false", "`true`: http to loopback is allowed"),
     Setting("download_hosts", _hosts, "", "further hosts that files may come from, comma separated"),
+    Setting(
+        "sse",
+        _one_of("", "AES256", "aws:kms", "aws:kms:dsse"),
+        "",
+        "encryption that uploads ask S3 for: `AES256`, `aws:kms` or `aws:kms:dsse`; empty: the bucket's default",
+    ),
+    Setting("sse_kms_key", _kms_key, "", "KMS key for `aws:kms`: its id, ARN or alias; empty: the account's own"),
+    Setting(
+        "storage_class",
+        _one_of("", *STORAGE_CLASSES),
+        "",
+        "storage class of uploads that can be read at once (`STANDARD_IA`, ...); empty: the store's default",
+    ),
+    Setting("requester_pays", _flag, "false", "`true`: requests to S3 say that we pay for them"),
+    Setting(
+        "checksum",
+        _one_of("crc64nvme", "sha256", "md5", "none"),
+        "crc64nvme",
+        "checksum of uploads to S3: `crc64nvme`, `sha256`; for stores without: `md5` (the ETag is compared) or `none`",
+    ),
     Setting(
         "log_level", _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO", "least level that is logged"
     ),

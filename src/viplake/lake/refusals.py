@@ -118,8 +118,10 @@ def lake_error(text: str, what: str, *, local: bool = False, region: str = "") -
         quote = " ".join(part for part in (str(answer.status or ""), answer.code) if part)
         quote += f": {answer.message}" if answer.message else ""
         said = "something between here and the store answers with a web page" if answer.page else f"S3 answered {quote}"
-        kind = DamagedUpload if _DAMAGED.fullmatch(answer.code) else LakeError
-        return kind(f"cannot {what}: {redact(said)}", cause=cause_of(answer))
+        kind, cause, hint = DamagedUpload if _DAMAGED.fullmatch(answer.code) else LakeError, cause_of(answer), None
+        if cause == "dest_feature" and what.startswith("create "):
+            hint = "The store lacks conditional writes (If-None-Match) or the checksum: `viplake doctor` says which."
+        return kind(f"cannot {what}: {redact(said)}", cause=cause, hint=hint)
     plain = re.sub(r"https?://\S+", "", text)  # a file's name is no sign
     first_line = redact(text.partition("\n")[0])[:300]
     if local:
