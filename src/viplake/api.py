@@ -351,7 +351,7 @@ class DataLake:
         if known.jobs:
             volumes = await read_volumes(place, known.jobs[0].hour, known.jobs[-1].hour)
             known = replace(known, volumes=volumes)
-        known = with_agreement(known, config.check_settings(self._settings))
+        known = with_agreement(known, await assembly.check_settings(self._settings, self.stored))
         return replace(known, schemas=await Copies(place.store, place.published).compared(known.schemas))
 
     def refresh(self) -> None:
@@ -387,7 +387,7 @@ class DataLake:
         from viplake.report.quality import quality_state  # noqa: PLC0415 - as above
         from viplake.report.verdict import verdict  # noqa: PLC0415 - as above
 
-        now, checks = SystemClock().now(), config.check_settings(self._settings)
+        now, checks = SystemClock().now(), _wait(assembly.check_settings(self._settings, self.stored))
         observing = assembly.observing(self._settings)
         target = _wait(assembly.check_target(self._settings, self.stored))
         seen = _wait(preview(target, checks, observing, now=now))

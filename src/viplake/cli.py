@@ -51,6 +51,7 @@ COMMANDS: Final = {
         "check": "Evaluate data-quality rules, volume anomalies, coverage and SLOs; update incidents; send"
         " notifications.",
         "slo": "Show whether delivered and complete are in or out of SLA, by day, week, month and rolling window.",
+        "rules": "Keep [rules], [[calendar]] and [objectives] in the lake, or show those that hold there.",
         "schema": "List schema versions with their date ranges and what changed.",
         "content": "Profile the table files: records, nulls, ranges, and whether they match the schema. For viplake"
         " check.",

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import structlog
+
 from viplake import config
 from viplake.clock import Clock, SystemClock
 from viplake.commands.event_loop import finish
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from viplake.content.profiling import HourContent
     from viplake.history.build import Observed, ObserveSettings, Place, Scope
     from viplake.judge.check import Checked, CheckTarget
+    from viplake.judge.evaluate import CheckSettings
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 Engine = Literal["duckdb", "spark"]
 """What reads the files that `content` looks into: DuckDB in this process, or the Spark that it runs on."""
@@ -123,6 +127,20 @@ async def observe(
     )
 
 
+async def check_settings(settings: config.Settings, lake: Lake) -> CheckSettings:
+    """The rules, calendar and objectives that hold in the lake, and whom to notify; a local difference is a warning.
+
+    Raises:
+        SettingsError, LakeError: as `config.check_settings` and `read_rulebook`.
+    """
+    from viplake.judge.rulebook import read_rulebook  # noqa: PLC0415 - as above
+
+    kept = await read_rulebook(lake)
+    if (warning := kept.warning(settings.tables)) is not None:
+        log.warning("rules_differ", detail=warning)
+    return config.check_settings(settings, kept.tables)
+
+
 async def check(
     settings: config.Settings,
     lake: Lake,
@@ -135,11 +153,11 @@ async def check(
     """Judge, bring the incidents up to date, and tell.
 
     Raises:
-        SettingsError, CredentialsError, LakeError: as `config.check_settings`, `config.notifiers`, `check.check`.
+        SettingsError, CredentialsError, LakeError: as `check_settings`, `config.notifiers`, `check.check`.
     """
     from viplake.judge import check as checking  # noqa: PLC0415 - as above
 
-    told = config.check_settings(settings)
+    told = await check_settings(settings, lake)
     listening = config.notifiers(settings, told, config.Secrets.of(settings)) if tells else None
     return await checking.check(
         await check_target(settings, lake, writes=True),

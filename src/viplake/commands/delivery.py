@@ -68,6 +68,7 @@ def deliver(
     settings = None
     try:
         settings = options.settings()
+        config.check_settings(settings)  # a typo in a rule must not wait for the check after a delivery
         with _shown(settings, options) as display:
             outcome = finish(_live(settings, work, only_deliver=only_deliver, display=display))
     except Exception as error:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from viplake import config
 from viplake.clock import SystemClock
-from viplake.commands.assembly import observing, on_lake, place_of
+from viplake.commands.assembly import check_settings, observing, on_lake, place_of
 from viplake.commands.console import print_json
 from viplake.commands.options import NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.errors import SettingsError
@@ -44,7 +43,7 @@ def command(
         return await gather(
             lake,
             await place_of(settings, lake),
-            config.check_settings(settings),
+            await check_settings(settings, lake),
             observing(settings),
             first=first,
             last=last,

@@ -21,6 +21,7 @@ from yarl import URL
 
 from viplake import config
 from viplake.clock import Clock, SystemClock
+from viplake.commands.assembly import lake_to_read
 from viplake.errors import (
     CAUSES,
     CHECKS_FAILED,
@@ -169,7 +170,7 @@ def unreadable(error: SettingsError) -> Examination:
 
 _ROUTES: Final = ("route token", "route export", "route files")
 _LAKE: Final = ("lake owner", "lake create", "lake create-only", "lake read", "lake write", "lake list", "lake delete")
-_EVERYTHING: Final = ("secret", *_ROUTES, "route downloads", "token", "lake", *_LAKE, "clock", "disk")
+_EVERYTHING: Final = ("secret", *_ROUTES, "route downloads", "token", "lake", *_LAKE, "rules", "clock", "disk")
 
 
 async def examine(
@@ -191,10 +192,11 @@ async def examine(
     secret = await _secret(secrets, settings)
     checks = [_settings(settings), secret]
     if secret.status == "failed" and not secrets.in_environment:
-        checks += _skipped((*_ROUTES, "route downloads", "token", "lake", *_LAKE), "it needs the secret")
+        checks += _skipped((*_ROUTES, "route downloads", "token", "lake", *_LAKE, "rules"), "it needs the secret")
     else:
         checks += await _vendor(settings, secrets, secret, skews)
         checks += _with_rights(settings, secrets, await _lake(settings, secrets, skews))
+        checks.append(await _rules(settings))
     checks += [skews.verdict(), _disk(settings, free_bytes)]
     return Examination(tuple(checks), tuple(_origins(settings)))
 
@@ -206,6 +208,7 @@ def _settings(settings: config.Settings) -> Check:
     where = f"{settings.config_file}" if settings.config_file else "no viplake.toml"
     profile = f", profile {settings.profile}" if settings.profile else ""
     try:
+        config.check_settings(settings)
         settings.require_company()
     except SettingsError as error:
         return _failed("settings", error)
@@ -224,6 +227,19 @@ def _origins(settings: config.Settings) -> Iterator[Origin]:
         elif isinstance(value, float):
             value = f"{value:g}"
         yield Origin(setting.name, "" if value is None else str(value), settings.origins.get(setting.name, "default"))
+
+
+async def _rules(settings: config.Settings) -> Check:
+    """Whether the rules of `viplake.toml` are those that hold in the lake."""
+    from viplake.judge.rulebook import read_rulebook  # noqa: PLC0415 - as judging
+
+    try:
+        kept = await read_rulebook(await lake_to_read(settings))
+    except ViplakeError as error:
+        return Check("rules", "skipped", f"the rules of the lake cannot be read: {error.message}")
+    if (warning := kept.warning(settings.tables)) is not None:
+        return Check("rules", "warning", warning)
+    return Check("rules", "ok", f"version {kept.version} of the lake" if kept.version else "those of viplake.toml")
 
 
 async def _secret(secrets: config.Secrets, settings: config.Settings) -> Check:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from viplake import config
-from viplake.commands.assembly import check_target, content, folder_of, observe, observing
+from viplake.commands.assembly import check_settings, check_target, content, folder_of, observe, observing
 from viplake.commands.publishing import is_due, make_report, publish
 from viplake.errors import ViplakeError
 from viplake.lake.proof import read_receipt
@@ -38,7 +38,7 @@ async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tu
     """Tell of what was delivered, and check. `after_settling` takes care of what goes wrong."""
     from viplake.judge.check import after_delivery  # noqa: PLC0415 - as above
 
-    told = config.check_settings(settings)
+    told = await check_settings(settings, ready.lake)
     listening = config.notifiers(settings, told, config.Secrets.of(settings))
     target = await check_target(settings, ready.lake, writes=True)
     await after_delivery(target, ready.clock, told, observing(settings), notifiers=listening, hours=hours)

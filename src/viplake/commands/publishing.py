@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from viplake import config
-from viplake.commands.assembly import check_target, observing
+from viplake.commands.assembly import check_settings, check_target, observing
 from viplake.errors import SettingsError
 from viplake.lake.proof import read_receipt
 from viplake.lake.store import open_store
@@ -38,7 +38,7 @@ async def make_report(
             await check_target(settings, lake),
             title=" ".join(part for part in ("VIP Data Lake,", settings.environment.name, settings.company) if part),
             now=clock.now(),
-            settings=config.check_settings(settings),
+            settings=await check_settings(settings, lake),
             observing=observing(settings),
             first=first,
             last=last,

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from viplake import config
 from viplake.clock import SystemClock
-from viplake.commands.assembly import on_lake, place_of
+from viplake.commands.assembly import check_settings, on_lake, place_of
 from viplake.commands.console import answer, out
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.judge.sla import read_sla
@@ -38,15 +37,15 @@ def command(
     """
     settings = options.settings()
     first, last = window.hours()
-    configured = config.check_settings(settings)
     if openslo:
+        configured = on_lake(settings, lambda lake: check_settings(settings, lake))
         documents = [one.to_openslo() for one in configured.objectives.objectives]
         print("\n---\n".join(jsonlib.dumps(one, indent=2) for one in documents))  # noqa: T201 - the data
         return 0
 
     async def work(lake: Lake) -> list[SlaPeriod]:
         place, now = await place_of(settings, lake), SystemClock().now()
-        return await read_sla(place, configured, now=now, first=first, last=last)
+        return await read_sla(place, await check_settings(settings, lake), now=now, first=first, last=last)
 
     periods = on_lake(settings, work)
     record = {"environment": settings.environment.name, "periods": [one.to_json() for one in periods]}

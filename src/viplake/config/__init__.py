@@ -41,7 +41,7 @@ from viplake.errors import SettingsError
 from viplake.network.hosts import refuse_plain_http
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from viplake.clock import Clock
     from viplake.content.examine import ContentSettings
@@ -244,15 +244,19 @@ def run_settings(settings: Settings) -> RunSettings:
     )
 
 
-def check_settings(settings: Settings) -> CheckSettings:
+def check_settings(settings: Settings, kept: Mapping[str, Any] | None = None) -> CheckSettings:
     """What `[rules]`, `[[calendar]]`, `[objectives]` and `[notify]` of `viplake.toml` say; VIPLAKE_SNS_TOPIC wins.
+
+    Args:
+        settings: with the tables of `viplake.toml`.
+        kept: tables that are kept in the lake, instead of the local ones.
 
     Raises:
         SettingsError: one of them is wrong, in one line that says where.
     """
     from viplake.judge.evaluate import CheckSettings  # noqa: PLC0415 - only judging needs it
 
-    tables, notify = settings.tables, settings.tables.get("notify", {})
+    tables, notify = {**settings.tables, **(kept or {})}, settings.tables.get("notify", {})
     if settings.sns_topic and isinstance(notify, dict):
         tables = {**tables, "notify": notify | {"sns_topic": settings.sns_topic}}
     return CheckSettings.parse(tables)

@@ -8,6 +8,7 @@
     <root>/_viplake/lake.json                         environment and company of the lake
     <root>/_viplake/lake.N.json                       a corrected company; the highest N holds
     <root>/_viplake/ledger/YYYYMMDD/HH/NNNN.json      the Hour's events
+    <root>/_viplake/rules/vNNNNNNNNNN.json            the rules that judge this lake
     <root>/Observability/                             the datasets
 
 `<root>` is the parent of the hourly prefix (`IMOSDL/` for Prod, `DEV/IMOSDL/` for Test), so that the two
@@ -88,6 +89,11 @@ class Layout:
     def observability(self) -> str:
         """The folder of the datasets, with its closing slash."""
         return f"{self.root}Observability/"
+
+    @property
+    def rules(self) -> str:
+        """The prefix of the rules that judge this lake."""
+        return f"{self.root}_viplake/rules/"
 
     def folder(self, hour: Hour) -> str:
         """The Hour's folder, with its closing slash."""

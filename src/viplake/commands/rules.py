@@ -1,0 +1,64 @@
+"""I/O. `viplake rules`: the rules that judge this lake, kept in it."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from viplake.commands.assembly import on_lake
+from viplake.commands.console import answer, out, warn
+from viplake.commands.options import NO_OPTIONS, Json, Options
+from viplake.errors import SettingsError
+from viplake.judge.rulebook import KEPT_TABLES, push_rulebook, read_rulebook
+
+if TYPE_CHECKING:
+    from viplake.judge.rulebook import Rulebook
+    from viplake.lake import Lake
+
+
+def command(
+    action: Annotated[
+        Literal["push", "show"],
+        Parameter(help="push: keep the tables of viplake.toml in the lake. show: print the rules that hold."),
+    ],
+    *,
+    json: Json = False,
+    options: Options = NO_OPTIONS,
+) -> int:
+    """Keep [rules], [[calendar]] and [objectives] in the lake, or show those that hold there.
+
+    After the first push every check of this lake uses them, from whatever folder it runs.
+
+    Example: viplake rules push
+
+    See docs/rules.md.
+    """
+    settings = options.settings()
+    local = {name: settings.tables[name] for name in KEPT_TABLES if name in settings.tables}
+
+    async def work(lake: Lake) -> tuple[Rulebook, bool]:
+        if action == "show":
+            return await read_rulebook(lake), False
+        if settings.config_file is None:
+            raise SettingsError("there is no viplake.toml to push", hint="Run it where viplake.toml is.")
+        return await push_rulebook(lake, local)
+
+    book, is_new = on_lake(settings, work)
+    record = {"environment": settings.environment.name, "version": book.version, "pushed": is_new, **book.over(local)}
+
+    def show() -> None:
+        if not book.version:
+            out("no rules were pushed: those of viplake.toml count, and the defaults")
+        elif action == "push":
+            out(f"version {book.version} {'pushed' if is_new else 'holds already: nothing to push'}")
+        else:
+            out(f"version {book.version}")
+        if action == "show":
+            out(jsonlib.dumps(book.over(local), indent=2, ensure_ascii=False))
+
+    answer(record, show, as_json=json)
+    if (warning := book.warning(local)) is not None:
+        warn(warning)
+    return 0
