@@ -63,6 +63,7 @@ COMMANDS: Final = {
         "adopt": "Write Receipts for Hours that another program landed, where its manifest and the listing agree.",
         "report": "Write one HTML file: a verdict in words, then the figures, each with its table; it needs no network"
         " to open.",
+        "serve": "Serve the report, /healthz and /metrics (Prometheus) over HTTP, on loopback by default.",
         "evidence": "Export SLA evidence for Veson: Hours below the SLA, with job GUIDs, times and API answers, without"
         " secrets.",
         "prune": "Remove old hourly folders from a folder lake, never the newest proof of a table; ledger and datasets"

@@ -23,7 +23,7 @@ from viplake.judge.check import preview
 from viplake.model import Hour
 from viplake.report.figures import CHARTS, DARK, INK, Chart, largest_table
 from viplake.report.payload import compressed, dumps, figure_json, table_json
-from viplake.report.quality import quality_state, with_agreement
+from viplake.report.quality import QualityState, quality_state, with_agreement
 from viplake.report.quality_figures import charts
 from viplake.report.tables import MATRIX_HOURS
 from viplake.report.verdict import NO_HISTORY, NOTHING_JUDGED, verdict
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from viplake.judge.check import CheckTarget
     from viplake.judge.evaluate import CheckSettings
     from viplake.judge.incidents import Incident
-    from viplake.report.quality import QualityState
     from viplake.report.tables import FigureColumn, FigureTable
     from viplake.report.verdict import Assessment
 
@@ -129,6 +128,32 @@ def render(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a lake: its history, and the state of its data quality."""
+
+    datasets: Datasets
+    state: QualityState
+
+    def state_at(self, now: datetime) -> QualityState:
+        """Return the state for a moment shortly after it was computed."""
+        return replace(self.state, now=now)
+
+
+async def known_of(
+    target: CheckTarget, settings: CheckSettings, observing: ObserveSettings, *, now: datetime, days: int | None
+) -> Known:
+    """Read the history, and judge what no check has judged yet, in memory; error budgets of so many days.
+
+    Raises:
+        LakeError: the lake, the history or the incidents cannot be read.
+    """
+    datasets = with_agreement(Datasets.of((await read_history(target.place)).frames), settings)
+    seen = await preview(target, settings, observing, now=now)
+    state = quality_state(seen.records, seen.incidents.values(), seen.checked, settings, now=now, days=days)
+    return Known(datasets, state)
+
+
 async def compose(
     target: CheckTarget,
     *,
@@ -161,14 +186,11 @@ async def compose(
         LakeError: the lake, the history or the incidents cannot be read.
     """
     place = target.place
-    datasets = Datasets.of((await read_history(place)).frames)
-    schemas = await Copies(place.store, place.published).compared(datasets.schemas)
-    datasets = replace(datasets, schemas=schemas)
-    seen = await preview(target, settings, observing, now=now)
-    state = quality_state(seen.records, seen.incidents.values(), seen.checked, settings, now=now, days=days)
+    known = await known_of(target, settings, observing, now=now, days=days)
+    schemas = await Copies(place.store, place.published).compared(known.datasets.schemas)
+    datasets, state = replace(known.datasets, schemas=schemas), known.state
     assessment = verdict(state, datasets, grace=observing.grace)
     more = (Group("Judgement", charts(state)), *more)
-    datasets = with_agreement(datasets, settings)
     hours = list(datasets.hours())
     if hours:
         ends = max(hours) if last is None else last
