@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -15,8 +15,8 @@ from faults import Counting, Crash, Flaky, Tripwire
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import Lake, records
 from viplake.lake.consolidate import SMALL, Consolidated, Source, Span, consolidate
-from viplake.lake.layout import Layout
-from viplake.lake.store import StoreSettings, copy_within, open_store
+from viplake.lake.layout import PROMISE_NAME, Layout
+from viplake.lake.store import StoreSettings, open_store, server_copy
 from viplake.model import PROD, TEST, Hour, ProvenFile, Receipt, StoredFile
 from viplake.redact import Secret
 
@@ -62,6 +62,17 @@ async def copy(
     layout = Layout(PROD.prefix if environment == "Prod" else TEST.prefix)
     return await consolidate(
         sources, Lake(into, layout, "s3://mine"), environment=environment, dry_run=dry_run, excluded=excluded
+    )
+
+
+def s3_settings(seaweed: Seaweed, bucket: str, path: str, *, secret: str | None = None) -> StoreSettings:
+    return StoreSettings(
+        f"s3://{bucket}{path}",
+        access_key_id=seaweed.access_key,
+        secret_access_key=Secret(secret or seaweed.secret_key),
+        region="us-east-1",
+        endpoint=seaweed.endpoint,
+        allow_http=True,
     )
 
 
@@ -329,32 +340,164 @@ async def test_large_files_are_streamed_and_a_change_under_way_leaves_nothing(tm
 
 
 @pytest.mark.system
-async def test_within_a_bucket_the_store_copies_by_itself(seaweed: Seaweed) -> None:
+@pytest.mark.parametrize("other", [False, True], ids=["one bucket", "two buckets"])
+async def test_s3_copies_by_itself_within_a_bucket_and_between_buckets(seaweed: Seaweed, *, other: bool) -> None:
     bucket = seaweed.bucket()
-
-    def settings(path: str, *, secret: str = seaweed.secret_key) -> StoreSettings:
-        return StoreSettings(
-            f"s3://{bucket}{path}",
-            access_key_id=seaweed.access_key,
-            secret_access_key=Secret(secret),
-            region="us-east-1",
-            endpoint=seaweed.endpoint,
-            allow_http=True,
-        )
-
-    there, here = open_store(settings("/archive")), open_store(settings("/lake"))
+    ends = (
+        s3_settings(seaweed, bucket, "/archive"),
+        s3_settings(seaweed, seaweed.bucket() if other else bucket, "/lake"),
+    )
+    there, here = map(open_store, ends)
     data = await put_hour(there, OLD, H13)
-    server = copy_within(settings("/archive"), settings("/lake"))
-    assert server is not None
+    server = server_copy(*ends)
+    assert not isinstance(server, str)
     counting = Counting(there)
-    source = Source(Lake(counting, OLD, f"s3://{bucket}/archive"), "Prod", server_copy=server)
-    result = await consolidate([source], Lake(here, MINE, f"s3://{bucket}/lake"), environment="Prod")
-    assert result.files == 3
+    source = Source(Lake(counting, OLD, ends[0].url), "Prod", server_copy=server)
+    result = await consolidate([source], Lake(here, MINE, ends[1].url), environment="Prod")
+    assert (result.files, result.streamed, result.streaming) == (3, 0, {})
     for name, content in data.items():
         assert await here.get(MINE.file(H13, name)) == content
     assert not [call for call in counting.calls if ".json.gz" in call], "no byte of a file passes here"
-    refused = copy_within(settings("/archive"), settings("/lake", secret="canary-wrong-secret"))
-    assert refused is not None
-    assert not await refused("x", "y")
-    assert copy_within(settings("/a"), StoreSettings("s3://other", endpoint=seaweed.endpoint)) is None
-    assert copy_within(settings("/a"), StoreSettings("memory://")) is None
+
+
+@pytest.mark.system
+async def test_a_source_that_refuses_the_copy_is_streamed_and_the_reason_is_given(seaweed: Seaweed) -> None:
+    bucket = seaweed.bucket()
+    ends = s3_settings(seaweed, bucket, "/archive"), s3_settings(seaweed, bucket, "/lake")
+    there, here = map(open_store, ends)
+    data = await put_hour(there, OLD, H13)
+    server = server_copy(ends[0], s3_settings(seaweed, bucket, "/lake", secret="canary-wrong-secret"))
+    assert not isinstance(server, str)
+    source = Source(Lake(there, OLD, ends[0].url), "Prod", server_copy=server)
+    result = await consolidate([source], Lake(here, MINE, ends[1].url), environment="Prod")
+    assert result.streamed == result.size > 0
+    assert list(result.streaming) == [ends[0].url]
+    assert "403" in result.streaming[ends[0].url]
+    for name, content in data.items():
+        assert await here.get(MINE.file(H13, name)) == content
+
+
+def test_why_files_must_pass_this_machine_is_said(tmp_path: Path) -> None:
+    s3 = StoreSettings("s3://one", access_key_id="a", secret_access_key=Secret("b"), region="us-east-1")
+    assert server_copy(s3, StoreSettings(f"file://{tmp_path}")) == "one of the two lakes is not on S3"
+    assert "endpoints" in str(server_copy(s3, StoreSettings("s3://two", endpoint="https://minio.example")))
+
+
+async def test_E15_archived_hour_is_named_and_the_others_are_copied() -> None:
+    source, mine = store(), store()
+    for number in range(8):
+        await put_hour(source, OLD, H13.shift(number))
+
+    async def archived(key: str, _to: str, size: int) -> str | None:
+        if f"/{H13.shift(3).folder}/" in key:
+            raise LakeError(f"cannot copy {key}: 403 InvalidObjectState", cause="dest_archived")
+        await mine.put(MINE.prefix + key.removeprefix(OLD.prefix), bytes(size))
+        return None
+
+    given = Source(Lake(source, OLD, "s3://old"), "Prod", server_copy=archived)
+    result = await consolidate([given], Lake(mine, MINE, "s3://mine"), environment="Prod")
+    assert len(result.copied) == 7
+    assert [(remark.hour, remark.kind) for remark in result.remarks] == [(H13.shift(3), "archived")]
+    assert await mine.get(MINE.promise(H13.shift(3))) is None
+
+
+async def test_a_dry_run_says_what_would_pass_this_machine() -> None:
+    source, mine = store(), store()
+    await put_hour(source, OLD, H13)
+
+    async def never(_key: str, _to: str, _size: int) -> str | None:
+        raise AssertionError
+
+    reason = "the two lakes have different S3 endpoints"
+    inside = await copy(Source(Lake(source, OLD, "s3://old"), "Prod", server_copy=never), into=mine, dry_run=True)
+    assert (inside.size > 0, inside.streamed, inside.streaming) == (True, 0, {})
+    through = await copy(Source(Lake(source, OLD, "s3://old"), "Prod", server_copy=reason), into=mine, dry_run=True)
+    assert through.to_json()["streamed_bytes"] == through.size
+    assert through.to_json()["streaming"] == [{"source": "s3://old", "reason": reason}]
+
+
+async def test_progress_counts_down_to_nothing_left() -> None:
+    source, mine = store(), store()
+    for number in range(4):
+        await put_hour(source, OLD, H13.shift(number))
+    left: list[tuple[int, int]] = []
+    await consolidate(
+        [old(source)],
+        Lake(mine, MINE, "s3://mine"),
+        environment="Prod",
+        progress=lambda _done, remaining: left.append((remaining.hours, remaining.size)),
+    )
+    assert [hours for hours, _ in left] == [3, 2, 1, 0]
+    assert left[-1] == (0, 0)
+
+
+class Shelf:
+    """A store of very many objects without their bytes; it counts requests. Its days are indexed."""
+
+    def __init__(self) -> None:
+        self.by_day: dict[str, dict[str, int]] = {}
+        self.requests = dict.fromkeys(("list", "get", "put", "copy"), 0)
+        self.copied = 0
+
+    @staticmethod
+    def day(key: str) -> str:
+        return key.rpartition("/")[0].rpartition("/")[0] + "/"
+
+    def add(self, key: str, size: int) -> None:
+        self.by_day.setdefault(self.day(key), {})[key] = size
+
+    async def files(self, prefix: str) -> list[StoredFile]:
+        self.requests["list"] += 1
+        return [StoredFile(key, size) for key, size in sorted(self.by_day.get(prefix, {}).items())]
+
+    async def folders(self, prefix: str) -> list[str]:
+        self.requests["list"] += 1
+        if prefix in self.by_day:
+            return sorted({key.removeprefix(prefix).partition("/")[0] for key in self.by_day[prefix]})
+        return sorted(day.removeprefix(prefix)[:-1] for day in self.by_day if day.startswith(prefix))
+
+    async def get(self, key: str, **_: int) -> bytes | None:
+        self.requests["get"] += 1
+        if not key.endswith(PROMISE_NAME) or key not in self.by_day.get(self.day(key), {}):
+            return None
+        return b'[{"key": "onDemandExtract1DayProd/T_000.json.gz", "size": 6400000}]'
+
+    async def put_if_absent(self, key: str, data: bytes) -> bool:
+        self.requests["put"] += 1
+        self.add(key, len(data))
+        return True
+
+
+@pytest.mark.long
+async def test_553_000_objects_in_one_go_are_copied_by_s3_and_no_byte_passes_here() -> None:
+    """The user's archive: 1,975 Hours of 280 files. Listings are by day, records by Hour, and a copy an object."""
+    there, here = Shelf(), Shelf()
+    hours = list(H13.to(H13.shift(1974)))
+    for hour in hours:
+        for number in range(280):
+            there.add(OLD.file(hour, f"T_{number:03d}.json.gz"), 6_400_000)
+        there.add(OLD.promise(hour), 70)
+
+    async def server(_key: str, to: str, size: int) -> str | None:
+        here.requests["copy"] += 1
+        here.copied += size
+        here.add(to, size)
+        return None
+
+    lakes = cast("Any", Lake(cast("Any", there), OLD, "s3://old")), Lake(cast("Any", here), MINE, "s3://mine")
+    left: list[int] = []
+    done = await consolidate(
+        [Source(lakes[0], "Prod", server_copy=server)],
+        lakes[1],
+        environment="Prod",
+        progress=lambda _done, remaining: left.append(remaining.size),
+    )
+    assert (len(done.copied), done.files, done.streamed, done.holes) == (1975, 553_000, 0, ())
+    assert (here.requests["copy"], here.copied) == (553_000, 553_000 * 6_400_000)
+    days = len({hour.day for hour in hours})
+    assert there.requests["list"] <= 2 * (days + 1) + 4, "once to plan, once to copy"
+    assert there.requests["get"] <= 2 * 1975 + 4 * 48, "a Receipt and a manifest an Hour"
+    assert here.requests["put"] == 1975
+    assert left[-1] == 0
+    again = await consolidate([Source(lakes[0], "Prod", server_copy=server)], lakes[1], environment="Prod")
+    assert (len(again.copied), again.present, here.requests["copy"]) == (0, 1975, 553_000)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from viplake import config
 from viplake.clock import SystemClock
 from viplake.commands.assembly import observe, url_of
-from viplake.commands.console import SHOWN_FINDINGS, answer, err, out
+from viplake.commands.console import SHOWN_FINDINGS, answer, err, out, printable
 from viplake.commands.event_loop import finish
 from viplake.commands.options import FLAG, NO_OPTIONS, Json, Options
 from viplake.errors import SettingsError
@@ -16,12 +16,12 @@ from viplake.history.build import Scope
 from viplake.lake import Lake
 from viplake.lake.consolidate import Consolidated, Source, Span, consolidate
 from viplake.lake.layout import Layout
-from viplake.lake.store import copy_within, open_store
+from viplake.lake.store import open_store, server_copy
 from viplake.model import Hour
 from viplake.wording import count_words, size_words
 
 if TYPE_CHECKING:
-    from viplake.lake.consolidate import CopiedHour
+    from viplake.lake.consolidate import CopiedHour, Remaining
     from viplake.lake.store import StoreSettings
 
 
@@ -77,8 +77,17 @@ def command(
             Lake(open_store(place), settings.layout if prefix is None else Layout.below(prefix), url),
             environment=source_environment,
             only=only,
-            server_copy=copy_within(place, target),
+            server_copy=server_copy(place, target),
         )
+
+    clock = SystemClock()
+    begun = clock.monotonic()
+    passed = 0
+
+    def progress(copied: CopiedHour, remaining: Remaining) -> None:
+        nonlocal passed
+        passed += copied.size
+        print_copied(copied, remaining, (clock.monotonic() - begun) / max(passed, 1))
 
     async def work() -> Consolidated:
         sources = [source(source_url, source_prefix)]
@@ -90,9 +99,9 @@ def command(
             lake,
             environment=settings.environment.name,
             excluded=[_span(text) for text in exclude],
-            last=Hour.of(SystemClock().now()).shift(-1),
+            last=Hour.of(clock.now()).shift(-1),
             dry_run=dry_run,
-            progress=None if json else print_copied,
+            progress=None if json else progress,
         )
         if done.first is not None and not dry_run:
             await observe(settings, lake, Scope(first=done.first))
@@ -123,9 +132,13 @@ def _other_lake(settings: config.Settings, url: str, *, profile: str | None = No
     return replace(found, profile=profile, access_key_id=None, secret_access_key=None, session_token=None)
 
 
-def print_copied(copied: CopiedHour) -> None:
-    """An Hour that was copied, as it is done: progress, so on stderr."""
-    err(f"{copied.hour}  {count_words(copied.files, 'file')}, {size_words(copied.size)} from {copied.source}")
+def print_copied(copied: CopiedHour, remaining: Remaining, seconds_a_byte: float) -> None:
+    """An Hour that was copied, and how much is left: progress, so on stderr."""
+    left = ""
+    if remaining.hours:
+        minutes = remaining.size * seconds_a_byte / 60
+        left = f"; left: {count_words(remaining.hours, 'Hour')}, {size_words(remaining.size)}, about {minutes:.0f} min"
+    err(f"{copied.hour}  {count_words(copied.files, 'file')}, {size_words(copied.size)} from {copied.source}{left}")
 
 
 def print_consolidated(done: Consolidated) -> None:
@@ -133,6 +146,11 @@ def print_consolidated(done: Consolidated) -> None:
     verb = "would be copied" if done.dry_run else "copied"
     hours, files = count_words(len(done.copied), "Hour"), count_words(done.files, "file")
     out(f"{hours} {verb} ({files}, {size_words(done.size)}), {done.present} were there already")
+    if done.copied:
+        inside = done.size - done.streamed
+        out(f"  {size_words(inside)} copied by S3 itself, {size_words(done.streamed)} through this machine")
+    for source, reason in done.streaming.items():
+        out(f"  {printable(source)} passes this machine: {printable(reason)}")
     for remark in done.remarks[:SHOWN_FINDINGS]:
         out(f"  {remark.hour}  {remark.kind}: {remark.detail}")
     for hole in done.holes:

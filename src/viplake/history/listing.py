@@ -213,7 +213,13 @@ class Listing:
             problem = f"it has {size:,} bytes, more than the {LARGEST_SCHEMA:,} that are read"
             return self._schema_of(SchemaFacts(None, None, problem))
         self.requests["schemas"] += 1
-        data = await self._lake.store.get(self._lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
+        try:
+            data = await self._lake.store.get(self._lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
+        except LakeError as error:
+            if error.cause.word != "dest_archived":
+                raise
+            log.warning("schema_archived", hour=str(hour), detail=error.message)
+            return self._schema_of(SchemaFacts(None, None, "it is archived"))
         if data is None:
             return self._schema_of(SchemaFacts(None, None, "it vanished while it was read"))
         digest = hashlib.sha256(data).hexdigest()

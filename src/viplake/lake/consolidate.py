@@ -15,6 +15,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+import structlog
+
 from viplake.concurrency import map_bounded
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import records
@@ -22,11 +24,11 @@ from viplake.lake.hours import day_folders, listed_days, listed_ledger_days, nam
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME
 from viplake.lake.proof import check_lake, md5_of_many, owner_of
 from viplake.model import PROD, TEST, Hour
+from viplake.network.s3 import COPIES_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import (
         AsyncIterator,
-        Awaitable,
         Callable,
         Iterable,
         Mapping,
@@ -35,9 +37,12 @@ if TYPE_CHECKING:
     )
 
     from viplake.lake import Lake
+    from viplake.lake.store import ServerCopy
     from viplake.model import Promise, Receipt
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 SMALL: Final = 8 << 20
 """Bytes up to which a file is copied in one piece; larger ones are streamed."""
@@ -46,15 +51,15 @@ SMALL_AT_ONCE: Final = 24
 LARGE_AT_ONCE: Final = 2
 """Together at most 24 x 8 MiB and two streams in flight: flat memory, whatever the sizes."""
 
-LARGEST_SERVER_COPY: Final = 5 << 30
-"""Bytes that S3 copies in one request (Amazon S3 API Reference, CopyObject)."""
-
 HOURS_AT_ONCE: Final = 8
 
 FILES_AT_ONCE: Final = 64
 """Files of an Hour that wait for their turn or are copied."""
 
 _DAYS_AT_ONCE: Final = 8
+
+_HOURS_TOGETHER: Final = 192
+"""Hours whose records are read before the first of them is copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +86,38 @@ class Source:
         lake: which; the path of its URL and its prefix tell the environment where they are the usual ones.
         environment: what the user states of it, `Prod` or `Test`; None: it must tell itself.
         only: take just these Hours from it, and from no source without such a list; empty: all that it has.
-        server_copy: copies a key of the source to a key of the target within one bucket, or answers False
-            (`store.copy_within`); None: everything is streamed.
+        server_copy: lets S3 copy by itself, or the reason why the files must pass here (`store.server_copy`).
     """
 
     lake: Lake
     environment: str | None = None
     only: tuple[Span, ...] = ()
-    server_copy: Callable[[str, str], Awaitable[bool]] | None = None
+    server_copy: ServerCopy | str = "one of the two lakes is not on S3"
 
 
 @dataclass(frozen=True, slots=True)
 class CopiedHour:
-    """An Hour that was copied, or (dry run) would be: files and bytes that the lake lacked of it."""
+    """An Hour that was copied, or (dry run) would be.
+
+    Attributes:
+        hour: which.
+        source: URL of the lake that it came from.
+        files, size: that the lake lacked of it; bytes.
+        streamed: bytes of it that pass this machine; S3 copies the others by itself.
+    """
 
     hour: Hour
     source: str
     files: int
+    size: int
+    streamed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What is still to be copied: Hours, and bytes."""
+
+    hours: int
     size: int
 
 
@@ -121,8 +141,9 @@ class Consolidated:
         present: Hours that the lake had already, the same.
         first: the earliest Hour of them and of those that were copied: from there on it is to be observed, because
             an earlier call may have died after it copied them; None where the sources gave none.
-        remarks: `differs`, `open`, `incomplete_source`, `unreadable_promise`, `wrong_checksum`.
+        remarks: `differs`, `open`, `incomplete_source`, `unreadable_promise`, `wrong_checksum`, `archived`.
         holes: what the lake still lacks between its first and its last Hour.
+        streaming: why files pass this machine, by the URL of their source.
     """
 
     environment: str
@@ -132,6 +153,12 @@ class Consolidated:
     first: Hour | None = None
     remarks: tuple[Remark, ...] = ()
     holes: tuple[Span, ...] = ()
+    streaming: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def streamed(self) -> int:
+        """Bytes that pass this machine."""
+        return sum(hour.streamed for hour in self.copied)
 
     @property
     def files(self) -> int:
@@ -151,6 +178,8 @@ class Consolidated:
             "dry_run": self.dry_run,
             "files": self.files,
             "bytes": self.size,
+            "streamed_bytes": self.streamed,
+            "streaming": [{"source": source, "reason": reason} for source, reason in self.streaming.items()],
             "present": self.present,
             "copied": [
                 {"hour": str(c.hour), "source": c.source, "files": c.files, "bytes": c.size} for c in self.copied
@@ -171,7 +200,7 @@ async def consolidate(
     excluded: Iterable[Span] = (),
     last: Hour | None = None,
     dry_run: bool = False,
-    progress: Callable[[CopiedHour], None] | None = None,
+    progress: Callable[[CopiedHour, Remaining], None] | None = None,
 ) -> Consolidated:
     """Copy the Hours that the target lacks.
 
@@ -182,7 +211,7 @@ async def consolidate(
         excluded: Hours that are not copied from anywhere.
         last: the last Hour to copy; the current one may still be growing at the source.
         dry_run: only tell.
-        progress: told each Hour as it is done.
+        progress: given each Hour as it is done, and what remains; both lakes are then listed once more before.
 
     Raises:
         SettingsError: a source belongs to another environment or company (`lake_mismatch`), nothing tells which
@@ -197,9 +226,11 @@ async def consolidate(
         await check_environment(source, target, environment)
     reserved = tuple(span for source in sources for span in source.only)
     work = _Work(target, environment, dry_run=dry_run, progress=progress)
-    for source in sources:
-        barred = (*excluded, *(() if source.only else reserved))
-        await work.take_from(source, barred, last)
+    barred = [(*excluded, *(() if source.only else reserved)) for source in sources]
+    if progress is not None:
+        await work.plan(zip(sources, barred, strict=True), last)
+    for source, spans in zip(sources, barred, strict=True):
+        await work.take_from(source, spans, last)
     return await work.summary()
 
 
@@ -315,18 +346,41 @@ class _Work:
     target: Lake
     environment: str
     dry_run: bool
-    progress: Callable[[CopiedHour], None] | None
+    progress: Callable[[CopiedHour, Remaining], None] | None
     copied: dict[Hour, CopiedHour] = field(default_factory=dict)
     present: set[Hour] = field(default_factory=set)
     remarks: list[Remark] = field(default_factory=list)
     small: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SMALL_AT_ONCE))
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
+    inside: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(COPIES_AT_ONCE))
     ledgers: frozenset[str] | None = None
+    remaining: Remaining = Remaining(0, 0)
+    streaming: dict[str, str] = field(default_factory=dict)
+
+    async def plan(self, work: Iterable[tuple[Source, Sequence[Span]]], last: Hour | None) -> None:
+        """Count what is to be copied: listings, and nothing else."""
+        planned: dict[Hour, int] = {}
+        for source, barred in work:
+            async for each in self._lacking(source, barred, last):
+                if each.names and _other_export(each.there, each.here) is None:
+                    planned.setdefault(each.hour, sum(each.files.values()))
+        self.remaining = Remaining(len(planned), sum(planned.values()))
 
     async def take_from(self, source: Source, barred: Sequence[Span], last: Hour | None) -> None:
         """Copy what this source may give, oldest first."""
         if self.ledgers is None:
             self.ledgers = frozenset(await listed_ledger_days(self.target))
+        together: list[_Lacking] = []
+        async for each in self._lacking(source, barred, last):
+            if self._is_lacking(each):
+                together.append(each)
+            if len(together) == _HOURS_TOGETHER:
+                await self._copy_all(together)
+                together = []
+        await self._copy_all(together)
+
+    async def _lacking(self, source: Source, barred: Sequence[Span], last: Hour | None) -> AsyncIterator[_Lacking]:
+        """Each Hour that this source may give, oldest first, with what the lake has of it."""
         days = await listed_days(source.lake)
         if not days:
             raise LakeError(
@@ -344,12 +398,9 @@ class _Work:
             some = days[start : start + _DAYS_AT_ONCE]
             theirs = await asyncio.gather(*(day_folders(source.lake, day) for day in some))
             mine = await asyncio.gather(*(day_folders(self.target, day) for day in some))
-            lacking = [
-                _Lacking(source, hour, there[hour].sizes, here[hour].sizes if hour in here else {})
-                for there, here in zip(theirs, mine, strict=True)
-                for hour in sorted(filter(wanted, there))
-            ]
-            await self._copy_all([each for each in lacking if self._is_lacking(each)])
+            for there, here in zip(theirs, mine, strict=True):
+                for hour in sorted(filter(wanted, there)):
+                    yield _Lacking(source, hour, there[hour].sizes, here[hour].sizes if hour in here else {})
 
     def _is_lacking(self, each: _Lacking) -> bool:
         if not each.names:
@@ -403,16 +454,29 @@ class _Work:
             self.present.add(hour)
             return
         if not self.dry_run:
-            hashed = dict(
-                await map_bounded(lambda name: self._copy_file(each, name), sorted(files), at_once=FILES_AT_ONCE)
-            )
+            try:
+                hashed = dict(
+                    await map_bounded(lambda name: self._copy_file(each, name), sorted(files), at_once=FILES_AT_ONCE)
+                )
+            except LakeError as error:
+                if error.cause.word != "dest_archived":
+                    raise
+                self._remark(hour, "archived", f"restore it, then consolidate again: {error.message}")
+                return
             if promise is not None and writes_promise:
                 await self.target.store.put_if_absent(self.target.layout.promise(hour), records.promise_bytes(promise))
             if receipt is not None and writes_receipt and await self._proves(each, receipt, hashed):
                 await self.target.store.put_if_absent(self.target.layout.receipt(hour), records.receipt_bytes(receipt))
-        done = self.copied[hour] = CopiedHour(hour, each.source.lake.url, len(files), sum(files.values()))
+        else:
+            hashed = dict.fromkeys(files, None if callable(each.source.server_copy) else "")
+        streamed = sum(size for name, size in files.items() if hashed[name] is not None)
+        if streamed and isinstance(each.source.server_copy, str):
+            self.streaming[each.source.lake.url] = each.source.server_copy
+        size = sum(files.values())
+        done = self.copied[hour] = CopiedHour(hour, each.source.lake.url, len(files), size, streamed)
+        self.remaining = Remaining(max(self.remaining.hours - 1, 0), max(self.remaining.size - size, 0))
         if self.progress is not None:
-            self.progress(done)
+            self.progress(done, self.remaining)
 
     async def _proves(self, each: _Lacking, receipt: Receipt, hashed: Mapping[str, str | None]) -> bool:
         """Whether the Receipt is right about what the lake has now; a wrong one is told, and not copied."""
@@ -445,9 +509,14 @@ class _Work:
         """Copy a file; its name and MD5, None where the store copied it by itself."""
         source, size = each.source, each.there[name]
         origin, key = source.lake.layout.file(each.hour, name), self.target.layout.file(each.hour, name)
-        async with self.small if size <= SMALL else self.large:
-            if source.server_copy is not None and size <= LARGEST_SERVER_COPY and await source.server_copy(origin, key):
+        if callable(source.server_copy) and source.lake.url not in self.streaming:
+            async with self.inside:
+                refused = await source.server_copy(origin, key, size)
+            if refused is None:
                 return name, None
+            self.streaming[source.lake.url] = refused
+            log.warning("copied_through_here", source=source.lake.url, reason=refused)
+        async with self.small if size <= SMALL else self.large:
             digest = hashlib.md5(usedforsecurity=False)
             if size <= SMALL:
                 data = await source.lake.store.get(origin)
@@ -476,6 +545,7 @@ class _Work:
             first=min(self.present | self.copied.keys(), default=None),
             remarks=tuple(sorted(self.remarks, key=lambda remark: remark.hour)),
             holes=_holes(there | self.copied.keys()),
+            streaming=dict(self.streaming),
         )
 
 

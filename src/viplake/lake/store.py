@@ -13,6 +13,7 @@ import hashlib
 import os
 import random
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -34,9 +35,10 @@ from viplake.network.settings import Network
 from viplake.redact import Secret, redact
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from viplake.network.aws import AwsAccess
+    from viplake.network.s3 import BucketCopier
 
     _Library: TypeAlias = S3Store | LocalStore | MemoryStore
 
@@ -79,6 +81,13 @@ class Page:
     keys: list[str]
     sizes: list[int]
     etag: Callable[[int], str | None]
+
+
+ServerCopy = Callable[[str, str, int], Awaitable[str | None]]
+"""Copies a key of one lake, of this size, to a key of another, inside S3. A text: S3 refuses it, and why."""
+
+_REFUSALS: Final = frozenset({400, 403, 405, 501})
+"""Statuses of S3 after which the object may still be read here and written there."""
 
 
 class Store(Protocol):
@@ -219,26 +228,64 @@ def open_store(settings: StoreSettings) -> Store:
     )
 
 
-def copy_within(source: StoreSettings, target: StoreSettings) -> Callable[[str, str], Awaitable[bool]] | None:
-    """What copies from a key of one lake to a key of another where both lie in one bucket; None where they do not.
+def server_copy(source: StoreSettings, target: StoreSettings) -> ServerCopy | str:
+    """What lets S3 copy from one lake to another by itself, or why the files must pass here.
 
-    The bytes do not pass here. It answers False where the store refuses; nothing was copied then. Between buckets
-    S3 could copy too, but obstore cannot ask it to: there, and between endpoints, files are streamed.
+    Raises:
+        SettingsError, LakeError: as `open_store`.
     """
+    from viplake.network.aws import AwsAccess, bucket_address, client  # noqa: PLC0415 - botocore: not for folders
+    from viplake.network.s3 import COPIES_AT_ONCE, BucketCopier, BucketEnd  # noqa: PLC0415 - only a copy needs it
+
     ends = [urlsplit(settings.url) for settings in (source, target)]
-    if {end.scheme for end in ends} != {"s3"} or ends[0].netloc != ends[1].netloc or source.endpoint != target.endpoint:
-        return None
-    bucket = _s3(target, ends[1].netloc, "")
-    below = [f"{end.path.strip('/')}/" if end.path.strip("/") else "" for end in ends]
+    if {end.scheme for end in ends} != {"s3"}:
+        return "one of the two lakes is not on S3"
+    if source.endpoint != target.endpoint:
+        return "the two lakes have different S3 endpoints"
+    features = target.features
+    key, secret = target.access_key_id, target.secret_access_key
+    access = AwsAccess(key, secret, target.session_token, target.region, target.profile)
+    where = bucket_address(ends[1].netloc, access, endpoint=target.endpoint)
+    options = {
+        "ServerSideEncryption": features.sse,
+        "SSEKMSKeyId": features.kms_key,
+        "RequestPayer": "requester" if features.requester_pays else None,
+    }
+    origin, destination = (BucketEnd(end.netloc, f"{path}/" if (path := end.path.strip("/")) else "") for end in ends)
+    connected = client(
+        "s3",
+        access,
+        target.network,
+        endpoint=target.endpoint,
+        region=where.region,
+        allow_http=target.allow_http,
+        connections=COPIES_AT_ONCE,
+    )
+    copier = BucketCopier(
+        connected,
+        origin,
+        destination,
+        storage_class=features.storage_class,
+        options={name: value for name, value in options.items() if value},
+        checksum=None if features.checksum in {"none", "md5"} else features.checksum.upper(),
+    )
+    return partial(_copied, copier)
 
-    async def copy(source_key: str, target_key: str) -> bool:
-        try:
-            await obstore.copy_async(bucket, below[0] + source_key, below[1] + target_key)
-        except (BaseError, OSError):
-            return False
-        return True
 
-    return copy
+async def _copied(copier: BucketCopier, source_key: str, target_key: str, size: int) -> str | None:
+    from viplake.network.s3 import S3MismatchError, S3RefusalError  # noqa: PLC0415 - as in `server_copy`
+
+    try:
+        await copier.copy(source_key, target_key, size)
+    except S3MismatchError as error:
+        raise DamagedUpload(f"cannot copy {source_key}: {error}") from None
+    except S3RefusalError as error:
+        text = f"status code: {error.status}: <Code>{error.code}</Code><Message>{error}</Message>"
+        failure = lake_error(text if error.status else f"{error.code}: {error}", f"copy {source_key}")
+        if error.status in _REFUSALS and failure.cause.word != "dest_archived":
+            return failure.message
+        raise failure from None
+    return None
 
 
 def _open_folder(folder: Path, settings: StoreSettings) -> Store:

@@ -95,7 +95,14 @@ def session(access: AwsAccess, network: Network) -> Any:
 
 
 def client(
-    service: str, access: AwsAccess, network: Network, *, endpoint: str | None = None, region: str | None = None
+    service: str,
+    access: AwsAccess,
+    network: Network,
+    *,
+    endpoint: str | None = None,
+    region: str | None = None,
+    allow_http: bool = False,
+    connections: int = 10,
 ) -> Any:
     """Return a client of an AWS service that sends each request once.
 
@@ -105,6 +112,8 @@ def client(
         network: how hosts are reached.
         endpoint: where the service is, in place of what boto3 resolves.
         region: of the resource, where it names one.
+        allow_http: http to a loopback endpoint is allowed.
+        connections: kept open.
 
     Raises:
         SettingsError: no region, a wrong AWS configuration, or an endpoint that is not https.
@@ -116,11 +125,12 @@ def client(
     try:
         url = endpoint or _configured(made._session, service)  # noqa: SLF001 - boto3 has no other way to it
         if url is not None:
-            refuse_plain_http(url, f"the endpoint of {service}")
+            refuse_plain_http(url, f"the endpoint of {service}", allowed=allow_http)
         limits = Config(
             connect_timeout=min(network.timeouts.connect, 2.0),  # a laptop without a route must fail within 5 s
             read_timeout=network.timeouts.aws,
             retries={"total_max_attempts": 1},
+            max_pool_connections=connections,
             proxies=_proxies(network, url or f"https://{service}.{region or made.region_name}.amazonaws.com"),
         )
         return made.client(service, region_name=region, endpoint_url=url, config=limits)
