@@ -160,7 +160,7 @@ def test_a_promise_reads_back_as_it_was(promised: list[PromisedFile]) -> None:
         data = promise_bytes(promise)
     except UnicodeEncodeError:
         return  # half a character: `check_names` has refused it before
-    assert parse_promise(data) == promise
+    assert parse_promise(data) == Promise(tuple(file for file in promised if not file.is_marker))
 
 
 def test_a_promise_of_the_seed_s_script_loses_its_signatures() -> None:
