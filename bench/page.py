@@ -43,7 +43,7 @@ def write(figures: Mapping[str, Any]) -> str:
 _INTRODUCTION: Final = """
 # What a transfer takes
 
-Written by `make bench`; every single run stands in `transfer.json` beside this page. Each command is a process of its
+Written by `make bench`; every single run is in `transfer.json` beside this page. Each command is a process of its
 own, started in turn (A B C A B C ...). A figure is the median of its runs, in brackets the least and the most of them.
 Seconds are those of the whole process, from its start to its end, interpreter and imports included; "transfer" are the
 seconds that it spends on the files alone, where it tells. CPU is that of the process with all its threads; memory is

@@ -484,7 +484,7 @@ class Soak:
             *growth(self.held),
             Figure(f"more open files than after {warm.hour} Hours", max(0, last.files - warm.files), most=0),
             Figure("tasks of asyncio left over", self.left_over, most=0),
-            Figure("notices told", sum(self.ear.told.values())),
+            Figure("notifications sent", sum(self.ear.told.values())),
             Figure("of them again, after a kill or an outage of the store", sum(self.again.values()) - len(self.again)),
         ]
 

@@ -44,10 +44,10 @@ MEANINGS: Final = {
 
 OWNERS: Final = {
     "vendor": "open a ticket at Veson",
-    "aws": "whoever owns the AWS account",
-    "network": "whoever owns the network, the proxy and the firewall",
-    "us": "whoever runs viplake",
-    None: "nobody has to act",
+    "aws": "the owner of the AWS account",
+    "network": "the owner of the network, the proxy and the firewall",
+    "us": "the operator of viplake",
+    None: "no one has to act",
 }
 
 

@@ -41,8 +41,8 @@ COMMANDS: Final = {
     Group("Deliver", sort_key=1): {
         "run": "Bring the current Hour to its end: trigger, wait, transfer, prove.",
         "tick": "Advance all open Hours one step, start the current one, and exit. Meant for schedulers.",
-        "collect": "Reopen an Hour and bring it to its end; with a GUID from the vendor also one whose trigger got no"
-        " answer.",
+        "collect": "Reopen an Hour and bring it to its end; with a GUID from the vendor also one with a lost trigger"
+        " response.",
     },
     Group("Look", sort_key=2): {
         "status": "Show the outcome of each of the last Hours, and what is open.",
@@ -165,7 +165,7 @@ def execute(tokens: Sequence[str]) -> int:
             print_traceback()
         return fail(error)
     except KeyboardInterrupt:
-        return fail(NotYet("told to stop", cause="interrupted"))
+        return fail(NotYet("asked to stop", cause="interrupted"))
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has left: there is nobody to say it to
         return UNEXPECTED

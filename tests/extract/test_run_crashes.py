@@ -182,4 +182,4 @@ async def test_X2_told_to_stop_at_any_call_nothing_is_lost(when: When, proof: Ca
         assert (await world.ticks()).outcome == "delivered", calls[number - 1]
         await world.check_rest()
         assert world.vendor.count("trigger") == 1, calls[number - 1]
-    proof("points at which a run was told to stop", len(calls), least=100)
+    proof("points at which a run was asked to stop", len(calls), least=100)

@@ -7,7 +7,7 @@ from viplake.commands.options import NO_OPTIONS, AnHour, Json, Options
 
 
 def command(hour: AnHour, *, job_guid: str | None = None, json: Json = False, options: Options = NO_OPTIONS) -> int:
-    """Reopen an Hour and bring it to its end; with a GUID from the vendor also one whose trigger got no answer.
+    """Reopen an Hour and bring it to its end; with a GUID from the vendor also one with a lost trigger response.
 
     Example: viplake collect 2022-05-10T13
 

@@ -52,7 +52,7 @@ def command(
     source_prefix
         Of the hourly folders there, such as IMOS/Hourly/; default: as here.
     source_profile
-        AWS profile whose credentials reach the source; default: as here.
+        AWS profile with credentials for the source; default: as here.
     source_environment
         Environment of the source, where nothing in the source says so.
     exclude

@@ -137,7 +137,7 @@ def print_outcome(outcome: Outcome, *, data: bool) -> None:
         if one.outcome == "failed" and one.cause is not None:
             cause = CAUSES[one.cause]
             err(f"viplake: {one.hour} failed: {one.detail or cause.meaning}")
-            err(f"  cause  {cause.word} ({cause.owner or 'nobody'}): {cause.meaning}")
+            err(f"  cause  {cause.word} ({cause.owner or 'no one'}): {cause.meaning}")
             err(f"  next   {(one.hint or cause.remedy).replace('HOUR', str(one.hour))}")
 
 

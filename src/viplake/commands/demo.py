@@ -247,7 +247,7 @@ async def _crash(story: Story, hour: Hour) -> None:
             child.kill()
         await child.wait()
     _say(
-        f"            killed with {len(landed)} files landed, each of them whole; no Receipt, so nobody reads them yet"
+        f"            killed with {len(landed)} files landed, each of them whole; no Receipt, so no job reads them yet"
     )
     story.vendor.faults.clear()
 
@@ -303,7 +303,7 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     hours = list(begin.to(last))
     _say(
         f"\nA past of Prod is made up beside it: {len(hours)} Hours with outages, missing tables, odd\n"
-        f"volumes, another schema, faults inside files, and a hole that was planned: it stands in {_CONFIG} ..."
+        f"volumes, another schema, faults inside files, and a planned hole: it is in {_CONFIG} ..."
     )
     company = story.vendor.settings.company
     await history.generate(

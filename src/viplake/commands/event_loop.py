@@ -29,7 +29,7 @@ def finish(work: Awaitable[T]) -> T:
         try:
             return await task
         except asyncio.CancelledError:
-            raise NotYet("told to stop", cause="interrupted") from None
+            raise NotYet("asked to stop", cause="interrupted") from None
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(stoppable())

@@ -303,7 +303,7 @@ def _refuse_pages(answer: HttpAnswer, target: URL) -> None:
         what = f"is {answer.status} with a web page" if page else answer.flaw
         raise VendorError(
             f"the answer of {target.host} {what}: a proxy's block page, or another host",
-            hint="Ask whoever runs the proxy to allow the host, and check the VIPLAKE_*_URL settings.",
+            hint="Ask the owner of the proxy to allow the host, and check the VIPLAKE_*_URL settings.",
         )
 
 

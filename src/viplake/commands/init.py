@@ -38,14 +38,14 @@ def command(*, file: Path = Path("viplake.toml")) -> int:
 def print_next_steps(file: Path) -> None:
     """What to do after `viplake init`."""
     named = "" if file == Path("viplake.toml") else f" --config {file}"
-    out(f"Wrote {file}: a Test and a Prod profile, every setting with its meaning; Test is used unless told otherwise.")
+    out(f"Wrote {file}: a Test and a Prod profile, every setting with its meaning; Test is the default.")
     out("")
     out("Next:")
     for number, step in enumerate(
         (
             f"Set company and lake in {file}.",
             "Say where the secret is: export VIPLAKE_CLIENT_ID and VIPLAKE_CLIENT_SECRET, or set `secrets` there.",
-            f"viplake doctor{named}      checks every leg, and says what to mend; it triggers nothing",
+            f"viplake doctor{named}      checks every leg and gives a fix for each problem; it triggers nothing",
             f"viplake run{named}         this Hour, from trigger to proof",
         ),
         start=1,

@@ -157,7 +157,7 @@ class Settings:
         if self.company is None:
             raise SettingsError(
                 "the company is not given",
-                hint="Set VIPLAKE_COMPANY to the company code that Veson gave you (it stands in the files call).",
+                hint="Set VIPLAKE_COMPANY to the company code that Veson gave you (it is part of the files call).",
             )
         return self.company
 
@@ -332,7 +332,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "sns_topic",
         _topic,
         "",
-        "ARN of an SNS topic that is told of incidents; `sns_topic` of `[notify]` by another way",
+        "ARN of an SNS topic for incident notifications; overrides `sns_topic` in `[notify]`",
     ),
     Setting(
         "report",

@@ -253,7 +253,7 @@ def _read_toml(file: Path, *, explicit: bool) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         raise SettingsError(f"{file} is not TOML: {error}", hint="Correct the line that it names.") from None
     if _is_deep(document):
-        raise SettingsError(f"{file} is nested too deep", hint="No setting lies below three tables.")
+        raise SettingsError(f"{file} is nested too deep", hint="No setting is below three tables.")
     return document
 
 

@@ -569,7 +569,7 @@ class _Pass:
         except LakeError:
             raise failure from None
         raise LakeError(
-            f"{failure.message}; its new content lies in {beside}",
+            f"{failure.message}; its new content is in {beside}",
             cause=failure.cause.word,
             hint="Close the file wherever it is open, or make it writable; the next update writes it.",
         )

@@ -140,7 +140,7 @@ class _MemoryError(Exception):
 
 
 async def _interruptible(connection: DuckDBPyConnection, work: Callable[[], T]) -> T:
-    """Work in a thread that ends when it is told to stop: DuckDB then leaves off where it is."""
+    """Work in a thread that ends when it is asked to stop: DuckDB then leaves off where it is."""
     task = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(task)
