@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 from viplake.cli import COMMANDS, app, execute, load
 from viplake.commands.console import fitting
+
+pytestmark = pytest.mark.system
 
 NAMES = {name: line for commands in COMMANDS.values() for name, line in commands.items()}
 
@@ -98,3 +101,10 @@ def test_narrow_terminal_cuts_wide_columns_before_it_leaves_one_out(
     widths: list[int], screen: int, shown: dict[int, int]
 ) -> None:
     assert fitting(widths, screen, drop=range(len(widths) - 1, 0, -1)) == shown
+
+
+def test_simulator_on_a_busy_port_names_another_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        assert execute(["simulate", "--port", str(port)]) == 2
+    assert f"--port {port + 1}" in capsys.readouterr().err

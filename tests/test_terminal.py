@@ -161,3 +161,40 @@ def test_query_takes_sql_from_a_file_and_from_stdin_and_prints_wide_rows_vertica
     assert (both.code, "exclude each other" in both.err) == (2, True)
     code, sent = brisk.at_a_terminal("query")
     assert (code, "there is no SQL" in sent) == (2, True)
+
+
+def test_run_on_a_delivered_hour_says_that_it_was_delivered_before(brisk: Commands) -> None:
+    first, again = brisk.run("run", "--quiet"), brisk.run("run", "--quiet")
+    assert (first.code, again.code) == (0, 0)
+    assert re.match(r"\S+  delivered  20 files", first.out)
+    assert re.match(r"\S+  already delivered  20 files", again.out)
+
+
+def test_evidence_writes_the_file_that_out_names(brisk: Commands) -> None:
+    assert brisk.run("run", "--only-deliver").code == 0
+    done = brisk.run("evidence", "--last", "3", "--out", "e.html")
+    assert done.code == 0, done.err
+    assert [line.rpartition("/")[2] for line in done.out.splitlines()] == ["e.html", "e.csv"]
+    assert {path.name for path in brisk.cwd.glob("e.*")} == {"e.html", "e.csv"}
+
+
+def test_collect_takes_the_company_from_the_lake_and_asks_for_a_token_before_it_reopens(brisk: Commands) -> None:
+    assert brisk.run("run", "--only-deliver").code == 0
+    [folder] = (brisk.cwd / "lake/IMOSDL/_viplake/ledger").glob("*/*")
+    day, hour = folder.parent.name, folder.name
+    for name in ("VIPLAKE_COMPANY", "VIPLAKE_CLIENT_SECRET"):
+        del brisk.environ[name]
+    [receipt] = (brisk.cwd / "lake/IMOSDL/Hourly").glob("*/*/_Receipt.json")
+    for path in receipt.parent.iterdir():
+        path.unlink()
+    events = sorted(path.name for path in folder.iterdir())
+    done = brisk.run("collect", f"{day}-{hour}")
+    assert (done.code, "secrets_missing" in done.err) == (77, True), done.err
+    assert sorted(path.name for path in folder.iterdir()) == events
+
+
+def test_observe_refuses_a_range_of_which_the_lake_knows_nothing(brisk: Commands) -> None:
+    assert brisk.run("run", "--only-deliver").code == 0
+    done = brisk.run("observe", "--from", "2019-01-01T00", "--to", "2019-03-01T00")
+    assert (done.code, "nothing is known of any Hour from 2019-01-01T00" in done.err) == (2, True)
+    assert not (brisk.cwd / "lake/IMOSDL/Observability/historical_run_metrics.csv").exists()

@@ -827,11 +827,12 @@ async def test_C6_hours_before_the_lakes_first_record_are_nobodys_miss() -> None
 
     before = ("none", "before the lake's first record")
     await world.store.put(world.layout.file(now.shift(-2), "Voyage_1.json.gz"), b"of another program")
-    assert await words() == [("waiting", None), before, before, before]
+    foreign = ("none", "landed by another program")
+    assert await words() == [("waiting", "not started yet"), before, foreign, before]
     await world.worker().tick()
     world.clock.advance(2 * 3600)
     now = now.shift(2)
-    assert await words() == [("waiting", None), ("failed", "us"), ("waiting", None), before]
+    assert await words() == [("waiting", "not started yet"), ("failed", "us"), ("waiting", None), before]
 
 
 @pytest.mark.parametrize("start", ["2021-12-31T23:50:00+00:00", "2024-02-28T23:50:00+00:00"])

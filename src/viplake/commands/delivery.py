@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from viplake import config
@@ -16,6 +17,7 @@ from viplake.extract.extraction import Extraction
 from viplake.extract.ledger import Ledger
 from viplake.extract.outcome import Outcome
 from viplake.lake import Lake
+from viplake.lake.proof import owner_of
 from viplake.lake.store import open_store
 from viplake.model import Hour
 from viplake.redact import redact
@@ -45,9 +47,11 @@ async def extraction(
     """
     clock = clock or SystemClock()
     secrets = config.Secrets.of(settings)
-    wanted = config.vendor(settings, secrets, clock)
     reached = config.store_settings(settings, secrets, create=True)
     lake = Lake(open_store(reached), settings.layout, reached.url)
+    if settings.company is None and (owner := await owner_of(lake)) is not None:
+        settings = replace(settings, company=owner.company)  # its owner's record knows it
+    wanted = config.vendor(settings, secrets, clock)
     async with wanted as vendor:
         ledger = Ledger(lake, clock)
         ready = Extraction(config.run_settings(settings), vendor, clock, ledger)
@@ -70,7 +74,7 @@ def deliver(
         settings = options.settings()
         config.check_settings(settings)  # a typo in a rule must not wait for the check after a delivery
         with _shown(settings, options) as display:
-            outcome = finish(_live(settings, work, only_deliver=only_deliver, display=display))
+            outcome, settled = finish(_live(settings, work, only_deliver=only_deliver, display=display))
     except Exception as error:
         if json:  # a program that reads stdout gets one object, whatever happens
             print_json(_unbegun(error, settings, hour))
@@ -78,7 +82,7 @@ def deliver(
     with suppress(BrokenPipeError):  # the exit code is the delivery's, even where its output has no reader
         if json:
             print_json(outcome.to_json())
-        print_outcome(outcome, data=not json)
+        print_outcome(outcome, data=not json, settled=settled)
     return outcome.exit_code
 
 
@@ -88,14 +92,14 @@ async def _live(
     *,
     only_deliver: bool,
     display: Display | None,
-) -> Outcome:
+) -> tuple[Outcome, tuple[Hour, ...]]:
     watched = (display.clock, display.tell) if display else (None, None)
     async with extraction(settings, clock=watched[0], tell=watched[1]) as ready:
         outcome = await work(ready)
         if not only_deliver:
             await after_settling(settings, ready)
         warn_of_a_full_disk(settings, outcome)
-        return outcome
+        return outcome, ready.settled()
 
 
 @contextmanager
@@ -126,13 +130,13 @@ def _unbegun(error: Exception, settings: Settings | None, hour: Hour | None) -> 
     return outcome.to_json() | ({} if settings else {"environment": None, "folder": None})
 
 
-def print_outcome(outcome: Outcome, *, data: bool) -> None:
+def print_outcome(outcome: Outcome, *, data: bool, settled: tuple[Hour, ...]) -> None:
     """Say what a run came to: on stdout where it is the data, and on stderr what to do about a failure."""
     one_screen = sys.stdout.isatty() and sys.stderr.isatty()
     if data:
         for one in (*outcome.also, outcome):
             if not (one_screen and one.outcome == "failed"):  # the lines below say the same, and more
-                out(summary(one))
+                out(summary(one, before=one.outcome == "delivered" and one.hour not in settled))
     for one in (*outcome.also, outcome):
         if one.outcome == "failed" and one.cause is not None:
             cause = CAUSES[one.cause]
@@ -141,9 +145,9 @@ def print_outcome(outcome: Outcome, *, data: bool) -> None:
             err(f"  next   {(one.hint or cause.remedy).replace('HOUR', str(one.hour))}")
 
 
-def summary(outcome: Outcome) -> str:
-    """One line about an Hour."""
-    parts = [f"{outcome.hour}  {outcome.outcome}"]
+def summary(outcome: Outcome, *, before: bool = False) -> str:
+    """Return one line about an Hour; `before`: it was delivered before this process began."""
+    parts = [f"{outcome.hour}  {'already ' * before}{outcome.outcome}"]
     if outcome.outcome == "delivered":
         parts.append(
             ", ".join([count_words(outcome.files, "file"), size_words(outcome.bytes)] + ["late"] * outcome.late)

@@ -59,7 +59,8 @@ def command(
         raise SettingsError(
             f"the page needs a package that is not installed: {error.name}", hint="pip install 'viplake[report]'"
         ) from None
-    written = [out.with_name(out.name + suffix).absolute() for suffix in files]
+    base = out.with_suffix("") if out.suffix in files else out
+    written = [base.with_name(base.name + suffix).absolute() for suffix in files]
     try:
         for path, text in zip(written, files.values(), strict=True):
             path.write_text(text, encoding="utf-8", newline="")

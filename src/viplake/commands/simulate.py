@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Annotated, Literal
 
 from viplake.clock import ScaledClock, SystemClock
@@ -93,7 +94,11 @@ def command(
     except NotYet:
         pass  # it runs until a signal stops it
     except OSError as error:
-        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        busy = error.errno == errno.EADDRINUSE
+        hint = f"Another program listens there. Choose a port: --port {port + 1}, or --port 0 for any free one."
+        raise SettingsError(
+            f"cannot listen on {host}:{port}: {error.strerror}", hint=hint if busy else "Correct --host and --port."
+        ) from None
     return 0
 
 

@@ -14,7 +14,7 @@ from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options,
 from viplake.judge.sla import read_sla
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from viplake.judge.objectives import SlaPeriod
     from viplake.lake import Lake
@@ -54,8 +54,10 @@ def command(
     return 0 if windows and False not in windows else 1
 
 
-def print_sla(periods: Iterable[SlaPeriod], indent: str = "") -> None:
+def print_sla(periods: Sequence[SlaPeriod], indent: str = "") -> None:
     """Print one line a period and indicator."""
+    if not periods and not indent:
+        out("no Hour is on record: run viplake observe")
     for one in periods:
         share = "" if one.tally.ratio is None else f", {one.tally.ratio:.2%}"
         verdict = f"{one.verdict:10}  {one.tally.good:,} of {one.tally.expected:,} Hours{share}"

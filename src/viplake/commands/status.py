@@ -70,8 +70,6 @@ def print_status(outcomes: Sequence[Outcome], *, color: bool = True) -> None:
 
 def _why(outcome: Outcome) -> str:
     """The cause and its owner, where there is something to say."""
-    if outcome.outcome == "none":
-        return outcome.detail or ""
     if outcome.cause in {None, "waiting"}:
-        return ""
+        return outcome.detail or ""
     return f"{outcome.cause}" + (f" ({outcome.owner})" if outcome.owner else "")

@@ -538,6 +538,7 @@ class Extraction:
                 cause="receipt_conflict",
                 hint=f"It is delivered; to put that on record: viplake collect {hour} --job-guid {receipt.job_guid}",
             )
+        await self.vendor.authorize()  # an Hour is not reopened without a secret that Veson accepts
         await self._append(hour, EventKind.REOPENED, job_guid=guid)
 
     async def _prove_again(self, job: ExportJob, job_guid: str | None) -> bool:

@@ -48,6 +48,11 @@ EMPTY_LIST_PATIENCE: Final = timedelta(minutes=10)
 LOOKS: Final = 3
 """How often what is stored is looked at before it is given up: what differs is sent once more in between."""
 
+_COPY_WITH_TIMES: Final = (
+    "every file is there with its size, but was written after the delivery, so Veson is asked again;"
+    " restore copies with their times: cp -p"
+)
+
 _MOST_LISTS: Final = 5 + LOOKS
 
 
@@ -138,6 +143,9 @@ class Landing:
             return False
         proven = await self._kept(job, promise)
         if proven.keys() != set(promise.names):
+            stored = (await hour_folder(self.lake, job.hour)).sizes
+            if all(stored.get(file.name) == file.size for file in promise.files):
+                log.warning("times_not_restored", hour=str(job.hour), hint=_COPY_WITH_TIMES)
             return False
         receipt, wrong = await self._look(job.hour, _guid(job), promise, proven)
         if wrong:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from viplake.model import Environment
 
 BEFORE_FIRST: Final = "before the lake's first record"
-"""What is said of an Hour that is older than the oldest in the ledger."""
+FOREIGN: Final = "landed by another program"
+"""Of an Hour that is older than the oldest in the ledger: without files, and with files."""
+
+NOT_STARTED: Final = "not started yet"
+"""Of the current Hour, as long as it is not claimed."""
 
 
 async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last: Hour, hours: int) -> list[Outcome]:
@@ -44,11 +48,13 @@ async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last
         if hour in ledger.damaged:
             verdict = ("failed", "ledger_damaged")
         elif hour in unclaimed and clock.now() >= hour.end and (begun is None or hour < begun):
-            verdict, detail = ("none", None), BEFORE_FIRST
+            verdict, detail = ("none", None), FOREIGN if hour in taken else BEFORE_FIRST
         elif hour in taken:
             verdict = ("waiting", "hour_taken")
+        elif hour in unclaimed and clock.now() >= hour.end:
+            verdict = ("failed", "missed")
         elif hour in unclaimed:
-            verdict = ("failed", "missed") if clock.now() >= hour.end else ("waiting", "waiting")
+            verdict, detail = ("waiting", "waiting"), NOT_STARTED
         elif verdict[0] == "waiting" and hour.day < yesterday:
             verdict = ("failed", "abandoned")
         found.append(outcome_of(job, environment, ledger.lake.layout, clock.now(), verdict, detail=detail))

@@ -406,18 +406,30 @@ class _Pass:
             self.days = await self.listing.days()
             if not self.days and scope.hours:  # a lake whose first Hour has failed has no folder yet, but a ledger
                 return sorted(hour for hour in scope.hours if hour <= self.current)
-            if not self.days:
+            days = self.days or sorted(await self.listing.ledger_days())
+            if not days:
                 raise LakeError(
                     f"there is no hourly folder below {self.lake.layout.prefix}",
                     cause="dest_missing",
                     hint="Check VIPLAKE_LAKE, VIPLAKE_ENVIRONMENT and VIPLAKE_PREFIX.",
                 )
-            first = Hour.parse(f"{self.days[0]}/00")
+            first = Hour.parse(f"{days[0]}/00")
             self.trim = True
             self.completes = last == self.current
         if first > last:
             raise SettingsError(f"the range from {first} to {last} holds no Hour that counts yet")
+        if scope.first is not None and not await self._overlaps(first, last):
+            raise SettingsError(
+                f"nothing is known of any Hour from {first} to {last}: no folder, no ledger, no row of a dataset",
+                hint="Give a range that overlaps the lake's Hours.",
+            )
         return sorted({*first.to(last), *(hour for hour in scope.hours if hour <= self.current)})
+
+    async def _overlaps(self, first: Hour, last: Hour) -> bool:
+        """Whether the lake or the history knows a day of the range: else each of its Hours would be missed for good."""
+        known = {hour.day for hour in self._merged_history(self.stands).rows(JOBS) if first <= hour <= last}
+        known |= {*await self.listing.days(), *await self.listing.ledger_days()}
+        return any(first.day <= day <= last.day for day in known)
 
     def _update(self, rows: Mapping[Hour, Row], wanted: Iterable[Hour]) -> list[Hour]:
         """The newest Hours, those since the last row, and once a day those that may have changed."""
@@ -439,7 +451,7 @@ class _Pass:
         async for day in self.listing.facts(hours, days=self.days, ledger_days=self.ledger_days):
             counting = [facts for facts in day if self._counts(facts)]
             if self.trim:
-                counting = _from_first_folder(counting)
+                counting = _from_first_record(counting)
                 self.trim = not counting
             await volumes.add(counting)
             self.fresh = [*self.fresh, *counting][-NEWEST:]
@@ -575,9 +587,9 @@ class _Pass:
         )
 
 
-def _from_first_folder(day: list[HourFacts]) -> list[HourFacts]:
-    """The day from its first Hour on that has a folder."""
-    first = next((place for place, facts in enumerate(day) if facts.present), len(day))
+def _from_first_record(day: list[HourFacts]) -> list[HourFacts]:
+    """Return the day from its first Hour on that has a folder or a ledger."""
+    first = next((place for place, facts in enumerate(day) if facts.present or facts.run is not None), len(day))
     return day[first:]
 
 
