@@ -35,6 +35,10 @@ EVENT_MEMBERS = (
 )  # fmt: skip
 
 
+LATER = ("method", "examined", "beyond", "spelled")
+"""Attributes that came after the golden files: a record without them reads as it did, and they are empty."""
+
+
 def plain(value: Any) -> Any:
     """A value as JSON has it, without the names of classes."""
     match value:
@@ -51,7 +55,8 @@ def plain(value: Any) -> Any:
         case set() | frozenset():
             value = sorted(plain(item) for item in value)
         case _ if dataclasses.is_dataclass(value):
-            value = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+            fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            value = {name: plain(one) for name, one in fields.items() if one or name not in LATER}
     return value
 
 

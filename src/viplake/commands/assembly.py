@@ -170,6 +170,9 @@ async def check(
     )
 
 
+CARRIED_FROM: Final = 24
+"""Hours back in which an Hour that was examined is looked for, to compare files with."""
+
 KEPT_TOGETHER: Final = 24
 """Hours whose content is kept at once: a month's file is not rewritten for each of many."""
 
@@ -181,9 +184,12 @@ async def content(
     *,
     engine: Engine = "duckdb",
     keeps: bool = True,
+    reopen: bool = False,
     progress: Callable[[Hour], None] | None = None,
 ) -> list[HourContent]:
-    """Look inside the files of some Hours, ascending, and keep what is found.
+    """Examine the files of some Hours, ascending, and keep what is found.
+
+    Files that equal those of the Hour before are opened again only with `reopen`, and on Spark.
 
     Raises:
         SettingsError, CredentialsError, LakeError: as `place_of`; or the lake cannot be read or written.
@@ -194,7 +200,11 @@ async def content(
     place = await place_of(settings, lake, writes=keeps)
     found: list[HourContent] = []
     kept = 0
-    async for one in _examined(settings, lake, hours, engine):
+    earlier = None
+    if engine == "duckdb" and not reopen:
+        before = await contents.read(place, [hours[0].shift(-back) for back in range(1, CARRIED_FROM + 1)])
+        earlier = before[max(before)] if before else None
+    async for one in _examined(settings, lake, hours, engine, earlier, reopen=reopen):
         found.append(one)
         if progress is not None:
             progress(one.hour)
@@ -205,7 +215,13 @@ async def content(
 
 
 async def _examined(
-    settings: config.Settings, lake: Lake, hours: Sequence[Hour], engine: Engine
+    settings: config.Settings,
+    lake: Lake,
+    hours: Sequence[Hour],
+    engine: Engine,
+    earlier: HourContent | None,
+    *,
+    reopen: bool,
 ) -> AsyncIterator[HourContent]:
     told = config.content_settings(settings)
     if engine == "spark":
@@ -218,7 +234,9 @@ async def _examined(
     from viplake.content.examine import examine  # noqa: PLC0415 - as above
 
     for hour in hours:
-        yield await examine(lake, hour, told)
+        found = await examine(lake, hour, told, earlier=earlier)
+        earlier = None if reopen else found
+        yield found
 
 
 async def check_target(settings: config.Settings, lake: Lake, *, writes: bool = False) -> CheckTarget:

@@ -27,6 +27,7 @@ def command(
     engine: Annotated[
         Literal["duckdb", "spark"], Parameter(help="What reads: DuckDB here, or the Spark that this runs on.")
     ] = "duckdb",
+    reopen: Annotated[bool, FLAG, Parameter(help="Open files again that equal those of an Hour before.")] = False,
     no_keep: Annotated[bool, FLAG, Parameter(help="Store nothing for viplake check.")] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,
@@ -50,7 +51,9 @@ def command(
         if not hours:
             raise SettingsError(f"--to {end} is before --from {first}")
         show = None if json or len(hours) == 1 else _print_progress
-        return await assembly.content(settings, lake, hours, engine=engine, keeps=not no_keep, progress=show)
+        return await assembly.content(
+            settings, lake, hours, engine=engine, keeps=not no_keep, reopen=reopen, progress=show
+        )
 
     found = assembly.on_lake(settings, work)
     record = {"environment": settings.environment.name, "hours": [to_json(one) for one in found]}
@@ -78,8 +81,9 @@ def print_content(found: Sequence[HourContent]) -> None:
                 continue
             rows = "unreadable" if table.rows is None else f"{table.rows:,} records"
             newest = "" if table.newest is None else f"  newest {table.newest:%Y-%m-%d %H:%M}"
+            same = "" if table.examined is None else f"  same files as in {table.examined}"
             why = f"  ({table.unknown})" if table.unknown and not content.schema_problem else ""
-            out(f"  {table.table:32}{table.conformance:8}{rows:>16}  {table.files:>3} files{newest}{why}")
+            out(f"  {table.table:32}{table.conformance:8}{rows:>16}  {table.files:>3} files{newest}{same}{why}")
             for finding in table.findings[:SHOWN_FINDINGS]:
                 place = "" if finding.byte is None else f" (byte {finding.byte:,})"
                 out(f"    {finding.kind}  {finding.detail}{place}")

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from viplake.content.carry import Examined, carried_over
 from viplake.content.profiling import (
     RECORD_TIMES,
     ContentFinding,
@@ -33,25 +34,30 @@ from viplake.content.profiling import (
     profile_in_parts,
     profile_of,
 )
+from viplake.errors import LakeError
+from viplake.lake.proof import read_receipt
 from viplake.tables import duck
 from viplake.tables.files import fetch, files_of, together
 from viplake.tables.staged import Staged, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from duckdb import DuckDBPyConnection
 
     from viplake.content.profiling import FindingKind
     from viplake.lake import Lake
     from viplake.model import Hour
-    from viplake.tables.files import TableFiles
+    from viplake.tables.files import HourFiles, TableFiles
 
 BATCH: Final = 16 << 20
 """Bytes, as stored, that are fetched together: small tables in one go, a larger one by itself."""
 
 ARRAY_ALONE: Final = 32 << 20
 """Bytes of JSON in arrays from which on a second query beside the first is worth reading them twice."""
+
+METHOD: Final = 2
+"""Of examining: a higher one where the same files would give other findings."""
 
 NOT_TOGETHER: Final = "its files can be read one by one, but not together"
 
@@ -66,24 +72,35 @@ class ContentSettings:
 
     record_times: tuple[str, ...] = RECORD_TIMES
 
+    @property
+    def method(self) -> str:
+        """What findings depend on besides the files."""
+        return f"{METHOD} {','.join(self.record_times)}"
+
 
 async def examine(
     lake: Lake,
     hour: Hour,
     settings: ContentSettings,
     *,
-    progress: Callable[[str], None] | None = None,
+    earlier: HourContent | None = None,
 ) -> HourContent:
-    """Look inside the files of an Hour.
+    """Examine the files of an Hour.
 
-    `progress` is told each table that was looked at.
+    Args:
+        lake: where it is.
+        hour: which.
+        settings: how.
+        earlier: what an earlier Hour was found to hold: tables with the same files are not opened again.
 
     Raises:
         LakeError: the lake cannot be read.
     """
     found = await files_of(lake, hour)
-    batches = list(together(found.tables, lambda known: known.size, BATCH))
-    tables: list[TableContent] = []
+    carried = await _carried(lake, found, settings, earlier)
+    opened = [known for known in found.tables if known.table not in carried]
+    batches = list(together(opened, lambda known: known.size, BATCH))
+    tables = list(carried.values())
     with tempfile.TemporaryDirectory(prefix="viplake-") as name:
         root = Path(name)
         with duck.connect(root) as connection:
@@ -91,9 +108,21 @@ async def examine(
                 for known in batch:
                     files = staged[known.table]
                     tables.append(await _in_thread(connection, known, files, settings))
-                    if progress is not None:
-                        progress(known.table)
-    return HourContent(hour, tuple(tables), found.schema_problem)
+    tables.sort(key=lambda table: table.table)
+    return HourContent(hour, tuple(tables), found.schema_problem, settings.method)
+
+
+async def _carried(
+    lake: Lake, found: HourFiles, settings: ContentSettings, earlier: HourContent | None
+) -> dict[str, TableContent]:
+    """What need not be opened; nothing where one of the two Hours has no Receipt that can be read."""
+    if earlier is None or earlier.method != settings.method:
+        return {}
+    try:
+        receipt, before = [await read_receipt(lake, hour) for hour in (found.hour, earlier.hour)]
+    except LakeError:
+        return {}
+    return carried_over(found, receipt, None if before is None else Examined(earlier, before), settings.method)
 
 
 async def _in_thread(

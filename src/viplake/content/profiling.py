@@ -147,6 +147,7 @@ class TableContent:
         oldest, newest: record times, UTC; None where no column tells them.
         dated: records that have one.
         duplicates: records whose key another one has too; None where the schema names no key.
+        examined: the Hour in which its files were opened; None: this one. They are the same, by their MD5.
     """
 
     table: str
@@ -159,6 +160,7 @@ class TableContent:
     newest: datetime | None = None
     dated: int = 0
     duplicates: int | None = None
+    examined: Hour | None = None
 
     @property
     def conformance(self) -> Literal["passed", "failed", "unknown"]:
@@ -183,11 +185,13 @@ class HourContent:
         hour: which.
         tables: those that have files, by name.
         schema_problem: why its schema tells nothing; None where it does.
+        method: how it was examined; another method may find something else in the same files.
     """
 
     hour: Hour
     tables: tuple[TableContent, ...] = field(default=())
     schema_problem: str | None = None
+    method: str = ""
 
     @property
     def findings(self) -> tuple[ContentFinding, ...]:

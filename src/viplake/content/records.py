@@ -6,8 +6,8 @@
     Observability/column_content/20220510/13.parquet  the same for people: a row a table and column
     Observability/table_content/2022-05.parquet       a row an Hour and table: records, oldest and newest record time
 
-Both under where the history lives. A record is a function of the Hour's files alone, so that two who look at once
-write the same bytes.
+Both under where the history lives. A record is a function of the Hour's files, but for the Hour in which the same files
+were opened before.
 """
 
 from __future__ import annotations
@@ -149,6 +149,7 @@ def to_json(content: HourContent) -> dict[str, Any]:
                 "newest": None if table.newest is None else utc(table.newest),
                 "dated": table.dated,
                 "duplicates": table.duplicates,
+                "examined": None if table.examined is None else str(table.examined),
                 "columns": [
                     {
                         "column": column.name,
@@ -172,9 +173,17 @@ def to_json(content: HourContent) -> dict[str, Any]:
 
 
 def to_bytes(content: HourContent) -> bytes:
-    """The record, compressed; equal bytes for equal content."""
-    text = json.dumps({"format": FORMAT} | to_json(content), ensure_ascii=False, separators=(",", ":"))
+    """The record, compressed; equal bytes for equal content. Members that records did not always have are left out."""
+    record = {"format": FORMAT, **({"method": content.method} if content.method else {}), **to_json(content)}
+    for table in record["tables"]:
+        table |= {"columns": [_without(column, "beyond", "spelled") for column in table["columns"]]}
+    record["tables"] = [_without(table, "examined") for table in record["tables"]]
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
     return gzip.compress(text.encode(), compresslevel=4, mtime=0)
+
+
+def _without(record: Mapping[str, Any], *later: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if value or name not in later}
 
 
 def from_bytes(data: bytes) -> HourContent:
@@ -188,7 +197,8 @@ def from_bytes(data: bytes) -> HourContent:
         if int(record["format"]) > FORMAT:
             raise LakeError("a record of content was written by a newer viplake", cause="lake_format")
         tables = tuple(_table(table) for table in record["tables"])
-        return HourContent(Hour.parse(text_of(record["hour"])), tables, _text(record["schema_problem"]))
+        hour, method = Hour.parse(text_of(record["hour"])), _text(record.get("method")) or ""
+        return HourContent(hour, tables, _text(record["schema_problem"]), method)
     except (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, zlib.error, SettingsError) as error:
         raise LakeError(f"a record of content cannot be read: {error}", cause="ledger_damaged") from None
 
@@ -208,6 +218,7 @@ def _table(record: Mapping[str, Any]) -> TableContent:
         None if record["newest"] is None else parse_utc(text_of(record["newest"])),
         count_of(record["dated"]),
         _count(record["duplicates"]),
+        None if record.get("examined") is None else Hour.parse(text_of(record["examined"])),
     )
 
 

@@ -266,7 +266,9 @@ def _examined(
     found: dict[Hour, list[TableContent]] = {}
     for at, place in enumerate(places):
         found.setdefault(place.hour, []).append(_content(place, answers.get(at)))
-    return [HourContent(one.hour, tuple(found.get(one.hour, ())), one.schema_problem) for one in listed]
+    return [
+        HourContent(one.hour, tuple(found.get(one.hour, ())), one.schema_problem, settings.method) for one in listed
+    ]
 
 
 def _content(place: _Place, answered: _Answered | None) -> TableContent:
