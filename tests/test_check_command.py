@@ -69,7 +69,8 @@ def test_a_missing_table_is_printed_told_once_and_exits_with_1(commands: Command
     last = fill(tmp_path, 5, Past((Spell(now.shift(-2), now, "lacking", ("Voyage",)),), tables=5))
     with listening() as (url, got):
         (tmp_path / "viplake.toml").write_text(
-            f'[notify]\nwebhook = "{url}"\n[rules.never_started]\nenabled = false\n', encoding="utf-8"
+            f'[notify]\nwebhook = "{url}"\n[rules.never_started]\nenabled = false\n[rules.missing_table]\nhours = 1\n',
+            encoding="utf-8",
         )
         assert commands.run("observe").code == 0
         quiet = commands.run("check", "--json", "--no-notify")
@@ -82,7 +83,7 @@ def test_a_missing_table_is_printed_told_once_and_exits_with_1(commands: Command
     assert incident["hour"] == str(last.shift(-1))
     assert [state["name"] for state in reports[0]["objectives"]] == ["delivered", "complete", "on_time"]
     assert [[notice["id"] for notice in message["notices"]] for message in got] == [[incident["id"]]]
-    assert "Voyage has no file" in again.out
+    assert "no file of Voyage since" in again.out
     assert "objective delivered" in again.out
 
 
@@ -222,11 +223,14 @@ async def test_the_showcase_tells_its_story_each_planted_fault_once(tmp_path: Pa
     inside = {episode(one) for one in episodes.values() if one.rule in INSIDE_RULES}
     names = [table.name for table in TABLES]
     assert inside == {
-        ("nonconforming_content", (names[8],), last.shift(-19), last.shift(-18)),  # values of another type
-        ("nonconforming_content", (names[10],), last.shift(-16), last.shift(-16)),  # a column is gone
-        ("nonconforming_content", (names[11],), last.shift(-15), last.shift(-15)),  # a column is new
-        ("nonconforming_content", (names[12],), last.shift(-14), last.shift(-14)),  # keys stand twice
-        ("nonconforming_content", (names[5],), last.shift(-13), last.shift(-13)),  # a file ends too early
+        # Values of another type, a column that is gone, a new one, doubled keys, a file that ends too early: one export
+        # after the other, as Veson sent it.
+        (
+            "nonconforming_content",
+            tuple(sorted(names[number] for number in (5, 8, 10, 11, 12))),
+            last.shift(-19),
+            last.shift(-13),
+        ),
         ("null_ratio", (names[3],), last.shift(-12), last.shift(-12)),
         # It stands still from 11 Hours ago on; with the sixth repetition that is no accident any more.
         ("stale_table", (names[1],), last.shift(-5), last.shift(-3)),
@@ -235,4 +239,6 @@ async def test_the_showcase_tells_its_story_each_planted_fault_once(tmp_path: Pa
     assert not [one for one in episodes.values() if planned.first <= one.hour <= planned.last]
     told = Counter((notice["id"], notice["state"]) for message in got for notice in message["notices"])
     assert max(told.values()) == 1
-    assert {key for key, _ in told} == {one.key for one in episodes.values() if one.severity != "info"}
+    known = [one for one in episodes.values() if one.severity != "info" and one.ready and not one.healed]
+    over = {one.key for one in known if not one.notifications[-1].tries}
+    assert {key for key, _ in told} == {one.key for one in known} - over

@@ -23,7 +23,7 @@ from viplake.errors import LakeError
 from viplake.history.build import ObserveSettings, Place, observe
 from viplake.judge.check import CheckTarget, check, read_incidents
 from viplake.judge.evaluate import CheckSettings
-from viplake.judge.incidents import LEASE
+from viplake.judge.notices import LEASE
 from viplake.lake import Lake
 from viplake.model import PROD, Hour
 from viplake.notify.channels import NotTold
@@ -51,6 +51,11 @@ PAST: Final = Past(
 """An Hour that failed, an outage of three, a table that stays away right after it."""
 
 OBSERVING: Final = ObserveSettings()
+SETTINGS: Final = CheckSettings.parse(
+    {"rules": {"missing_job": {"hours": 1}, "missing_table": {"hours": 1}, "end_after": 1}}
+)
+"""Each Hour is notified at once, and an incident is over with the first good one: the more there is to lose."""
+
 NOW: Final = 6
 """The Hour in which the process dies: the first incident is over, the second has been told of and lasts."""
 
@@ -125,7 +130,7 @@ class Watch:
         lake = CheckTarget(Lake(mine, LAYOUT), Place.within(Lake(mine, LAYOUT)), "Prod")
         ears = [Ear(name, wires, heard) for name, heard in self.heard.items()]
         try:
-            await check(lake, self.clock, CheckSettings(), OBSERVING, notifiers=ears)
+            await check(lake, self.clock, SETTINGS, OBSERVING, notifiers=ears)
         except Crash:
             return False
         return True

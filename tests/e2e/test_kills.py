@@ -30,7 +30,7 @@ from hooks import listening
 from viplake.history.build import ObserveSettings, Place, observe
 from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
-from viplake.judge.incidents import LEASE
+from viplake.judge.notices import LEASE
 from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.proof import verify

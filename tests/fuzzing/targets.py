@@ -38,8 +38,9 @@ from viplake.extract.job import Event, ExportJob, Limits, apply, next_step
 from viplake.history import build as history, chain, months
 from viplake.history.datasets import DATASETS, RUNS, Dataset, Frame, names_json, own_frame, parse, render, upsert
 from viplake.history.facts import HourFacts, RunFacts, Schema, SchemaFacts, promise_facts, run_facts
-from viplake.judge import content_rules as inside, incidents
+from viplake.judge import incident_records, incidents, notices
 from viplake.judge.evaluate import CheckSettings
+from viplake.judge.rules import content_verdicts as inside
 from viplake.lake.layout import Layout, schema_tables
 from viplake.lake.prune import parse_age
 from viplake.lake.reconcile import judge, to_read_again
@@ -347,14 +348,14 @@ def _run(data: bytes) -> None:
 
 def _incidents(data: bytes) -> None:
     with only(LakeError):
-        kept = incidents.unpack(data)
+        kept = incident_records.unpack(data)
     check(kept.judged, Hour | None)
     for one in kept.incidents.values():
         check(one, incidents.Incident)
-    assert incidents.unpack(incidents.pack(kept)) == kept
+    assert incident_records.unpack(incident_records.pack(kept)) == kept
     strictjson.dumps([one.to_json(NOW) for one in kept.incidents.values()])
-    marked = incidents.claim(kept.incidents, "me", NOW)
-    incidents.notified(marked, "me", {key: ["sns"] for key in marked}, {})
+    marked = notices.claim(kept.incidents, "me", NOW)
+    notices.notified(marked, "me", {key: ["sns"] for key in marked}, {})
     incidents.fold(kept.incidents, [], [HOUR.shift(-1), HOUR], NOW)
 
 
@@ -732,7 +733,7 @@ def _records_of_the_lake() -> Iterator[Target]:
     )
     yield Target("ledger._parse_event", _event, _seeds(_EVENT, deferred, delivered, failed))
     yield Target("facts.run_facts", _run, _seeds(delivered, failed, _EVENT))
-    yield Target("incidents.unpack", _incidents, (_known_incident(),))
+    yield Target("incident_records.unpack", _incidents, (_known_incident(),))
     yield Target("history._unpack", _history, _seeds(
         {"format": 1, "built": True, "datasets": {"historical_job_size": "date,size,files,note\n20220510-12,1,2,x\n"}}
     ))  # fmt: skip

@@ -17,7 +17,7 @@ from viplake.extract.ledger import _parse_event, is_dead
 from viplake.history import build, chain, months
 from viplake.history.datasets import JOBS, TABLES, _records, parse, render
 from viplake.history.facts import run_facts
-from viplake.judge import incidents
+from viplake.judge import incident_records
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake.layout import schema_tables
 from viplake.lake.records import Worker, parse_event, parse_promise, parse_receipt, parse_utc
@@ -195,7 +195,7 @@ def test_a_last_event_that_cannot_be_tells_no_run(changed: dict[str, Any]) -> No
 
 
 def _one(**changed: Any) -> bytes:
-    record = json.loads(TARGETS["incidents.unpack"].seeds[0])
+    record = json.loads(TARGETS["incident_records.unpack"].seeds[0])
     record["incidents"] = [record["incidents"][0] | changed]
     return json.dumps(record).encode()
 
@@ -212,9 +212,9 @@ def _one(**changed: Any) -> bytes:
     ],
 )
 def test_incidents_that_cannot_be_are_damaged(changed: dict[str, Any]) -> None:
-    assert incidents.unpack(_one()).incidents
+    assert incident_records.unpack(_one()).incidents
     with pytest.raises(LakeError) as caught:
-        incidents.unpack(_one(**changed))
+        incident_records.unpack(_one(**changed))
     assert caught.value.cause.word == "ledger_damaged"
 
 

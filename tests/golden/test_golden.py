@@ -23,7 +23,7 @@ from viplake.errors import LakeError
 from viplake.extract import ledger
 from viplake.history import build, chain, months
 from viplake.history.facts import run_facts
-from viplake.judge import incidents
+from viplake.judge import incident_records
 from viplake.lake import records
 from viplake.model import Hour
 
@@ -90,10 +90,22 @@ def _schemas(data: bytes) -> Any:
 
 
 def _incidents(data: bytes) -> Any:
-    found = plain(incidents.unpack(data))
+    found = plain(incident_records.unpack(data))
     for one in found["incidents"].values():
-        one["tellings"] = one.pop("notifications")
+        one["tellings"] = [pick(told, TELLING) for told in one.pop("notifications")]
+        for member in one["members"]:
+            member["ended"] = next(iter(member.pop("good")), None)
+            del member["over"]
+        for later in incident_records._LATER:
+            one.pop(later, None)
     return found
+
+
+TELLING = ("kind", "at", "by", "severity", "tries", "done", "sent", "failed")
+
+
+def pick(value: Any, names: tuple[str, ...]) -> Any:
+    return {name: value[name] for name in names}
 
 
 READ: dict[str, Callable[[bytes], Any]] = {
@@ -119,7 +131,7 @@ WRITE: dict[str, Callable[[bytes], bytes]] = {
     "schemas": lambda data: build._schemas_bytes(build._parse_schemas(data)),
     "month": lambda data: months._upsert(data, {}, tuple(data.split(b"\n")[0].decode().split(",")[2:])),
     "content": lambda data: gzip.decompress(content_records.to_bytes(content_records.from_bytes(gzip.compress(data)))),
-    "incidents": lambda data: incidents.pack(incidents.unpack(data)),
+    "incidents": lambda data: incident_records.pack(incident_records.unpack(data)),
 }
 """Writes again what was read."""
 

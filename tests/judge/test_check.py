@@ -116,12 +116,12 @@ async def test_each_planted_fault_is_one_incident_with_its_cause_owner_start_and
         ("schema_change", "2022-05-11T22", "2022-05-11T22", "as_sent", "vendor", "resolved"),
     ]
     assert checked.well
-    [message] = ear.heard
-    assert len(message.body["notices"]) == 6, "what is only to know (info) is kept, and not told"
+    assert ear.heard == [], "what is over at the first check is on record, and not notified"
+    assert checked.past == 7
 
     again = await check(lake, clock, CheckSettings(), OBSERVING, notifiers=[ear])
     assert told(again) == [one for one in told(checked) if one[2] >= "2022-05-10T04"]
-    assert len(ear.heard) == 1
+    assert ear.heard == []
     wanted = {"rule", "hour", "table", "severity", "state", "cause", "owner", "summary"}
     assert all(wanted <= set(one) for one in checked.to_json()["incidents"])
     assert [state["name"] for state in checked.to_json()["objectives"]] == ["delivered", "complete", "on_time"]
@@ -133,17 +133,17 @@ async def test_a_young_lake_that_nobody_observes_is_not_blamed_for_the_hours_bef
     store = memory()
     await generate(
         Lake(store, LAYOUT),
-        FIRST.to(FIRST.shift(5)),
+        FIRST.to(FIRST.shift(8)),
         Past((Spell(FIRST.shift(2), FIRST.shift(2), "failed"),)),
         environment=PROD,
     )
-    clock = At(FIRST.shift(5).start + timedelta(minutes=50))
+    clock = At(FIRST.shift(8).start + timedelta(minutes=50))
     checked = await check(lake_of(store), clock, CheckSettings(), OBSERVING)
     assert told(checked) == [
         ("missing_job", str(FIRST.shift(2)), str(FIRST.shift(2)), "vendor_job_failed", "vendor", "resolved")
     ]
-    assert checked.hours == 6
-    assert {state.good + state.bad for state in checked.objectives} == {6}
+    assert checked.hours == 9
+    assert {state.good + state.bad for state in checked.objectives} == {9}
 
 
 HOLE = [Hour.parse("2022-05-10T13").shift(n) for n in range(22)]
@@ -179,7 +179,7 @@ async def test_O2_O3_O8_an_outage_is_opened_escalated_reminded_and_resolved_each
     await generate(Lake(store, LAYOUT), FIRST.to(FIRST.shift(2)), past, environment=PROD)
     ear, lake = Ear(), lake_of(store)
     kinds: list[tuple[int, str]] = []
-    for n in range(3, 42):
+    for n in range(3, 47):
         hour = FIRST.shift(n)
         await generate(Lake(store, LAYOUT), [hour], past, environment=PROD)
         clock = At(hour.start + timedelta(minutes=50))
@@ -187,39 +187,48 @@ async def test_O2_O3_O8_an_outage_is_opened_escalated_reminded_and_resolved_each
         before = len(ear.notices)
         checked = await check(lake, clock, CheckSettings(), OBSERVING, notifiers=[ear])
         kinds += [(n, f"{kind} {key.partition(':')[0]}") for kind, key in ear.notices[before:]]
-        assert checked.well == (n == 41)
+        assert checked.well == (n == 46), "an outage is over after six good Hours"
     assert kinds == [
-        (3, "opened outage"),
-        (5, "escalated outage"),  # three bad Hours of the last six
-        (20, "opened lookback_gap"),  # less than 6 h until something is lost
-        (29, "reminder outage"),
-        (41, "resolved outage"),
-        (41, "resolved lookback_gap"),
+        (5, "opened outage"),  # the third Hour
+        (20, "escalated outage"),  # less than 6 h until something is lost
+        (26, "escalated outage"),  # now it is
+        (46, "resolved outage"),
     ]
 
 
-async def test_two_checks_at_once_tell_everything_once(troubled: tuple[Store, At]) -> None:
-    store, clock = troubled
-    lake = CheckTarget(Lake(store, LAYOUT), Place.elsewhere(store, "two"), "Prod")
-    await observe(Lake(store, LAYOUT), lake.place, clock, OBSERVING)
+NOW = CheckSettings.parse({"rules": {"missing_job": {"hours": 1}, "end_after": 1}})
+"""Each missed Hour is notified at once, and over with the first good one."""
+
+
+async def test_two_checks_at_once_tell_everything_once() -> None:
+    clock = At(FIRST.shift(2).start + timedelta(minutes=5))
+    lake = await observed(await old_lake([FIRST]), clock)
     ears = [Ear(f"ear{n}") for n in range(6)]
-    await asyncio.gather(*(check(lake, clock, CheckSettings(), OBSERVING, notifiers=[ear]) for ear in ears))
-    notices = [notice for ear in ears for notice in ear.notices]
-    assert len(notices) == len(set(notices)) == 6
+    await asyncio.gather(*(check(lake, clock, NOW, OBSERVING, notifiers=[ear]) for ear in ears))
+    assert [notice for ear in ears for notice in ear.notices] == [("opened", "outage:2022-05-09T01")]
+
+
+async def test_the_first_check_reports_what_is_open_and_counts_what_is_over() -> None:
+    clock = At(FIRST.shift(6).start + timedelta(minutes=5))
+    ear = Ear()
+    lake = await observed(await old_lake([FIRST, FIRST.shift(2), FIRST.shift(3)]), clock)
+    checked = await check(lake, clock, NOW, OBSERVING, notifiers=[ear])
+    assert ear.notices == [("opened", "outage:2022-05-09T04")]
+    assert ear.heard[0].text.endswith("1 past incident on record: viplake check.")
+    assert checked.past == 1
 
 
 async def test_O1_what_a_channel_refused_is_told_by_a_later_check_and_the_others_hear_it_once() -> None:
-    store = await old_lake([FIRST, FIRST.shift(2)])
-    clock = At(FIRST.shift(2).start + timedelta(minutes=50))
+    store = await old_lake([FIRST])
+    clock = At(FIRST.shift(2).start + timedelta(minutes=5))
     lake = await observed(store, clock)
     good, bad = Ear("good"), Ear("bad", deaf=True)
-    checked = await check(lake, clock, CheckSettings(), OBSERVING, notifiers=[good, bad])
+    checked = await check(lake, clock, NOW, OBSERVING, notifiers=[good, bad])
     assert checked.told == {"good": None, "bad": "deaf (3 tries)"}
     bad.deaf = False
     clock.moment += timedelta(minutes=11)
-    await check(lake, clock, CheckSettings(), OBSERVING, notifiers=[good, bad])
-    assert good.notices[0] == bad.notices[0] == ("resolved", "outage:2022-05-09T01")
-    assert len([notice for notice in good.notices if notice[1].startswith("outage:2022-05-09T01")]) == 1
+    await check(lake, clock, NOW, OBSERVING, notifiers=[good, bad])
+    assert good.notices == bad.notices == [("opened", "outage:2022-05-09T01")]
 
 
 async def test_O8_an_hour_that_arrives_late_takes_its_incident_back_with_one_word() -> None:
@@ -227,12 +236,12 @@ async def test_O8_an_hour_that_arrives_late_takes_its_incident_back_with_one_wor
     ear = Ear()
     clock = At(FIRST.shift(3).start + timedelta(minutes=5))
     lake = await observed(store, clock)
-    checked = await check(lake, clock, CheckSettings(), OBSERVING, notifiers=[ear])
+    checked = await check(lake, clock, NOW, OBSERVING, notifiers=[ear])
     assert [one.open for one in checked.incidents] == [True]
     await fill(store, export(FIRST.shift(2), size=99))
     clock.moment += timedelta(minutes=10)
     for _ in range(2):
-        checked = await check(lake, clock, CheckSettings(), OBSERVING, notifiers=[ear])
+        checked = await check(lake, clock, NOW, OBSERVING, notifiers=[ear])
     assert [(one.healed, one.open) for one in checked.incidents] == [(True, False)]
     assert [kind for kind, _ in ear.notices] == ["opened", "resolved"]
 

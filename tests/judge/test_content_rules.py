@@ -10,7 +10,7 @@ import pytest
 
 from viplake.content.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
 from viplake.judge.anomaly import InsufficientHistory, VolumeVerdict
-from viplake.judge.content_rules import (
+from viplake.judge.rules.content_verdicts import (
     BEFORE,
     NOT_LOOKED,
     Inside,
@@ -25,14 +25,14 @@ from viplake.judge.content_rules import (
 from viplake.model import Hour
 
 HOUR = Hour.parse("2022-05-10T13")
-DAY = datetime(2022, 5, 9, tzinfo=UTC)
 
 
 def content(n: int = 0, *, nulls: int = 0, rows: int = 100, carried: float | None = 24, **changed: Any) -> HourContent:
     """The content of the n-th Hour after HOUR: one table with one column."""
-    newest = None if carried is None else DAY + timedelta(hours=carried)
+    newest = None if carried is None else HOUR.shift(n).start
+    oldest = None if newest is None or carried is None else newest - timedelta(hours=carried)
     column = ColumnProfile("Port", "string", "text", rows, nulls, 9, "a", "z", 0)
-    table = TableContent("Voyage", 1, rows, (column,), (), None, None if carried is None else DAY, newest, rows)
+    table = TableContent("Voyage", 1, rows, (column,), (), None, oldest, newest, rows)
     return HourContent(HOUR.shift(n), (replace(table, **changed),))
 
 
@@ -137,17 +137,17 @@ def test_without_a_past_nothing_is_stale() -> None:
 @pytest.mark.parametrize(
     ("carried", "before", "told", "words"),
     [
-        (6, 24, 24, "carries 6.0 h of records; before it were 24.0 h"),
-        (48, 24, 24, "carries 48.0 h of records; before it were 24.0 h"),
+        (6, 24, 24, "carries 6.0 h of records; 24 h are configured"),
+        (48, 24, 24, "reaches back 48.0 h; before it were 24.0 h"),
         (19, 24, 24, ""),
-        (6, 6, 24, "carries 6.0 h of records; 24 h are told"),
+        (6, 6, 24, "carries 6.0 h of records; 24 h are configured"),
         (48, 48, 24, ""),
     ],
 )
 def test_a_look_back_that_changed_or_is_less_than_told_is_odd(
     carried: float, before: float, told: int, words: str
 ) -> None:
-    past = [content(n, carried=before) for n in range(-5, 0)]
+    past = [content(n, carried=before) for n in range(-24, 0)]
     odd = look_back_changes(inside(content(carried=carried), past, told=timedelta(hours=told)), 25)
     assert not isinstance(odd, str)
     assert [words in one.summary for one in odd] == ([True] if words else [])
@@ -157,20 +157,36 @@ def test_without_record_times_the_look_back_is_not_known() -> None:
     assert "no table has enough" in str(look_back_changes(inside(content(carried=None)), 25))
 
 
-def test_the_look_back_that_counts_is_the_measured_one_only_where_it_is_clearly_shorter() -> None:
+def test_the_look_back_that_counts_is_that_of_the_export_itself_where_it_is_clearly_shorter() -> None:
     told = timedelta(hours=24)
 
     def effective(*carried: float | None) -> timedelta:
-        past = [content(n - len(carried), carried=hours) for n, hours in enumerate(carried)]
-        return inside(None, past, told=told).look_back
+        last = 1 - len(carried)
+        past = [content(n, carried=carried[0]) for n in range(last - 24, last)] if len(carried) > 1 else []
+        past += [content(n + last, carried=hours) for n, hours in enumerate(carried)]
+        return inside(past[-1], past[-25:-1], told=told).look_back
 
-    assert effective() == told
+    assert inside(None, []).look_back == told
     assert effective(None, None, None) == told
     assert effective(22, 23, 21) == told
     assert effective(48, 48, 48) == told
-    assert effective(24, 24, 6) == told  # one odd Hour is no shorter look-back
-    assert effective(24, 6, 6) == timedelta(hours=6)
-    assert effective(6) == timedelta(hours=6)
+    assert effective(24, 24, 6) == timedelta(hours=6), "the export that closes a hole counts by itself"
+    assert effective(24, 6, 24) == told
+    assert effective(6) == told, "without an export before, few old records prove nothing"
+
+
+def test_H11_quiet_nights_are_no_shorter_look_back() -> None:
+    """Records of 08 to 18 h alone: the export of noon has none that is older than four hours, and lacks none."""
+    evening = replace(content().tables[0], oldest=HOUR.shift(-29).start, newest=HOUR.shift(-19).start)
+    noon = replace(content().tables[0], oldest=HOUR.shift(-4).start, newest=HOUR.start)
+    past = [HourContent(HOUR.shift(-18), (evening,)), HourContent(HOUR.shift(-10), (replace(evening),))]
+    whole = Inside(HOUR, HourContent(HOUR, (replace(noon, oldest=HOUR.shift(-24).start),)), past)
+    assert whole.look_back == timedelta(hours=24)
+    later = Inside(HOUR.shift(6), HourContent(HOUR.shift(6), (replace(noon, oldest=HOUR.shift(2).start),)), past)
+    assert later.look_back == timedelta(hours=24)
+    assert look_back_changes(later, 25) == []
+    torn = Inside(HOUR, HourContent(HOUR, (replace(noon, oldest=HOUR.shift(-2).start),)), past)
+    assert torn.look_back == timedelta(hours=2), "the export of the evening has records that this one lacks"
 
 
 def test_one_stray_time_does_not_stand_for_the_export() -> None:

@@ -16,12 +16,12 @@ from viplake.errors import SettingsError
 from viplake.history.facts import HourFacts, PromisedTable, PromiseFacts, RunFacts, SchemaFacts
 from viplake.judge.anomaly import GRAIN_OF_COUNTS, AnomalySettings, InsufficientHistory, VolumeVerdict
 from viplake.judge.calendar import Planned
-from viplake.judge.content_rules import NOT_LOOKED, Inside, Nulls, Odd
 from viplake.judge.coverage import gaps
 from viplake.judge.evaluate import CheckSettings
-from viplake.judge.record import Record, records
+from viplake.judge.record import Record, Wholeness, records
 from viplake.judge.rules.catalogue import RULES, RuleSettings, _minutes, judge
 from viplake.judge.rules.content import by_verdict
+from viplake.judge.rules.content_verdicts import NOT_LOOKED, Inside, Nulls, Odd
 from viplake.judge.rules.rule import Breach, Case, Limit, NoData, Results, RuleConfig, RulePassed
 from viplake.lake.table_index import TableFacts
 from viplake.model import SEVERITIES, Hour
@@ -144,6 +144,14 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
     ("missing_table", case(replace(OLD_DELIVERED, missing=("Voyage",))), "Voyage", "unknown", "unknown", "no file"),
     ("missing_partition", case(record(replace(FACTS, promise=BAD_PROMISE))), "Voyage", "unknown", "unknown", "0 of 1"),
     (
+        "schema_missing",
+        case(record(None, expected=None, missing=None), whole=Wholeness(schema_from=HOUR.shift(-2), schema_lost=True)),
+        None,
+        "as_sent",
+        "vendor",
+        "has no schema; the last one is that of 2022-05-10T11",
+    ),
+    (
         "unexpected_table",
         case(record(replace(FACTS, expected=("Vessel",)))),
         "Voyage",
@@ -208,7 +216,7 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
         None,
         "as_sent",
         "vendor",
-        "carries 6.0 h of records; before it were 24.0 h",
+        "carries 6.0 h of records; 24 h are configured",
     ),
     ("slow_phase", case(record(None, seconds=(600.0, 1200.0, 60.0))), None, "slow_init", "vendor", "3 are the limit"),
     ("slow_phase", case(record(None, seconds=(1.0, 1200.0, 6000.0))), None, "slow_transfer", "network", "100 minutes"),
@@ -218,7 +226,7 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
         None,
         "missed",
         "us",
-        "from about 2022-05-08 21:00 to 2022-05-09 16:00",
+        "from about 2022-05-08 21:00 UTC to 2022-05-09 16:00 UTC",
     ),
     (
         "lookback_gap",
@@ -226,7 +234,7 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
         None,
         "missed",
         "us",
-        "in 3 h something is lost",
+        "3 h left until records are lost",
     ),
 ]
 
@@ -303,7 +311,9 @@ def test_a_hole_shorter_than_the_look_back_is_over_with_nothing_lost() -> None:
 
 def test_a_planned_hour_breaks_no_rule_and_a_planned_change_is_only_told() -> None:
     planned = Planned("maintenance", HOUR, HOUR, "upgrade")
-    findings = judge(case(NOTHING, planned=planned, gaps=gaps(LOST, {})), RuleSettings())
+    findings = judge(
+        case(NOTHING, planned=planned, gaps=gaps({HOUR.shift(n): n == -1 for n in (-1, 0)}, {})), RuleSettings()
+    )
     assert not [finding for finding in findings if isinstance(finding, Breach)]
     [change] = of("schema_change", case(record(), planned=planned, changes=(Change("Voyage", "table added"),)))
     assert isinstance(change, Breach)
@@ -474,7 +484,7 @@ WORDS: list[tuple[str, Case, str]] = [
     (
         "unexpected_table",
         case(record(replace(FACTS, expected=("Vessel",)))),
-        "Voyage is out of scope, but came with 1 files",
+        "Voyage is out of scope, but came with 1 file",
     ),
     (
         "unexpected_table",
@@ -531,21 +541,21 @@ WORDS: list[tuple[str, Case, str]] = [
         "lookback_gap",
         case(NOTHING, gaps=gaps(LOST, {})),
         (
-            "every table: records from about 2022-05-08 21:00 to 2022-05-09 16:00 are in no delivered Hour: lost,"
-            " unless the vendor helps"
+            "records from about 2022-05-08 21:00 UTC to 2022-05-09 16:00 UTC are in no delivered Hour: lost, "
+            "unless Veson helps"
         ),
     ),
     (
         "lookback_gap",
         case(NOTHING, gaps=gaps(SOON, {}), now=HOUR.end),
-        "every table: in 3 h something is lost for good, unless an Hour is delivered",
+        "3 h left until records are lost",
     ),
     (
         "lookback_gap",
         case(NOTHING, gaps=gaps({HOUR.shift(n): n == -30 for n in range(-30, 1)}, {}), now=HOUR.end),
         (
-            "every table: records from about 2022-05-09 07:00 to the next delivery are in no delivered Hour: lost,"
-            " unless the vendor helps"
+            "records from about 2022-05-09 07:00 UTC to the next delivery are in no delivered Hour: lost, "
+            "unless Veson helps"
         ),
     ),
 ]
@@ -775,21 +785,23 @@ def test_a_gap_is_told_in_the_hours_that_it_holds_and_from_six_hours_before_the_
     assert isinstance(told(gap, first=HOUR)[0], Breach)
     assert isinstance(told(gap, last=HOUR)[0], Breach)
     assert told(gap, last=HOUR.shift(-1)) == told(gap, first=HOUR.shift(1)) == [RulePassed("lookback_gap", HOUR)]
-    assert told(gap, planned=True) == [RulePassed("lookback_gap", HOUR)]
+    [planned] = told(gap, planned=True)
+    assert isinstance(planned, Breach)
+    assert planned.severity == "ticket", "a planned hole that loses records is reported"
     assert told(gap, unknown=2) == [NoData("lookback_gap", HOUR, "2 Hours are not on record")]
     after = HOUR.shift(-17)  # whose records are lost six hours after the end of this Hour, to the minute
     assert told(gap, after=after.shift(0)) == [RulePassed("lookback_gap", HOUR)]
     [close] = told(gap, after=after.shift(-1))
     assert isinstance(close, Breach)
-    assert "in 5 h something" in close.summary
+    assert close.summary == "5 h left until records are lost"
     [now_or_never] = told(gap, after=HOUR.shift(-23))
     assert isinstance(now_or_never, Breach)
-    assert "in 0 min something" in now_or_never.summary
+    assert now_or_never.summary == "0 min left until records are lost"
     assert told(gap, before=HOUR.shift(1)) == [RulePassed("lookback_gap", HOUR)], "it is over, and nothing was lost"
     [table] = told(gap, table="Voyage")
     assert isinstance(table, Breach)
-    assert (table.table, table.severity) == ("Voyage", "page")
-    assert table.summary.startswith("Voyage: in 3 h")
+    assert (table.table, table.severity, table.group) == ("Voyage", "ticket", "missing_table")
+    assert table.summary == "Voyage: 3 h left until records are lost, if it had any"
 
 
 def test_a_hole_that_is_over_tells_its_margin_only_where_it_is_known() -> None:

@@ -94,7 +94,7 @@ def test_a_notification_links_to_the_report() -> None:
     one = Incident(
         "missing_table",
         FIRST,
-        (Member("missing_table", "Voyage", FIRST, None),),
+        (Member("missing_table", "Voyage", FIRST),),
         "ticket",
         "not_promised",
         "vendor",

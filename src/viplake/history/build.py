@@ -455,7 +455,7 @@ class _Pass:
                 self.trim = not counting
             await volumes.add(counting)
             self.fresh = [*self.fresh, *counting][-NEWEST:]
-            self.facts.update((facts.hour, replace(facts, tables=(), promise=None)) for facts in counting)
+            self.facts.update((facts.hour, replace(facts, tables=(), promise=None, unplaced=())) for facts in counting)
             if progress is not None:
                 progress(day[-1].hour)
         await volumes.flush()

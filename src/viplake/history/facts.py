@@ -130,6 +130,7 @@ class HourFacts:
         unmatched: delivered files that belong to no table, the schema itself not counted (scripts, unknown tables).
         run: what its ledger ends with; None where it has none.
         promise: promised against stored; None where there is no Promise, or nobody asked.
+        unplaced: names of its delivered files where no schema says to which table they belong; else empty.
     """
 
     hour: Hour
@@ -145,6 +146,7 @@ class HourFacts:
     unmatched: int = 0
     run: RunFacts | None = None
     promise: PromiseFacts | None = None
+    unplaced: tuple[str, ...] = ()
 
     @property
     def delivered(self) -> bool:
@@ -216,6 +218,7 @@ def hour_facts(hour: Hour, names: list[str], sizes: list[int], schema: Schema | 
         missing=None if expected is None else tuple(table for table in expected if table not in found),
         tables=tables,
         unmatched=len(names) - matched - apart,
+        unplaced=tuple(names) if expected is None else (),
     )
 
 

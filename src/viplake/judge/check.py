@@ -4,7 +4,7 @@
 
     evidence = await _load(...)                   # the history, the lake's newest Hours, the volumes
     judgement = decide(evidence, hours, ...)      # PURE: rules, volumes, coverage, objectives
-    kept = await _keep(...)                       # incidents: a version chain, so that two checks lose nothing
+    version = await versions.update(...)          # incidents: a version chain, so that two checks lose nothing
     await _tell(...)                              # each once, grouped in one message
 
 Incidents live in `_viplake/incidents/` of where the history lives. What is to be told is claimed in the same write
@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +28,6 @@ from viplake.errors import ViplakeError
 from viplake.history.build import look_at, read_history
 from viplake.history.datasets import JOBS
 from viplake.history.volumes import Volumes
-from viplake.judge.content_rules import BEFORE
 from viplake.judge.evaluate import (
     AGAIN,
     Evidence,
@@ -39,15 +38,19 @@ from viplake.judge.evaluate import (
     hours_to_judge,
     reasons,
 )
-from viplake.judge.incidents import Incident, IncidentStore, claim, claimed, fold, notified, pack, unpack
+from viplake.judge.incident_records import IncidentStore, pack, unpack
+from viplake.judge.incidents import FoldSettings, Incident, Notification, fold
+from viplake.judge.notices import claim, claimed, notice_words, notified, pass_over, subject_words
 from viplake.judge.objectives import newest_periods
 from viplake.judge.record import records
+from viplake.judge.rules.content_verdicts import BEFORE
 from viplake.judge.sla import publish_sla
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.versions import Version, Versions
 from viplake.model import SEVERITIES, Hour
 from viplake.notify.channels import Message, delivered_only, tell
 from viplake.tables.schema import LARGEST_SCHEMA, changes, read_schema
+from viplake.wording import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -117,6 +120,11 @@ class Checked:
     def open(self) -> tuple[Incident, ...]:
         """The incidents that last."""
         return tuple(one for one in self.incidents if one.open)
+
+    @property
+    def past(self) -> int:
+        """Incidents that were over before the first check: they are on record, and not notified."""
+        return sum(bool(one.notifications) and not one.notifications[-1].tries for one in self.incidents)
 
     @property
     def well(self) -> bool:
@@ -195,18 +203,22 @@ async def check(
     """
     now = clock.now()
     last = min(at or Hour.of(now), Hour.of(now))
+    moment = min(now, last.end)  # a check of 2022 speaks of 2022
     versions = Versions(target.place.store, incidents_prefix(target.place))
     newest = await versions.newest()
     kept = unpack(newest.content)
-    evidence, hours = await _load(target, kept, observing, _reach(settings), now, (first, last))
+    evidence, hours = await _load(target, kept, observing, _reach(settings), moment, (first, last))
     if not hours:
         why = "no Hour is on record: run viplake observe"
         return Checked(target.environment, now, last, reason=why)
     judgement = await asyncio.to_thread(decide, evidence, hours, settings)
     by = uuid.uuid4().hex
     least = len(SEVERITIES) if notifiers is None else SEVERITIES.index(settings.notify.severity)
+    watched = fold_settings(settings, observing)
     await publish_sla(target.place, judgement.sla)
-    version = await _keep(versions, newest, judgement, by, now, least)
+    version = await versions.update(
+        lambda content: pack(_marked(unpack(content), judgement, by, now, least, watched)), known=newest
+    )
     told = await _tell(target, versions, version, by, notifiers or (), clock)
     return _checked(target, judgement, unpack(version.content).incidents, told, now)
 
@@ -243,8 +255,17 @@ async def preview(
     if not hours:
         return Preview(kept.judged, dict(kept.incidents), evidence.records)
     judgement = await asyncio.to_thread(decide, evidence, hours, settings)
-    folded = fold(kept.incidents, judgement.findings, judgement.hours, now)
+    folded = fold(kept.incidents, judgement.findings, judgement.hours, now, fold_settings(settings, observing))
     return Preview(kept.judged, folded, evidence.records)
+
+
+def fold_settings(settings: CheckSettings, observing: ObserveSettings) -> FoldSettings:
+    """When an incident is over, and which rules and tables are watched."""
+
+    def watches(rule: str, table: str | None) -> bool:
+        return table not in observing.out_of_scope and settings.rules.watches(rule, table)
+
+    return FoldSettings(settings.rules.end_after, watches)
 
 
 def incidents_prefix(place: Place) -> str:
@@ -291,7 +312,7 @@ async def _load(
         looked = list(dropwhile(lambda facts: not facts.present and facts.run is None, looked))
     if not standing and not looked:
         return Evidence({}, now), ()
-    known = records(history.frames, looked, history.first_run)
+    known = _in_scope(records(history.frames, looked, history.first_run), observing.out_of_scope)
     hours = hours_to_judge(known, kept.judged, last, first)
     if not hours:
         return Evidence(known, now), ()
@@ -325,6 +346,16 @@ async def _history(place: Place, since: Hour | None) -> History:
     return history if delivered or not history.closed else await read_history(place)
 
 
+def _in_scope(known: Mapping[Hour, Record], out_of_scope: frozenset[str]) -> dict[Hour, Record]:
+    """The records, without the tables that are out of scope by now among those that are missing."""
+    return {
+        hour: record
+        if not record.missing or out_of_scope.isdisjoint(record.missing)
+        else replace(record, missing=tuple(table for table in record.missing if table not in out_of_scope))
+        for hour, record in known.items()
+    }
+
+
 def _to_look_at(standing: Mapping[Hour, Record], judged: Hour | None, last: Hour) -> list[Hour]:
     """The newest Hours, those that are new, and the delivered one before them to compare with."""
     newest = max((hour for hour in standing if hour <= last), default=last)
@@ -332,11 +363,14 @@ def _to_look_at(standing: Mapping[Hour, Record], judged: Hour | None, last: Hour
     for mark in (newest, judged):
         if mark is not None and mark < last:
             since = min(since, mark.shift(1))
-    since = last.shift(1 - MOST_LOOKED_AT) if judged is None else max(since, last.shift(1 - MOST_LOOKED_AT))
+    since = (
+        last.shift(1 - MOST_LOOKED_AT) if judged is None or not standing else max(since, last.shift(1 - MOST_LOOKED_AT))
+    )
     if standing:
         since = max(since, min(standing))
-    before = max((hour for hour, known in standing.items() if hour < since and known.delivered), default=None)
-    return [*([] if before is None else [before]), *since.to(last)]
+    delivered = [hour for hour, known in standing.items() if hour < since and known.delivered]
+    with_schema = [hour for hour in delivered if standing[hour].expected is not None]
+    return sorted({*delivered[-1:], *with_schema[-1:], *since.to(last)})
 
 
 def _add_looked_at(series: dict[str, array[int]], base: Hour, looked: Iterable[HourFacts], last: Hour) -> None:
@@ -382,20 +416,16 @@ async def _tables(target: CheckTarget, hour: Hour) -> dict[str, TableSchema] | N
 # -- keep -----------------------------------------------------------------------------------------------------
 
 
-async def _keep(
-    versions: Versions, newest: Version, judgement: Judgement, by: str, now: datetime, least: int
-) -> Version:
-    """Write the incidents as they are now, with what this check is to tell marked as its own."""
-
-    def change(content: bytes | None) -> bytes:
-        kept = unpack(content)
-        folded = fold(kept.incidents, judgement.findings, judgement.hours, now)
-        audible = {key: one for key, one in folded.items() if SEVERITIES.index(one.severity) >= least}
-        marked = folded | claim(audible, by, now)
-        judged = judgement.hours[-1] if kept.judged is None else max(judgement.hours[-1], kept.judged)
-        return pack(IncidentStore(marked, judged))
-
-    return await versions.update(change, known=newest)
+def _marked(
+    kept: IncidentStore, judgement: Judgement, by: str, now: datetime, least: int, settings: FoldSettings
+) -> IncidentStore:
+    """The incidents as they are now, with the notifications that this check is to send marked as its own."""
+    folded = fold(kept.incidents, judgement.findings, judgement.hours, now, settings)
+    if kept.judged is None:
+        folded = pass_over(folded, by, now)
+    audible = {key: one for key, one in folded.items() if SEVERITIES.index(one.severity) >= least}
+    judged = judgement.hours[-1] if kept.judged is None else max(judgement.hours[-1], kept.judged)
+    return IncidentStore(folded | claim(audible, by, now), judged)
 
 
 # -- tell -----------------------------------------------------------------------------------------------------
@@ -405,9 +435,12 @@ async def _tell(
     target: CheckTarget, versions: Versions, version: Version, by: str, notifiers: Sequence[Notifier], clock: Clock
 ) -> dict[str, str | None]:
     """Tell what this check has claimed, in one message a channel, and write down what became of it."""
-    mine = claimed(unpack(version.content).incidents, by)
+    standing = unpack(version.content).incidents
+    mine = claimed(standing, by)
     if not mine:
         return {}
+    passed_over = [one for one in standing.values() if one.notifications and not one.notifications[-1].tries]
+    past = sum(one.notifications[-1].by == by for one in passed_over)
     answers: dict[str, str | None] = {}
     sent: dict[str, list[str]] = {one.key: [] for one, _ in mine}
     failed: dict[str, dict[str, str]] = {one.key: {} for one, _ in mine}
@@ -415,7 +448,7 @@ async def _tell(
         new = [(one, notification) for one, notification in mine if notifier.name not in notification.sent]
         if not new:
             continue
-        answers |= await tell([notifier], incidents_message(target, new, clock.now()), clock)
+        answers |= await tell([notifier], incidents_message(target, new, clock.now(), past), clock)
         for one, _ in new:
             if (why := answers[notifier.name]) is None:
                 sent[one.key].append(notifier.name)
@@ -430,18 +463,15 @@ async def _tell(
     return answers
 
 
-def incidents_message(target: CheckTarget, told: Sequence[tuple[Incident, Any]], now: datetime) -> Message:
+def incidents_message(
+    target: CheckTarget, told: Sequence[tuple[Incident, Notification]], now: datetime, past: int = 0
+) -> Message:
     """All that is to be told, as one message: a storm is one message, not forty."""
-    worst = max((one.severity for one, _ in told), key=SEVERITIES.index)
-    lines = [
-        f"{notification.kind.upper()} ({one.severity}, {one.owner}: {one.cause}) {one.rule} since {one.hour}: "
-        f"{one.summary}"
-        for one, notification in told
-    ]
-    [first, *others] = told
-    subject = f"[viplake {target.environment} {worst}] {first[0].rule} {first[1].kind}, since {first[0].hour}"
-    if others:
-        subject = f"[viplake {target.environment} {worst}] {len(told)} incidents, the first since {first[0].hour}"
+    items = [(one, notification.kind) for one, notification in told]
+    subject = subject_words(target.environment, items)
+    lines = [notice_words(target.environment, one, kind, now) for one, kind in items]
+    if past:
+        lines.append(f"{count_words(past, 'past incident')} on record: viplake check.")
     notices = [{"notice": notification.kind, **one.to_json(now)} for one, notification in told]
     body = {"environment": target.environment, "lake": target.lake.url, "notices": notices}
     if target.report:
@@ -461,7 +491,7 @@ def _checked(
     now: datetime,
 ) -> Checked:
     first, last = judgement.hours[0], judgement.hours[-1]
-    shown = [one for one in standing.values() if one.open or (one.last >= first and one.hour <= last)]
+    shown = [one for one in standing.values() if one.hour <= last and (one.open or one.last >= first)]
     return Checked(
         target.environment,
         now,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from viplake.model import stretches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from datetime import datetime
 
     from viplake.model import Hour
@@ -59,12 +59,28 @@ class Gap:
         return None if deadline is None or self.before is not None else deadline - now
 
 
+def covering(arrived: Mapping[Hour, bool], weak: Collection[Hour]) -> dict[Hour, bool | None]:
+    """Whether each Hour covers its records; a weak one ends no hole, and begins none.
+
+    Args:
+        arrived: whether an export came, ascending.
+        weak: Hours whose export is not whole enough to end a hole.
+    """
+    found: dict[Hour, bool | None] = {}
+    before = False
+    for hour, came in arrived.items():
+        before = came and (hour not in weak or before)
+        found[hour] = before
+    return found
+
+
 def gaps(
     delivered: Mapping[Hour, bool | None],
     lacking: Mapping[str, Collection[Hour]],
     *,
     look_back: timedelta | Callable[[Hour], timedelta] = LOOK_BACK,
     planned: Callable[[Hour], bool] = lambda _: False,
+    short: Collection[Hour] = (),
 ) -> list[Gap]:
     """All gaps, those of the whole export first, then by table and time.
 
@@ -74,7 +90,8 @@ def gaps(
         lacking: the Hours that delivered an export without a table, by table. Tables that never lacked need not stand
             there: they have the gaps of the export.
         look_back: what an export carries; where that is measured, what the one of a given Hour does.
-        planned: whether an Hour stands in the calendar.
+        planned: whether the calendar holds an Hour.
+        short: delivered Hours whose export carries less than an hour: what it does not carry is a gap too.
     """
     if not delivered:
         return []
@@ -82,12 +99,32 @@ def gaps(
     without = [hour for hour in ends[0].to(ends[1]) if not delivered.get(hour)]
     carried = look_back if callable(look_back) else lambda _: look_back
     record = _Record(delivered, ends, carried, planned)
-    found = [record.gap(None, stretch) for stretch in stretches(without)]
+    holes = list(stretches(without))
+    found = [record.gap(None, stretch) for stretch in holes]
+    found += [gap for stretch in stretches(sorted(short)) if (gap := record.between(stretch)) is not None]
+    begins, finishes = ({hole[place]: hole for hole in holes} for place in (0, -1))
     for table in sorted(lacking):
-        bad = sorted({*without, *(hour for hour in lacking[table] if ends[0] <= hour <= ends[1])})
-        own = frozenset(lacking[table])
-        found += [record.gap(table, stretch) for stretch in stretches(bad) if not own.isdisjoint(stretch)]
+        own = sorted(hour for hour in lacking[table] if ends[0] <= hour <= ends[1])
+        found += [record.gap(table, stretch) for stretch in _joined(own, begins, finishes)]
     return found
+
+
+def _joined(
+    own: list[Hour], begins: Mapping[Hour, list[Hour]], finishes: Mapping[Hour, list[Hour]]
+) -> Iterator[list[Hour]]:
+    """A table's own gaps, each with the holes of the export that touch it, before, between and behind."""
+    stretch: list[Hour] = []
+    for hour in own:
+        if stretch and stretch[-1] >= hour:
+            continue
+        if not stretch or stretch[-1].shift(1) != hour:
+            if stretch:
+                yield stretch
+            stretch = [*finishes.get(hour.shift(-1), ())]
+        stretch.append(hour)
+        stretch += begins.get(hour.shift(1), ())
+    if stretch:
+        yield stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +148,14 @@ class _Record:
             lost = (after.start, before.start - carried)
         planned = all(self.planned(hour) for hour in stretch)
         return Gap(table, first, last, after, before, planned, unknown, margin, lost)
+
+    def between(self, stretch: list[Hour]) -> Gap | None:
+        """The gap of Hours that came one after the other and carry less than the hour between them."""
+        carrying = [hour for hour in stretch if self.delivered.get(hour) and self.delivered.get(hour.shift(-1))]
+        if not carrying:
+            return None
+        first, last = carrying[0], carrying[-1]
+        lost = (first.shift(-1).start, last.start - self.look_back(last))
+        margin = max(self.look_back(hour) for hour in carrying) - timedelta(hours=1)
+        planned = all(self.planned(hour) for hour in carrying)
+        return Gap(None, first, last, first.shift(-1), last, planned, margin=margin, lost=lost)

@@ -7,15 +7,15 @@ once for all Hours, so that an hourly check over months of 300 tables stays a ma
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.history.datasets import MISSED
 from viplake.judge.anomaly import Series
 from viplake.judge.calendar import Calendar
-from viplake.judge.content_rules import BEFORE, Inside, Nulls, standing_still
-from viplake.judge.coverage import LOOK_BACK, Gap, gaps
+from viplake.judge.coverage import LOOK_BACK, Gap, covering, gaps
 from viplake.judge.objectives import (
     INDICATORS,
     Graded,
@@ -28,8 +28,9 @@ from viplake.judge.objectives import (
     sla_periods,
     standing,
 )
-from viplake.judge.record import NOBODY, PHASES
+from viplake.judge.record import NOBODY, PHASES, Wholeness, settle, wholeness
 from viplake.judge.rules.catalogue import RuleSettings, judge
+from viplake.judge.rules.content_verdicts import BEFORE, Inside, Nulls, standing_still
 from viplake.judge.rules.delivery import OWNERS_OF_PHASES
 from viplake.judge.rules.rule import Case, NoData
 from viplake.notify.settings import NotifySettings
@@ -145,15 +146,24 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
     """Judge these Hours."""
     if not hours:
         return Judgement(())
+    evidence = replace(evidence, records=settle(evidence.records, evidence.now))
     records, planned = evidence.records, settings.calendar.at
     counted = settled(records, hours[-1], evidence.now)
     contents = _Contents(evidence, settings)
-    found = _gaps(counted, hours[-1], evidence.now, settings, contents)
-    grades = {name: graded(counted, name, settings) for name in INDICATORS}
+    whole = whole_exports(records, settings)
+    found = _gaps(counted, whole, hours[-1], evidence.now, settings, contents)
+    grades = {name: graded(counted, name, settings, whole) for name in INDICATORS}
+    of_delivered = grades["delivered"].by_hour
+    covered = {
+        hour: replace(one, good=False) if hour in whole and whole[hour].hollow else one
+        for hour, one in of_delivered.items()
+    }
     volumes = _Volumes(evidence, hours, settings)
     by_hour = _by_hour(found, hours)
     ledgers = [hour for hour, known in records.items() if known.ledger]
     ledger = min(ledgers if evidence.first_run is None else [*ledgers, evidence.first_run], default=None)
+    delivered = [hour for hour, known in records.items() if known.delivered]
+    begun = min([*delivered, *([] if ledger is None else [ledger])], default=None)
     findings: list[RuleResult] = []
     before: Record | None = None
     for hour in hours:
@@ -163,14 +173,16 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
             hour,
             evidence.now,
             ours=ledger is not None and hour >= ledger,
+            begun=begun is not None and hour >= begun,
             unmatched=before.facts.unmatched if before is not None and before.facts is not None else None,
             changes=evidence.changes.get(hour, "its schema was not compared with the one before"),
             volumes=volumes.of(hour),
             gaps=by_hour.get(hour, ()),
             look_back=contents.look_back(hour),
             inside=contents.of(hour),
-            burning=burning(grades["delivered"].by_hour, hour) is not None,
+            burning=burning(covered, hour) is not None,
             planned=planned(hour),
+            whole=whole.get(hour, Wholeness()),
         )
         findings += judge(case, settings.rules)
         if known is not None and known.delivered:
@@ -231,9 +243,16 @@ def _arrived(known: Record) -> bool:
 
 
 def _gaps(
-    counted: Mapping[Hour, Record], last: Hour, now: datetime, settings: CheckSettings, contents: _Contents
+    counted: Mapping[Hour, Record],
+    whole: Mapping[Hour, Wholeness],
+    last: Hour,
+    now: datetime,
+    settings: CheckSettings,
+    contents: _Contents,
 ) -> list[Gap]:
-    delivered: dict[Hour, bool | None] = {hour: _arrived(known) for hour, known in counted.items()}
+    hollow = {hour for hour, one in whole.items() if one.hollow}
+    arrived = {hour: _arrived(known) and hour not in hollow for hour, known in counted.items()}
+    delivered = covering(arrived, {hour for hour, one in whole.items() if one.schema_lost})
     if delivered:
         # Hours that have passed and of which nothing is on record are unknown, also after the last one that is.
         for hour in max(delivered).shift(1).to(last):
@@ -241,10 +260,16 @@ def _gaps(
                 delivered[hour] = None
     lacking: dict[str, set[Hour]] = {}
     for hour, known in counted.items():
-        for table in known.missing or () if _arrived(known) else ():
+        for table in whole[hour].missing or () if _arrived(known) and hour not in hollow else ():
             lacking.setdefault(table, set()).add(hour)
     planned = settings.calendar.at
-    return gaps(delivered, lacking, look_back=contents.look_back, planned=lambda hour: planned(hour) is not None)
+    return gaps(
+        delivered,
+        lacking,
+        look_back=contents.look_back,
+        planned=lambda hour: planned(hour) is not None,
+        short=contents.short,
+    )
 
 
 def _by_hour(found: Iterable[Gap], hours: Sequence[Hour]) -> dict[Hour, list[Gap]]:
@@ -259,16 +284,29 @@ def _by_hour(found: Iterable[Gap], hours: Sequence[Hour]) -> dict[Hour, list[Gap
 # -- objectives -----------------------------------------------------------------------------------------------
 
 
-def graded(counted: Mapping[Hour, Record], name: Indicator, settings: CheckSettings) -> Grades:
-    """Return the grades of the settled Hours by one indicator."""
+def whole_exports(records: Mapping[Hour, Record], settings: CheckSettings) -> dict[Hour, Wholeness]:
+    """How whole the export of each delivered Hour is, by the share of tables that `[rules.missing_table]` names."""
+    return wholeness(records, settings.rules.configs["missing_table"].limits["share"])
+
+
+def graded(
+    counted: Mapping[Hour, Record],
+    name: Indicator,
+    settings: CheckSettings,
+    whole: Mapping[Hour, Wholeness] | None = None,
+) -> Grades:
+    """Return the grades of the settled Hours by one indicator; `whole`, where known, is what `whole_exports` says."""
+    exports = whole_exports(counted, settings) if whole is None else whole
     planned = settings.calendar.at
     limit = settings.objectives.on_time
     schema_known = min((hour for hour, known in counted.items() if known.expected is not None), default=None)
     found = {}
     for hour, known in counted.items():
         had_schema = schema_known is not None and schema_known < hour
-        grade, owner = _grade(known, name, limit, had_schema=had_schema)
-        found[hour] = Graded(hour, grade, owner, planned(hour) is not None)
+        good, owner = _grade(known, name, limit, had_schema=had_schema)
+        if name == "complete" and (one := exports.get(hour)) is not None and (one.hollow or one.schema_lost):
+            good = False
+        found[hour] = Graded(hour, good, owner, planned(hour) is not None)
     return Grades(name, found, lambda hour: planned(hour) is not None)
 
 
@@ -366,19 +404,34 @@ class _Contents:
         counts = evidence.counts.items() if told.enabled else ()
         self._counts = {table: Series(values, bad, told.anomaly, exact=False) for table, values in counts}
 
+    @cached_property
+    def _carried(self) -> dict[Hour, timedelta]:
+        """What the export of each Hour carries whose content is known."""
+        return {hour: self._inside(hour).look_back for hour in self._hours}
+
+    def _inside(self, hour: Hour, **more: Any) -> Inside:
+        at = bisect_left(self._hours, hour)
+        before = [self._contents[known] for known in self._hours[max(at - BEFORE, 0) : at]]
+        return Inside(hour, self._contents[hour], before, told=self._told, nulls=self._nulls, **more)
+
+    @property
+    def short(self) -> tuple[Hour, ...]:
+        """Hours whose export carries less than the hour before it."""
+        return tuple(hour for hour, carried in self._carried.items() if carried < timedelta(hours=1))
+
     def look_back(self, hour: Hour) -> timedelta:
-        """What the export of an Hour carries."""
+        """What the export of an Hour carries: as measured, or like most of the last three that were."""
+        if hour in self._contents:
+            return self._carried[hour]
         at = bisect_right(self._hours, hour)
-        recent = [self._contents[known] for known in self._hours[max(at - 3, 0) : at]]
-        return Inside(hour, None, recent, told=self._told).look_back if recent else self._told
+        recent = [self._carried[known] for known in self._hours[max(at - 3, 0) : at]]
+        return sorted(recent)[len(recent) // 2] if recent else self._told
 
     def of(self, hour: Hour) -> Inside | None:
         """The content of an Hour; None where nobody looked."""
         content = self._contents.get(hour)
         if content is None:
             return None
-        at = bisect_left(self._hours, hour)
-        before = [self._contents[known] for known in self._hours[max(at - BEFORE, 0) : at]]
         counts: dict[str, VolumeVerdict | InsufficientHistory] = {}
         stuck: dict[str, tuple[int, int]] = {}
         if self._base is not None and hour >= self._base:
@@ -389,7 +442,7 @@ class _Contents:
                 newest = self._newest.get(table.table)
                 if newest and place < len(newest) and (stood := standing_still(newest, place)) is not None:
                     stuck[table.table] = stood
-        return Inside(hour, content, before, counts, stuck, self._nulls, self._told)
+        return self._inside(hour, counts=counts, stuck=stuck)
 
 
 def _distance(first: Hour, hour: Hour) -> int:

@@ -1,9 +1,9 @@
-"""PURE. Incidents: an episode of breaches each, opened, ongoing, resolved; and what is to be told of them, once.
+"""PURE. Incidents: one event each, opened, ongoing, resolved, with its cause, owner, Hours, rules and tables.
 
-`fold` is a function of (what stands, what was found, when), so that two processes which race come to the same, and an
-Hour that is judged again (it came late, it was repaired) changes what was said of it. Breaches that begin in the same
-Hour for the same reason are one incident: 40 missing tables are one, and so is an outage however many rules it breaks.
-An Hour without data neither opens nor resolves anything: what was found of it when somebody looked stands.
+`fold` is a function of (what is on record, what was found, when), so that two checks that race come to the same, and
+an Hour that is judged again (it came late, it was repaired) changes what was found in it. Breaches of one trouble that
+overlap in time and have the same cause are one incident. It is over after `end_after` good Hours in a row; its length
+counts to the first of them. An Hour without data neither opens nor ends anything: what was found in it before holds.
 """
 
 from __future__ import annotations
@@ -11,39 +11,33 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from viplake import strictjson
-from viplake.errors import LakeError, SettingsError
 from viplake.judge.record import NOBODY
-from viplake.judge.rules.catalogue import ORDER, RULES, group_of
-from viplake.judge.rules.rule import Breach, NoData
-from viplake.lake.records import FORMAT, parse_utc, utc
+from viplake.judge.rules.catalogue import DECIDES, ORDER, RULES, group_of
+from viplake.judge.rules.rule import Breach, Loss, NoData
 from viplake.model import SEVERITIES, Hour, Severity
-from viplake.wording import name_words
+from viplake.wording import count_words, name_words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from viplake.judge.rules.rule import RuleResult
 
 State = Literal["opened", "ongoing", "resolved"]
-NotificationKind = Literal["opened", "escalated", "reminder", "resolved"]
-
-REMIND: Final = timedelta(days=1)
-"""After how long what is still open is told again."""
-
-LEASE: Final = timedelta(minutes=10)
-"""How long a process has for notification before another may: three tries of 10 s on a few channels end long before."""
-
-ATTEMPTS: Final = 5
-"""Checks that try to tell one thing, each of them three times."""
+NotificationKind = Literal["opened", "escalated", "changed", "reopened", "reminder", "resolved"]
 
 KEPT: Final = timedelta(days=400)
 """How long resolved incidents are kept: a year of figures."""
 
-_DECIDING: Final = {rule.group: rule.name for rule in RULES.values() if rule.decides}
-"""The rule whose pass ends the incidents of its group."""
+FLAPPING: Final = 2
+"""So many times the Hours in a row that an outage is notified from, where they are not in a row."""
+
+OUTAGE: Final = "outage"
+"""The group of a missing export: it concerns the whole Hour, whatever the table."""
+
+_POINTS: Final = frozenset(rule.group or rule.name for rule in RULES.values() if rule.point)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +45,39 @@ class Member:
     """What an incident is made of: a rule, for a table.
 
     Attributes:
-        rule, table: which; `rule` is the gravest of those that are one trouble.
+        rule, table: which.
         last: the last Hour in breach.
-        ended: the first Hour in which it held again; None: it has not.
+        good: the good Hours since, in a row.
+        over: there were enough of them.
     """
 
     rule: str
     table: str | None
     last: Hour
-    ended: Hour | None = None
+    good: tuple[Hour, ...] = ()
+    over: bool = False
+
+    @property
+    def ended(self) -> Hour | None:
+        """The first good Hour; None: there was none yet."""
+        return self.good[0] if self.good else None
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A thing that was, or is to be, told.
+    """A notification that was, or is to be, sent.
 
     Attributes:
         kind: what.
-        at: when it was last begun to be told.
-        by: the process that tells it.
+        at: when sending was last begun.
+        by: the process that sends it.
         severity: that the incident had then.
-        tries: how often it was begun.
-        done: it is told on every channel, or nobody listens.
+        tries: how often sending was begun; 0: the incident was over at the first check, and is not notified.
+        done: every channel has it, or there is no channel.
         sent: the channels that have it.
         failed: why the others do not, by channel.
+        cause, owner: of the incident then; empty where a viplake of before wrote it.
+        loss: of records, then.
     """
 
     kind: NotificationKind
@@ -85,25 +88,44 @@ class Notification:
     done: bool = False
     sent: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
+    cause: str = ""
+    owner: str = ""
+    loss: Loss = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Somebody knows of an incident: reminders and changes are not notified up to an Hour."""
+
+    until: Hour
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """An episode.
+    """An event.
 
     Attributes:
         group: the trouble.
-        hour: in which it began; with `group` its identity.
+        hour: in which it began.
         members: its rules and tables.
         severity: the gravest that it has been.
-        cause, owner: the most frequent ones on record.
-        summary: of the gravest breach in its last Hour.
+        cause, owner: of its last Hour.
+        summary: what happened, in one sentence.
         spans: its Hours in breach, as runs from and to, both included, ascending.
         opened_at: when it was first found.
         resolved_at: when it was found to be over; None while open.
-        healed: a later look found that its Hours are well: they came late, or were repaired.
-        notifications: what was told of it, oldest first.
-        blames: how many breaches had each cause and owner.
+        healed: a later check found that its Hours are well: they came late, or were repaired.
+        notifications: that were sent of it, oldest first.
+        id: its identity.
+        causes: cause, owner and the Hour since which they hold, where they changed.
+        evidence: what the vendor said last, and the GUID.
+        loss: whether records are lost, or will be soon.
+        lost: which, in words.
+        until: by when an Hour must begin so that nothing is lost.
+        ready: it lasts long enough, or is grave enough, to be notified.
+        closed: it is over because nothing watches it any more: its rule or table was turned off.
+        acknowledged: by somebody.
     """
 
     group: str
@@ -118,11 +140,20 @@ class Incident:
     resolved_at: datetime | None = None
     healed: bool = False
     notifications: tuple[Notification, ...] = ()
+    id: str = ""
+    causes: tuple[tuple[str, str, Hour], ...] = ()
+    evidence: str = ""
+    loss: Loss = ""
+    lost: str = ""
+    until: datetime | None = None
+    ready: bool = True
+    closed: bool = False
+    acknowledged: Acknowledgement | None = None
 
     @property
     def key(self) -> str:
         """Its identity."""
-        return f"{self.group}:{self.hour}"
+        return self.id or f"{self.group}:{self.hour}"
 
     @property
     def open(self) -> bool:
@@ -130,11 +161,14 @@ class Incident:
         return self.resolved_at is None
 
     @property
+    def is_point(self) -> bool:
+        """Whether it is a point in time, which is never over."""
+        return self.group in _POINTS
+
+    @property
     def rules(self) -> tuple[str, ...]:
         """Its rules, the gravest first."""
-        return tuple(
-            sorted({member.rule for member in self.members}, key=lambda name: (ORDER.get(name, len(ORDER)), name))
-        )
+        return tuple(sorted({member.rule for member in self.members}, key=_gravity))
 
     @property
     def rule(self) -> str:
@@ -149,12 +183,18 @@ class Incident:
     @property
     def hours(self) -> int:
         """How many Hours were in breach."""
-        return sum(round((last.end - first.start) / timedelta(hours=1)) for first, last in self.spans)
+        return sum(_length(first, last) for first, last in self.spans)
 
     @property
     def last(self) -> Hour:
         """The last Hour in breach."""
         return max(member.last for member in self.members)
+
+    @property
+    def ended(self) -> Hour | None:
+        """The first good Hour after the last breach; None while there is none."""
+        ended = [member.ended for member in self.members if member.last == self.last]
+        return max((hour for hour in ended if hour is not None), default=None) if None not in ended else None
 
     def state(self, now: datetime) -> State:
         """In the words of the JSON; `opened` in the check that found it."""
@@ -164,7 +204,7 @@ class Incident:
 
     def to_json(self, now: datetime) -> dict[str, Any]:
         """As `viplake check --json` prints it."""
-        tables = self.tables
+        tables, known = self.tables, self.acknowledged
         return {
             "id": self.key,
             "rule": self.rule,
@@ -180,6 +220,8 @@ class Incident:
             "owner": self.owner,
             "summary": self.summary,
             "healed": self.healed,
+            "acknowledged_until": None if known is None else str(known.until),
+            "note": None if known is None else known.note,
         }
 
 
@@ -187,57 +229,169 @@ Incidents = dict[str, Incident]
 """By identity."""
 
 
+def _gravity(rule: str) -> tuple[int, str]:
+    return ORDER.get(rule, len(ORDER)), rule
+
+
+def _length(first: Hour, last: Hour) -> int:
+    return round((last.end - first.start) / timedelta(hours=1))
+
+
 # -- breaches to episodes -------------------------------------------------------------------------------------
+
+_Thread = tuple[str, str | None]
+"""A trouble, for a table; an outage has one thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldSettings:
+    """How breaches become incidents.
+
+    Attributes:
+        end_after: good Hours in a row after which an incident is over.
+        watches: whether a rule is judged, for a table; an incident of what is not is closed.
+    """
+
+    end_after: int = 6
+    watches: Callable[[str, str | None], bool] = lambda _rule, _table: True
 
 
 @dataclass(slots=True)
 class _Episode:
-    """A rule, for a table, in breach from one Hour on; `of` is the incident that it is left of, where it is."""
+    """A thread in breach from one Hour on, until it is over; `of` is the incident on record that it belongs to."""
 
-    group: str
-    rule: str
-    table: str | None
+    thread: _Thread
     start: Hour
     last: Hour
-    ended: Hour | None = None
+    members: dict[tuple[str, str | None], Hour] = field(default_factory=dict)
+    hours: list[Hour] = field(default_factory=list)
+    good: list[Hour] = field(default_factory=list)
     breaches: list[Breach] = field(default_factory=list)
-    standing: list[Hour] = field(default_factory=list)
+    run: int = 0
+    longest: int = 0
+    over: bool = False
+    closed: bool = False
     of: Incident | None = None
 
-    def member(self) -> Member:
-        return Member(self.rule, self.table, self.last, self.ended)
+    def bad(self, hour: Hour, rule: str, table: str | None) -> None:
+        """The Hour is in breach."""
+        self.members[rule, table] = hour
+        if not self.hours or self.hours[-1] != hour:
+            self.hours.append(hour)
+            self.run = 1 if self.good else self.run + 1
+            self.longest = max(self.longest, self.run)
+        self.last, self.good = hour, []
+
+    @property
+    def decides(self) -> str:
+        """The rule whose pass makes an Hour good."""
+        return DECIDES.get(self.thread[0]) or min((rule for rule, _ in self.members), key=_gravity)
+
+    @property
+    def cause(self) -> tuple[str, str]:
+        """The most frequent cause and owner of its gravest rule."""
+        leading = _leading(self.breaches)
+        if leading:
+            return Counter((breach.cause, breach.owner) for breach in leading).most_common(1)[0][0]
+        return (self.of.cause, self.of.owner) if self.of is not None else (NOBODY, NOBODY)
 
 
-_Key = tuple[str, str | None]
+def _thread_of(group: str, table: str | None) -> _Thread:
+    return group, None if group == OUTAGE else table
 
 
-def _key_of(breach: Breach) -> _Key:
-    group = group_of(breach.rule)
-    return group, None if group == "outage" else breach.table
+def _leading(breaches: Sequence[Breach]) -> list[Breach]:
+    """Those of the gravest rule."""
+    lead = min((_gravity(breach.rule) for breach in breaches), default=None)
+    return [breach for breach in breaches if _gravity(breach.rule) == lead]
+
+
+@dataclass(slots=True)
+class _Found:
+    """Results by Hour, and what is on record of Hours of which there are none now."""
+
+    known: Mapping[str, Incident]
+    settings: FoldSettings
+    breaches: dict[Hour, dict[_Thread, list[Breach]]] = field(default_factory=dict)
+    judged: set[tuple[str, Hour]] = field(default_factory=set)
+    excused: set[tuple[str, Hour]] = field(default_factory=set)
+
+    def add(self, results: Iterable[RuleResult]) -> None:
+        """Sort the results."""
+        for result in results:
+            if isinstance(result, NoData):
+                if result.excused:
+                    self.excused.add((result.rule, result.hour))
+                continue
+            self.judged.add((result.rule, result.hour))
+            if isinstance(result, Breach):
+                thread = _thread_of(result.group or group_of(result.rule), result.table)
+                self.breaches.setdefault(result.hour, {}).setdefault(thread, []).append(result)
+
+    def on_record(self, hours: Sequence[Hour]) -> tuple[_OnRecord, dict[Hour, set[_Thread]]]:
+        """What is on record of Hours that were not judged: the breaches, and the good Hours, by Hour and thread."""
+        bad: _OnRecord = {}
+        good: dict[Hour, set[_Thread]] = {}
+        for one in self.known.values():
+            for member in () if one.healed else one.members:
+                if member.last < hours[0] and (not member.good or member.good[-1] < hours[0]):
+                    continue
+                thread = _thread_of(one.group, member.table)
+                for begin, end in one.spans:
+                    for hour in max(begin, hours[0]).to(min(end, hours[-1], member.last)):
+                        if not self._is_judged(member, one, hour):
+                            bad.setdefault(hour, {}).setdefault(thread, []).append((member, one))
+                for hour in member.good:
+                    if not self._is_judged(member, one, hour):
+                        good.setdefault(hour, set()).add(thread)
+        return bad, good
+
+    def _is_judged(self, member: Member, one: Incident, hour: Hour) -> bool:
+        decides = DECIDES.get(one.group, member.rule), hour
+        watched = self.settings.watches(member.rule, member.table)
+        return watched and (decides in self.judged or decides in self.excused)
+
+
+_OnRecord = dict[Hour, dict[_Thread, list[tuple[Member, Incident]]]]
 
 
 def fold(
-    known: Mapping[str, Incident], results: Iterable[RuleResult], hours: Sequence[Hour], now: datetime
+    known: Mapping[str, Incident],
+    results: Iterable[RuleResult],
+    hours: Sequence[Hour],
+    now: datetime,
+    settings: FoldSettings = FoldSettings(),
 ) -> Incidents:
     """The incidents after a judgement.
 
     Args:
-        known: what stands.
+        known: what is on record.
         results: of these Hours, of all rules.
-        hours: that were judged, ascending, without holes. What stands of Hours before and after stays.
+        hours: that were judged, ascending, without holes. What is on record of Hours before and after stays.
         now: when.
+        settings: when an incident is over.
     """
     if not hours:
         return dict(known)
     first, last = hours[0], hours[-1]
-    episodes = _walk(known, results, hours)
-    result = {key: one for key, one in known.items() if not first <= one.hour <= last}
-    for (group, start), parts in _together(episodes).items():
-        key = f"{group}:{start}"
-        result[key] = _incident(known.get(key), group, start, parts, first, now)
-    for key, one in known.items():
-        if first <= one.hour <= last and key not in result:
-            result[key] = _healed(one, now)
+    ends = [one.last for one in known.values() if one.hour <= last and not one.healed]
+    until = max([last, *ends, *(hour for one in known.values() if one.hour <= last for hour in _good_hours(one))])
+    found = _Found(known, settings)
+    found.add(results)
+    episodes = _walk(found, [*hours, *last.shift(1).to(until)])
+    result = dict(known)
+    gone = {key for key, one in known.items() if first <= one.hour <= last}
+    for parts in _events(episodes):
+        matches = _matching(known, parts, gone)
+        one = _incident(matches[0] if matches else None, parts, first, now)
+        if not matches:
+            one = replace(one, id=_new_id(one, result))
+        gone -= {match.key for match in matches}
+        result[one.key] = one
+        for other in matches[1:]:
+            result[other.key] = _closed(other, now, f"; joined with {one.key}")
+    for key in gone:
+        result[key] = _closed(known[key], now, "; looked at again, its Hours are well", healed=True)
     return {
         key: one
         for key, one in sorted(result.items(), key=lambda item: (item[1].hour, item[0]))
@@ -245,125 +399,152 @@ def fold(
     }
 
 
-def _walk(known: Mapping[str, Incident], results: Iterable[RuleResult], hours: Sequence[Hour]) -> list[_Episode]:
+def _good_hours(one: Incident) -> Iterable[Hour]:
+    return (hour for member in one.members for hour in member.good)
+
+
+def _walk(found: _Found, hours: Sequence[Hour]) -> list[_Episode]:
     """Hour by Hour: what goes on, what ends, what begins."""
-    breaches: dict[Hour, dict[_Key, list[Breach]]] = {}
-    judged: set[tuple[str, Hour]] = set()
-    excused: set[tuple[str, Hour]] = set()
-    for result in results:
-        if isinstance(result, NoData):
-            if result.excused:
-                excused.add((result.rule, result.hour))
-            continue
-        judged.add((result.rule, result.hour))
-        if isinstance(result, Breach):
-            breaches.setdefault(result.hour, {}).setdefault(_key_of(result), []).append(result)
-    standing = _standing(known, judged | excused, hours)
-    running = _running(known, hours[0])
-    found = list(running.values())
+    bad, good = found.on_record(hours)
+    running = _running(found.known, hours[0])
+    episodes = list(running.values())
+
+    def episode(thread: _Thread, hour: Hour, of: Incident | None = None) -> _Episode:
+        if thread not in running:
+            running[thread] = _Episode(thread, hour, hour, of=of)
+            episodes.append(running[thread])
+        return running[thread]
+
     for hour in hours:
-        now = breaches.get(hour, {})
-        for key, (rule, of) in standing.get(hour, {}).items():
-            if key not in running:
-                running[key] = _Episode(key[0], rule, key[1], hour, hour, of=of)
-                found.append(running[key])
-            running[key].last = hour
-            running[key].standing.append(hour)
-        for key in [key for key in running if key not in now]:
-            if (_DECIDING.get(key[0], running[key].rule), hour) in judged:
-                running.pop(key).ended = hour
-        for key, of_key in now.items():
-            of_key.sort(key=lambda breach: ORDER[breach.rule])
-            episode = running.get(key)
-            if episode is None:
-                episode = running[key] = _Episode(key[0], of_key[0].rule, key[1], hour, hour)
-                found.append(episode)
-            episode.rule = min(episode.rule, of_key[0].rule, key=lambda name: ORDER.get(name, len(ORDER)))
-            episode.last = hour
-            episode.breaches += of_key
-    return found
+        for thread, members in bad.get(hour, {}).items():
+            for member, of in members:
+                episode(thread, hour, of).bad(hour, member.rule, member.table)
+        for thread, breaches in found.breaches.get(hour, {}).items():
+            current = episode(thread, hour)
+            for breach in breaches:
+                current.bad(hour, breach.rule, breach.table)
+            current.breaches += breaches
+        for thread, current in list(running.items()):
+            is_good = (current.decides, hour) in found.judged or thread in good.get(hour, ())
+            if current.last != hour and is_good and _is_watched(found.settings, current):
+                current.good.append(hour)
+                end_after = 1 if thread[0] in _POINTS else found.settings.end_after
+                if len(current.good) >= end_after:
+                    running.pop(thread).over = True
+    for current in running.values():
+        current.over = current.closed = not _is_watched(found.settings, current)
+    return episodes
 
 
-def _standing(
-    known: Mapping[str, Incident], judged: Collection[tuple[str, Hour]], hours: Sequence[Hour]
-) -> dict[Hour, dict[_Key, tuple[str, Incident]]]:
-    """What was found in Hours of which nothing can be said now; by Hour, trouble and table: rule and incident."""
-    found: dict[Hour, dict[_Key, tuple[str, Incident]]] = {}
-    for one in known.values():
-        if one.healed:
-            continue
-        for begin, end in one.spans:
-            for hour in max(begin, hours[0]).to(min(end, hours[-1])):
-                for member in one.members:
-                    key = (one.group, None if one.group == "outage" else member.table)
-                    if hour <= member.last and (_DECIDING.get(one.group, member.rule), hour) not in judged:
-                        found.setdefault(hour, {})[key] = (member.rule, one)
-    return found
+def _is_watched(settings: FoldSettings, current: _Episode) -> bool:
+    return any(settings.watches(rule, table) for rule, table in current.members)
 
 
-def _running(known: Mapping[str, Incident], first: Hour) -> dict[_Key, _Episode]:
-    """What was in breach before the first judged Hour and had not ended by then."""
-    running: dict[_Key, _Episode] = {}
+def _running(known: Mapping[str, Incident], first: Hour) -> dict[_Thread, _Episode]:
+    """What was in breach before the first judged Hour and was not over by then."""
+    running: dict[_Thread, _Episode] = {}
     for one in known.values():
         for member in one.members if one.hour < first and not one.healed else ():
-            if member.ended is None or member.ended >= first:
-                last = min(member.last, first.shift(-1))
-                key = (one.group, None if one.group == "outage" else member.table)
-                running[key] = _Episode(one.group, member.rule, member.table, one.hour, last)
+            if member.over and (not member.good or member.good[-1] < first) and member.last < first:
+                continue
+            last = min(member.last, first.shift(-1))
+            thread = _thread_of(one.group, member.table)
+            current = running.setdefault(thread, _Episode(thread, one.hour, last, of=one))
+            current.members[member.rule, member.table] = last
+            if last >= current.last:
+                current.last, current.good = last, [hour for hour in member.good if hour < first]
     return running
 
 
-def _together(episodes: Iterable[_Episode]) -> dict[tuple[str, Hour], list[_Episode]]:
-    found: dict[tuple[str, Hour], list[_Episode]] = {}
-    for episode in episodes:
-        found.setdefault((episode.group, episode.start), []).append(episode)
-    return found
+# -- episodes to incidents ------------------------------------------------------------------------------------
 
 
-def _incident(
-    known: Incident | None, group: str, start: Hour, parts: list[_Episode], first: Hour, now: datetime
-) -> Incident:
-    """One incident of the episodes that began together; `first` is the first Hour that was judged."""
+def _events(episodes: Iterable[_Episode]) -> list[list[_Episode]]:
+    """Episodes of one trouble that overlap and have the same cause, or belong to one incident on record."""
+    events: list[list[_Episode]] = []
+    alive: list[list[_Episode]] = []
+    for current in sorted(episodes, key=lambda one: (one.thread[0], one.start, one.thread[1] or "")):
+        group = current.thread[0]
+        alive = [parts for parts in alive if parts[0].thread[0] == group and _overlaps(parts, current)]
+        same = [parts for parts in alive if current.of is not None and any(part.of is current.of for part in parts)]
+        same += [parts for parts in alive if parts[0].cause == current.cause]
+        if same:
+            same[0].append(current)
+        else:
+            events.append([current])
+            alive.append(events[-1])
+    return events
+
+
+def _overlaps(parts: Sequence[_Episode], current: _Episode) -> bool:
+    return any(not part.over or current.start <= (part.good[-1] if part.good else part.last) for part in parts)
+
+
+def _matching(known: Mapping[str, Incident], parts: Sequence[_Episode], free: Collection[str]) -> list[Incident]:
+    """The incidents on record that an event is, the oldest first: it goes on with them, or shares an Hour."""
+    own = {part.of.key: part.of for part in parts if part.of is not None}
+    threads = {part.thread for part in parts}
+    hours = {hour for part in parts for hour in part.hours}
+    for key in free:
+        one = known[key]
+        of_threads = {_thread_of(one.group, member.table) for member in one.members}
+        shared = any(begin <= hour <= end for begin, end in one.spans for hour in hours)
+        if shared and not threads.isdisjoint(of_threads):
+            own[key] = one
+    return sorted(own.values(), key=lambda one: (one.hour, one.key))
+
+
+def _new_id(one: Incident, taken: Collection[str]) -> str:
+    """`outage:2022-05-10T04`; two troubles of one group that begin together are told apart by their cause."""
+    base = f"{one.group}:{one.hour}"
+    names = [base, f"{base}:{one.cause}", *(f"{base}:{one.cause}:{number}" for number in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
+
+
+def _incident(known: Incident | None, parts: Sequence[_Episode], first: Hour, now: datetime) -> Incident:
+    """One incident of the episodes of an event; `first` is the first Hour that was judged."""
+    threads = {part.thread for part in parts}
+    group = parts[0].thread[0]
+    members = [
+        Member(rule, table, last, tuple(part.good), part.over)
+        for part in parts
+        for (rule, table), last in part.members.items()
+    ]
+    kept = [m for m in known.members if _thread_of(group, m.table) not in threads] if known is not None else []
+    members = _newest([*kept, *members])
+    hours = [hour for part in parts for hour in part.hours]
+    spans = _spans(known, hours, first)
+    is_over = all(member.over for member in members)
     breaches = [breach for part in parts for breach in part.breaches]
-    members = {(part.rule, part.table): part.member() for part in parts}
-    if known is not None and known.hour == start:
-        for member in known.members:  # those that ended before the first judged Hour
-            if (member.rule, member.table) not in members and not any(p.table == member.table for p in parts):
-                members[member.rule, member.table] = member
-    is_over = all(member.ended is not None for member in members.values())
     one = Incident(
         group,
-        start,
-        tuple(sorted(members.values(), key=lambda member: (ORDER.get(member.rule, len(ORDER)), member.table or ""))),
-        "info",
+        spans[0][0],
+        tuple(members),
+        known.severity if known is not None else "info",
         NOBODY,
         NOBODY,
         "",
-        _spans(known, [hour for part in parts for hour in (*part.standing, *(b.hour for b in part.breaches))], first),
+        spans,
         now if known is None else known.opened_at,
         None if not is_over else now if known is None or known.resolved_at is None else known.resolved_at,
         notifications=() if known is None else known.notifications,
+        id="" if known is None else known.key,
+        acknowledged=None if known is None else known.acknowledged,
+        ready=known is not None and known.ready,
+        closed=is_over and any(part.closed for part in parts),
     )
-    said = known or next((part.of for part in parts if part.of is not None), None)
-    if not breaches and said is not None:
-        return replace(one, severity=said.severity, cause=said.cause, owner=said.owner, summary=said.summary)
-    return _described(one, known, breaches)
+    before = known or next((part.of for part in parts if part.of is not None), None)
+    return _described(one, before, parts, breaches, first)
 
 
-def _described(one: Incident, known: Incident | None, breaches: list[Breach]) -> Incident:
-    """With the words and figures of its breaches."""
-    severities = [breach.severity for breach in breaches] + ([known.severity] if known else [])
-    lead = min((ORDER[breach.rule] for breach in breaches), default=0)
-    leading = [breach for breach in breaches if ORDER[breach.rule] == lead]
-    blames = Counter((breach.cause, breach.owner) for breach in leading)
-    [((cause, owner), _)] = blames.most_common(1)
-    return replace(
-        one,
-        severity=max(severities, key=SEVERITIES.index),
-        cause=cause,
-        owner=owner,
-        summary=_summary(one, leading),
-    )
+def _newest(members: Iterable[Member]) -> list[Member]:
+    """Each rule and table once, with its last Hour; the gravest rule first."""
+    found: dict[tuple[str, str | None], Member] = {}
+    for member in members:
+        before = found.get((member.rule, member.table))
+        if before is None or before.last <= member.last:
+            found[member.rule, member.table] = member
+    return sorted(found.values(), key=lambda member: (_gravity(member.rule), member.table or ""))
 
 
 def _spans(known: Incident | None, found: Iterable[Hour], first: Hour) -> tuple[tuple[Hour, Hour], ...]:
@@ -377,217 +558,99 @@ def _spans(known: Incident | None, found: Iterable[Hour], first: Hour) -> tuple[
     return tuple(runs)
 
 
-def _summary(one: Incident, leading: list[Breach]) -> str:
-    """The last word of the gravest rule; of many tables their names; how long it lasts."""
+def _described(
+    one: Incident, known: Incident | None, parts: Sequence[_Episode], breaches: Sequence[Breach], first: Hour
+) -> Incident:
+    """With the words and figures of its breaches; those on record where it has none."""
+    newest = max((breach.hour for breach in breaches), default=None)
+    leading = _leading(breaches)
+    causes = _causes(one, known, leading, first)
+    cause, owner, _ = causes[-1]
+    losses = [breach for breach in breaches if breach.loss]
+    lost = max(losses, key=lambda breach: (breach.loss == "lost", breach.hour), default=None)
+    ready = one.ready or any(breach.urgent or breach.loss for breach in breaches)
+    if breaches:
+        lasts = max(part.longest for part in parts)
+        after = min(breach.after for breach in breaches)
+        ready = ready or lasts >= after or (one.group == OUTAGE and one.hours >= FLAPPING * after)
+    one = replace(
+        one,
+        severity=max([one.severity, *(breach.severity for breach in breaches)], key=SEVERITIES.index),
+        cause=cause,
+        owner=owner,
+        causes=causes,
+        ready=ready,
+        loss=lost.loss if lost is not None else known.loss if known is not None else "",
+        lost=lost.summary if lost is not None else known.lost if known is not None else "",
+    )
+    if newest is None or (known is not None and known.last > newest):
+        if known is None:
+            return one
+        severity = max(one.severity, known.severity, key=SEVERITIES.index)
+        return replace(one, summary=known.summary, evidence=known.evidence, until=known.until, severity=severity)
+    ends = [breach for breach in leading if breach.hour == max(b.hour for b in leading)]
+    return replace(one, summary=_summary(one, leading), evidence=ends[-1].evidence, until=ends[-1].until)
+
+
+def _causes(
+    one: Incident, known: Incident | None, leading: Sequence[Breach], first: Hour
+) -> tuple[tuple[str, str, Hour], ...]:
+    """Which cause and owner hold since when."""
+    found: list[tuple[str, str, Hour]] = []
+    if known is not None:
+        of_known = known.causes or ((known.cause, known.owner, known.hour),)
+        judged = {breach.hour for breach in leading}
+        found = [entry for entry in of_known if entry[2] < first or (entry[2] not in judged and not judged)]
+    by_hour: dict[Hour, Counter[tuple[str, str]]] = {}
+    for breach in leading:
+        by_hour.setdefault(breach.hour, Counter())[breach.cause, breach.owner] += 1
+    found += [(*by_hour[hour].most_common(1)[0][0], hour) for hour in sorted(by_hour)]
+    if not found:
+        found = [(known.cause, known.owner, one.hour)] if known is not None else [(NOBODY, NOBODY, one.hour)]
+    return (found[0], *(after for before, after in pairwise(found) if before[:2] != after[:2]))
+
+
+def _closed(one: Incident, now: datetime, why: str, *, healed: bool = False) -> Incident:
+    """It is over for another reason than good Hours: its Hours are well, or it is part of another incident."""
+    if one.healed or (not one.open and not healed):
+        return one
+    members = tuple(replace(member, good=member.good or (member.last.shift(1),), over=True) for member in one.members)
+    resolved = one.resolved_at or now
+    return replace(one, members=members, resolved_at=resolved, healed=healed, summary=f"{one.summary}{why}")
+
+
+# -- words ----------------------------------------------------------------------------------------------------
+
+
+def _summary(one: Incident, leading: Sequence[Breach]) -> str:
+    """What happened: the headline of the gravest rule and its Hours, or else its last breach."""
     newest = max(breach.hour for breach in leading)
     last = [breach for breach in leading if breach.hour == newest]
+    rule = RULES.get(leading[0].rule)
     tables = sorted({breach.table for breach in leading if breach.table is not None})
     what = last[-1].summary
-    if len(tables) > 1:
-        what = f"{RULES[leading[0].rule].meaning}: {len(tables)} tables, {name_words(tables)}; {what}"
-    return what if one.hours == 1 else f"{what} ({one.hours} Hours since {one.hour})"
+    if rule is not None and rule.headline and one.hours > 1:
+        return f"{rule.headline.format(tables=_named(tables))} {period(one)}{''.join(what.partition('; ')[1:])}"
+    if len(tables) > 1 and rule is not None:
+        what = f"{rule.meaning}: {_named(tables)}; {what}"
+    return what if one.hours == 1 else f"{what} ({period(one)})"
 
 
-def _healed(one: Incident, now: datetime) -> Incident:
-    """A look at its Hours found nothing wrong any more."""
-    if one.healed:
-        return one
-    members = tuple(replace(member, ended=member.ended or member.last.shift(1)) for member in one.members)
-    summary = f"{one.summary}; looked at again, its Hours are well"
-    return replace(one, members=members, resolved_at=one.resolved_at or now, healed=True, summary=summary)
+def _named(tables: Sequence[str]) -> str:
+    return tables[0] if len(tables) == 1 else f"{count_words(len(tables), 'table')} ({name_words(tables)})"
 
 
-# -- notification --------------------------------------------------------------------------------------------------
+def period(one: Incident) -> str:
+    """Its Hours: `since 2022-05-10 04:00 UTC (3 Hours)`, `from ... to ...`, `in 12 of 24 Hours since ...`."""
+    begin, ended, last = one.spans[0][0], one.ended, one.spans[-1][1]
+    all_hours = _length(begin, last)
+    if one.hours < all_hours:
+        return f"in {one.hours} of {count_words(all_hours, 'Hour')} since {moment(begin)}"
+    if ended is None:
+        return f"since {moment(begin)} ({count_words(one.hours, 'Hour')})"
+    return f"from {moment(begin)} to {moment(ended)} ({count_words(one.hours, 'Hour')})"
 
 
-def due(one: Incident, now: datetime) -> NotificationKind | None:
-    """What is to be told of an incident now; None: nothing, or another process is at it."""
-    newest = one.notifications[-1] if one.notifications else None
-    if newest is not None and not newest.done and newest.tries < ATTEMPTS:
-        if abs(now - newest.at) < LEASE:
-            return None
-        return newest.kind if one.open else "resolved"
-    kinds = {notification.kind for notification in one.notifications}
-    if not one.open:
-        return None if "resolved" in kinds else "resolved"
-    if newest is None:
-        return "opened"
-    if one.severity == "page" and all(notification.severity != "page" for notification in one.notifications):
-        return "escalated"
-    return "reminder" if abs(now - newest.at) >= REMIND else None
-
-
-def claim(incidents: Mapping[str, Incident], by: str, now: datetime) -> Incidents:
-    """The incidents with everything that is due marked as being told by this process."""
-    result = dict(incidents)
-    for key, one in incidents.items():
-        kind = due(one, now)
-        if kind is None:
-            continue
-        before = one.notifications[-1] if one.notifications else None
-        again = before is not None and before.kind == kind and not before.done
-        mark = Notification(kind, now, by, one.severity)
-        if again and before is not None:
-            mark = replace(mark, tries=before.tries + 1, sent=before.sent)
-        kept = one.notifications[:-1] if again else one.notifications
-        result[key] = replace(one, notifications=(*kept, mark))
-    return result
-
-
-def claimed(incidents: Mapping[str, Incident], by: str) -> list[tuple[Incident, Notification]]:
-    """What this process is to tell, the oldest incident first."""
-    return [
-        (one, one.notifications[-1])
-        for one in incidents.values()
-        if one.notifications and not one.notifications[-1].done and one.notifications[-1].by == by
-    ]
-
-
-def notified(
-    incidents: Mapping[str, Incident],
-    by: str,
-    sent: Mapping[str, Sequence[str]],
-    failed: Mapping[str, Mapping[str, str]],
-) -> Incidents:
-    """The incidents with what became of the notification.
-
-    Args:
-        incidents: what stands.
-        by: the process that told.
-        sent: the channels that took it, by the incident's identity.
-        failed: why others did not, likewise.
-    """
-    result = dict(incidents)
-    for one, mark in claimed(incidents, by):
-        if one.key in sent or one.key in failed:
-            reached = tuple(sorted({*mark.sent, *sent.get(one.key, ())}))
-            errors = dict(failed.get(one.key, {}))
-            done = replace(mark, sent=reached, failed=errors, done=not errors)
-            result[one.key] = replace(one, notifications=(*one.notifications[:-1], done))
-    return result
-
-
-# -- bytes ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class IncidentStore:
-    """What is kept in the lake between two checks.
-
-    Attributes:
-        incidents: by identity.
-        judged: the last Hour that was judged; None: none was.
-    """
-
-    incidents: Mapping[str, Incident] = field(default_factory=dict)
-    judged: Hour | None = None
-
-
-def pack(kept: IncidentStore) -> bytes:
-    """As JSON."""
-    return strictjson.dumps(
-        {
-            "format": FORMAT,
-            "judged": None if kept.judged is None else str(kept.judged),
-            "incidents": [_plain(one) for one in kept.incidents.values()],
-        }
-    )
-
-
-def unpack(data: bytes | None) -> IncidentStore:
-    """Read it; nothing: none yet.
-
-    Raises:
-        LakeError: it cannot be read (`ledger_damaged`), or is of a newer format (`lake_format`).
-    """
-    if data is None:
-        return IncidentStore()
-    try:
-        record = strictjson.loads(data)
-        if strictjson.count_of(record["format"]) > FORMAT:
-            raise LakeError("the incidents were written by a newer viplake", cause="lake_format")
-        found = [_read(item) for item in record["incidents"]]
-        judged = record["judged"]
-        return IncidentStore({one.key: one for one in found}, None if judged is None else Hour.parse(judged))
-    except (ValueError, TypeError, KeyError, AttributeError, SettingsError) as error:
-        raise LakeError(f"the incidents cannot be read: {error}", cause="ledger_damaged") from None
-
-
-def _plain(one: Incident) -> dict[str, Any]:
-    return {
-        "group": one.group,
-        "hour": str(one.hour),
-        "severity": one.severity,
-        "cause": one.cause,
-        "owner": one.owner,
-        "summary": one.summary,
-        "spans": [[str(first), str(last)] for first, last in one.spans],
-        "opened_at": utc(one.opened_at),
-        "resolved_at": None if one.resolved_at is None else utc(one.resolved_at),
-        "healed": one.healed,
-        "members": [
-            [member.rule, member.table, str(member.last), None if member.ended is None else str(member.ended)]
-            for member in one.members
-        ],
-        "tellings": [
-            {
-                "kind": notification.kind,
-                "at": utc(notification.at),
-                "by": notification.by,
-                "severity": notification.severity,
-                "tries": notification.tries,
-                "done": notification.done,
-                "sent": list(notification.sent),
-                "failed": dict(notification.failed),
-            }
-            for notification in one.notifications
-        ],
-    }
-
-
-def _read(item: Mapping[str, Any]) -> Incident:
-    group, cause, owner, summary = (strictjson.text_of(item[name]) for name in ("group", "cause", "owner", "summary"))
-    members = tuple(
-        Member(
-            strictjson.text_of(rule),
-            None if table is None else strictjson.text_of(table),
-            Hour.parse(last),
-            None if ended is None else Hour.parse(ended),
-        )
-        for rule, table, last, ended in item["members"]
-    )
-    if not members:
-        raise ValueError("an incident of nothing")
-    return Incident(
-        group,
-        Hour.parse(item["hour"]),
-        members,
-        _severity(item["severity"]),
-        cause,
-        owner,
-        summary,
-        tuple((Hour.parse(first), Hour.parse(last)) for first, last in item["spans"]),
-        parse_utc(item["opened_at"]),
-        None if item["resolved_at"] is None else parse_utc(item["resolved_at"]),
-        bool(item["healed"]),
-        tuple(_telling(told) for told in item["tellings"]),
-    )
-
-
-def _telling(told: Mapping[str, Any]) -> Notification:
-    [kind] = [known for known in get_args(NotificationKind) if known == told["kind"]]
-    return Notification(
-        kind,
-        parse_utc(told["at"]),
-        strictjson.text_of(told["by"]),
-        _severity(told["severity"]),
-        strictjson.count_of(told["tries"]),
-        bool(told["done"]),
-        tuple(strictjson.text_of(channel) for channel in told["sent"]),
-        {channel: strictjson.text_of(why) for channel, why in told["failed"].items()},
-    )
-
-
-def _severity(word: str) -> Severity:
-    [severity] = [known for known in SEVERITIES if known == word]
-    return severity
+def moment(hour: Hour) -> str:
+    """The start of an Hour as people read it."""
+    return f"{hour.start:%Y-%m-%d %H:%M} UTC"

@@ -7,14 +7,19 @@ is None here, and a rule that needs it says "no data", with that reason.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from viplake.errors import CAUSES
 from viplake.history.datasets import JOBS, MISSED, RUNS, SIZES, TABLES, UNKNOWN
+from viplake.lake.table_index import TableIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from viplake.history.datasets import Frame, Row
     from viplake.history.facts import HourFacts
@@ -41,6 +46,7 @@ class Record:
         expected: how many tables were; None without a schema that can be read.
         missing: expected tables without any file, sorted; None where `expected` is.
         kilobytes: of its folder; None where not on record.
+        files: in its folder; None where not on record.
         facts: what the lake shows right now; None where nobody looked.
     """
 
@@ -54,6 +60,7 @@ class Record:
     expected: int | None = None
     missing: tuple[str, ...] | None = None
     kilobytes: int | None = None
+    files: int | None = None
     facts: HourFacts | None = None
 
     @property
@@ -112,6 +119,7 @@ def _of_rows(hour: Hour, job: Row, table: Row | None, size: Row | None, run: Row
         None if table is None else int(table[2]),
         None if table is None else tuple(json.loads(table[4])),
         None if size is None else int(size[1]),
+        None if size is None else int(size[2]),
     )
 
 
@@ -132,5 +140,82 @@ def _of_facts(facts: HourFacts, *, ours: bool) -> Record:
         None if facts.expected is None else len(facts.expected),
         facts.missing,
         facts.size // 1000,
+        facts.files,
         facts,
     )
+
+
+# -- how whole an export is -----------------------------------------------------------------------------------
+
+FLOOR: Final = 1 / 3
+"""Of the usual files or bytes, below which an export has lost most of what it should have."""
+
+RECENT: Final = 24
+"""Delivered Hours before that say what is usual as long as there are no statistics."""
+
+ABANDONED: Final = timedelta(hours=7)
+"""After the start of an Hour, when a run that has not ended will not: later ticks try until 6 hours after the claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wholeness:
+    """An Hour's export beside those before it.
+
+    Attributes:
+        files, kilobytes: medians of the last delivered Hours before; None where there are none.
+        hollow: almost all of its files or tables are missing: it is like no export.
+        schema_from: the last Hour before with a schema that can be read; None where there is none.
+        schema_lost: it has no schema that can be read, and exports before had one.
+        missing: expected tables without a file, by its own schema or else by the last one known; None where unknown.
+    """
+
+    files: float | None = None
+    kilobytes: float | None = None
+    hollow: bool = False
+    schema_from: Hour | None = None
+    schema_lost: bool = False
+    missing: tuple[str, ...] | None = None
+
+
+def wholeness(records: Mapping[Hour, Record], share: float) -> dict[Hour, Wholeness]:
+    """How whole the export of each delivered Hour is.
+
+    Args:
+        records: by Hour, ascending.
+        share: of the expected tables, above which missing ones are like a missing export.
+    """
+    recent: deque[tuple[int, int]] = deque(maxlen=RECENT)
+    tables: tuple[TableIndex, frozenset[str]] | None = None
+    expected, schema_from = 0, None
+    found: dict[Hour, Wholeness] = {}
+    for hour, record in records.items():
+        if not record.delivered or record.outcome == "waiting":
+            continue
+        missing = record.missing
+        facts = record.facts
+        if record.expected is None and tables is not None and facts is not None:
+            missing = tables[0].missing(facts.unplaced, tables[1])
+        files, kilobytes = (median(column) for column in zip(*recent, strict=True)) if recent else (None, None)
+        few = files is not None and record.files is not None and record.files < FLOOR * files
+        count = record.expected or expected
+        hollow = few or (bool(missing) and len(missing or ()) > share * count)
+        lost = record.expected is None and schema_from is not None
+        found[hour] = Wholeness(files, kilobytes, hollow, schema_from, lost, missing)
+        if not hollow and record.files is not None and record.kilobytes is not None:
+            recent.append((record.files, record.kilobytes))
+        if record.expected is not None:
+            expected, schema_from = record.expected, hour
+            if facts is not None and facts.expected is not None and facts.schema is not None:
+                names = facts.schema.tables or ()
+                tables = TableIndex(names), frozenset(names) - set(facts.expected)
+    return found
+
+
+def settle(records: Mapping[Hour, Record], now: datetime) -> dict[Hour, Record]:
+    """The records, where a run that did not end in time has failed."""
+    return {
+        hour: replace(record, outcome="failed", cause="abandoned", owner=CAUSES["abandoned"].owner)
+        if record.outcome == "waiting" and now - hour.start > ABANDONED
+        else record
+        for hour, record in records.items()
+    }

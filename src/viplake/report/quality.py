@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from viplake.history.rows import Datasets, PlannedSpan
-from viplake.judge.evaluate import CheckSettings, Evidence, decide, graded, settled
+from viplake.judge.evaluate import CheckSettings, Evidence, decide, graded, settled, whole_exports
 from viplake.judge.objectives import newest_periods, standing
 from viplake.model import Hour
 
@@ -131,7 +131,8 @@ def _days(counted: Mapping[Hour, Record], settings: CheckSettings, now: datetime
     hours: dict[str, list[Hour]] = {}
     for hour in sorted(counted):
         hours.setdefault(hour.day, []).append(hour)
-    grades = {one.name: graded(counted, one.name, settings) for one in settings.objectives.objectives}
+    whole = whole_exports(counted, settings)
+    grades = {one.name: graded(counted, one.name, settings, whole) for one in settings.objectives.objectives}
     return [_day(hours[day], grades, settings, now) for day in sorted(hours)[-days:]]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from viplake.judge.anomaly import GRAIN_OF_COUNTS, KEYS, KEYS_OF_COUNTS, AnomalySettings
 from viplake.judge.rules import content, delivery, tables, volume
-from viplake.judge.rules.rule import Limit, NoData, Results, Rule, RuleConfig, unmet
+from viplake.judge.rules.rule import Limit, NoData, Results, Rule, RuleConfig, TableConfig, unmet
 from viplake.model import SEVERITIES
 from viplake.toml_tables import Table
 
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from viplake.judge.rules.rule import Case, Need, RuleResult
+    from viplake.model import Severity
 
 
 def _minutes(key: str, default: float) -> Limit:
     return Limit(key, default, 1, 1440, "a number of minutes")
 
 
-_SETTLED: Final[tuple[Need, ...]] = ("record", "settled")
+_WAIT: Final = Limit("hours", 3, 1, 720, "a number of Hours")
+"""From so many Hours on there is a notification."""
+
+_SETTLED: Final[tuple[Need, ...]] = ("record", "begun", "settled")
 _EXPORT: Final[tuple[Need, ...]] = ("record", "export", "settled")
 _SCHEMA: Final[tuple[Need, ...]] = (*_EXPORT, "files", "schema")
 _CONTENT: Final[tuple[Need, ...]] = (*_EXPORT, "content")
@@ -40,6 +44,10 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "missing_job",
                 "an Hour delivered no export",
                 delivery.missing_job,
+                limits=(_WAIT,),
+                waits=True,
+                headline="no export",
+                advice="Check the schedule, then: viplake status.",
                 needs=_SETTLED,
                 group="outage",
                 decides=True,
@@ -50,7 +58,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "vendor_failure",
                 "the vendor's export failed, or an answer broke the contract",
                 delivery.vendor_failure,
-                needs=("record",),
+                headline="Veson's export failed",
+                needs=_SETTLED,
                 group="outage",
                 outage=True,
             ),
@@ -58,6 +67,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "incomplete_job",
                 "promised files are not stored as promised",
                 delivery.incomplete_job,
+                advice="Compare: viplake verify --from {first} --to {last}. Then fetch it: viplake collect {last}.",
                 needs=_EXPORT,
                 group="outage",
                 outage=True,
@@ -67,6 +77,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "no run claimed the Hour in time",
                 delivery.never_started,
                 limits=(_minutes("minutes", 15),),
+                headline="no run was started",
                 needs=("record",),
                 group="outage",
                 outage=True,
@@ -76,6 +87,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "the export is not delivered in time",
                 delivery.late_job,
                 limits=(_minutes("minutes", 60),),
+                headline="exports came late",
+                advice="See which phase is slow: viplake report.",
                 needs=("record", "run"),
                 group="outage",
             ),
@@ -84,7 +97,9 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "records are lost, or about to be",
                 delivery.lookback_gap,
                 "page",
-                needs=("record",),
+                advice="Ask Veson for an export of the lost period: {evidence}.",
+                needs=_SETTLED,
+                excused=True,
                 counted_down=True,
             ),
             Rule(
@@ -92,36 +107,65 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "an export carries less record time than configured",
                 content.lookback_change,
                 limits=(Limit("percent", 25, 1, 100, "a number of percent"),),
+                advice="Ask Veson, or set look_back_hours of [rules]: viplake content.",
                 needs=_CONTENT,
+            ),
+            Rule(
+                "schema_missing",
+                "an export has no schema that can be read, and exports before had one",
+                tables.schema_missing,
+                headline="no schema that can be read",
+                advice="Send Veson the evidence: {evidence}.",
+                needs=_EXPORT,
             ),
             Rule(
                 "missing_table",
                 "an expected table has no file",
                 tables.missing_table,
+                limits=(_WAIT, Limit("share", 0.5, 0.01, 1, "a share of the expected tables")),
+                waits=True,
+                headline="no file of {tables}",
+                advice="Ask Veson: {evidence}. If the table was retired, add it to VIPLAKE_OUT_OF_SCOPE.",
                 needs=_EXPORT,
-                counted_down=True,
+                group="missing_table",
+                decides=True,
             ),
             Rule(
                 "missing_partition",
                 "a promised partition of a table is not stored",
                 tables.missing_partition,
+                advice="Fetch the Hour again: viplake collect {last}.",
                 needs=(*_EXPORT, "manifest"),
             ),
-            Rule("empty_file", "the files of a table hold nothing", tables.empty_file, needs=_SCHEMA),
+            Rule(
+                "empty_file",
+                "the files of a table hold nothing",
+                tables.empty_file,
+                advice="Ask Veson: {evidence}.",
+                needs=_SCHEMA,
+            ),
             Rule(
                 "nonconforming_content",
                 "files of a table do not agree with the schema, or cannot be read",
                 content.nonconforming_content,
+                advice="See the findings: viplake content --at {last}.",
                 needs=_CONTENT,
             ),
             Rule(
-                "schema_change", "tables, columns or types changed", tables.schema_change, needs=_EXPORT, excused=True
+                "schema_change",
+                "tables, columns or types changed",
+                tables.schema_change,
+                advice="Adapt what reads the tables: viplake schema.",
+                needs=_EXPORT,
+                point=True,
+                excused=True,
             ),
             Rule(
                 "unexpected_table",
                 "files came that no table of the schema in scope explains",
                 tables.unexpected_table,
                 "info",
+                advice="If it is expected from now on, change VIPLAKE_OUT_OF_SCOPE.",
                 needs=_SCHEMA,
             ),
             Rule(
@@ -132,6 +176,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                     Limit("min_mb", 0, 0, 1e9, "a number of megabytes"),
                     Limit("max_mb", 0, 0, 1e9, "a number of megabytes, 0 for none"),
                 ),
+                advice="See which table it is: viplake report.",
                 needs=_EXPORT,
                 group="volume",
                 counts="bytes",
@@ -140,6 +185,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "volume_table",
                 "a table is far too small or too large",
                 volume.volume_table,
+                advice="Look at the data, or ask Veson: viplake report; {evidence}.",
                 needs=_EXPORT,
                 group="volume",
                 counts="bytes",
@@ -148,7 +194,9 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "row_count",
                 "a table has far too few or too many records",
                 content.row_count,
+                advice="Look at the data: viplake content --at {last}.",
                 needs=_CONTENT,
+                group="volume",
                 counts="records",
             ),
             Rule(
@@ -156,6 +204,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "a column is empty in far more records than is usual",
                 content.null_ratio,
                 limits=(Limit("points", 30, 1, 100, "a number of percentage points"),),
+                advice="Look at the data: viplake content --at {last}.",
                 needs=_CONTENT,
             ),
             Rule(
@@ -163,6 +212,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "the newest record of a table is as old as Hours before",
                 content.stale_table,
                 limits=(Limit("hours", 6, 1, 720, "a number of Hours"),),
+                advice="Ask Veson whether the table is still updated: {evidence}.",
                 needs=_CONTENT,
             ),
             Rule(
@@ -171,7 +221,12 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 delivery.slow_phase,
                 "info",
                 # Half as long again as the upper end of what is typical: < 2, 15 to 25 and 2 to 3 minutes.
-                (_minutes("init_minutes", 3), _minutes("replication_minutes", 40), _minutes("transfer_minutes", 10)),
+                limits=(
+                    _minutes("init_minutes", 3),
+                    _minutes("replication_minutes", 40),
+                    _minutes("transfer_minutes", 10),
+                ),
+                advice="Act only if it lasts. See: viplake report.",
                 needs=("record", "run"),
             ),
         )
@@ -180,6 +235,10 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
 """Every rule, the gravest first."""
 
 ORDER: Final[Mapping[str, int]] = {name: place for place, name in enumerate(RULES)}
+
+
+DECIDES: Final[Mapping[str, str]] = {rule.group: rule.name for rule in RULES.values() if rule.decides}
+"""The rule whose pass ends the incidents of its group, by group."""
 
 
 def group_of(rule: str) -> str:
@@ -194,10 +253,12 @@ class RuleSettings:
 
     Attributes:
         look_back: what an export carries.
+        end_after: good Hours in a row after which an incident is over.
         configs: by rule.
     """
 
     look_back: timedelta = timedelta(hours=24)
+    end_after: int = 6
     configs: Mapping[str, RuleConfig] = field(default_factory=lambda: {name: _config_of(name, {}) for name in RULES})
 
     @classmethod
@@ -208,28 +269,52 @@ class RuleSettings:
             SettingsError: an unknown rule or key, with a suggestion, or a threshold that cannot be.
         """
         table = Table.of("rules", value)
-        table.only(("look_back_hours", *RULES))
+        table.only(("look_back_hours", "end_after", *RULES))
         hours = table.number("look_back_hours", 24, low=1, high=24 * 90, what="a number of hours")
-        return cls(timedelta(hours=hours), {name: _config_of(name, table.values.get(name, {})) for name in RULES})
+        end_after = int(table.number("end_after", 6, low=1, high=168, what="a number of good Hours"))
+        configs = {name: _config_of(name, table.values.get(name, {})) for name in RULES}
+        return cls(timedelta(hours=hours), end_after, configs)
+
+    def watches(self, rule: str, table: str | None) -> bool:
+        """Whether a rule is judged, for a table."""
+        config = self.configs.get(rule)
+        own = config.tables.get(table) if config is not None and table is not None else None
+        return config is not None and config.enabled and not (own is not None and own.ignore)
 
 
 def _config_of(name: str, value: Any) -> RuleConfig:
     rule = RULES[name]
     table = Table.of(f"rules.{name}", value)
     more = {"bytes": KEYS, "records": KEYS_OF_COUNTS, None: ()}[rule.counts]
-    table.only(("enabled", "severity", *(limit.key for limit in rule.limits), *more))
+    own = ("key", "tables") if name == "missing_table" else ()
+    table.only(("enabled", "severity", *own, *(limit.key for limit in rule.limits), *more))
     limits = {
         limit.key: table.number(limit.key, limit.default, low=limit.low, high=limit.high, what=limit.what)
         for limit in rule.limits
     }
     if limits.get("max_mb") and limits["max_mb"] <= limits["min_mb"]:
         table.number("max_mb", 0, low=limits["min_mb"] + 1, high=1e9, what="more than min_mb")
-    given = table.word("severity", rule.severity, SEVERITIES) if "severity" in table.values else None
-    severity = next((known for known in SEVERITIES if known == given), None)
     judged = AnomalySettings.parse(table) if rule.counts else AnomalySettings()
     if rule.counts == "records":
         judged = replace(judged, grain=GRAIN_OF_COUNTS)
-    return RuleConfig(table.flag("enabled", default=True), severity, limits, judged)
+    return RuleConfig(table.flag("enabled", default=True), _severity(table), limits, judged, _tables(table))
+
+
+def _severity(table: Table) -> Severity | None:
+    word = table.word("severity", SEVERITIES[0], SEVERITIES) if "severity" in table.values else None
+    return next((known for known in SEVERITIES if known == word), None)
+
+
+def _tables(table: Table) -> dict[str, TableConfig]:
+    """`key` and `tables` of a rule's table."""
+    found = {name: TableConfig(key=True) for name in table.texts("key")}
+    each = Table.of(f"{table.name.strip('[]')}.tables", table.values.get("tables", {}))
+    for name, value in each.values.items():
+        own = Table.of(f"{each.name.strip('[]')}.{name}", value)
+        own.only(("ignore", "severity", "key"))
+        is_key = own.flag("key", default=name in found)
+        found[name] = TableConfig(own.flag("ignore", default=False), _severity(own), is_key)
+    return found
 
 
 def judge(case: Case, settings: RuleSettings) -> Iterable[RuleResult]:
@@ -238,6 +323,7 @@ def judge(case: Case, settings: RuleSettings) -> Iterable[RuleResult]:
     for name, rule in RULES.items():
         config = settings.configs[name]
         missing = next((lacking[need] for need in rule.needs if need in lacking), None)
+        hollow = case.whole.hollow and "export" in rule.needs
         if not config.enabled:
             yield NoData(name, case.hour, "the rule is turned off in viplake.toml", "excused")
         elif case.planned is not None and not rule.excused:
@@ -245,5 +331,8 @@ def judge(case: Case, settings: RuleSettings) -> Iterable[RuleResult]:
         elif missing is not None:
             yield NoData(name, case.hour, *missing)
         else:
-            severity = config.severity or (case.severity if rule.outage else rule.severity)
-            yield from rule.judge(case, config, Results(name, case, severity))
+            severity = config.severity or (case.severity if rule.outage or hollow else rule.severity)
+            group = "outage" if hollow else rule.group or name
+            decides = DECIDES.get(group, "")
+            after = int(settings.configs[decides].limits["hours"]) if decides and RULES[decides].waits else 1
+            yield from rule.judge(case, config, Results(name, case, severity, group, after))

@@ -1,15 +1,15 @@
-"""PURE. The rules of content: what `viplake content` found inside the files of an Hour, judged by `content_rules`."""
+"""PURE. The rules of content: what `viplake content` found inside the files of an Hour (see `content_verdicts`)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from viplake.judge import content_rules
+from viplake.judge.rules import content_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from viplake.judge.content_rules import ContentVerdict, Inside
+    from viplake.judge.rules.content_verdicts import ContentVerdict, Inside
     from viplake.judge.rules.rule import Case, Results, RuleConfig, RuleResult
 
 
@@ -31,8 +31,8 @@ def by_verdict(
     return judge
 
 
-lookback_change = by_verdict(lambda inside, limits: content_rules.look_back_changes(inside, limits["percent"]))
-nonconforming_content = by_verdict(lambda inside, _: content_rules.nonconforming(inside))
-row_count = by_verdict(lambda inside, _: content_rules.row_counts(inside))
-null_ratio = by_verdict(lambda inside, limits: content_rules.null_ratios(inside, limits["points"]))
-stale_table = by_verdict(lambda inside, limits: content_rules.stale(inside, limits["hours"]))
+lookback_change = by_verdict(lambda inside, limits: content_verdicts.look_back_changes(inside, limits["percent"]))
+nonconforming_content = by_verdict(lambda inside, _: content_verdicts.nonconforming(inside))
+row_count = by_verdict(lambda inside, _: content_verdicts.row_counts(inside))
+null_ratio = by_verdict(lambda inside, limits: content_verdicts.null_ratios(inside, limits["points"]))
+stale_table = by_verdict(lambda inside, limits: content_verdicts.stale(inside, limits["hours"]))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from viplake.judge.coverage import Gap
     from viplake.judge.rules.rule import Breach, Case, Results, RuleConfig, RuleResult
+    from viplake.model import Hour, Severity
 
 OWNERS_OF_PHASES: Final = {"init": "vendor", "replication": "vendor", "transfer": "network"}
 """Who has to act on a slow phase: the vendor answers the trigger and replicates; the transfer is the way between."""
@@ -43,8 +44,6 @@ def missing_job(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleRes
     record = case.known
     if record.delivered:
         yield results.passed()
-    elif record.outcome != "failed" and case.now < case.hour.end:
-        yield results.no_data("the Hour is not over", "unsettled")
     else:
         yield results.breach(f"{case.hour} delivered no export{_margin(case)}", case.attribution)
 
@@ -78,7 +77,7 @@ def incomplete_job(case: Case, _: RuleConfig, results: Results) -> Iterator[Rule
             names = ", ".join((*promise.absent, *promise.other_size)[:3])
             ours = record.cause is None and record.ledger
             what = f"{lacking} of {promise.files} promised files are not stored as promised: {names}"
-            yield results.breach(what, ("changed_in_lake", "us") if ours else case.attribution)
+            yield results.breach(what, ("changed_in_lake", "us") if ours else case.attribution, after=1)
         else:
             yield results.passed()
     elif record.outcome == "failed":
@@ -131,32 +130,59 @@ def lookback_gap(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleRe
     at = min(case.now, case.hour.end)
     breaches = [breach for gap in case.gaps if (breach := _gap(case, results, gap, at)) is not None]
     yield from breaches
-    unknown = [gap for gap in case.gaps if not gap.planned and (gap.unknown or gap.after is None)]
+    unknown = [gap for gap in case.gaps if gap.unknown or gap.after is None]
     if unknown and not breaches:
         many = unknown[0].unknown
-        yield results.no_data(
-            f"{count_words(many, 'Hour')} {'is' if many == 1 else 'are'} not on record"
-            if many
-            else "nothing was delivered before"
-        )
+        words = f"{count_words(many, 'Hour')} {'is' if many == 1 else 'are'} not on record"
+        yield results.no_data(words if many else "nothing was delivered before")
     elif not breaches:
         yield results.passed()
 
 
 def _gap(case: Case, results: Results, gap: Gap, at: datetime) -> Breach | None:
-    """The breach of one gap, as it was at a time; None where nothing is lost or about to be."""
+    """The breach of one gap, as it was at a time; None where nothing is lost or about to be.
+
+    A planned gap is only reported. The absence of one table is no proof of a loss: whether it had records to carry is
+    not known.
+    """
     deadline = gap.deadline(case.look_back)
     over = gap.before is not None and gap.lost is None
-    if over or gap.planned or gap.unknown or deadline is None or not gap.first <= case.hour <= gap.last:
+    if over or gap.unknown or deadline is None or not gap.first <= case.hour <= gap.last:
         return None
-    name = gap.table or "every table"
     left = deadline - at
-    if left >= PAGE_BELOW:
+    if gap.lost is None and left >= PAGE_BELOW:
         return None
-    if left < timedelta(0):
-        until = f"{gap.lost[1]:%Y-%m-%d %H:%M}" if gap.lost else "the next delivery"
-        after = f"{deadline - case.look_back:%Y-%m-%d %H:%M}"
-        what = f"{name}: records from about {after} to {until} are in no delivered Hour: lost, unless the vendor helps"
-    else:
-        what = f"{name}: in {span_words(left)} something is lost for good, unless an Hour is delivered"
-    return results.breach(what, case.attribution, table=gap.table)
+    grave: Severity | None = "ticket" if gap.table is not None or gap.planned else None
+    lost = gap.lost is not None or left < timedelta(0)
+    what = _lost_words(gap) if lost else f"{span_words(left)} left until records are lost"
+    if gap.table is not None:
+        words = f"{gap.table} had no file for {count_words(_hours(gap, case.hour), 'Hour')}: records may be lost"
+        if not lost:
+            words = f"{gap.table}: {what}, if it had any"
+        return results.breach(words, case.attribution, table=gap.table, severity=grave, group="missing_table")
+    planned = f" (planned: {case.planned})" if gap.planned and case.planned is not None else ""
+    group = "" if gap.before == gap.last else "outage"
+    return results.breach(
+        f"{what}{planned}",
+        case.attribution,
+        severity=grave,
+        group=group,
+        loss="lost" if lost else "soon",
+        until=deadline,
+    )
+
+
+def _hours(gap: Gap, hour: Hour) -> int:
+    return (hour.end - gap.first.start) // timedelta(hours=1)
+
+
+def _lost_words(gap: Gap) -> str:
+    if gap.lost is not None and gap.before == gap.last:  # each export carries less than the hour since the one before
+        count = _hours(gap, gap.last)
+        return (
+            f"each of {count_words(count, 'export')} carries less than one hour: records are lost between them, from "
+            f"{gap.lost[0]:%Y-%m-%d %H:%M} to {gap.lost[1]:%Y-%m-%d %H:%M} UTC"
+        )
+    begin = gap.lost[0] if gap.lost else gap.after.start if gap.after else gap.first.start
+    end = f"{gap.lost[1]:%Y-%m-%d %H:%M} UTC" if gap.lost else "the next delivery"
+    return f"records from about {begin:%Y-%m-%d %H:%M} UTC to {end} are in no delivered Hour: lost, unless Veson helps"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from viplake.errors import CAUSES, CREDENTIALS
 from viplake.judge.anomaly import AnomalySettings
-from viplake.judge.content_rules import NOT_LOOKED
-from viplake.judge.record import NOBODY
+from viplake.judge.record import NOBODY, Wholeness
+from viplake.judge.rules.content_verdicts import NOT_LOOKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from viplake.history.facts import HourFacts
     from viplake.judge.anomaly import InsufficientHistory, VolumeVerdict
     from viplake.judge.calendar import Planned
-    from viplake.judge.content_rules import Inside
     from viplake.judge.coverage import Gap
     from viplake.judge.record import Record
+    from viplake.judge.rules.content_verdicts import Inside
     from viplake.model import Hour, Severity
     from viplake.tables.schema import Change
 
@@ -34,9 +35,14 @@ NoDataKind = Literal["absent", "unsettled", "unreadable", "excused"]
 """Why a rule has no data: nothing is on record, the Hour is not over or on its way, a file cannot be read, or the
 rule need not be judged because the Hour is planned or the rule is turned off."""
 
+URGENT: Final = frozenset(
+    {"dest_auth", "dest_denied", *(cause.word for cause in CAUSES.values() if cause.exit_code == CREDENTIALS)}
+)
+"""Causes that never go away by themselves, secrets and permissions: notified at once."""
+
 Loss = Literal["", "soon", "lost"]
 
-Need = Literal["record", "settled", "run", "export", "manifest", "files", "schema", "content"]
+Need = Literal["record", "begun", "settled", "run", "export", "manifest", "files", "schema", "content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,8 @@ class Breach:
         evidence: what the vendor said, and the job GUID; empty where no record says.
         loss: of look-back coverage: records will be lost `soon`, or are `lost`; empty where neither is so.
         until: the last moment at which an Hour must begin so that nothing is lost; None where that is unknown.
+        after: Hours in breach from which on there is a notification.
+        urgent: there is a notification at once.
     """
 
     rule: str
@@ -66,6 +74,8 @@ class Breach:
     evidence: str = ""
     loss: Loss = ""
     until: datetime | None = None
+    after: int = 1
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,7 @@ class Case:
         hour: which.
         now: when it is judged.
         ours: viplake ran before this Hour, so it should have run in it.
+        begun: an export was delivered, or viplake ran, in this Hour or before.
         unmatched: files that belong to no table in the newest delivered Hour before; None where unknown.
         changes: how its schema differs from that of the newest delivered Hour before; a reason where that is unknown.
         volumes: by table, None: of the whole export; a reason where none was judged.
@@ -111,12 +122,14 @@ class Case:
         inside: the content of its files; None where there was no content check.
         burning: too many of the last Hours were bad.
         planned: the calendar's entry that holds it.
+        whole: its export beside those before it.
     """
 
     record: Record | None
     hour: Hour
     now: datetime
     ours: bool = True
+    begun: bool = True
     unmatched: int | None = None
     changes: Sequence[Change] | str = "there is no schema before to compare with"
     volumes: Mapping[str | None, VolumeVerdict | InsufficientHistory] | str = "no volumes are on record"
@@ -125,6 +138,21 @@ class Case:
     inside: Inside | None = None
     burning: bool = False
     planned: Planned | None = None
+    whole: Wholeness = field(default_factory=Wholeness)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the Hour is not over, or its run is on its way: it is neither a breach nor a good Hour."""
+        record = self.record
+        if record is None or record.outcome == "waiting":
+            return record is not None
+        return not record.delivered and record.outcome != "failed" and self.now < self.hour.end
+
+    @property
+    def until(self) -> datetime | None:
+        """While an outage lasts: the start of the last Hour that can still carry all records."""
+        lasting = next((gap for gap in self.gaps if gap.table is None and gap.before is None), None)
+        return None if lasting is None or lasting.unknown else lasting.deadline(self.look_back)
 
     @property
     def known(self) -> Record:
@@ -205,12 +233,29 @@ class RuleConfig:
         severity: instead of the rule's own; None: its own.
         limits: its thresholds, by key.
         anomaly: how far off is abnormal, for the rules of volumes.
+        tables: what it says of single tables, by name.
     """
 
     enabled: bool = True
     severity: Severity | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
     anomaly: AnomalySettings = field(default_factory=AnomalySettings)
+    tables: Mapping[str, TableConfig] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TableConfig:
+    """What `viplake.toml` says of a table.
+
+    Attributes:
+        ignore: the rule does not look at it.
+        severity: instead of the rule's; None: the rule's.
+        key: it is a key table: a page, at once.
+    """
+
+    ignore: bool = False
+    severity: Severity | None = None
+    key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +267,12 @@ class Rule:
         meaning: when it is broken, in one clause.
         judge: the function that says so.
         severity: how grave a breach is, unless it says otherwise itself.
+        headline: of an incident of several Hours, which the period follows; `{tables}` names its tables.
+        advice: what to do now, a command; `{first}` and `{last}` are its Hours, `{evidence}` the command that makes
+            the pack for Veson's support.
         limits: its thresholds.
+        waits: notified from so many Hours on as its limit `hours` says; its whole group too.
+        point: a point in time: it is over at the next good Hour, and that is not notified.
         needs: facts without which it has no data, in the order in which they are looked for.
         group: the trouble that it belongs to: breaches of one group are one incident; empty: its own name.
         decides: its pass ends the incidents of its group; without it each rule's pass ends its own.
@@ -236,11 +286,15 @@ class Rule:
     meaning: str
     judge: Callable[[Case, RuleConfig, Results], Iterator[RuleResult]]
     severity: Severity = "ticket"
+    headline: str = ""
+    advice: str = ""
     limits: tuple[Limit, ...] = ()
     needs: tuple[Need, ...] = ()
     group: str = ""
     decides: bool = False
     outage: bool = False
+    waits: bool = False
+    point: bool = False
     excused: bool = False
     counted_down: bool = False
     counts: Literal["bytes", "records"] | None = None
@@ -253,6 +307,8 @@ class Results:
     rule: str
     case: Case
     severity: Severity
+    group: str = ""
+    after: int = 1
 
     def breach(
         self,
@@ -261,14 +317,13 @@ class Results:
         *,
         table: str | None = None,
         severity: Severity | None = None,
-        group: str = "",
-        loss: Loss = "",
-        until: datetime | None = None,
+        **more: Any,
     ) -> Breach:
-        """The rule is broken; `attribution` is cause and owner."""
+        """The rule is broken; `attribution` is cause and owner, `more` the other members of `Breach`."""
         case, grave = self.case, severity or self.severity
-        evidence = case.evidence
-        return Breach(self.rule, case.hour, table, grave, *attribution, summary, group, evidence, loss, until)
+        own = {"group": self.group, "evidence": case.evidence, "until": case.until, "after": self.after}
+        own["urgent"] = attribution[0] in URGENT
+        return Breach(self.rule, case.hour, table, grave, *attribution, summary, **{**own, **more})
 
     def passed(self) -> RulePassed:
         """The rule holds."""
@@ -291,7 +346,12 @@ def unmet(case: Case) -> dict[Need, tuple[str, NoDataKind]]:
     facts = record.facts
     schema = facts.schema if facts is not None else None
     lacking: dict[Need, tuple[bool, str, NoDataKind]] = {
-        "settled": (record.outcome == "waiting", "the Hour is on its way", "unsettled"),
+        "begun": (not case.begun, "nothing was delivered before: this lake had not begun", "absent"),
+        "settled": (
+            case.is_open,
+            "the Hour is on its way" if record.outcome == "waiting" else "the Hour is not over",
+            "unsettled",
+        ),
         "run": (not record.ledger, "no run record exists, so its times are unknown", "absent"),
         "export": (not record.delivered, "nothing was delivered", "absent"),
         "manifest": (

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from viplake.judge.rules.rule import TableConfig
+from viplake.wording import count_words
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -14,19 +17,39 @@ EMPTY_GZIP: Final = 20
 """Bytes of a gzip file of nothing: header 10, an empty block 2, trailer 8 (RFC 1952, RFC 1951)."""
 
 
-def missing_table(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether every expected table has a file."""
-    record = case.known
-    if record.missing is None:
+def schema_missing(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether the export has a schema that can be read, as exports before it had."""
+    record, whole = case.known, case.whole
+    if record.expected is not None:
+        yield results.passed()
+    elif not whole.schema_lost:
+        yield results.no_data("no export before has a schema that can be read")
+    else:
+        schema = record.facts.schema if record.facts else None
+        why = "has no schema" if schema is None else f"has a schema that cannot be read ({schema.problem})"
+        what = f"the export of {case.hour} {why}; the last one is that of {whole.schema_from}"
+        yield results.breach(what, case.sender, urgent=True)
+
+
+def missing_table(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Whether every expected table has a file, by the schema of the Hour or else by the last one known."""
+    record, missing = case.known, case.whole.missing if case.known.missing is None else case.known.missing
+    if missing is None:
         schema = record.facts.schema if record.facts else None
         if schema is not None:
             yield results.no_data(f"its schema cannot be read: {schema.problem}", "unreadable")
         else:
             yield results.no_data("it has no schema")
         return
-    for table in record.missing:
-        yield results.breach(f"{table} has no file in {case.hour}", _why_missing(case, table), table=table)
-    if not record.missing:
+    by = "" if record.missing is not None else f" (by the schema of {case.whole.schema_from})"
+    lacking = [table for table in missing if not (table in config.tables and config.tables[table].ignore)]
+    for table in lacking:
+        own = config.tables.get(table, TableConfig())
+        severity = own.severity or ("page" if own.key else None)
+        what = f"{table} has no file in {case.hour}{by}"
+        more = {"urgent": True} if own.key else {}
+        yield results.breach(what, _why_missing(case, table), table=table, severity=severity, **more)
+    if not lacking:
         yield results.passed()
 
 
@@ -56,7 +79,7 @@ def unexpected_table(case: Case, _: RuleConfig, results: Results) -> Iterator[Ru
     facts: HourFacts = case.files
     odd = [known for known in facts.tables if known.table not in (facts.expected or ())]
     for known in odd:
-        what = f"{known.table} is out of scope, but came with {known.partitions} files"
+        what = f"{known.table} is out of scope, but came with {count_words(known.partitions, 'file')}"
         yield results.breach(what, case.sender, table=known.table)
     more = facts.unmatched - case.unmatched if case.unmatched is not None else 0
     if more > 0:
@@ -68,13 +91,14 @@ def unexpected_table(case: Case, _: RuleConfig, results: Results) -> Iterator[Ru
 
 
 def schema_change(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether the schema is as in the delivered Hour before."""
+    """Whether the schema is as in the delivered Hour before; what was removed comes first."""
     if isinstance(case.changes, str):
         yield results.no_data(case.changes)
         return
-    for change in case.changes:
-        planned = case.planned is not None and case.planned.kind == "maintenance"
-        what = f"{change.table}: {change.what} in {case.hour}" + (f" (planned: {case.planned})" if planned else "")
+    planned = case.planned is not None and case.planned.kind == "maintenance"
+    by = f" (planned: {case.planned})" if planned else ""
+    for change in sorted(case.changes, key=lambda change: "removed" not in change.what):
+        what = f"{change.table}: {change.what} in {case.hour}{by}"
         yield results.breach(what, case.sender, table=change.table, severity="info" if planned else None)
     if not case.changes:
         yield results.passed()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from viplake.judge.anomaly import VolumeVerdict
-from viplake.wording import size_words
+from viplake.judge.anomaly import InsufficientHistory, VolumeVerdict
+from viplake.judge.record import FLOOR
+from viplake.wording import count_words, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,8 +21,27 @@ def volume_job(case: Case, config: RuleConfig, results: Results) -> Iterator[Rul
     if size < least or (most and size > most):
         ends = f"at least {size_words(round(least))}" + (f" and at most {size_words(round(most))}" if most else "")
         yield results.breach(f"{case.hour} has {size_words(size)}; configured are {ends}", case.sender)
+    elif (below := _floor(case, size)) is not None:
+        yield results.breach(below, case.sender, **_explained(case, results))
     else:
         yield from _volumes(case, results, [None])
+
+
+def _explained(case: Case, results: Results) -> dict[str, Any]:
+    """An export without some of its tables is too small because of that: it is one trouble."""
+    return {"group": "missing_table"} if case.whole.missing and results.group != "outage" else {}
+
+
+def _floor(case: Case, size: int) -> str | None:
+    """What is below a third of the usual; None where nothing is. Bytes count only until statistics speak."""
+    record, whole = case.known, case.whole
+    if record.files is not None and whole.files is not None and record.files < FLOOR * whole.files:
+        return f"{case.hour} has {count_words(record.files, 'file')}; usual are {whole.files:,.0f}"
+    verdict = None if isinstance(case.volumes, str) else case.volumes.get(None)
+    young = isinstance(verdict, InsufficientHistory)
+    if young and whole.kilobytes is not None and size < FLOOR * whole.kilobytes * 1000:
+        return f"{case.hour} has {size_words(size)}; usual are {size_words(whole.kilobytes * 1000)}"
+    return None
 
 
 def volume_table(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
@@ -38,7 +58,8 @@ def _volumes(case: Case, results: Results, tables: Sequence[str | None]) -> Iter
     known = {table: verdict for table, verdict in judged.items() if isinstance(verdict, VolumeVerdict)}
     odd = {table: verdict for table, verdict in known.items() if verdict.kind != "usual"}
     for table, verdict in odd.items():
-        yield results.breach(_words(case, table, verdict), case.sender, table=table)
+        more = _explained(case, results) if table is None and verdict.kind == "low" else {}
+        yield results.breach(_words(case, table, verdict), case.sender, table=table, **more)
     if known and not odd:
         yield results.passed()
     elif not known:

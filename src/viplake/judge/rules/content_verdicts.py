@@ -17,6 +17,7 @@ from viplake.wording import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from viplake.content.profiling import HourContent, TableContent
     from viplake.judge.anomaly import InsufficientHistory
@@ -103,21 +104,32 @@ class Inside:
     told: timedelta = timedelta(hours=24)
 
     @property
-    def usual_look_back(self) -> float | None:
-        """Hours: the median of the measured look-backs before; None with fewer than three."""
-        known = [hours for content in self.before if (hours := content.look_back_hours) is not None]
-        return median(known) if len(known) >= FEWEST_BEFORE else None
+    def carried(self) -> timedelta | None:
+        """What the export carries, as far as records prove; None where no table has enough record times.
+
+        Activity is not coverage: a table that nobody changed at night has no old records and yet lacks none. An export
+        carries less than it should where earlier exports have records of its window that it does not have.
+        """
+        if self.content is None:
+            return None
+        begins = self.hour.start - self.told
+        known: dict[str, list[datetime]] = {}
+        for content in self.before:
+            for table in content.tables:
+                known.setdefault(table.table, []).extend(time for time in (table.oldest, table.newest) if time)
+        spans = []
+        for table in self.content.tables:
+            if table.oldest is not None and table.span_hours is not None:
+                oldest = table.oldest
+                lacks = any(begins <= time < oldest for time in known.get(table.table, ()))
+                spans.append(max(self.hour.start - oldest, timedelta(0)) if lacks else self.told)
+        return sorted(spans)[len(spans) // 2] if spans else None
 
     @property
     def look_back(self) -> timedelta:
-        """What exports carry now: as measured in the last three Hours where that is clearly less than is told.
-
-        More than is told is no reason to promise more; a little less is what few records of a window come to.
-        """
-        recent = [*self.before, *([self.content] if self.content else [])][-3:]
-        known = [hours for content in recent if (hours := content.look_back_hours) is not None]
-        measured = timedelta(hours=median(known)) if known else self.told
-        return measured if measured < CLEARLY_LESS * self.told else self.told
+        """What the export carries, for coverage: as measured where that is clearly less than is configured."""
+        carried = self.carried
+        return carried if carried is not None and carried < CLEARLY_LESS * self.told else self.told
 
 
 def nonconforming(inside: Inside) -> ContentVerdict:
@@ -196,19 +208,25 @@ def stale(inside: Inside, hours: float) -> ContentVerdict:
 
 
 def look_back_changes(inside: Inside, percent: float) -> ContentVerdict:
-    """The export carries another stretch of record time than it did before, or less than it is told to."""
-    if inside.content is None:
-        return NOT_LOOKED
-    measured, usual = inside.content.look_back_hours, inside.usual_look_back
-    if measured is None:
-        return "no table has enough records with a time"
-    share = percent / 100
-    if usual is not None and abs(measured / usual - 1) > share:
-        what = f"the export of {inside.hour} carries {measured:.1f} h of records; before it were {usual:.1f} h"
+    """The export carries less record time than is configured, or far more than the exports before."""
+    carried = inside.carried
+    if inside.content is None or carried is None:
+        return NOT_LOOKED if inside.content is None else "no table has enough records with a time"
+    hours, wanted = (time / timedelta(hours=1) for time in (carried, inside.told))
+    if carried < (1 - percent / 100) * inside.told:
+        what = f"the export of {inside.hour} carries {hours:.1f} h of records; {wanted:g} h are configured"
         return [Odd(None, what)]
-    if measured < (1 - share) * (told := inside.told / timedelta(hours=1)):
-        return [Odd(None, f"the export of {inside.hour} carries {measured:.1f} h of records; {told:g} h are told")]
+    reach, before = _reach(inside.content), [far for content in inside.before if (far := _reach(content)) is not None]
+    usual = max(wanted, median(before)) if len(before) >= FEWEST_BEFORE else None
+    if reach is not None and usual is not None and reach > (1 + percent / 100) * usual:
+        return [Odd(None, f"the export of {inside.hour} reaches back {reach:.1f} h; before it were {usual:.1f} h")]
     return []
+
+
+def _reach(content: HourContent) -> float | None:
+    """Hours from the oldest record time to the Hour: the median of the tables with enough of them."""
+    known = [table.oldest for table in content.tables if table.oldest and table.span_hours is not None]
+    return median((content.hour.start - oldest) / timedelta(hours=1) for oldest in known) if known else None
 
 
 def standing_still(newest: Sequence[int], place: int) -> tuple[int, int] | None:
