@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import base64
 import gzip
+import random
 from datetime import timedelta
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from history.lakes import LAYOUT, TABLES, at, export, fill, memory
 from report.generated import FIRST, history
 from viplake.history.build import ObserveSettings, Place, observe, read_history
 from viplake.history.daily import daily_views
-from viplake.history.rows import Datasets
+from viplake.history.rows import Datasets, JobRow, SizeRow, TableRow
+from viplake.history.volumes import VolumeSeries
 from viplake.judge.check import CheckTarget
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
@@ -96,6 +98,22 @@ async def test_a_past_in_which_everything_happens_is_told_as_it_was() -> None:
 
 def rows_of(table: FigureTable) -> list[tuple[Any, ...]]:
     return list(zip(*(column.values for column in table.columns), strict=True))
+
+
+def test_four_months_of_300_tables_stay_below_3_megabytes() -> None:
+    chance = random.Random(5)
+    hours = [FIRST.shift(number) for number in range(24 * 120)]
+    sizes = {
+        f"TableNumber{number:03d}": array.array("q", [int(4e8 / number * chance.uniform(0.985, 1.015)) for _ in hours])
+        for number in range(1, 301)
+    }
+    datasets = Datasets(
+        jobs=tuple(JobRow(hour, 1, 1) for hour in hours),
+        tables=tuple(TableRow(hour, 300, 300, 0, (), 1.0) for hour in hours),
+        sizes=tuple(SizeRow(hour, chance.randrange(1_780_000, 1_820_000), 580) for hour in hours),
+        volumes=VolumeSeries(FIRST, sizes),
+    )
+    assert len(render(datasets, title="Prod", now=hours[-1].end)) < 3_000_000
 
 
 def test_a_title_is_text() -> None:

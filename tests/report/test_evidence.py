@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from viplake.history.build import ObserveSettings, Place, observe
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
 from viplake.model import PROD, Hour
-from viplake.report.evidence import COLUMNS, Pack, gather, to_csv, to_html
+from viplake.report.evidence import COLUMNS, Pack, gather, summary, to_csv, to_html
 from viplake.simulator.history import Past, Spell, generate
 
 if TYPE_CHECKING:
@@ -82,6 +83,22 @@ async def test_the_csv_has_one_row_an_hour_and_the_page_all_of_them(troubled: St
     assert "3 more" not in page
     assert "1 more are left out because they were not the vendor's (aws)" in page
     assert "<script" not in page
+
+
+async def test_the_page_begins_with_a_summary_and_shows_each_time_once(troubled: Store) -> None:
+    pack = await packed(troubled, CheckSettings.parse({"calendar": CALENDAR}))
+    assert dict(summary(pack)) == {
+        "no export was delivered": 1,
+        "it took longer than agreed": 1,
+        "tables are missing": 1,
+    }
+    page = to_html(pack)
+    assert page.index("<h2>Summary</h2>") < page.index('<h2 id="')
+    for one in pack.exhibits:
+        section = page.split(f'<h2 id="{one.hour.label}">')[1].split("<h2")[0]
+        times = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", section)
+        moments = {answer.at for answer in one.answers}
+        assert len(times) == len(one.answers) + sum(at not in moments for at in (one.times or {}).values())
 
 
 async def test_nothing_that_an_answer_says_is_markup_a_formula_or_a_secret(troubled: Store) -> None:

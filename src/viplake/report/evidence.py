@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
@@ -264,11 +265,31 @@ def _harmless(cell: str) -> str:
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
+def summary(pack: Pack) -> list[tuple[str, int]]:
+    """Return how many Hours have each kind of finding, the most frequent first."""
+    counts = Counter(_kind(finding) for one in pack.exhibits for finding in one.findings)
+    return counts.most_common()
+
+
+def _kind(finding: str) -> str:
+    """A finding without its numbers."""
+    if finding.startswith("it took"):
+        return "it took longer than agreed"
+    return "tables are missing" if finding.endswith("are missing") else finding
+
+
+def _once(one: Exhibit) -> dict[str, datetime]:
+    """The moments that the ledger's own list of the Hour does not have."""
+    listed = {answer.at for answer in one.answers}
+    return {name: moment for name, moment in (one.times or {}).items() if moment not in listed}
+
+
 def to_html(pack: Pack) -> str:
-    """The page: opens from a folder, fetches nothing, runs nothing."""
+    """Return the page: it opens from a folder, fetches nothing and runs nothing."""
     from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - of the extra `report`
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["time"] = _time
     page = resources.files("viplake.report").joinpath("templates", "evidence.html").read_text(encoding="utf-8")
-    return environment.from_string(page).render(pack=pack, rows=[(one, one.times or {}) for one in pack.exhibits])
+    rows = [(one, _once(one)) for one in pack.exhibits]
+    return environment.from_string(page).render(pack=pack, rows=rows, summary=summary(pack))

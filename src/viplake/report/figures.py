@@ -202,9 +202,9 @@ def table_heat_map(datasets: Datasets) -> go.Figure:
             "showlegend": False,
         }
     )
-    for at in _short_stretches(shown[0].values, "no job") if shown else ():
-        line = {"color": NOTHING, "width": 1}
-        figure.add_shape(type="line", x0=x[at], x1=x[at], yref="paper", y0=0, y1=1, line=line)
+    line = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "line": {"color": NOTHING, "width": 1}}
+    lonely = _short_stretches(shown[0].values, "no job") if shown else []
+    figure.update_layout(shapes=[line | {"x0": x[at], "x1": x[at]} for at in lonely])  # at once: each costs all before
     down = [len(shown) - 0.5, -0.5]  # the first on top
     figure.update_yaxes(range=down, type="category", dtick=1, showgrid=False, tickfont={"size": 10})
     figure.update_xaxes(showgrid=False)
@@ -270,8 +270,8 @@ def table_volume(datasets: Datasets, table: str | None = None) -> go.Figure:
 
     A table that never was delivered gives an empty figure.
     """
-    found = tables.volumes(datasets)
     name = table if table is not None else largest_table(datasets)
+    found = tables.volumes(datasets, name)
     bytes_of = {column.name: column.values for column in found.columns[1:]}
     times = found.columns[0] if name in bytes_of else tables.FigureColumn("date", "hour", ())
     shown = tables.FigureTable((times, tables.FigureColumn("bytes", "number", bytes_of.get(str(name), ()))))
@@ -628,10 +628,9 @@ def _so_far(name: str, x: str, y: Any, colour: str) -> dict[str, Any]:
 
 def with_bands(figure: go.Figure, datasets: Datasets) -> go.Figure:
     """Return the figure with what was planned as bands behind it."""
-    for span in datasets.planned:
-        first, last = (moment_of(hour.label) for hour in (span.first, span.last))
-        figure.add_shape(band(first, last + _HOUR, span.words))
-    return figure
+    spans = [(moment_of(span.first.label), moment_of(span.last.label), span.words) for span in datasets.planned]
+    bands = [band(first, last + _HOUR, words) for first, last, words in spans]
+    return figure.update_layout(shapes=[*figure.layout.shapes, *bands]) if bands else figure
 
 
 def band(first: datetime, end: datetime, words: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from viplake.report.figures import CHARTS, DARK, INK, Chart, largest_table
 from viplake.report.payload import compressed, dumps, figure_json, table_json
 from viplake.report.quality import QualityState, quality_state, with_agreement
 from viplake.report.quality_figures import charts
-from viplake.report.tables import MATRIX_HOURS
+from viplake.report.tables import MATRIX_HOURS, CodedWords
 from viplake.report.verdict import NO_HISTORY, NOTHING_JUDGED, verdict
 from viplake.wording import count_words, size_words
 
@@ -252,14 +252,14 @@ class _Drawn:
 def _summary(table: FigureTable, row: str = "") -> str:
     """What the figure shows, for those who cannot see it: newest, lowest and highest, or how often each word."""
     values = table.columns[1:]
-    rows = sum(any(value is not None for value in row) for row in zip(*(c.values for c in values), strict=True))
+    rows = _filled(table)
     if not rows:
         return "No data."
     unit = "Hours" if table.columns[0].kind == "hour" else "days"
     lead = f"{rows:,} {unit}"
     if row:
         extents = [_extent(column) for column in values[:3] if column.kind == "number"]
-        counts = Counter(str(value) for value in values[0].values if value is not None and not extents)
+        counts = Counter() if extents else _counts(values[:1])
         return f"{rows:,} {row}; {'; '.join(extents) or ', '.join(f'{w}: {n:,}' for w, n in counts.most_common())}."
     if len(values) > MOST_TABLES_TOLD:
         lead += f", {len(values)} tables"
@@ -267,8 +267,28 @@ def _summary(table: FigureTable, row: str = "") -> str:
         told = [_extent(column) for column in values[:MOST_TABLES_TOLD] if column.kind == "number"]
         return f"{lead}." if len(values) > MOST_TABLES_TOLD else f"{lead}; {'; '.join(told)}."
     states = values[:1] if any(column.name == "outcome" for column in values) else values
-    counts = Counter(str(value) for column in states for value in column.values if value is not None)
+    counts = _counts(states)
     return f"{lead}; {', '.join(f'{word}: {count:,}' for word, count in counts.most_common())}."
+
+
+def _filled(table: FigureTable) -> int:
+    """How many rows have any value."""
+    empty: Sequence[int] = range(len(table))
+    for column in table.columns[1:]:
+        empty = [row for row in empty if column.values[row] is None]
+    return len(table) - len(empty)
+
+
+def _counts(columns: Sequence[FigureColumn]) -> Counter[str]:
+    """How often the columns have each word."""
+    counts: Counter[str] = Counter()
+    for column in columns:
+        if isinstance(column.values, CodedWords):
+            codes = column.values.codes.tobytes()
+            counts.update({word: codes.count(code) for code, word in enumerate(column.values.words)})
+        else:
+            counts.update(str(value) for value in column.values if value is not None)
+    return +counts
 
 
 def _extent(column: FigureColumn) -> str:

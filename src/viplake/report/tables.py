@@ -315,13 +315,14 @@ def phases(datasets: Datasets) -> FigureTable:
     )
 
 
-def volumes(datasets: Datasets) -> FigureTable:
-    """Bytes of each table in each Hour, one column a table, by name, rounded to a thousandth of its largest Hour."""
+def volumes(datasets: Datasets, only: str | None = None) -> FigureTable:
+    """Bytes of each table (or of one) in each Hour, a column a table, rounded to a thousandth of its largest Hour."""
     if datasets.volumes is None:
         return FigureTable((_labels(()),))
     last = datasets.volumes.last
     first = max(datasets.volumes.first, last.shift(1 - MATRIX_HOURS))
     sizes = datasets.volumes.between(first, last).sizes
+    sizes = sizes if only is None else {name: of for name, of in sizes.items() if name == only}
     columns = [FigureColumn(name, "number", ScaledNumbers.of(sizes[name]), "bytes") for name in sorted(sizes)]
     return FigureTable((_labels(first.to(last)), *columns))
 
