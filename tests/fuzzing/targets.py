@@ -240,7 +240,8 @@ def _list(data: bytes) -> None:
     origins = Origins()
     with only(ViplakeError):
         files = read_list(_answer(data), GUID, lambda url: check_link(url, origins), NOW)
-    promise = Promise(tuple(file.promised() for file in files))
+    promised = [file.promised() for file in files]
+    promise = Promise(tuple(file for file in promised if not file.is_marker))
     check(promise, Promise)
     assert parse_promise(promise_bytes(promise)) == promise
 

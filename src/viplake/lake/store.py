@@ -23,9 +23,10 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 import structlog
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
+from viplake.concurrency import map_bounded
 from viplake.errors import DamagedUpload, LakeError, SettingsError
 from viplake.lake.refusals import lake_error
 from viplake.model import StoredFile
@@ -63,6 +64,11 @@ RETRIES: Final = 5
 _READ_CHUNK: Final = 1 << 20
 _PAGE: Final = 1000
 """Keys that S3 gives a page (Amazon S3 API Reference, ListObjectsV2)."""
+
+_LOOKS_AT_ONCE: Final = 32
+
+_UNREADABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and bytes of a file's name that are no text."""
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 _UNFINISHED: Final = re.compile(r".*#\d+")
@@ -217,6 +223,7 @@ def open_store(settings: StoreSettings) -> Store:
             features=settings.features,
             region="" if settings.endpoint else str(plain.config.get("region", "")),
             seconds=settings.network.timeouts.read,
+            by_raw_keys=partial(_list_by_raw_keys, settings),
         )
     if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
         return _open_folder(Path(unquote(parts.path)), settings)
@@ -234,7 +241,6 @@ def server_copy(source: StoreSettings, target: StoreSettings) -> ServerCopy | st
     Raises:
         SettingsError, LakeError: as `open_store`.
     """
-    from viplake.network.aws import AwsAccess, bucket_address, client  # noqa: PLC0415 - botocore: not for folders
     from viplake.network.s3 import COPIES_AT_ONCE, BucketCopier, BucketEnd  # noqa: PLC0415 - only a copy needs it
 
     ends = [urlsplit(settings.url) for settings in (source, target)]
@@ -243,24 +249,13 @@ def server_copy(source: StoreSettings, target: StoreSettings) -> ServerCopy | st
     if source.endpoint != target.endpoint:
         return "the two lakes have different S3 endpoints"
     features = target.features
-    key, secret = target.access_key_id, target.secret_access_key
-    access = AwsAccess(key, secret, target.session_token, target.region, target.profile)
-    where = bucket_address(ends[1].netloc, access, endpoint=target.endpoint)
     options = {
         "ServerSideEncryption": features.sse,
         "SSEKMSKeyId": features.kms_key,
         "RequestPayer": "requester" if features.requester_pays else None,
     }
-    origin, destination = (BucketEnd(end.netloc, f"{path}/" if (path := end.path.strip("/")) else "") for end in ends)
-    connected = client(
-        "s3",
-        access,
-        target.network,
-        endpoint=target.endpoint,
-        region=where.region,
-        allow_http=target.allow_http,
-        connections=COPIES_AT_ONCE,
-    )
+    origin, destination = (BucketEnd(end.netloc, _below(end.path)) for end in ends)
+    connected = _boto3_client(target, COPIES_AT_ONCE)
     copier = BucketCopier(
         connected,
         origin,
@@ -286,6 +281,55 @@ async def _copied(copier: BucketCopier, source_key: str, target_key: str, size: 
             return failure.message
         raise failure from None
     return None
+
+
+def _boto3_client(settings: StoreSettings, connections: int = 4) -> Any:
+    from viplake.network.aws import AwsAccess, bucket_address, client  # noqa: PLC0415 - botocore: not for folders
+
+    key, secret = settings.access_key_id, settings.secret_access_key
+    access = AwsAccess(key, secret, settings.session_token, settings.region, settings.profile)
+    where = bucket_address(urlsplit(settings.url).netloc, access, endpoint=settings.endpoint)
+    return client(
+        "s3",
+        access,
+        settings.network,
+        endpoint=settings.endpoint,
+        region=where.region,
+        allow_http=settings.allow_http,
+        connections=connections,
+    )
+
+
+def _below(path: str) -> str:
+    """The prefix of keys that the path of a lake's URL stands for."""
+    return f"{plain}/" if (plain := path.strip("/")) else ""
+
+
+def _list_by_raw_keys(settings: StoreSettings, prefix: str, delimiter: str) -> tuple[list[StoredFile], list[str]]:
+    """Objects and folders below a prefix; keys that the library refuses are named in the log, and left out.
+
+    Raises:
+        LakeError: S3 refuses, cannot be reached, or its listing has no end.
+    """
+    from viplake.network.s3 import S3RefusalError, list_raw  # noqa: PLC0415 - only an odd key needs it
+
+    parts = urlsplit(settings.url)
+    below = _below(parts.path)
+    try:
+        listed, folders = list_raw(_boto3_client(settings), parts.netloc, below + prefix, delimiter=delimiter)
+    except S3RefusalError as error:
+        text = f"status code: {error.status}: <Code>{error.code}</Code><Message>{error}</Message>"
+        raise lake_error(text if error.status else f"{error.code}: {error}", f"list {prefix}") from None
+    kept = [one for one in listed if not _is_odd(one.key)]
+    odd = [one.key for one in listed if _is_odd(one.key)]
+    log.warning("keys_left_out", prefix=prefix, keys=[repr(key) for key in odd[:5]], count=len(odd))
+    files = [StoredFile(one.key.removeprefix(below), one.size, _plain(one.etag), one.modified) for one in kept]
+    return files, [name.removeprefix(below) for name in folders if not _is_odd(name.removesuffix("/"))]
+
+
+def _is_odd(key: str) -> bool:
+    """Whether the library refuses a key, or it is the marker of a folder: no file of a lake is called so."""
+    return any(part in {"", ".", ".."} or _UNREADABLE.search(part) for part in key.split("/"))
 
 
 def _open_folder(folder: Path, settings: StoreSettings) -> Store:
@@ -417,6 +461,7 @@ class ObjectStore:
         features: what uploads ask of S3.
         region: that the host of S3 was made from, where one was.
         seconds: that an answer may take; None: any time.
+        by_raw_keys: lists a prefix, with a delimiter or none, where the library refuses a key; None: it cannot.
     """
 
     def __init__(
@@ -431,7 +476,9 @@ class ObjectStore:
         features: Features | None = None,
         region: str = "",
         seconds: float | None = None,
+        by_raw_keys: Callable[[str, str], tuple[list[StoredFile], list[str]]] | None = None,
     ) -> None:
+        self._by_raw_keys = by_raw_keys
         self._line = _Line(store, store if stream is None else stream)
         self._url = url
         self._features, self._region, self._seconds = features, region, seconds
@@ -554,16 +601,21 @@ class ObjectStore:
             ]
 
         try:
-            found = await self._ask(f"list {prefix}", all_pages, FileNotFoundError, seconds=self._seconds)
+            found = await self._ask(
+                f"list {prefix}", all_pages, FileNotFoundError, InvalidPathError, seconds=self._seconds
+            )
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, prefix)
             return []
+        except InvalidPathError:
+            found, _ = await self._without_odd_keys(prefix, "")
         self._refuse_repeats(prefix, [file.key for file in found])
         return sorted(found, key=lambda file: file.key)
 
     async def pages(self, prefix: str) -> AsyncIterator[Page]:
         """See `Store`."""
         last: str | None = None
+        given: set[str] = set()
         batches = self._batches(prefix, None)
 
         async def next_page(_store: _Library) -> Any:
@@ -575,12 +627,16 @@ class ObjectStore:
                 raise
 
         try:
-            while batch := await self._ask(f"list {prefix}", next_page, FileNotFoundError, seconds=self._seconds):
+            while batch := await self._ask(
+                f"list {prefix}", next_page, FileNotFoundError, InvalidPathError, seconds=self._seconds
+            ):
                 etags = batch["e_tag"]
                 keys = list(batch["path"].to_pylist())  # which its stub calls an array where NumPy is installed
                 if self._retries:  # S3 lists in the order of the keys, a folder in any
                     self._refuse_repeats(prefix, [last or "", *keys])
                     last = keys[-1]
+                else:
+                    given.update(keys)
                 yield Page(
                     keys,
                     list(batch["size"].to_pylist()),
@@ -588,6 +644,16 @@ class ObjectStore:
                 )
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, prefix)
+        except InvalidPathError:
+            files, _ = await self._without_odd_keys(prefix, "")
+            left = [
+                file
+                for file in sorted(files, key=lambda file: file.key)
+                if file.key not in given and file.key > (last or "")
+            ]
+            for start in range(0, len(left), _PAGE):
+                some = left[start : start + _PAGE]
+                yield Page([f.key for f in some], [f.size for f in some], lambda index, some=some: some[index].etag)  # type: ignore[misc]
 
     def _batches(self, prefix: str, offset: str | None) -> AsyncIterator[Any]:
         return aiter(obstore.list(self._line.store, prefix, offset=offset, chunk_size=_PAGE, return_arrow=True))
@@ -605,11 +671,31 @@ class ObjectStore:
             return await obstore.list_with_delimiter_async(store, prefix)
 
         try:
-            result = await self._ask(f"list {prefix}", listed, FileNotFoundError, seconds=self._seconds)
+            result = await self._ask(
+                f"list {prefix}", listed, FileNotFoundError, InvalidPathError, seconds=self._seconds
+            )
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, prefix)
             return []
-        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in result["common_prefixes"])
+        except InvalidPathError:
+            _, names = await self._without_odd_keys(prefix, "/")
+        else:
+            names = [str(path) for path in result["common_prefixes"]]
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in names)
+
+    async def _without_odd_keys(self, prefix: str, delimiter: str) -> tuple[list[StoredFile], list[str]]:
+        """The same listing without the keys that the library refuses, where it refuses one."""
+        if self._by_raw_keys is not None:
+            return await asyncio.to_thread(self._by_raw_keys, prefix, delimiter)
+        if self._folder is None:
+            raise LakeError(f"cannot list {prefix} in {self._url}: a key cannot be read", cause="dest_io")
+        keys, folders = await asyncio.to_thread(_walk, self._folder, prefix)
+
+        async def look(key: str) -> StoredFile:
+            meta = await obstore.head_async(self._line.store, key)
+            return StoredFile(key, meta["size"], _plain(meta["e_tag"]), meta["last_modified"])
+
+        return [] if delimiter else await map_bounded(look, keys, at_once=_LOOKS_AT_ONCE), folders
 
     async def delete(self, key: str) -> None:
         """See `Store`."""
@@ -742,6 +828,23 @@ def _sync_to_disk(targets: list[Path]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _walk(root: Path, prefix: str) -> tuple[list[str], list[str]]:
+    """Keys below a prefix of a folder lake, and the folders right below it, without the names that are odd."""
+    keys: list[str] = []
+    odd: list[str] = []
+    for path, _, names in os.walk(root / prefix):
+        for name in names:
+            key = (Path(path) / name).relative_to(root).as_posix()
+            readable = not _is_odd(key)
+            if readable and not _UNFINISHED.fullmatch(name):
+                keys.append(key)
+            elif not readable:
+                odd.append(key)
+    log.warning("keys_left_out", prefix=prefix, keys=[repr(key) for key in odd[:5]], count=len(odd))
+    folders = [entry.name for entry in os.scandir(root / prefix) if entry.is_dir()]
+    return sorted(keys), [name for name in folders if not _is_odd(name)]
 
 
 def _sweep_folder(folder: Path) -> list[str]:
