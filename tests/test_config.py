@@ -204,7 +204,7 @@ def test_F3_zero_and_nan_are_refused_in_the_file_too(tmp_path: Path) -> None:
         ("SECRETS", "file:"),
         ("SECRETS", "vault:x"),
         ("LAKE", "bucket"),
-        ("LAKE", "/data/lake"),
+        ("LAKE", "data/lake"),
         ("LAKE", "s3://"),
         ("LAKE", "s3://b"),
         ("LAKE", "s3://bucket/../x"),
@@ -448,3 +448,23 @@ def test_what_is_shown_of_the_settings_holds_no_secret() -> None:
         HTTPS_PROXY="http://u:CANARY-0123456789@proxy:3128",
     )
     assert "CANARY" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("./lake", "file://{cwd}/lake"),
+        ("../lake", "file://{parent}/lake"),
+        ("~/lake", "file://{home}/lake"),
+        ("/data/my lake", "file:///data/my%20lake"),
+        ("arn:aws:s3:::bucket", "s3://bucket"),
+        ("arn:aws:s3:::bucket/prefix/", "s3://bucket/prefix"),
+    ],
+)
+def test_lake_is_understood_as_people_write_it(
+    given: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    loaded = config.load(environ={"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": given}, cwd=tmp_path)
+    assert loaded.lake == url.format(cwd=tmp_path, parent=tmp_path.parent, home="/home/someone")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -79,3 +83,57 @@ def test_completion_is_a_script_that_its_shell_reads(shell: str, capsys: pytest.
         assert command in script
     if (found := shutil.which(shell)) is not None:
         subprocess.run([found, "-n"], input=script, text=True, check=True, timeout=20)
+
+
+def test_init_writes_what_its_options_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "viplake.toml"
+    options = [
+        "--company",
+        "ACME",
+        "--lake",
+        str(tmp_path / "lake"),
+        "--environment",
+        "Prod",
+        "--secrets",
+        "aws-sm:vip",
+    ]
+    assert cli.execute(["init", "--file", str(file), *options]) == 0
+    loaded = config.load(environ={}, config_file=file)
+    assert (loaded.environment.name, loaded.company, loaded.secrets) == ("Prod", "ACME", "aws-sm:vip")
+    assert loaded.lake == (tmp_path / "lake").as_uri()
+    shown = capsys.readouterr().out
+    assert "1. viplake doctor" in shown  # nothing else is open
+    assert config.load(environ={}, config_file=file, profile="test").lake is None
+
+
+def test_init_refuses_a_value_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.execute(["init", "--file", str(tmp_path / "x.toml"), "--lake", "ftp://host"]) == 2
+    assert "lake is neither s3://" in capsys.readouterr().err
+    assert not (tmp_path / "x.toml").exists()
+
+
+def test_tables_that_init_comments_out_are_accepted_when_they_are_commented_in(tmp_path: Path) -> None:
+    file = tmp_path / "viplake.toml"
+    head, rest = template().split("# -- data-quality rules", 1)
+    file.write_text(head + "# " + re.sub(r"(?m)^# ( +[a-z]|\[)", r"\1", rest))
+    loaded = config.load(environ={}, config_file=file)
+    checked = config.check_settings(loaded)
+    assert {"rules", "calendar", "objectives", "notify"} <= tomllib.loads(file.read_text()).keys()
+    assert checked.notify.sns_topic is not None
+
+
+@pytest.mark.system
+def test_init_asks_at_a_terminal_and_asks_again_where_an_answer_is_wrong(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "viplake", "init"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, b"prod\nProd\nACME\n./lake\n\n")
+    sent = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(ours, 1 << 16):
+            sent += chunk
+    assert process.wait(60) == 0, sent.decode()
+    os.close(ours)
+    loaded = config.load(environ={}, cwd=tmp_path)
+    assert (loaded.environment.name, loaded.company, loaded.lake) == ("Prod", "ACME", (tmp_path / "lake").as_uri())

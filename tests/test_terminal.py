@@ -61,7 +61,7 @@ def test_at_a_terminal_a_run_shows_its_phases_its_files_and_what_it_waits_for(vi
     starts = [place.start() for place in places if place]
     assert starts == sorted(starts)
     assert re.search(
-        r"replicates for 0:00:0\d now; looks again at (\d\d:){2}\d\d, gives up at (\d\d:){2}\d\d UTC", text
+        r"Veson works for 0:00:0\d, usually 15 to 25 min; until \d\d:\d\d UTC at most, next look (\d\d:){2}\d\d", text
     )
     bars = re.findall(r"(\d+)/200 files  \S+ [kM]B of \S+ MB  (\S+ [kM]?B/s)?", text)
     assert len({files for files, _ in bars}) > 1, text

@@ -126,6 +126,10 @@ def _other_lake(settings: config.Settings, url: str, *, profile: str | None = No
     Raises:
         SettingsError, CredentialsError: as `config.store_settings`.
     """
+    try:
+        url = config.parsed_lake_url(config.absolute(url))
+    except ValueError as error:
+        raise SettingsError(f"{url} is {error}", hint="Write it as s3://bucket[/prefix] or file:///folder.") from None
     found = config.store_settings(settings, config.Secrets.of(settings), url=url)
     if profile is None:
         return found

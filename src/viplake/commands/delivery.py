@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
 
 from viplake import config
 from viplake.clock import Clock, SystemClock
@@ -15,7 +16,7 @@ from viplake.commands.follow_up import after_settling, warn_of_a_full_disk
 from viplake.errors import CAUSES, NotYet, ViplakeError
 from viplake.extract.extraction import Extraction
 from viplake.extract.ledger import Ledger
-from viplake.extract.outcome import Outcome
+from viplake.extract.outcome import Outcome, seconds_of
 from viplake.lake import Lake
 from viplake.lake.proof import owner_of
 from viplake.lake.store import open_store
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from viplake.config import Settings
     from viplake.extract.transfer import Progress
     from viplake.model import Promise
+
+
+_ENOUGH: Final = 3
+"""Exports whose median says what is usual."""
 
 
 @asynccontextmanager
@@ -95,11 +100,23 @@ async def _live(
 ) -> tuple[Outcome, tuple[Hour, ...]]:
     watched = (display.clock, display.tell) if display else (None, None)
     async with extraction(settings, clock=watched[0], tell=watched[1]) as ready:
+        if display:
+            display.usual = lambda: _usual(ready)
         outcome = await work(ready)
         if not only_deliver:
             await after_settling(settings, ready)
         warn_of_a_full_disk(settings, outcome)
         return outcome, ready.settled()
+
+
+def _usual(ready: Extraction) -> str:
+    """Return how long Veson usually works on an export: the median of the Hours that the run has read anyway."""
+    from viplake.commands.progress import USUAL  # noqa: PLC0415 - as below
+
+    now = ready.clock.now()
+    found = [seconds_of(job, now)["replication"] for job in ready.ledger.jobs.values() if job.replicated_at is not None]
+    known = [seconds for seconds in found if seconds is not None]
+    return seconds_words(median(known)) if len(known) >= _ENOUGH else USUAL
 
 
 @contextmanager

@@ -37,13 +37,18 @@ def command(
     See docs/history.md.
     """
     settings = options.settings()
-    scope = Scope(*window.hours(), rebuild=rebuild)
+    first, last = window.hours()
+    scope = Scope(first, last, rebuild=rebuild)
     imports = None if import_ is None else read_imports(import_)
 
     async def work(lake: Lake) -> tuple[Observed, Daily | None]:
         observed = await assembly.observe(settings, lake, scope, imports=imports)
-        history = await read_history(await assembly.place_of(settings, lake)) if daily else None
-        return observed, None if history is None else daily_views(Datasets.of(history.frames))
+        if not daily:
+            return observed, None
+        rows = Datasets.of((await read_history(await assembly.place_of(settings, lake))).frames)
+        if rows.jobs:
+            rows = rows.between(first or rows.jobs[0].hour, last or rows.jobs[-1].hour)
+        return observed, daily_views(rows)
 
     observed, views = assembly.on_lake(settings, work)
     record = observed.to_json() | ({} if views is None else {"daily": views.to_json()})

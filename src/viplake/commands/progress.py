@@ -26,10 +26,10 @@ from viplake.clock import Clock, SystemClock
 from viplake.commands.console import printable
 from viplake.extract.job import HEARTBEAT
 from viplake.redact import redact
-from viplake.wording import size_words
+from viplake.wording import seconds_words, size_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import TextIO
 
     from viplake.config import Settings
@@ -67,6 +67,9 @@ _DOING: Final = {
     "relisting": "fetching",
     "delivered": "observing what landed",
 }
+
+USUAL: Final = "15 to 25 min"
+"""How long Veson works on an export, where the lake does not show it."""
 
 _RATE_SECONDS: Final = 5.0
 _SHORTEST_WAIT: Final = 0.5
@@ -126,6 +129,7 @@ class Display:
         self._settings = settings
         self._spinner = Spinner("dots" if console.encoding.startswith("utf") else "line", style="cyan")
         self._doing = "looking at the lake"
+        self.usual: Callable[[], str] = lambda: USUAL
         self._since: datetime | None = None
         self._shown_hour = ""
         self._files: tuple[Progress, Promise] | None = None
@@ -159,7 +163,7 @@ class Display:
 
     def _begin(self, name: str) -> None:
         if name in {"triggered", "reopened"}:
-            self._doing, self._since = "the vendor replicates", self.clock.now()
+            self._doing, self._since = "Veson works", self.clock.now()
         elif name in _DOING:
             self._doing, self._since = _DOING[name], None
         else:
@@ -178,17 +182,19 @@ class Display:
         words = self._doing
         if self._since is not None:
             elapsed = timedelta(seconds=int((self.clock.now() - self._since).total_seconds()))
-            words += f" for {elapsed} now"
+            words += f" for {elapsed}, usually {self.usual()}"
         line.add_row("", self._spinner, Text(words + self._until(), no_wrap=True, overflow="ellipsis"))
         return line
 
     def _until(self) -> str:
         """What it waits for, and until when."""
         waits = list(self._waits.values())
-        parts = [f"looks again at {min(waits):%H:%M:%S}"] if waits else []
+        parts = []
         if self._since is not None:
             deadline = self._since + timedelta(seconds=self._settings.replication_timeout_seconds)
-            parts.append(f"gives up at {deadline:%H:%M:%S} UTC")
+            parts.append(f"until {deadline:%H:%M} UTC at most")
+        if waits:
+            parts.append(f"next look {min(waits):%H:%M:%S}")
         return "; " + ", ".join(parts) if parts else ""
 
     def _transfer(self, line: Table, progress: Progress, promise: Promise) -> Table:
@@ -199,7 +205,9 @@ class Display:
         (begun, before), (ended, after) = self._samples[0], self._samples[-1]
         rate = f"{size_words(int((after - before) / (ended - begun)))}/s" if ended > begun else ""
         landed = f"{size_words(progress.bytes)} of {size_words(promise.size)}"
+        left = (promise.size - progress.bytes) * (ended - begun) / (after - before) if after > before else None
         words = f"{progress.files}/{len(promise.files)} files  {landed}  {rate}"
+        words += "" if left is None else f"  {seconds_words(left)} left"
         bar = ProgressBar(total=max(promise.size, 1), completed=progress.bytes, width=24)
         line.add_row("", self._spinner, bar, Text(words, no_wrap=True, overflow="ellipsis"))
         return line

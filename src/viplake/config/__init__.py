@@ -36,7 +36,7 @@ from viplake.config.settings import (
     Surroundings,
     parsed_lake_url,
 )
-from viplake.config.sources import environment, gather, load, read_surroundings, set_environment, value_of
+from viplake.config.sources import absolute, environment, gather, load, read_surroundings, set_environment, value_of
 from viplake.errors import SettingsError
 from viplake.network.hosts import refuse_plain_http
 
@@ -60,12 +60,14 @@ __all__ = [
     "Setting",
     "Settings",
     "Surroundings",
+    "absolute",
     "check_settings",
     "environment",
     "get_secrets",
     "lake_url",
     "load",
     "notifiers",
+    "parsed_lake_url",
     "run_settings",
     "set_environment",
     "store_settings",

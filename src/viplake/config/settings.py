@@ -277,7 +277,15 @@ _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
 def parsed_lake_url(text: str) -> str:
-    """A lake's URL, checked, without a closing slash; `ValueError` with what is wrong."""
+    """Return a lake's URL, checked, without a closing slash; an absolute path or an S3 ARN becomes one.
+
+    Raises:
+        ValueError: what is wrong.
+    """
+    if text.startswith("/"):
+        text = f"file://{quote(text)}"
+    elif text.startswith("arn:aws:s3:::"):
+        text = f"s3://{text.removeprefix('arn:aws:s3:::')}"
     parts = _split(text)
     segments = unquote(parts.path).strip("/").split("/")
     climbs = any(segment in {".", ".."} for segment in segments) or "//" in parts.path

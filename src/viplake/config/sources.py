@@ -188,6 +188,11 @@ def _text(value: object, label: str) -> str:
     raise SettingsError(f"{label} is neither text nor a number", hint="Write it as in the table of settings.")
 
 
+def absolute(text: str) -> str:
+    """Return the absolute path where the text is a path as people write it: `./lake`, `../lake`, `~/lake`."""
+    return str(Path(text).expanduser().resolve()) if re.match(r"(\.{1,2}|~)(/|$)", text) else text
+
+
 def value_of(setting: Setting, given: Given | None) -> Any:
     """The checked value of a setting; its default where none is given; `SettingsError` where it is wrong."""
     if given is None:
@@ -195,7 +200,7 @@ def value_of(setting: Setting, given: Given | None) -> Any:
     if not given.text and setting.default != "":
         raise SettingsError(f"{given.label} is empty", hint="Give it a value, or leave it out.")
     try:
-        return setting.parse(given.text)
+        return setting.parse(absolute(given.text) if setting.name in {"lake", "history"} else given.text)
     except ValueError as error:
         shown = redact(given.text)[:100]
         raise SettingsError(
