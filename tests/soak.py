@@ -49,7 +49,7 @@ from viplake.lake.layout import Layout, is_delivered_file
 from viplake.lake.records import Worker, parse_receipt
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
-from viplake.notify.channels import NotTold
+from viplake.notify.message import NotSent
 from viplake.redact import Secret
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
 from viplake.vendor.veson.client import VendorSettings, VesonVendor
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from viplake.lake.store import Store
-    from viplake.notify.channels import Message
+    from viplake.notify.message import Audience, Message
 
 USUAL: Final = 1000
 FIRST: Final = Hour.parse("2022-02-08T08")
@@ -167,11 +167,12 @@ class Ear:
 
     name: str = "ear"
     deaf: bool = False
+    audience: Audience = "programs"
     told: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     async def send(self, message: Message) -> None:
         if self.deaf:
-            raise NotTold("deaf (injected)")
+            raise NotSent("deaf (injected)")
         self.told.update((notice["notice"], notice["id"]) for notice in message.body["notices"])
 
 

@@ -24,7 +24,7 @@ from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
 from viplake.model import Hour
-from viplake.notify.channels import NotTold
+from viplake.notify.message import NotSent
 from world import World, at
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from faults import When
     from viplake.extract.extraction import Extraction
-    from viplake.notify.channels import Message
+    from viplake.notify.message import Audience, Message
 
 pytestmark = pytest.mark.system
 
@@ -41,7 +41,7 @@ OBSERVING: Final = ObserveSettings()
 ERRORS: Final[dict[str, Callable[[], BaseException]]] = {
     "lake": lake_down,
     "network": lambda: NetworkError("reset (injected)"),
-    "deaf": lambda: NotTold("deaf (injected)"),
+    "deaf": lambda: NotSent("deaf (injected)"),
     "kill": Crash,
 }
 VERBS: Final = {
@@ -57,6 +57,8 @@ class Everything(RuleBasedStateMachine):
     """A lake, its vendor, workers and people."""
 
     steps = 0
+
+    audience: Audience = "programs"
 
     def __init__(self) -> None:
         super().__init__()

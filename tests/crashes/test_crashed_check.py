@@ -26,7 +26,7 @@ from viplake.judge.evaluate import CheckSettings
 from viplake.judge.notices import LEASE
 from viplake.lake import Lake
 from viplake.model import PROD, Hour
-from viplake.notify.channels import NotTold
+from viplake.notify.message import NotSent
 from viplake.simulator.history import Past, Spell, hour_objects
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from faults import When
     from viplake.judge.incidents import Incident
-    from viplake.notify.channels import Message
+    from viplake.notify.message import Audience, Message
 
 pytestmark = pytest.mark.system
 
@@ -67,6 +67,7 @@ class Ear:
     name: str
     wires: tuple[Tripwire, ...] = ()
     heard: list[Message] = field(default_factory=list)
+    audience: Audience = "programs"
 
     async def send(self, message: Message) -> None:
         checks = [wire.enter("send", self.name) for wire in self.wires]
@@ -248,5 +249,5 @@ async def test_R3_O1_every_call_of_a_check_may_lose_its_answer(quiet: Quiet, whe
             assert max(watch.told(channel).values()) <= 2
 
 
-def deaf() -> NotTold:
-    return NotTold("the answer was lost (injected)")
+def deaf() -> NotSent:
+    return NotSent("the answer was lost (injected)")

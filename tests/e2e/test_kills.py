@@ -36,7 +36,7 @@ from viplake.lake.layout import Layout
 from viplake.lake.proof import verify
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import PROD, Hour
-from viplake.notify.channels import Webhook
+from viplake.notify.webhook import Webhook
 from viplake.redact import Secret
 from viplake.simulator import ExportShape, Simulator
 from viplake.simulator.history import Past, Spell, generate

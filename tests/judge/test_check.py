@@ -25,7 +25,7 @@ from viplake.judge.check import (
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
 from viplake.model import PROD, Hour
-from viplake.notify.channels import NotTold
+from viplake.notify.message import NotSent
 from viplake.simulator.history import Past, SchemaChange, Spell, generate
 from viplake.simulator.tables import TABLES as SIMULATED
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from viplake.lake.store import Store
-    from viplake.notify.channels import Message
+    from viplake.notify.message import Audience, Message
 
 FIRST = Hour.parse("2022-05-09T00")
 OBSERVING = ObserveSettings()
@@ -46,10 +46,11 @@ class Ear:
     name: str = "ear"
     deaf: bool = False
     heard: list[Message] = field(default_factory=list)
+    audience: Audience = "programs"
 
     async def send(self, message: Message) -> None:
         if self.deaf:
-            raise NotTold("deaf")
+            raise NotSent("deaf")
         self.heard.append(message)
 
     @property
@@ -287,7 +288,7 @@ async def test_a_delivered_hour_is_told_with_its_folder_to_programs_only() -> No
     store = memory()
     await generate(Lake(store, LAYOUT), [FIRST], Past(tables=3), environment=PROD)
     await fill(store, export(FIRST.shift(1)))
-    ear, people = Ear(), Ear("apprise")
+    ear, people = Ear(), Ear("apprise", audience="people")
     clock = at("2022-05-09T01:50")
     await tell_delivered(lake_of(store), clock, OBSERVING, [ear, people], [FIRST, FIRST.shift(1)])
     [message] = ear.heard

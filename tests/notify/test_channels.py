@@ -13,20 +13,12 @@ from aiohttp import web
 
 from history.lakes import At, at
 from viplake.errors import SettingsError
-from viplake.notify.channels import (
-    LARGEST,
-    Apprise,
-    Message,
-    NotTold,
-    Patience,
-    Sns,
-    Webhook,
-    channels,
-    delivered_only,
-    tell,
-    trial_message,
-)
+from viplake.notify.apprise import Apprise
+from viplake.notify.message import LARGEST, Audience, Message, Notifier, NotSent, shorten
+from viplake.notify.sending import RetryPolicy, channels, for_programs, send_to_all, trial_message
 from viplake.notify.settings import NotifySettings
+from viplake.notify.sns import Sns
+from viplake.notify.webhook import Webhook
 from viplake.redact import Secret
 
 if TYPE_CHECKING:
@@ -41,7 +33,7 @@ def still() -> At:
     return at("2022-05-10T14:00")
 
 
-QUICK = Patience(seconds=0.2)
+QUICK = RetryPolicy(seconds=1.5)
 HELLO = Message("incidents", "one is open", "since noon", {"notices": [{"rule": "missing_job"}]}, key="k1")
 
 
@@ -81,7 +73,7 @@ async def hooked(*answers: int) -> AsyncIterator[Hook]:
 
 async def test_a_webhook_receives_the_message_once_as_json() -> None:
     async with hooked(204) as hook:
-        assert await tell([Webhook(Secret(hook.url, remember=False))], HELLO, still()) == {"webhook": None}
+        assert await send_to_all([Webhook(Secret(hook.url, remember=False))], HELLO, still()) == {"webhook": None}
     [body] = hook.got
     assert body == {
         "schema_version": 1,
@@ -94,13 +86,13 @@ async def test_a_webhook_receives_the_message_once_as_json() -> None:
 
 @pytest.mark.parametrize(
     ("answers", "calls", "why"),
-    [((500, 503, 200), 3, None), ((429, 200), 2, None), ((404,), 3, "404"), ((302,), 3, "302")],
+    [((500, 503, 200), 3, None), ((429, 200), 2, None), ((500,), 3, "500"), ((404,), 1, "404"), ((302,), 1, "302")],
 )
-async def test_O1_a_refusal_is_tried_three_times_with_one_id(
+async def test_O1_what_may_pass_is_tried_three_times_with_one_id_and_a_refusal_once(
     answers: tuple[int, ...], calls: int, why: str | None
 ) -> None:
     async with hooked(*answers) as hook:
-        [answer] = (await tell([Webhook(Secret(hook.url, remember=False))], HELLO, still())).values()
+        [answer] = (await send_to_all([Webhook(Secret(hook.url, remember=False))], HELLO, still())).values()
     assert hook.keys == ["k1"] * calls
     assert answer is None if why is None else answer is not None and why in answer
 
@@ -108,14 +100,14 @@ async def test_O1_a_refusal_is_tried_three_times_with_one_id(
 async def test_O6_a_webhook_that_hangs_has_its_own_deadline_and_holds_up_no_other() -> None:
     async with hooked(0) as slow, hooked(200) as quick:
         notifiers = [Webhook(Secret(slow.url, remember=False), name="slow"), Webhook(Secret(quick.url, remember=False))]
-        told = await tell(notifiers, HELLO, still(), QUICK)
+        told = await send_to_all(notifiers, HELLO, still(), QUICK)
     assert told["webhook"] is None
-    assert told["slow"] == "it did not answer within 0.2 s (3 tries)"
+    assert told["slow"] == "it did not answer within 1.5 s (3 tries)"
 
 
 async def test_O1_nobody_listens_there_and_the_address_is_not_told() -> None:
     url = "http://127.0.0.1:9/hooks/T0KEN-of-the-webhook"
-    [answer] = (await tell([Webhook(Secret(url))], HELLO, still())).values()
+    [answer] = (await send_to_all([Webhook(Secret(url))], HELLO, still())).values()
     assert answer is not None
     assert "T0KEN" not in answer
 
@@ -126,7 +118,7 @@ async def test_O4_a_secret_in_a_text_is_redacted(canaries: Any) -> None:
         "incidents", "s", f"it said {canaries.client_secret}", {"url": "https://x/y?X-Amz-Signature=abc123"}
     )
     async with hooked(200) as hook:
-        await tell([Webhook(Secret(hook.url, remember=False))], spoilt, still())
+        await send_to_all([Webhook(Secret(hook.url, remember=False))], spoilt, still())
     assert canaries.client_secret not in json.dumps(hook.got)
     assert "abc123" not in json.dumps(hook.got)
 
@@ -148,14 +140,15 @@ class Broken:
     """A channel with a defect."""
 
     name = "broken"
+    audience: Audience = "programs"
 
     async def send(self, message: Message) -> None:
         raise KeyError(message.key)
 
 
 async def test_a_defect_of_a_channel_is_an_answer_and_no_exception() -> None:
-    assert await tell([Broken()], HELLO, still()) == {"broken": "KeyError: 'k1' (3 tries)"}
-    assert await tell([], HELLO, still()) == {}
+    assert await send_to_all([Broken()], HELLO, still()) == {"broken": "KeyError: 'k1' (3 tries)"}
+    assert await send_to_all([], HELLO, still()) == {}
 
 
 # -- SNS ------------------------------------------------------------------------------------------------------
@@ -184,7 +177,7 @@ def topic(ministack: Ministack, monkeypatch: pytest.MonkeyPatch) -> tuple[str, A
 async def test_sns_takes_the_message_with_its_kind_as_an_attribute(topic: tuple[str, Any]) -> None:
     arn, received = topic
     accents = Message("delivered", "Hour 13 délivered\nnow", "t", {"hour": "2022-05-10T13"}, key="k2")
-    assert await tell([Sns(arn)], accents, still()) == {"sns": None}
+    assert await send_to_all([Sns(arn)], accents, still()) == {"sns": None}
     [envelope] = received()
     assert envelope["Subject"] == "Hour 13 d?livered?now"
     assert envelope["MessageAttributes"]["kind"]["Value"] == "delivered"
@@ -193,7 +186,7 @@ async def test_sns_takes_the_message_with_its_kind_as_an_attribute(topic: tuple[
 
 async def test_O1_sns_that_refuses_is_an_answer(topic: tuple[str, Any]) -> None:
     arn, received = topic
-    [answer] = (await tell([Sns(f"{arn}-that-is-not-there")], HELLO, still())).values()
+    [answer] = (await send_to_all([Sns(f"{arn}-that-is-not-there")], HELLO, still())).values()
     assert answer is not None
     assert "NotFound" in answer
     assert received() == []
@@ -202,17 +195,87 @@ async def test_O1_sns_that_refuses_is_an_answer(topic: tuple[str, Any]) -> None:
 # -- apprise --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise's own, of Python 3.11
-async def test_apprise_reaches_what_it_knows_and_says_what_it_does_not() -> None:
+SOUND = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise's own, of Python 3.11
+
+
+def address(hook: Hook) -> Secret:
+    return Secret(f"{hook.url.replace('http://', 'json://')}?+Idempotency-Key=a", remember=False)
+
+
+@SOUND
+async def test_apprise_reaches_an_address_that_it_knows() -> None:
     pytest.importorskip("apprise")
     async with hooked(200) as hook:
-        address = hook.url.replace("http://", "json://")
-        known = Apprise((Secret(f"{address}?+Idempotency-Key=a", remember=False),))
-        assert await tell([known], HELLO, still()) == {"apprise": None}
+        assert await send_to_all([Apprise(address(hook), "TEAMS")], HELLO, still()) == {"apprise:TEAMS": None}
     [body] = hook.got
     assert (body["title"], body["message"]) == ("one is open", "since noon")
-    with pytest.raises(NotTold, match="none that apprise knows"):
-        await Apprise((Secret("nonsense", remember=False),)).send(HELLO)
+
+
+@SOUND
+async def test_H4_an_address_that_fails_repeats_nothing_to_the_others() -> None:
+    pytest.importorskip("apprise")
+    async with hooked(200) as good, hooked(500) as bad:
+        both = [Apprise(address(bad), "BAD"), Apprise(address(good), "GOOD")]
+        told = await send_to_all(both, HELLO, still())
+    assert told["apprise:GOOD"] is None
+    assert told["apprise:BAD"] == "it did not take the message (3 tries)"
+    assert (len(good.got), len(bad.got)) == (1, 3)
+
+
+@SOUND
+async def test_H5_an_address_that_apprise_does_not_know_is_named_and_silences_no_other() -> None:
+    pytest.importorskip("apprise")
+    async with hooked(200) as good:
+        both = [Apprise(Secret("nonsense://x-0123456789"), "OLD"), Apprise(address(good), "GOOD")]
+        told = await send_to_all(both, HELLO, still())
+    assert told == {"apprise:OLD": "the address is none that apprise knows (1 try)", "apprise:GOOD": None}
+
+
+@SOUND
+async def test_H6_a_text_too_long_for_a_chat_is_shortened_with_the_count_of_what_is_left_out() -> None:
+    pytest.importorskip("apprise")
+    lines = [f"OPENED incident {number}: {'x' * 100}" for number in range(40)]
+    long = Message("incidents", "40 incidents", "\n".join(lines), {})
+    async with hooked(200) as chat, hooked(200) as hook:
+        both: list[Notifier] = [Apprise(address(chat), "CHAT"), Webhook(Secret(hook.url, remember=False))]
+        assert set((await send_to_all(both, long, still())).values()) == {None}
+    [body] = chat.got
+    assert len(body["message"]) <= 3900
+    kept = body["message"].count("OPENED")
+    assert body["message"].endswith(f"... {40 - kept} more lines are left out")
+    assert hook.got[0]["text"].count("OPENED") == 40, "each channel has its own limit"
+
+
+@pytest.mark.parametrize("limit", [60, 100, 300])
+def test_H6_a_shortened_text_fits_whatever_its_lines(limit: int) -> None:
+    for text in ("x" * 500, "short\n" * 100, "ü" * 400 + "\nend", "\n" * 500):
+        assert len(shorten(text, limit)) <= limit
+        assert len(shorten(text, limit, lambda part: len(part.encode())).encode()) <= limit
+    assert shorten("as it is", limit) == "as it is"
+
+
+class Asking:
+    """A channel that asks to wait."""
+
+    name = "asking"
+    audience: Audience = "programs"
+
+    def __init__(self, wait: float) -> None:
+        self.wait, self.calls = wait, 0
+
+    async def send(self, message: Message) -> None:
+        self.calls += 1
+        raise NotSent(f"it answered 429 to {message.kind}", wait=self.wait)
+
+
+async def test_H4_retry_after_is_honoured_and_left_to_the_next_check_where_it_is_long() -> None:
+    clock, patient, long = still(), Asking(7), Asking(900)
+    await send_to_all([patient], HELLO, clock)
+    assert patient.calls == 3
+    assert (clock.now() - still().now()).total_seconds() >= 14
+    answer = await send_to_all([long], HELLO, still())
+    assert long.calls == 1
+    assert "asks to wait 900 s" in (answer["asking"] or "")
 
 
 # -- settings -------------------------------------------------------------------------------------------------
@@ -223,8 +286,8 @@ def test_channels_come_from_the_file_and_their_secrets_from_the_secret() -> None
         {"sns_topic": "arn:aws:sns:eu-west-1:123456789012:t", "webhook": "secret:HOOK", "apprise": ["secret:TEAMS"]}
     )
     made = channels(told, {"HOOK": Secret("https://hooks/x1x2x3"), "TEAMS": Secret("msteams://x4x5x6")})
-    assert [channel.name for channel in made] == ["sns", "webhook", "apprise"]
-    assert [channel.name for channel in delivered_only(made)] == ["sns", "webhook"]
+    assert [channel.name for channel in made] == ["sns", "webhook", "apprise:TEAMS"]
+    assert [channel.name for channel in for_programs(made)] == ["sns", "webhook"]
     assert "x1x2x3" not in repr(made)
     with pytest.raises(SettingsError, match="asks for HOOK"):
         channels(told, {})
@@ -236,6 +299,7 @@ def test_channels_come_from_the_file_and_their_secrets_from_the_secret() -> None
     [
         ({"web_hook": "x"}, "Did you mean webhook"),
         ({"sns_topic": "viplake"}, "no ARN"),
+        ({"sns_topic": "arn:a:b:c:d:e"}, "no ARN"),
         ({"webhook": "http://example.com/x"}, "no https"),
         ({"webhook": "https://example.com/x?token=1"}, "secret:KEY"),
         ({"apprise": ["slack://token"]}, "holds an address"),

@@ -109,7 +109,7 @@ class Check:
 
 async def try_channels(settings: config.Settings) -> tuple[Check, ...]:
     """Send a test message to every channel of `[notify]`; one check each."""
-    from viplake.notify.channels import tell, trial_message  # noqa: PLC0415 - only asked for
+    from viplake.notify.sending import send_to_all, trial_message  # noqa: PLC0415 - only asked for
 
     try:
         told = config.check_settings(settings)
@@ -118,7 +118,7 @@ async def try_channels(settings: config.Settings) -> tuple[Check, ...]:
         return (Check("notify", "failed", error.message, error.cause.word, error.hint),)
     if not listening:
         return (Check("notify", "skipped", "viplake.toml names no channel in [notify]"),)
-    answers = await tell(listening, trial_message(settings.environment.name), SystemClock())
+    answers = await send_to_all(listening, trial_message(settings.environment.name), SystemClock())
     return tuple(
         Check(f"notify {name}", "ok", "took a test message")
         if why is None

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from viplake.judge.evaluate import CheckSettings
     from viplake.lake.store import Features, StoreSettings
     from viplake.network.settings import Network
-    from viplake.notify.channels import Notifier
+    from viplake.notify.message import Notifier
     from viplake.vendor.veson.client import VendorSettings, VesonVendor
     from viplake.vendor.veson.token import VendorCredentials
 
@@ -278,10 +278,11 @@ def notifiers(settings: Settings, told: CheckSettings, secrets: Secrets) -> list
         SettingsError: an address is asked for that the secret does not have.
         CredentialsError, NetworkError: as `Secrets.read`.
     """
-    from viplake.notify.channels import channels  # noqa: PLC0415 - as in check_settings
+    from viplake.notify.sending import channels  # noqa: PLC0415 - as in check_settings
 
     known = secrets.read() if told.notify.needs_secret and not secrets.in_environment else {}
-    return channels(told.notify, known, network(settings, secrets), aws_access(settings.surroundings))
+    around = settings.surroundings
+    return channels(told.notify, known, network(settings, secrets), aws_access(around), around.endpoint_sns)
 
 
 def vendor(settings: Settings, secrets: Secrets, clock: Clock) -> VesonVendor:

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from viplake.errors import SettingsError
 from viplake.lake.layout import Layout
 from viplake.model import Environment
+from viplake.notify.settings import is_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -199,7 +200,7 @@ def _columns(text: str) -> tuple[str, ...]:
 
 
 def _topic(text: str) -> str:
-    if text and not re.fullmatch(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}", text):
+    if text and not is_topic(text):
         raise ValueError("not the ARN of an SNS topic")
     return text
 

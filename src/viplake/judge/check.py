@@ -48,7 +48,8 @@ from viplake.judge.sla import publish_sla
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.versions import Version, Versions
 from viplake.model import SEVERITIES, Hour
-from viplake.notify.channels import Message, delivered_only, tell
+from viplake.notify.message import Message
+from viplake.notify.sending import for_programs, send_to_all
 from viplake.tables.schema import LARGEST_SCHEMA, changes, read_schema
 from viplake.wording import count_words
 
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
     from viplake.judge.objectives import ObjectiveState, SlaPeriod
     from viplake.judge.record import Record
     from viplake.lake import Lake
-    from viplake.notify.channels import Notifier
+    from viplake.notify.message import Notifier
     from viplake.tables.schema import Change, TableSchema
 
 log = structlog.get_logger(__name__)
@@ -448,7 +449,7 @@ async def _tell(
         new = [(one, notification) for one, notification in mine if notifier.name not in notification.sent]
         if not new:
             continue
-        answers |= await tell([notifier], incidents_message(target, new, clock.now(), past), clock)
+        answers |= await send_to_all([notifier], incidents_message(target, new, clock.now(), past), clock)
         for one, _ in new:
             if (why := answers[notifier.name]) is None:
                 sent[one.key].append(notifier.name)
@@ -545,11 +546,11 @@ async def tell_delivered(
     Raises:
         LakeError: the lake cannot be read.
     """
-    listening = delivered_only(notifiers)
+    listening = for_programs(notifiers)
     answers: dict[str, str | None] = {}
     for facts in await look_at(target.lake, hours, observing, promises=False) if listening else ():
         if facts.has_receipt:
-            answers |= await tell(listening, delivered_message(target, facts), clock)
+            answers |= await send_to_all(listening, delivered_message(target, facts), clock)
     return answers
 
 

@@ -104,7 +104,7 @@ def cause_of(answer: S3Answer) -> str:
     return by_status.get(answer.status, "dest_region" if 300 <= answer.status < 400 else "dest_refused")  # noqa: PLR2004 - HTTP
 
 
-def lake_error(text: str, what: str, *, local: bool = False, region: str = "") -> LakeError:
+def lake_error(text: str, what: str, *, local: bool = False, region: str = "", proxied: bool = False) -> LakeError:
     """Return the error for what the store's library said.
 
     Args:
@@ -112,6 +112,7 @@ def lake_error(text: str, what: str, *, local: bool = False, region: str = "") -
         what: that was tried, to follow "cannot".
         local: of a folder.
         region: that the host of S3 was made from, where one was.
+        proxied: a proxy stands in between, so that what cannot be reached is the proxy.
     """
     answer = answer_in(text)
     if answer.status or answer.code:
@@ -133,6 +134,8 @@ def lake_error(text: str, what: str, *, local: bool = False, region: str = "") -
     for sign, cause, reason in _CHAIN:
         if sign.search(plain):
             hint = None
+            if proxied and cause == "network" and "kind: Connect" in text:
+                return LakeError(f"cannot {what}: the proxy cannot be reached ({reason})", cause="proxy")
             if cause == "network" and "resolved" in reason and region:
                 hint = f"Check the region ({region}, from AWS_REGION or the AWS profile) and name resolution."
             return LakeError(f"cannot {what}: {reason or first_line}", cause=cause, hint=hint)

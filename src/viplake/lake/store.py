@@ -224,6 +224,7 @@ def open_store(settings: StoreSettings) -> Store:
             region="" if settings.endpoint else str(plain.config.get("region", "")),
             seconds=settings.network.timeouts.read,
             by_raw_keys=partial(_list_by_raw_keys, settings),
+            proxied=settings.network.proxy_for(str(plain.config.get("endpoint_url_s3", ""))) is not None,
         )
     if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
         return _open_folder(Path(unquote(parts.path)), settings)
@@ -462,6 +463,7 @@ class ObjectStore:
         region: that the host of S3 was made from, where one was.
         seconds: that an answer may take; None: any time.
         by_raw_keys: lists a prefix, with a delimiter or none, where the library refuses a key; None: it cannot.
+        proxied: a proxy stands in between.
     """
 
     def __init__(
@@ -477,11 +479,12 @@ class ObjectStore:
         region: str = "",
         seconds: float | None = None,
         by_raw_keys: Callable[[str, str], tuple[list[StoredFile], list[str]]] | None = None,
+        proxied: bool = False,
     ) -> None:
         self._by_raw_keys = by_raw_keys
         self._line = _Line(store, store if stream is None else stream)
         self._url = url
-        self._features, self._region, self._seconds = features, region, seconds
+        self._features, self._region, self._seconds, self._proxied = features, region, seconds, proxied
         self._retries = 0 if stream is None else RETRIES
         self._folder = folder
         self._durable = durable
@@ -768,7 +771,13 @@ class ObjectStore:
 
     def _error(self, error: Exception, what: str, line: _Line) -> LakeError:
         text = str(error) if str(error) or not isinstance(error, TimeoutError) else "TimedOut"
-        failure = lake_error(text, f"{what} in {self._url}", local=self._folder is not None, region=self._region)
+        failure = lake_error(
+            text,
+            f"{what} in {self._url}",
+            local=self._folder is not None,
+            region=self._region,
+            proxied=self._proxied,
+        )
         if self._renew is None or not _EXPIRED.search(text):
             return failure
         # Those who spoke with the old credentials at the same moment find them renewed. Ones that never worked are

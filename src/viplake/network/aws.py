@@ -86,7 +86,7 @@ def session(access: AwsAccess, network: Network) -> Any:
         )
         if not static:
             _refuse_mfa(core)
-        core.set_config_variable("ca_bundle", _bundle(network.ca))
+        core.set_config_variable("ca_bundle", bundle(network.ca))
         # For the clients that boto3 makes by itself, to exchange credentials.
         core.set_default_client_config(Config(proxies=_proxies(network, "https://sts.amazonaws.com")))
     except (BotoCoreError, ValueError) as error:
@@ -101,7 +101,7 @@ def client(
     *,
     endpoint: str | None = None,
     region: str | None = None,
-    allow_http: bool = False,
+    allow_http: bool = True,
     connections: int = 10,
 ) -> Any:
     """Return a client of an AWS service that sends each request once.
@@ -303,7 +303,7 @@ def _proxies(network: Network, url: str) -> dict[str, str]:
 
 
 @cache
-def _bundle(ca: str) -> str | None:
+def bundle(ca: str) -> str | None:
     """Return a file with the system's certificates and these; boto3 takes nothing but a file.
 
     Without it, boto3 would trust a list of its own in place of the system's.

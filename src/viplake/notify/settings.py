@@ -6,11 +6,13 @@ the secret instead.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from viplake.model import SEVERITIES
+from viplake.network.hosts import is_loopback
 from viplake.toml_tables import Table, refuse
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class NotifySettings:
             table.flag("delivered", default=True),
             next(known for known in SEVERITIES if known == word),
         )
-        if told.sns_topic and not (told.sns_topic.startswith("arn:") and told.sns_topic.count(":") == 5):  # noqa: PLR2004 - arn:partition:sns:region:account:topic
+        if told.sns_topic and not is_topic(told.sns_topic):
             hint = "Write it as arn:aws:sns:eu-west-1:123456789012:topic."
             raise refuse("sns_topic of [notify]", f"is no ARN of a topic: {told.sns_topic!r}", hint)
         _check_webhook(told.webhook)
@@ -67,6 +69,11 @@ class NotifySettings:
         return any(value.startswith("secret:") for value in (self.webhook, *self.apprise))
 
 
+def is_topic(text: str) -> bool:
+    """Return whether a text is the ARN of an SNS topic: for `[notify]` and for VIPLAKE_SNS_TOPIC."""
+    return re.fullmatch(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}", text) is not None
+
+
 def _check_webhook(text: str) -> None:
     if not text or text.startswith("secret:"):
         return
@@ -74,8 +81,8 @@ def _check_webhook(text: str) -> None:
         parts = urlsplit(text)
     except ValueError:  # the brackets of an IPv6 address
         raise refuse("webhook of [notify]", "is no URL", "Write it as https://host/path.") from None
-    loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
-    if parts.scheme not in {"https", "http"} or not parts.hostname or (parts.scheme == "http" and not loopback):
+    local = parts.scheme == "http" and is_loopback(parts.hostname)
+    if not parts.hostname or not (local or parts.scheme == "https"):
         raise refuse("webhook of [notify]", "is no https:// URL", "Only loopback may be reached by http.")
     if parts.query or parts.username:
         hint = 'Put the URL into the secret, and write webhook = "secret:KEY".'

@@ -1,0 +1,210 @@
+"""Every network fault over every way out of the process: each leg gives it the same cause and owner.
+
+The legs are the vendor's client, the store, boto3 (here for Secrets Manager) and the webhook of the notifications.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import BotoCoreError
+
+from servers.sockets import Authority, ForwardProxy, authority, forward_proxy, http, playing
+from viplake.errors import CAUSES, ViplakeError
+from viplake.lake.store import StoreSettings, open_store
+from viplake.network.aws import AwsAccess, client, unreachable
+from viplake.network.settings import Network, Proxy, Timeouts
+from viplake.notify.message import Message, NotSent
+from viplake.notify.webhook import Webhook
+from viplake.redact import Secret
+from viplake.vendor.http import Http
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+pytestmark = pytest.mark.system
+
+KEY = Secret("canary-key-of-the-legs")
+GOOD = http(b'{"SecretString": "{}"}', "200 OK", "Content-Type: application/json", 'ETag: "x"', "Connection: close",
+            "Last-Modified: Tue, 10 May 2022 11:05:00 GMT")  # fmt: skip
+
+
+async def by_vendor(network: Network, url: str) -> str | None:
+    async with Http(network) as session:
+        try:
+            await session.call("token", "GET", f"{url}/x", seconds=network.timeouts.call, cap=1000)
+        except ViplakeError as error:
+            return error.cause.word
+    return None
+
+
+async def by_store(network: Network, url: str) -> str | None:
+    settings = StoreSettings(
+        "s3://bucket", "AKIA", KEY, region="eu-west-1", endpoint=url, allow_http=True, network=network
+    )
+    try:
+        await open_store(settings).get("x")
+    except ViplakeError as error:
+        return error.cause.word
+    return None
+
+
+async def by_boto3(network: Network, url: str) -> str | None:
+    made = client("secretsmanager", AwsAccess("AKIA", KEY, region="eu-west-1"), network, endpoint=url)
+    try:
+        await asyncio.to_thread(made.get_secret_value, SecretId="x")
+    except BotoCoreError as error:
+        found = unreachable(error, "it")
+        return found.cause.word if found else repr(error)
+    return None
+
+
+async def by_webhook(network: Network, url: str) -> str | None:
+    try:
+        await Webhook(Secret(f"{url}/in", remember=False), network).send(Message("test", "s", "t", {}))
+    except NotSent as error:
+        return error.cause
+    return None
+
+
+LEGS: dict[str, Callable[[Network, str], Awaitable[str | None]]] = {
+    "vendor": by_vendor,
+    "store": by_store,
+    "boto3": by_boto3,
+    "webhook": by_webhook,
+}
+
+
+@dataclass
+class Place:
+    """Where the legs go, and by which rules."""
+
+    url: str
+    network: Network
+    proxy: ForwardProxy | None = None
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("authority"))
+
+
+HASTY = Network(timeouts=Timeouts(connect=2, call=3, read=3, upload=3, aws=3))
+
+
+def trusting(ca: Authority) -> Network:
+    return replace(HASTY, ca=ca.file.read_text(), ca_file=ca.file)
+
+
+def through(network: Network, proxy: ForwardProxy, password: str = "p@ss#1") -> Network:
+    return replace(network, proxy=Proxy.parse(Secret(f"http://user:{password}@{proxy.address}", remember=False)))
+
+
+async def placed(fault: str, ca: Authority, stack: AsyncExitStack) -> Place:
+    """A server, or what is left of one, with this fault on the way."""
+    if fault == "refused":
+        async with playing(b"") as gone:
+            return Place(gone.url, HASTY)
+    if fault == "no such name":
+        return Place("https://nowhere.invalid", HASTY)
+    if fault == "hangs up":
+        return Place((await stack.enter_async_context(playing(b""))).url, HASTY)
+    tls = {"another host": ca.elsewhere, "expired": ca.expired}.get(fault, ca.server)
+    wire = await stack.enter_async_context(playing(GOOD, tls=tls))
+    network = HASTY if fault == "unknown authority" else trusting(ca)
+    url = f"https://127.0.0.1:{wire.port}"
+    return (
+        Place(url, network) if fault not in PROXIES else await behind(PROXIES[fault], fault, Place(url, network), stack)
+    )
+
+
+PROXIES: dict[str, dict[str, Any]] = {
+    "through a proxy": {"user": "user", "password": "p@ss#1"},
+    "a wrong password": {"user": "user", "password": "another"},
+    "a proxy that refuses": {"refusal": http(b"", "403 Forbidden")},
+    "a proxy that errs": {"refusal": http(b"", "502 Bad Gateway")},
+    "excepted": {"refusal": http(b"", "502 Bad Gateway")},
+    "no proxy there": {},
+}
+
+
+async def behind(kind: dict[str, Any], fault: str, place: Place, stack: AsyncExitStack) -> Place:
+    """The same place behind a proxy."""
+    if fault == "no proxy there":
+        async with forward_proxy() as absent:
+            return Place(place.url, through(place.network, absent))
+    proxy = await stack.enter_async_context(forward_proxy(**kind))
+    network = through(place.network, proxy)
+    return Place(place.url, replace(network, no_proxy="127.0.0.0/8") if fault == "excepted" else network, proxy)
+
+
+FAULTS = {
+    "refused": "network",
+    "no such name": "network",
+    "hangs up": "network",
+    "unknown authority": "tls",
+    "another host": "tls",
+    "expired": "tls",
+    "directly": None,
+    "through a proxy": None,
+    "excepted": None,
+    "a wrong password": "proxy_auth",
+    "a proxy that refuses": "proxy",
+    "a proxy that errs": "proxy",
+    "no proxy there": "proxy",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_E5_E9_E10_each_leg_gives_a_network_fault_the_same_cause(fault: str, ca: Authority) -> None:
+    async with AsyncExitStack() as stack:
+        place = await placed(fault, ca, stack)
+        found = {}
+        for name, leg in LEGS.items():
+            before = len(place.proxy.targets) if place.proxy else 0
+            found[name] = await leg(place.network, place.url)
+            if place.proxy and fault == "a wrong password":
+                assert len(place.proxy.targets) - before == 1, "a wrong password is sent once: accounts are locked"
+            if place.proxy and fault == "excepted":
+                assert place.proxy.targets == []
+    assert found == dict.fromkeys(LEGS, FAULTS[fault])
+    if cause := FAULTS[fault]:
+        assert CAUSES[cause].owner == "network"
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize("leg", LEGS)
+async def test_E5_no_leg_reads_a_proxy_from_the_environment_by_itself(
+    leg: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    async with playing(GOOD) as wire:
+        assert await LEGS[leg](HASTY, wire.url) is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AWS_ENDPOINT", "http://127.0.0.1:9"),
+        ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"),
+        ("AWS_SKIP_SIGNATURE", "true"),
+        ("AWS_REQUEST_PAYER", "true"),
+        ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true"),
+        ("AWS_S3_EXPRESS", "true"),
+        ("AWS_ALLOW_INVALID_CERTIFICATES", "true"),
+    ],
+)
+async def test_E4_the_s3_library_reads_no_environment(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    async with playing(GOOD) as wire:
+        assert await by_store(HASTY, wire.url) is None
+    head = wire.requests[0].lower()
+    assert head.startswith(b"get /bucket/x ")
+    assert b"authorization: aws4-hmac-sha256" in head
+    assert b"request-payer" not in head
