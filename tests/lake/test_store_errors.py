@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from servers.sockets import http, playing
 from viplake.errors import LakeError
 from viplake.lake.store import Store, StoreSettings, open_store
+from viplake.network.settings import Network, Timeouts
 from viplake.redact import Secret
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.system
 
+T = TypeVar("T")
+
 WRITES = ("put", "put_if_absent", "put_stream", "delete")
 READS = ("get", "read", "files", "folders")
 
@@ -35,7 +39,7 @@ async def block() -> AsyncIterator[bytes]:
     yield bytes(1 << 20)
 
 
-async def collect(chunks: AsyncIterator[bytes]) -> list[bytes]:
+async def collect(chunks: AsyncIterator[T]) -> list[T]:
     return [chunk async for chunk in chunks]
 
 
@@ -213,3 +217,44 @@ def test_W16_a_full_disk_is_disk_full_and_keeps_nothing_partial(tmp_path: Path) 
     )
     assert child.returncode == 0, child.stderr
     assert child.stdout.splitlines() == ["disk_full"] * 3 + ["['Hourly/kept']"]
+
+
+# -- listings and prefixes ----------------------------------------------------------------------------------
+
+
+def page(*keys: str, token: str) -> bytes:
+    contents = "".join(
+        f"<Contents><Key>{key}</Key><Size>1</Size><ETag>x</ETag>"
+        "<LastModified>2022-05-10T13:00:00.000Z</LastModified></Contents>"
+        for key in keys
+    )
+    listing = f"<NextContinuationToken>{token}</NextContinuationToken>{contents}"
+    body = f'<?xml version="1.0"?><ListBucketResult><IsTruncated>true</IsTruncated>{listing}</ListBucketResult>'
+    return http(body.encode(), "200 OK", "Content-Type: application/xml")
+
+
+@pytest.mark.parametrize("keys", [("Hourly/a", "Hourly/b"), ()], ids=["the same page", "empty pages"])
+@pytest.mark.parametrize("verb", ["files", "pages"])
+async def test_E14_a_listing_that_repeats_its_token_is_an_error_soon(keys: tuple[str, ...], verb: str) -> None:
+    network = Network(timeouts=Timeouts(read=1))
+    async with playing(page(*keys, token="again"), a_connection=100_000) as wire:
+        store = open_store(
+            StoreSettings(
+                "s3://b",
+                "AKIA",
+                Secret("s-0123456789"),
+                region="x",
+                endpoint=wire.url,
+                allow_http=True,
+                network=network,
+            )
+        )
+        with pytest.raises(LakeError):
+            await (store.files("Hourly/") if verb == "files" else collect(store.pages("Hourly/")))
+
+
+async def test_E11_a_blank_in_the_prefix_is_a_blank_in_the_keys(settings: StoreSettings, seaweed: Seaweed) -> None:
+    bucket = seaweed.bucket()
+    await open_store(replace(settings, url=f"s3://{bucket}/My%20Data")).put("a", b"1")
+    whole = open_store(replace(settings, url=f"s3://{bucket}"))
+    assert [file.key for file in await whole.files("")] == ["My Data/a"]

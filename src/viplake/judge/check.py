@@ -432,6 +432,11 @@ def _marked(
 # -- tell -----------------------------------------------------------------------------------------------------
 
 
+def _known_names(notifier: Notifier) -> set[str]:
+    """A channel's names in records: those of before 2026-12 name all addresses of a kind alike."""
+    return {notifier.name, notifier.name.partition(":")[0]}
+
+
 async def _tell(
     target: CheckTarget, versions: Versions, version: Version, by: str, notifiers: Sequence[Notifier], clock: Clock
 ) -> dict[str, str | None]:
@@ -446,7 +451,7 @@ async def _tell(
     sent: dict[str, list[str]] = {one.key: [] for one, _ in mine}
     failed: dict[str, dict[str, str]] = {one.key: {} for one, _ in mine}
     for notifier in notifiers:
-        new = [(one, notification) for one, notification in mine if notifier.name not in notification.sent]
+        new = [(one, notification) for one, notification in mine if not _known_names(notifier) & set(notification.sent)]
         if not new:
             continue
         answers |= await send_to_all([notifier], incidents_message(target, new, clock.now(), past), clock)

@@ -212,7 +212,7 @@ def open_store(settings: StoreSettings) -> Store:
     if parts.query or parts.fragment or parts.username or parts.password:
         raise SettingsError("VIPLAKE_LAKE has parts that a lake's URL does not have")
     if parts.scheme == "s3" and parts.netloc:
-        bucket, prefix = parts.netloc, parts.path.strip("/")
+        bucket, prefix = parts.netloc, unquote(parts.path).strip("/")
         both = partial(_both, settings, bucket, prefix)
         plain, stream = both()
         return ObjectStore(
@@ -303,7 +303,7 @@ def _boto3_client(settings: StoreSettings, connections: int = 4) -> Any:
 
 def _below(path: str) -> str:
     """The prefix of keys that the path of a lake's URL stands for."""
-    return f"{plain}/" if (plain := path.strip("/")) else ""
+    return f"{plain}/" if (plain := unquote(path).strip("/")) else ""
 
 
 def _list_by_raw_keys(settings: StoreSettings, prefix: str, delimiter: str) -> tuple[list[StoredFile], list[str]]:
@@ -597,11 +597,15 @@ class ObjectStore:
         """See `Store`."""
 
         async def all_pages(store: _Library) -> list[StoredFile]:
-            return [
-                StoredFile(meta["path"], meta["size"], _plain(meta["e_tag"]), meta["last_modified"])
-                async for page in obstore.list(store, prefix)
-                for meta in page
-            ]
+            found: list[StoredFile] = []
+            async for page in obstore.list(store, prefix, chunk_size=_PAGE):
+                last = [file.key for file in found[-1:]]
+                self._refuse_repeats(prefix, [*last, *(meta["path"] for meta in page)])
+                found += (
+                    StoredFile(meta["path"], meta["size"], _plain(meta["e_tag"]), meta["last_modified"])
+                    for meta in page
+                )
+            return found
 
         try:
             found = await self._ask(
@@ -612,7 +616,6 @@ class ObjectStore:
             return []
         except InvalidPathError:
             found, _ = await self._without_odd_keys(prefix, "")
-        self._refuse_repeats(prefix, [file.key for file in found])
         return sorted(found, key=lambda file: file.key)
 
     async def pages(self, prefix: str) -> AsyncIterator[Page]:
