@@ -298,6 +298,7 @@ class FakeVendor:
         marks: the ETag that each of them had to match.
         failed_jobs: GUIDs whose export fails.
         tells_guid: a refusal carries the GUID of the export that stands in the way.
+        word: the last word of a job's status.
         encrypts: the storage holds its files under a key of KMS, so that its ETags are no MD5s.
         concurrent: downloads whose body is open now; `most_concurrent`: at their peak.
     """
@@ -318,6 +319,7 @@ class FakeVendor:
         self.clock = clock
         self.files: dict[str, bytes] = dict(small_files() if files is None else files)
         self.replication = replication
+        self.word = '"Running"'
         self.rule = rule
         self.tells_when = tells_when
         self.link_seconds = link_seconds
@@ -404,7 +406,7 @@ class FakeVendor:
         return (self.clock.now() - self.triggers[job_guid]).total_seconds() - self.replication
 
     def last_word(self, job_guid: str) -> str:
-        return '"Running"' if job_guid in self.triggers else ""
+        return self.word if job_guid in self.triggers else ""
 
     async def is_complete(self, job_guid: str) -> bool:
         check = self._enter("is_complete", job_guid)

@@ -16,6 +16,7 @@ from hypothesis import example, given, settings, strategies as st
 
 from registry import registry
 from viplake import redact as redaction
+from viplake.network.settings import PROXY_HINT
 from viplake.redact import MASK, Secret, redact, register
 
 if TYPE_CHECKING:
@@ -198,3 +199,9 @@ def test_a_passing_value_that_turns_out_to_last_is_kept() -> None:
     for number in range(100):
         Secret(f"another-passing-token-{number:04d}", passing=True)
     assert redact("first-passing-then-lasting") == "[redacted]"
+
+
+def test_the_example_of_a_proxys_url_is_shown_and_a_real_one_is_not() -> None:
+    assert redact(PROXY_HINT) == PROXY_HINT
+    assert "never" not in redact("http://user:never@host:port")
+    assert "password" not in redact("http://user:password@proxy.example:8080")

@@ -48,7 +48,7 @@ _PATTERNS: Final = (
         r"(?i)(\b(?:Bearer|Basic)(?: +|%20|\+))(?=[a-z]*[0-9._~+/=-]+[a-z0-9]|[a-z]{24})[A-Za-z0-9._~+/=%-]{6,}"
     ),
 )
-_USERINFO: Final = re.compile(r"(?i)(?<![a-z])((?:https?|s3|socks[45]h?)://)[^/\s\"'<>?#]+@")
+_USERINFO: Final = re.compile(r"(?i)(?<![a-z])((?:https?|s3|socks[45]h?)://)(?!user:password@host:port)[^/\s\"'<>?#]+@")
 _QUERY: Final = re.compile(r"(?i)(https?://[^\s\"'<>?]{1,2048})\?([^\s\"'<>]+)")
 _SIGNED: Final = re.compile(r"(?i)X-Amz-|X-Goog-|Signature=|\bsig=|apiToken=")
 
@@ -189,7 +189,7 @@ def _way(run: str) -> str:
     }
     named = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}.get(run)
     exact = [rf"\\{{0,8}}{re.escape(run)}", *([r"\+"] if run == " " else []), *([_SLASHES + named] if named else [])]
-    return f"(?:{'|'.join(exact)}|(?i:{'|'.join(sorted(escapes))}))"
+    return f"(?:(?i:{'|'.join(sorted(escapes, key=len, reverse=True))})|{'|'.join(exact)})"
 
 
 def _within_base64(raw: bytes) -> list[str]:

@@ -20,7 +20,7 @@ from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME
 from viplake.lake.proof import verify
 from viplake.lake.records import parse_promise, parse_receipt
 from viplake.model import TEST, Hour
-from viplake.vendor.port import TooEarly, Triggered
+from viplake.vendor.port import AnswerUnreadable, TooEarly, Triggered
 from world import HOUR, World, at
 
 if TYPE_CHECKING:
@@ -319,6 +319,26 @@ async def test_P4_an_export_that_never_ends_fails_six_hours_after_its_claim() ->
     assert world.kinds() == ["claimed", "triggered", "overdue", "failed"]
     for hour in (HOUR.shift(n) for n in range(1, 6)):
         assert world.triggers_in(hour) == 1  # the Hours after it went their own way
+
+
+async def test_E26_the_vendors_last_word_is_in_the_message_and_the_ledger() -> None:
+    world = few(replication=2 * 3600)
+    world.vendor.word = '"CompletedWithErrors"'
+    outcome = await world.worker().run()
+    assert outcome.cause == "vendor_timeout"
+    [overdue] = [event for event in world.events() if event["event"] == "overdue"]
+    assert "CompletedWithErrors" in overdue["detail"]
+    assert "CompletedWithErrors" in (outcome.detail or "")
+
+
+async def test_E22_no_second_trigger_is_sent_once_a_guid_is_known() -> None:
+    guids = ("7470724f-e195-416b-a2da-94e63e94f341", "00000000-e195-416b-a2da-94e63e94f341")
+    world = few()
+    outcome = await world.worker(breaks("trigger", lambda: AnswerUnreadable("two GUIDs", guids))).run()
+    assert (outcome.outcome, outcome.cause) == ("failed", "trigger_ack_lost")
+    assert world.kinds() == ["claimed", "failed"]
+    assert all(guid in world.events()[-1]["detail"] for guid in guids)
+    assert world.triggers_in(HOUR) == 0, "the trigger that broke was the only one"
 
 
 async def test_P5_errors_of_polls_count_only_against_the_deadline() -> None:

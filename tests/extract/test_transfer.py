@@ -17,6 +17,7 @@ from faults import Counting, Crash, Flaky, Tripwire, lake_down
 from viplake.errors import CredentialsError, LakeError, NetworkError, VendorError
 from viplake.extract.transfer import RETRIES_AT_ONCE, RETRIES_PER_SECOND, Landed, Progress, TransferSettings, land
 from viplake.lake.store import StoreSettings, open_store
+from viplake.network.settings import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -611,3 +612,8 @@ async def test_X1_a_crash_comes_out_as_it_is(scene: Scene, verb: str, when: str)
         await scene.land()
     for key, data in (await scene.visible()).items():
         assert data == scene.files[key.replace(FOLDER, "e/")]
+
+
+def test_a_slow_uplink_has_the_time_for_all_that_is_in_flight() -> None:
+    slow = 150_000  # bytes a second
+    assert TransferSettings().bytes_in_flight / slow * 1.2 < Timeouts().upload

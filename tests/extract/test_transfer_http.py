@@ -98,7 +98,7 @@ CUT = "download:cut:times=1,each=true"
 )
 async def test_what_heals_lands_byte_for_byte(faults: list[str]) -> None:
     store = open_store(StoreSettings("memory://"))
-    async with rig(*faults, deadlines=HASTY) as scene:
+    async with rig(*faults, network=HASTY) as scene:
         landed, truth = await land_all(scene, store)
         assert {name: str(error) for name, error in landed.failed.items()} == {}
         assert await contents(store) == truth
@@ -121,7 +121,7 @@ async def test_what_heals_lands_byte_for_byte(faults: list[str]) -> None:
 )
 async def test_what_does_not_heal_fails_alone_and_is_never_stored(fault: str, cause: str) -> None:
     store = open_store(StoreSettings("memory://"))
-    async with rig(f"download:{fault}:file={LARGEST}", deadlines=HASTY) as scene:
+    async with rig(f"download:{fault}:file={LARGEST}", network=HASTY) as scene:
         landed, truth = await land_all(scene, store)
         [victim] = [name for name in truth if fnmatch(name, LARGEST)]
         assert {name: error.cause.word for name, error in landed.failed.items()} == {victim: cause}

@@ -245,3 +245,9 @@ async def test_E18_longest_name_that_is_accepted_fits_a_folder_lake(tmp_path: Pa
         with pytest.raises(VendorError, match="is too long") as caught:
             check_names([PromisedFile(name, 1)])
         assert caught.value.cause.word == "key_rejected"
+
+
+def test_U9_twins_are_names_that_are_equal_in_lower_case() -> None:
+    check_names([PromisedFile("a/Straße.gz", 1, "https://x"), PromisedFile("a/Strasse.gz", 1, "https://x")])
+    with pytest.raises(VendorError):
+        check_names([PromisedFile("a/STRASSE.gz", 1, "https://x"), PromisedFile("a/strasse.gz", 1, "https://x")])

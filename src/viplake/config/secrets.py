@@ -145,7 +145,8 @@ def _checked(content: Mapping[str, Any], place: str) -> Mapping[str, Secret]:
     """The secret's keys; every message names the key, none the value."""
 
     def malformed(key: str, what: str) -> CredentialsError:
-        return CredentialsError(f"the key {key} of the secret {place} {what}", cause="secrets_malformed")
+        hint = f"Correct the value of {key} where VIPLAKE_SECRETS points: plain text, on one line."
+        return CredentialsError(f"the key {key} of the secret {place} {what}", cause="secrets_malformed", hint=hint)
 
     required, optional = (CLIENT_ID, CLIENT_SECRET), (BUCKET, ACCESS_KEY_ID, SECRET_ACCESS_KEY, PROXY)
     for key in required:

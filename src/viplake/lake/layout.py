@@ -178,7 +178,7 @@ def check_names(files: Iterable[PromisedFile]) -> None:
             raise VendorError(
                 f"the vendor lists a file that cannot be stored: {file.key!r} {reason}", cause="key_rejected"
             )
-        twin = seen.setdefault(file.name.casefold(), file.key)
+        twin = seen.setdefault(file.name.lower(), file.key)  # as file systems do: Straße and Strasse are two
         if twin != file.key:
             same = twin.rpartition("/")[2] == file.name
             raise VendorError(
