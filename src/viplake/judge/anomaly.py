@@ -1,9 +1,7 @@
-"""PURE. Whether a volume is far from what is usual at this hour of the week: seasonal median and MAD, on logarithms.
+"""PURE. Whether a volume is abnormal: far from what is usual, far from the last good Hour, or long a little off.
 
-Logarithms, because half and double are equally far off. Medians, because a bad day among six weeks must not move
-what is usual; the level follows the last week, so that growth is no alarm and a lasting change stops being one after
-about a day and a half. The tested Hour, Hours that were not delivered whole and planned ones are never part of what is
-usual. Before three weeks of history it says nothing, and says why. Figures: `docs/bench/judge.md`.
+The Hours of a series are walked through in order of time, because what is abnormal depends on which Hours before were
+good: a lasting change is abnormal for three and a half days, and then the new usual. Figures: `docs/bench/judge.md`.
 """
 
 from __future__ import annotations
@@ -11,15 +9,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from viplake.judge.usual import DAY, FEWEST, WEEK, YOUNG, AnomalySettings, Past, median_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from viplake.toml_tables import Table
-
-WEEK: Final = 168
-"""Hours."""
+ADOPTED: Final = 84
+"""Hours that a change lasts before it is the new usual: half a week."""
 
 NORMAL: Final = 1.4826
 """Makes a MAD the standard deviation of a normal distribution (Hampel 1974)."""
@@ -27,56 +25,48 @@ NORMAL: Final = 1.4826
 _FOUR_FIFTHS: Final = 1.2816
 """Four fifths of a normal distribution lie within so many standard deviations of its middle."""
 
-_FEWEST_RECENT: Final = 24
-"""Hours of the last week that there must be to follow its level."""
+_WARM_UP: Final = 9
+"""Days that are walked through before the first Hour that is judged: a week for the spread, and some for a run."""
 
 _STUCK: Final = 6
 """Hours one after the other with the very same bytes: gzip alone makes two exports of a changing table differ."""
 
+# Chosen on the development series of bench/judge.py, never on those that it publishes.
+_PAUSE: Final = 6
+"""Good Hours within a run of abnormal ones that do not end it; incidents end after six, too."""
 
-@dataclass(frozen=True, slots=True)
-class AnomalySettings:
-    """How far off is abnormal. Frozen before the final measurement in `docs/bench/judge.md`.
+_ONGOING: Final = 0.5
+"""Share of a threshold at which a run goes on: what began clearly must not flicker while it lasts."""
 
-    Attributes:
-        threshold: scales from the usual, at once.
-        twice: scales from the usual, in two Hours one after the other.
-        weeks: of the past that say what is usual.
-        quiet_weeks: of history that there must be.
-        floor: least scale, as a share of the volume: what never moves must not alarm for a byte.
-        grain: least scale, bytes: about one record more or less, compressed.
-    """
+_BESIDE: Final = 0.5
+"""Share of a threshold by which an abnormal Hour lies outside of what the weeks had at this hour and beside it."""
 
-    threshold: float = 8.0
-    twice: float = 6.0
-    weeks: int = 6
-    quiet_weeks: int = 3
-    floor: float = 0.02
-    grain: float = 256.0
+_SMOOTH: Final = 0.63
+"""Spread of changes, beside that of volumes, below which a series is smooth: a memory of 0.8 from Hour to Hour."""
 
-    @classmethod
-    def parse(cls, table: Table) -> AnomalySettings:
-        """Read the keys of a rule's table.
+_JUMP: Final = 8.0
+_LEAST_JUMP: Final = 0.2
+"""Scales of its changes, and logarithm, of a jump from the last good Hour."""
 
-        Raises:
-            SettingsError: a number that cannot be, or a second threshold above the first.
-        """
-        own = cls()
-        high = table.number("threshold", own.threshold, low=3, high=100, what="a number of scales")
-        twice = table.number("twice", min(own.twice, high), low=2, high=high, what="a number of scales")
-        weeks = int(table.number("weeks", own.weeks, low=3, high=26, what="a number of weeks"))
-        quiet = int(table.number("quiet_weeks", own.quiet_weeks, low=2, high=weeks, what="a number of weeks"))
-        floor = table.number("floor", own.floor, low=0.001, high=1, what="a share")
-        grain = table.number("grain_bytes", own.grain, low=0, high=1e9, what="a number of bytes")
-        return cls(high, twice, weeks, quiet, floor, grain)
+_SLACK: Final = 1.5
+_RUN: Final = 15.0
+_LEAST_RUN: Final = 0.15
+_MOST_AN_HOUR: Final = 6.0
+"""CUSUM (Page 1954): scales that an Hour may be off for nothing, sum of the rest that is abnormal, least logarithm of an
+Hour, and most that one Hour can add: a run is more than two Hours."""
+
+_APART: Final = 0.78
+"""Makes what lies between the second lowest and second highest of six values their standard deviation."""
+
+_LEAST_YOUNG: Final = 0.45
+"""Logarithm below which nothing is abnormal in a young series: a third less, or half as much again."""
+
+_FEWEST_TOGETHER: Final = 10
+"""Series of which the median says what all do together."""
 
 
-KEYS: Final = ("threshold", "twice", "weeks", "quiet_weeks", "floor", "grain_bytes")
-"""Of a rule's table, for `AnomalySettings.parse`."""
-
-KEYS_OF_COUNTS: Final = KEYS[:-1]
-GRAIN_OF_COUNTS: Final = 3.0
-"""Records more or less that are nothing, where records are counted."""
+Kind = Literal["usual", "low", "high", "stuck"]
+View = Literal["", "level", "jump", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +76,24 @@ class VolumeVerdict:
     Attributes:
         kind: `usual`, `low`, `high`, or `stuck` (the same bytes Hour after Hour).
         value: bytes.
-        usual, least, most: bytes: the middle of what is usual, and what is still no alarm.
+        usual, least, most: bytes: what was expected, and what would have been no alarm in this Hour. A `usual` value
+            lies within, a `low` or `high` one outside.
         score: scales from the middle; negative below it.
-        weeks: how many weeks back the Hours lie that it was judged on, nearest first.
+        weeks: how many weeks back the Hours lie that it was judged on, nearest first; empty where days were compared.
+        view: what it was judged by: `level` (of the week), `jump` (from the last good Hour) or `run` (many Hours that
+            are each a little off); empty where it is usual.
+        since: place of the first abnormal Hour of the run that this one belongs to; its own where it is usual.
     """
 
-    kind: Literal["usual", "low", "high", "stuck"]
+    kind: Kind
     value: int
     usual: int
     least: int
     most: int
     score: float
     weeks: tuple[int, ...]
+    view: View = ""
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +101,89 @@ class InsufficientHistory:
     """Why nothing can be said."""
 
     reason: str
+
+
+class _Spread(NamedTuple):
+    """Of the good Hours of the last week about the usual; of their changes; whether without what all tables do."""
+
+    wide: float
+    step: float
+    together: bool
+
+    @property
+    def smooth(self) -> bool:
+        return self.step < _SMOOTH * self.wide
+
+
+class _Range(NamedTuple):
+    """What was expected and what is no alarm, as logarithms."""
+
+    middle: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Hour:
+    """What is known of the Hour that the walk is at.
+
+    Attributes:
+        at: its place.
+        off: how far it lies from the usual.
+        middle: the usual; logarithm.
+        least, scale: the least scale, and the one that it is judged by.
+        spread: of the last week.
+        young, unlike: see `Past`.
+    """
+
+    at: int
+    off: float
+    middle: float
+    least: float
+    scale: float
+    spread: _Spread
+    young: bool
+    unlike: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the walk made of a place."""
+
+    kind: Kind
+    view: View
+    ends: _Range
+    score: float
+    since: int
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What later Hours are judged on.
+
+    Attributes:
+        next: the place that comes next.
+        good: the last good place and how far it was off.
+        near: the last place, and whether it was high, where that one was far enough off to count twice.
+        sums: the CUSUM of low and of high Hours.
+        run: side, first and last place of the run of abnormal Hours that goes on.
+        held: the level from one place to another: while a run goes on, and after a change was adopted.
+        since: the place of the last adopted change.
+        odd: abnormal places; they say nothing of the spread.
+        offs: how far each place was off, as it was judged.
+    """
+
+    next: int
+    good: tuple[int, float] | None = None
+    near: tuple[int, bool] | None = None
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    run: tuple[bool, int, int] | None = None
+    held: tuple[int, int, float] | None = None
+    since: int = 0
+    odd: set[int] = field(default_factory=set)
+    offs: dict[int, float] = field(default_factory=dict)
+    spreads: dict[int, _Spread] = field(default_factory=dict)
+    found: dict[int, _Found | InsufficientHistory] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -116,60 +195,243 @@ class Series:
         bad: places that say nothing of what is usual: not delivered whole, or planned.
         settings: how far off is abnormal.
         exact: the values are to the byte, so that equal ones tell something.
+        counted: the values are numbers of records, whose least spread is that of chance (Poisson).
+        phase: the hour of the week of the first value; 0 is Monday 00:00 UTC.
     """
 
     values: Sequence[int]
     bad: Collection[int] = frozenset()
     settings: AnomalySettings = field(default_factory=AnomalySettings)
     exact: bool = True
-    _logs: list[float | None] = field(init=False)
-    _off: list[float | None] = field(init=False)
-    _known: set[int] = field(init=False, default_factory=set)
-    _scores: dict[int, Any] = field(init=False, default_factory=dict)
-    _begins: int = field(init=False)
+    counted: bool = False
+    phase: int = 0
+    _past: Past = field(init=False)
+    _common: Mapping[int, float] = field(init=False, default_factory=dict)
+    _first: int = field(init=False, default=-1)
+    _walk: _Walk = field(init=False, default_factory=lambda: _Walk(0))
 
     def __post_init__(self) -> None:
-        """Take logarithms once."""
-        log, bad = math.log, self.bad
-        self._logs = [log(value) if value > 0 and place not in bad else None for place, value in enumerate(self.values)]
-        self._off = [None] * len(self._logs)
-        self._begins = next((place for place, value in enumerate(self._logs) if value is not None), len(self._logs))
+        """Nothing is judged yet."""
+        self._past = Past(self.values, self.bad, self.settings, self.counted, self.phase)
 
     def judge(self, place: int) -> VolumeVerdict | InsufficientHistory:
         """Whether the volume at this place is usual; judged only on what came before it."""
-        value = self.values[place]
+        value, past = self.values[place], self._past
         if value < 0:
             return InsufficientHistory("it has no volume in this Hour")
-        measure = self._measure(place)
-        if isinstance(measure, InsufficientHistory):
-            return measure
-        middle, scale, weeks = measure
-        score = self._score(value, middle, scale)
-        kind = self._kind(place, score)
-        reach = self.settings.threshold * scale
-        usual, least, most = (round(math.exp(x)) for x in (middle, middle - reach, middle + reach))
-        return VolumeVerdict(kind, value, usual, least, most, round(score, 2), weeks)
+        if self._first < 0 or place < self._first:
+            self._first = self.warm_up(place)
+            self._walk = _Walk(self._first)
+        while self._walk.next <= place:
+            self._step(self._walk.next)
+            self._walk.next += 1
+        found = self._walk.found[place]
+        if isinstance(found, InsufficientHistory):
+            return found
+        usual, least, most = (max(round(math.exp(min(x, 99)) - past.grain), 0) for x in found.ends)
+        stuck = found.kind == "usual" and self.exact and self._is_stuck(place)
+        known = range(1, self.settings.weeks + 1) if past.by_weeks(place) else ()
+        weeks = tuple(week for week in known if place >= week * WEEK and past.logs[place - week * WEEK] is not None)
+        kind = "stuck" if stuck else found.kind
+        return VolumeVerdict(
+            kind, value, usual, min(least, value) if not found.view else least, max(most, value) if not found.view else most,
+            round(found.score, 2), weeks, found.view, found.since,
+        )
 
-    def _kind(self, place: int, score: float) -> Literal["usual", "low", "high", "stuck"]:
-        told = self.settings
-        if abs(score) >= told.threshold or (abs(score) >= told.twice and self._ran_before(place, score)):
-            return "low" if score < 0 else "high"
-        return "stuck" if self.exact and self._is_stuck(place) else "usual"
+    def warm_up(self, place: int) -> int:
+        """The place from which on Hours are walked through to judge this one: the start of a day."""
+        return self._past.start(self._past.day(place) - _WARM_UP)
 
-    def _ran_before(self, place: int, score: float) -> bool:
-        """Whether the Hour before was as far off, to the same side."""
-        before = place - 1
-        if before < 0 or self.values[before] < 0 or before in self.bad:
-            return False
-        measure = self._measure(before)
-        if isinstance(measure, InsufficientHistory):
-            return False
-        other = self._score(self.values[before], measure[0], measure[1])
-        return abs(other) >= self.settings.twice and (other < 0) == (score < 0)
+    def off(self, place: int) -> float | None:
+        """How far a volume lies from the usual, as a logarithm; None where that is not known."""
+        return self._past.off(place) if 0 <= place < len(self.values) else None
 
-    @staticmethod
-    def _score(value: int, middle: float, scale: float) -> float:
-        return (math.log(value) - middle) / scale if value > 0 else -1e6
+    def take_out(self, common: Mapping[int, float]) -> None:
+        """Take what all tables do together out of this one, where that makes it steadier."""
+        self._common, self._first = common, -1
+
+    # -- the walk --------------------------------------------------------------------------------------------
+
+    def _step(self, at: int) -> None:
+        """Judge the next place and remember what later ones are judged on."""
+        walk, past = self._walk, self._past
+        if self.values[at] < 0:
+            return
+        self._end_run(at)
+        hour = self._hour(at)
+        if isinstance(hour, InsufficientHistory):
+            walk.found[at] = hour
+            return
+        found = self._by_level(hour) or self._by_jump(hour) or self._by_run(hour)
+        known = past.logs[at] is not None
+        if known:
+            self._remember(hour, found)
+        if found is None:
+            ends = self._level_range(hour, self.settings.threshold * hour.scale)
+            found = _Found("usual", "", ends, hour.off / hour.scale, at)
+        walk.found[at] = found
+
+    def _hour(self, at: int) -> _Hour | InsufficientHistory:
+        walk, past = self._walk, self._past
+        age = at - past.begins
+        if age < YOUNG:
+            return InsufficientHistory(f"its history has {max(age, 0) // DAY} days, and {YOUNG // DAY} are needed")
+        held = walk.held
+        off = past.off(at, held[2] if held is not None and held[0] <= at < held[1] and past.by_weeks(at) else None)
+        if off is None:
+            return InsufficientHistory("no week before has a volume at this hour")
+        spread = self._spread(past.day(at))
+        if spread is None:
+            return InsufficientHistory("too few Hours of the last week have a volume")
+        unlike = past.is_unlike(at)
+        if walk.good is not None and not past.alike(walk.good[0], at):
+            walk.good = None  # it was compared with other Hours: what it was off by says nothing here
+        off -= self._common.get(at, 0.0) if spread.together else 0.0
+        middle = past.log(at) - off
+        least = past.least(middle)
+        return _Hour(at, off, middle, least, max(spread.wide, least), spread, past.is_young(at), unlike)
+
+    def _by_level(self, hour: _Hour) -> _Found | None:
+        """Far from the usual at the level of the week."""
+        if hour.unlike or (hour.spread.smooth and not self._past.by_weeks(hour.at)):
+            return None
+        reach = self.settings.threshold * hour.scale
+        if self._goes_on(hour.at, hour.off):
+            reach *= _ONGOING
+        elif self._walk.near == (hour.at - 1, hour.off > 0):
+            reach = self.settings.twice * hour.scale
+        if hour.young:
+            reach = max(reach, _LEAST_YOUNG)
+        if abs(hour.off) < reach:
+            return None
+        return self._outside(hour, "level", self._level_range(hour, reach), hour.off, hour.scale)
+
+    def _level_range(self, hour: _Hour, reach: float) -> _Range:
+        level = hour.middle - (self._past.middle(hour.at) or 0.0)
+        low, high = (level + x for x in self._past.beside(hour.at) or (hour.middle - level,) * 2)
+        margin = _BESIDE * reach
+        return _Range(hour.middle, min(hour.middle - reach, low - margin), max(hour.middle + reach, high + margin))
+
+    def _by_jump(self, hour: _Hour) -> _Found | None:
+        """Far from the last good Hour, where the table moves smoothly: rolling sums do."""
+        good = self._walk.good
+        if good is None or hour.at - good[0] > DAY or not (hour.spread.smooth or hour.unlike):
+            return None
+        hours, jump = hour.at - good[0], hour.off - good[1]
+        scale = max(hour.spread.step * math.sqrt(min(hours, 4)), hour.least)
+        reach = max(_JUMP * scale, _LEAST_JUMP) * (_ONGOING if self._goes_on(hour.at, jump) else 1)
+        if hour.young:
+            reach = max(reach, _LEAST_YOUNG)
+        if abs(jump) < reach:
+            return None
+        middle, margin = hour.middle + good[1], _BESIDE * reach
+        from_good = self._past.log(good[0])
+        low, high = (from_good + x for x in self._past.beside_change(hour.at, hours) or (middle - from_good,) * 2)
+        ends = _Range(middle, min(middle - reach, low - margin), max(middle + reach, high + margin))
+        return self._outside(hour, "jump", ends, jump, scale)
+
+    def _by_run(self, hour: _Hour) -> _Found | None:
+        """Many Hours that are each a little off to one side, where each is a measure of its own."""
+        scale = max(hour.scale, _APART * self._past.apart(hour.at))
+        more = min(abs(hour.off) / scale, _MOST_AN_HOUR) - _SLACK
+        if hour.unlike or hour.spread.smooth or self._walk.sums[hour.off > 0] + more < _RUN:
+            return None
+        reach = max(_SLACK * scale, _LEAST_YOUNG if hour.young else _LEAST_RUN)
+        if abs(hour.off) < reach:
+            return None
+        level = hour.middle - (self._past.middle(hour.at) or 0.0)
+        low, high = (level + x for x in self._past.beside(hour.at) or (hour.middle - level,) * 2)
+        ends = _Range(hour.middle, min(hour.middle - reach, low), max(hour.middle + reach, high))
+        return self._outside(hour, "run", ends, hour.off, scale)
+
+    def _outside(self, hour: _Hour, view: View, ends: _Range, off: float, scale: float) -> _Found | None:
+        x = self._past.log(hour.at)
+        if ends.low <= x <= ends.high or self._past.seen_before(hour.at, hour.off, 4 * hour.scale):
+            return None
+        run = self._walk.run
+        since = run[1] if run is not None and self._goes_on(hour.at, off) else hour.at
+        return _Found("low" if off < 0 else "high", view, ends, off / scale, since)
+
+    def _goes_on(self, at: int, off: float) -> bool:
+        """Whether a run of abnormal Hours to this side goes on."""
+        run = self._walk.run
+        return run is not None and run[0] == (off > 0) and at - run[2] <= _PAUSE
+
+    def _end_run(self, at: int) -> None:
+        walk = self._walk
+        if walk.run is not None and at - walk.run[2] > _PAUSE:
+            walk.run = None
+            if walk.held is not None and walk.held[0] > walk.since:
+                walk.held = None
+
+    def _remember(self, hour: _Hour, found: _Found | None) -> None:
+        walk, at = self._walk, hour.at
+        walk.offs[at] = hour.off + (self._common.get(at, 0.0) if hour.spread.together else 0.0)
+        walk.near = (at, hour.off > 0) if abs(hour.off) >= self.settings.twice * hour.scale else None
+        if not hour.unlike:
+            z = hour.off / max(hour.scale, _APART * self._past.apart(at))
+            for side, more in ((0, -z), (1, z)):
+                grown = walk.sums[side] + min(more, _MOST_AN_HOUR) - _SLACK
+                walk.sums[side] = min(max(grown, 0.0), 1.2 * _RUN) if more > 0 else 0.0
+        if found is None:
+            walk.good = at, hour.off
+            return
+        walk.odd.add(at)
+        if walk.run is None or walk.run[1] != found.since:
+            held = walk.held
+            level = held[2] if held is not None and held[0] <= at < held[1] else self._past.level(at)
+            walk.held = (at, at + WEEK, level)
+        walk.run = (found.kind == "high", found.since, at)
+        if at - found.since >= ADOPTED:
+            self._adopt(found.since, at)
+
+    def _adopt(self, since: int, at: int) -> None:
+        """Make a change that has lasted the new usual."""
+        walk, past = self._walk, self._past
+        walk.since, walk.run, walk.near, walk.good, walk.sums = since, None, None, None, [0.0, 0.0]
+        walk.odd = {place for place in walk.odd if place < since}
+        walk.spreads.pop(past.day(at), None)
+        places = [place for place in range(since, at + 1) if past.logs[place] is not None]
+        if not past.by_weeks(since):
+            walk.held = None
+            past.forget_before(since)
+            return
+        offs = sorted(walk.offs[place] for place in places if place in walk.offs)
+        level = (walk.held[2] if walk.held is not None else past.level(at)) + median_of(offs)
+        walk.held = (since, since + WEEK, level)
+        for place in places:
+            if (off := past.off(place, level)) is not None:
+                walk.offs[place] = off
+
+    # -- how far it spreads ----------------------------------------------------------------------------------
+
+    def _spread(self, day: int) -> _Spread | None:
+        """Of the good Hours of the week before a day; None with too few of them."""
+        walk = self._walk
+        known = walk.spreads.get(day)
+        if known is None:
+            offs = self._offs(day)
+            if len(offs) < FEWEST:
+                return walk.spreads.get(day - 1)
+            known = _Spread(*_spreads(offs), together=False)
+            if self._common:
+                less = _spreads([(at, off - self._common.get(at, 0.0)) for at, off in offs])
+                if less[0] < known.wide:
+                    known = _Spread(*less, together=True)
+            walk.spreads[day] = known
+        return known
+
+    def _offs(self, day: int) -> list[tuple[int, float]]:
+        past, walk = self._past, self._walk
+        start, found = past.start(day), []
+        for at in range(max(start - WEEK, walk.since, 0), start):
+            if past.logs[at] is not None and at not in walk.odd and not past.is_unlike(at):
+                off = walk.offs.get(at)
+                if off is None:
+                    off = past.off(at)
+                if off is not None:
+                    found.append((at, off))
+        return found
 
     def _is_stuck(self, place: int) -> bool:
         """The same bytes as in the Hours before, where such a run has never been seen."""
@@ -183,69 +445,26 @@ class Series:
         same = sum(one == other for one, other in pairwise(past))
         return len(past) > WEEK and same / len(past) < 0.01  # noqa: PLR2004 - a table that hardly ever repeats itself
 
-    # -- what is usual ---------------------------------------------------------------------------------------
 
-    def _measure(self, place: int) -> tuple[float, float, tuple[int, ...]] | InsufficientHistory:
-        """The middle and the scale at a place, and the weeks that they come from."""
-        if place not in self._scores:
-            self._scores[place] = self._measured(place)
-        measured: tuple[float, float, tuple[int, ...]] | InsufficientHistory = self._scores[place]
-        return measured
+def shared_moves(series: Sequence[Series], first: int, last: int) -> dict[int, float]:
+    """What most series do together at each of these places, as a logarithm: a quiet Friday is no news of forty tables.
 
-    def _measured(self, place: int) -> tuple[float, float, tuple[int, ...]] | InsufficientHistory:
-        told = self.settings
-        if place - self._begins < told.quiet_weeks * WEEK:
-            have = max(place - self._begins, 0) // 24
-            return InsufficientHistory(f"its history has {have} days, and {told.quiet_weeks * 7} are needed")
-        weeks, around = self._around(place)
-        if len(weeks) < told.quiet_weeks:
-            return InsufficientHistory(f"only {len(weeks)} weeks have a volume at this hour of the week")
-        middle = _median(around)
-        level, spread = self._recent(place)
-        if spread is None:
-            spread = _spread(around, middle)
-        grain = told.grain * math.exp(-middle - level)
-        return middle + level, max(told.floor, grain, spread), weeks
-
-    def _around(self, place: int) -> tuple[tuple[int, ...], list[float]]:
-        """The weeks that have a volume at this hour of the week or right beside it, and these, ascending."""
-        weeks, found = [], []
-        logs = self._logs
-        for week in range(1, self.settings.weeks + 1):
-            at = place - week * WEEK
-            if at < 0:
-                break
-            values = [value for value in logs[max(at - 1, 0) : at + 2] if value is not None]
-            if values:
-                weeks.append(week)
-                found += values
-        found.sort()
-        return tuple(weeks), found
-
-    def _recent(self, place: int) -> tuple[float, float | None]:
-        """How the last week lies against what was usual in it, and its spread; 0 and None with too few Hours."""
-        first = max(place - WEEK, 0)
-        for at in range(first, place):
-            if at not in self._known:
-                self._known.add(at)
-                self._off[at] = self._distance(at)
-        off = [value for value in self._off[first:place] if value is not None]
-        if len(off) < _FEWEST_RECENT:
-            return 0.0, None
-        off.sort()
-        level = _median(off)
-        return level, _spread(off, level)
-
-    def _distance(self, place: int) -> float | None:
-        """How far a volume lay from what was usual by the weeks before it; None where one of them is not known."""
-        value = self._logs[place]
-        around = self._around(place)[1] if value is not None else None
-        return value - _median(around) if value is not None and around else None
+    Only where ten of them are known.
+    """
+    found: dict[int, float] = {}
+    for place in range(max(first, 0), last + 1):
+        offs = [off for one in series if (off := one.off(place)) is not None]
+        if len(offs) >= _FEWEST_TOGETHER:
+            offs.sort()
+            found[place] = median_of(offs)
+    return found
 
 
-def _median(ascending: Sequence[float]) -> float:
-    half, odd = divmod(len(ascending), 2)
-    return ascending[half] if odd else (ascending[half - 1] + ascending[half]) / 2
+def _spreads(offs: Sequence[tuple[int, float]]) -> tuple[float, float]:
+    """The spread about the middle, and that of the changes from Hour to Hour."""
+    values = sorted([off for _, off in offs])
+    steps = [y - x for (one, x), (other, y) in pairwise(offs) if other == one + 1]
+    return _spread(values, median_of(values)), _spread(steps, 0.0) if len(steps) >= FEWEST else math.inf
 
 
 def _spread(values: Sequence[float], middle: float) -> float:
@@ -254,4 +473,4 @@ def _spread(values: Sequence[float], middle: float) -> float:
     Volumes that come in few sizes have a MAD of 0 however far apart the sizes are; four fifths of them do not.
     """
     off = sorted([abs(value - middle) for value in values])
-    return max(NORMAL * _median(off), off[(4 * len(off)) // 5] / _FOUR_FIFTHS)
+    return max(NORMAL * median_of(off), off[(4 * len(off)) // 5] / _FOUR_FIFTHS)

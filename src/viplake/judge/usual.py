@@ -1,0 +1,317 @@
+"""PURE. What is usual at each place of a series: the same hour of the weeks before, each week at its own level.
+
+Logarithms, because half and double are equally far off. Medians, because a bad day among six weeks must not move what
+is usual. Each week is put beside its own level first, so that a change of level weeks ago is no news today. Before two
+weeks are known the same hour of the days before is compared. Reasons: `docs/adr/0012-what-is-usual.md`.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from viplake.toml_tables import Table
+
+DAY: Final = 24
+WEEK: Final = 168
+"""Hours."""
+
+YOUNG: Final = 3 * DAY
+"""Hours of history from which on the same hour of the days before says something."""
+
+FEWEST: Final = 24
+"""Hours of the last week that there must be to know its level or its spread."""
+
+_SATURDAY: Final = 5
+_MANY: Final = 4
+"""Weeks from which on the lowest and the highest of them are left out: one bad week excuses nothing."""
+
+_SEPARATE_DAYS: Final = 4
+_A_MONTH_AGO: Final = frozenset({28, 29, 30, 31})
+_AS_FAR: Final = 0.7
+_ALSO_FAR: Final = 0.25
+_AS_HIGH: Final = 0.1
+"""See `Past.seen_before`; the last is a logarithm."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalySettings:
+    """How far off is abnormal. Frozen before the final measurement in `docs/bench/judge.md`.
+
+    Attributes:
+        threshold: scales from the usual, at once.
+        twice: scales from the usual, in two Hours one after the other.
+        weeks: of the past that say what is usual.
+        quiet_weeks: of history before which only a third less or half as much again is abnormal.
+        floor: least scale, as a share of the volume: what never moves must not alarm for a byte.
+        grain: bytes, or records, that are nothing: added before the logarithm is taken, and the least scale.
+    """
+
+    threshold: float = 8.0
+    twice: float = 6.0
+    weeks: int = 6
+    quiet_weeks: int = 3
+    floor: float = 0.02
+    grain: float = 256.0
+
+    @classmethod
+    def parse(cls, table: Table) -> AnomalySettings:
+        """Read the keys of a rule's table.
+
+        Raises:
+            SettingsError: a number that cannot be, or a second threshold above the first.
+        """
+        own = cls()
+        high = table.number("threshold", own.threshold, low=3, high=100, what="a number of scales")
+        twice = table.number("twice", min(own.twice, high), low=2, high=high, what="a number of scales")
+        weeks = int(table.number("weeks", own.weeks, low=3, high=26, what="a number of weeks"))
+        quiet = int(table.number("quiet_weeks", own.quiet_weeks, low=2, high=weeks, what="a number of weeks"))
+        floor = table.number("floor", own.floor, low=0.001, high=1, what="a share")
+        grain = table.number("grain_bytes", own.grain, low=0, high=1e9, what="a number of bytes")
+        return cls(high, twice, weeks, quiet, floor, grain)
+
+
+KEYS: Final = ("threshold", "twice", "weeks", "quiet_weeks", "floor", "grain_bytes")
+"""Of a rule's table, for `AnomalySettings.parse`."""
+
+KEYS_OF_COUNTS: Final = KEYS[:-1]
+GRAIN_OF_COUNTS: Final = 3.0
+"""Where records are counted: log(n + 3), so that 0, 1 and 2 are alike."""
+
+
+@dataclass(slots=True)
+class Past:
+    """What is usual at each place.
+
+    Args:
+        values: one an Hour, without holes; below zero where there is none.
+        bad: places that say nothing of what is usual.
+        settings: weeks to look back, and the least scale.
+        counted: the values are numbers of records, whose least spread is that of chance (Poisson).
+        phase: the hour of the week of the first value; 0 is Monday 00:00 UTC.
+    """
+
+    values: Sequence[int]
+    bad: Collection[int]
+    settings: AnomalySettings
+    counted: bool
+    phase: int
+    grain: float = field(init=False)
+    logs: list[float | None] = field(init=False)
+    begins: int = field(init=False)
+    _forgotten: int = field(init=False, default=0)
+    _levels: dict[int, float] = field(init=False, default_factory=dict)
+    _now: dict[int, float] = field(init=False, default_factory=dict)
+    _beside_level: list[float | None] = field(init=False, default_factory=list)
+    _middles: dict[int, float | None] = field(init=False, default_factory=dict)
+    _apart: dict[int, float] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Take logarithms once."""
+        log, bad = math.log, self.bad
+        grain = self.grain = max(self.settings.grain, 1.0)
+        self.logs = [log(v + grain) if v >= 0 and p not in bad else None for p, v in enumerate(self.values)]
+        self.begins = next((place for place, value in enumerate(self.logs) if value is not None), len(self.logs))
+
+    def day(self, place: int) -> int:
+        """The day that a place lies in."""
+        return (place + self.phase) // DAY
+
+    def start(self, day: int) -> int:
+        """The first place of a day."""
+        return max(day * DAY - self.phase, 0)
+
+    def log(self, place: int) -> float:
+        """The logarithm of a value, a bad one too."""
+        return math.log(self.values[place] + self.grain)
+
+    def by_weeks(self, place: int) -> bool:
+        """Whether two weeks before are known, so that the hours of the week are compared; else those of the days are."""
+        return place - self.begins >= 2 * WEEK
+
+    def is_young(self, place: int) -> bool:
+        """Whether only what is far off may be called abnormal."""
+        return place - self.begins < self.settings.quiet_weeks * WEEK
+
+    def before(self, place: int) -> Sequence[int]:
+        """The places that one is compared with, the nearest first: the same hour of the weeks before, or of like days."""
+        if self.by_weeks(place):
+            return range(place - WEEK, max(place - self.settings.weeks * WEEK, self.begins) - 1, -WEEK)
+        if place - self.begins < YOUNG - DAY:
+            return ()
+        days = range(place - DAY, max(self.begins, self._forgotten) - 1, -DAY)
+        kind = self.is_weekend(place)
+        return [back for back in days if self.is_weekend(back) == kind] or days
+
+    def is_weekend(self, place: int) -> bool:
+        """Whether it lies on a Saturday or Sunday."""
+        return (place + self.phase) // DAY % 7 >= _SATURDAY
+
+    def is_unlike(self, place: int) -> bool:
+        """Whether no day of its kind is known: in the first weekend, or the first days of the week."""
+        before = () if self.by_weeks(place) else self.before(place)
+        return bool(before) and self.is_weekend(before[0]) != self.is_weekend(place)
+
+    def alike(self, one: int, other: int) -> bool:
+        """Whether two places are compared with the same kind of Hours: of the weeks, of working days, of weekends."""
+        by_weeks = self.by_weeks(other)
+        return self.by_weeks(one) == by_weeks and (by_weeks or self.is_weekend(one) == self.is_weekend(other))
+
+    def forget_before(self, place: int) -> None:
+        """Compare no more with days before this one: a young series has changed for good."""
+        self._forgotten = place
+
+    # -- level -----------------------------------------------------------------------------------------------
+
+    def _level(self, day: int) -> float:
+        """The level of the week before a day: the size of Hour at which half of its volume lies in smaller ones."""
+        known = self._levels.get(day)
+        if known is None:
+            start, values, logs = self.start(day), self.values, self.logs
+            places = range(max(start - WEEK, 0), start)
+            week = [values[place] for place in places if logs[place] is not None]
+            if len(week) < FEWEST:  # its own first day says more than nothing
+                places = range(self.begins, min(self.begins + DAY, len(logs)))
+                week = [values[place] for place in places if logs[place] is not None]
+            week.sort()
+            sums = list(accumulate(week))
+            known = math.log(week[bisect_left(sums, sums[-1] / 2)] + self.grain) if week else 0.0
+            self._levels[day] = known
+        return known
+
+    def _relative(self, place: int) -> Sequence[float | None]:
+        """The logarithms that a place is compared with: each beside the level of its own week, or as they are."""
+        if not self.by_weeks(place):
+            return self.logs
+        if not self._beside_level:
+            found: list[float | None] = []
+            for day in range(self.day(len(self.logs) - 1) + 1):
+                first, level = self.start(day), self._level(day)
+                found += [None if x is None else x - level for x in self.logs[first : self.start(day + 1)]]
+            self._beside_level = found
+        return self._beside_level
+
+    def level(self, place: int) -> float:
+        """The level that a place is judged at: the median of how the last week lies against its usual shape.
+
+        Hours weigh as much as they are steady: an empty night or a batch that comes now here, now there must not
+        outvote the rest. Daily, from the week before the day, so that a check an hour later judges alike.
+        """
+        if not self.by_weeks(place):
+            return 0.0
+        day = self.day(place)
+        known = self._now.get(day)
+        if known is None:
+            start, pairs, level = self.start(day), [], self._level(day)
+            for at in range(max(start - WEEK, self.begins + 2 * WEEK), start):
+                x = self.logs[at]
+                if x is not None and (middle := self.middle(at)) is not None:
+                    pairs.append((x - middle, 1 / max(self.least(middle + level), self._apart[at]) ** 2))
+            if len(pairs) >= FEWEST:
+                pairs.sort()
+                sums = list(accumulate(weight for _, weight in pairs))
+                level = pairs[bisect_left(sums, sums[-1] / 2)][0]
+            known = self._now[day] = level
+        return known
+
+    # -- shape -----------------------------------------------------------------------------------------------
+
+    def middle(self, place: int) -> float | None:
+        """The median of its own hour, beside the level; None where nothing is known of it."""
+        if place not in self._middles:
+            relative = self._relative(place)
+            own = [x for back in self.before(place) if (x := relative[back]) is not None]
+            own.sort()
+            self._middles[place] = median_of(own) if own else None
+            cut = len(own) > _MANY
+            self._apart[place] = own[-1 - cut] - own[cut] if own else 0.0
+        return self._middles[place]
+
+    def apart(self, place: int) -> float:
+        """How far the weeks lie apart at its own hour, without the lowest and the highest."""
+        self.middle(place)
+        return self._apart[place]
+
+    def off(self, place: int, level: float | None = None) -> float | None:
+        """How far a value lies from what is usual, as a logarithm; None where that is not known."""
+        middle = self.middle(place) if self.values[place] >= 0 else None
+        if middle is None:
+            return None
+        return self.log(place) - middle - (self.level(place) if level is None else level)
+
+    def least(self, middle: float) -> float:
+        """The least scale at a usual value: what one record more or less, or chance, makes of it."""
+        size = max(math.exp(middle), self.grain)
+        by_chance = 1 / math.sqrt(size) if self.counted else self.settings.grain / size
+        return max(self.settings.floor, by_chance)
+
+    def beside(self, place: int) -> tuple[float, float] | None:
+        """The lowest and the highest of the weeks at this hour and those beside it; None with fewer than two weeks.
+
+        A peak that moved by an hour, as with daylight saving, and one that is now here and now there lie within.
+        """
+        relative = self._relative(place)
+        return _ends([x for x in relative[max(back - 1, 0) : back + 2] if x is not None] for back in self.before(place))
+
+    def beside_change(self, place: int, hours: int) -> tuple[float, float] | None:
+        """The same of the changes within so many hours."""
+        logs, found = self.logs, []
+        for back in self.before(place):
+            if (first := back - hours) > 0:
+                pairs = zip(logs[first - 1 : first + 2], logs[back - 1 : back + 2], strict=False)
+                found.append([y - x for x, y in pairs if x is not None and y is not None])
+        return _ends(found)
+
+    def seen_before(self, place: int, off: float, least: float) -> bool:
+        """Whether it was as far off, to the same side, at this hour of other days.
+
+        About a month ago (month ends), or on four days of the last weeks that do not follow one another (batches that
+        come now at two, now at four o'clock).
+
+        Args:
+            place: which.
+            off: how far.
+            least: what is far at all.
+        """
+        side, days, last = (1 if off > 0 else -1), 0, -2
+        now = side * (self.log(place) - self.level(place))
+        far = (_AS_FAR * abs(off), max(_ALSO_FAR * abs(off), least), now - _AS_HIGH)
+        for back in range(1, self.settings.weeks * 7 + 1):
+            if self._was_off(place - back * DAY, side, far):
+                if back in _A_MONTH_AGO:
+                    return True
+                if back != last + 1:
+                    days, last = days + 1, back
+        return days >= _SEPARATE_DAYS
+
+    def _was_off(self, place: int, side: int, far: tuple[float, float, float]) -> bool:
+        """Whether a place or one beside it was far off; or off, and as high (low) as the one that is judged."""
+        relative = self._relative(place + WEEK)
+        for at in range(max(place - 1, self.begins + 2 * WEEK), place + 2):
+            x = relative[at]
+            if x is not None and (off := self.off(at)) is not None:
+                off *= side
+                if off >= far[0] or (off >= far[1] and side * x > far[2]):
+                    return True
+        return False
+
+
+def _ends(groups: Iterable[Sequence[float]]) -> tuple[float, float] | None:
+    """The lowest and the highest; with many groups the second lowest and highest of them."""
+    known = [group for group in groups if group]
+    if len(known) < 2:  # noqa: PLR2004 - one week may be the bad one
+        return None
+    cut = len(known) > _MANY
+    return sorted(map(min, known))[cut], sorted(map(max, known))[-1 - cut]
+
+
+def median_of(ascending: Sequence[float]) -> float:
+    """The median of sorted values."""
+    half, odd = divmod(len(ascending), 2)
+    return ascending[half] if odd else (ascending[half - 1] + ascending[half]) / 2
