@@ -30,9 +30,10 @@ from viplake.history.build import ObserveSettings, Place, observe
 from viplake.history.datasets import DATASETS, Frame, render, upsert
 from viplake.history.facts import HourFacts, RunFacts, SchemaFacts
 from viplake.history.volumes import Volumes
-from viplake.judge.anomaly import WEEK, Series, VolumeVerdict
+from viplake.judge.anomaly import Series, VolumeVerdict
 from viplake.judge.check import Checked, CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
+from viplake.judge.usual import WEEK
 from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import Store, StoreSettings, open_store

@@ -211,11 +211,9 @@ async def test_the_showcase_tells_its_story_each_planted_fault_once(tmp_path: Pa
         ("missing_job", "vendor_timeout", "vendor", last.shift(-100), last.shift(-100)),
         ("late_job", "slow_phase", "vendor", last.shift(-150), last.shift(-149)),
         ("missing_table", "not_promised", "vendor", last.shift(-130), last.shift(-123)),
-        # A table a twentieth its size on a quiet night: the alarm comes with the second Hour that is odd.
-        ("volume_table", "as_sent", "vendor", last.shift(-76), last.shift(-72)),
+        ("volume_table", "as_sent", "vendor", last.shift(-77), last.shift(-72)),
         ("schema_change", "as_sent", "vendor", last.shift(-60), last.shift(-60)),
-        # One table six times its size is most of an export.
-        ("volume_job", "as_sent", "vendor", last.shift(-40), last.shift(-38)),
+        ("volume_table", "as_sent", "vendor", last.shift(-40), last.shift(-38)),
         ("volume_job", "as_sent", "vendor", last.shift(-30), last.shift(-29)),
         ("missing_table", "not_promised", "vendor", last.shift(-2), last),
     ):

@@ -1,15 +1,24 @@
-"""Volumes against what is usual at their hour of the week."""
+"""Volumes against what is usual: the same hour of the weeks before, and the last good Hour."""
 
 from __future__ import annotations
 
 import math
 import random
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import pytest
 
 from viplake.errors import SettingsError
-from viplake.judge.anomaly import KEYS, WEEK, AnomalySettings, InsufficientHistory, Series, VolumeVerdict
+from viplake.judge.anomaly import ADOPTED, InsufficientHistory, Series, VolumeVerdict, shared_moves
+from viplake.judge.usual import DAY, GRAIN_OF_COUNTS, KEYS, WEEK, AnomalySettings
 from viplake.toml_tables import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COUNTS = AnomalySettings(grain=GRAIN_OF_COUNTS)
+PAUSE = 6
 
 
 def weekly(weeks: int, *, seed: int = 1, noise: float = 0.03) -> list[int]:
@@ -23,19 +32,46 @@ def weekly(weeks: int, *, seed: int = 1, noise: float = 0.03) -> list[int]:
     ]
 
 
+def by_day(values: list[int]) -> list[int]:
+    """The sum of the last 24 Hours, as an hourly export with a look-back of one day carries it."""
+    sums = [0, *accumulate([*values[WEEK - DAY : WEEK], *values])]
+    return [sums[end] - sums[end - DAY] for end in range(DAY + 1, len(values) + DAY + 1)]
+
+
+def by_hour(values: list[int]) -> list[int]:
+    return values
+
+
 def kind(verdict: VolumeVerdict | InsufficientHistory) -> str:
     return verdict.kind if isinstance(verdict, VolumeVerdict) else "silent"
 
 
-def test_a_quiet_series_raises_no_alarm() -> None:
-    values = weekly(10)
-    series = Series(values)
-    assert {kind(series.judge(place)) for place in range(3 * WEEK, len(values))} == {"usual"}
+def counted(values: list[int]) -> Series:
+    return Series(values, settings=COUNTS, exact=False, counted=True)
 
 
+def alarms(series: Series, first: int = 3 * WEEK) -> list[int]:
+    """The places at which an alarm begins: none within six good Hours of the one before."""
+    found, last = [], -math.inf
+    for place in range(first, len(series.values)):
+        if kind(series.judge(place)) in {"low", "high"}:
+            if place - last > PAUSE:
+                found.append(place)
+            last = place
+    return found
+
+
+@pytest.mark.parametrize("form", [by_hour, by_day])
+def test_a_quiet_series_raises_no_alarm(form: Callable[[list[int]], list[int]]) -> None:
+    assert alarms(Series(form(weekly(10)))) == []
+
+
+@pytest.mark.parametrize("form", [by_hour, by_day])
 @pytest.mark.parametrize(("factor", "expected"), [(0.5, "low"), (2, "high"), (0, "low"), (1.05, "usual")])
-def test_half_double_and_nothing_are_found_at_once(factor: float, expected: str) -> None:
-    values = weekly(6)
+def test_half_double_and_nothing_are_found_at_once(
+    factor: float, expected: str, form: Callable[[list[int]], list[int]]
+) -> None:
+    values = form(weekly(6))[:-12]
     values[-1] = round(values[-1] * factor)
     verdict = Series(values).judge(len(values) - 1)
     assert isinstance(verdict, VolumeVerdict)
@@ -45,17 +81,77 @@ def test_half_double_and_nothing_are_found_at_once(factor: float, expected: str)
     assert (verdict.least <= verdict.value <= verdict.most) == (expected == "usual")
 
 
-def test_before_three_weeks_it_is_silent_and_says_why() -> None:
+def test_rolling_sum_that_loses_30_percent_is_found_where_hours_vary_by_40_percent() -> None:
+    values = by_day(weekly(8, noise=0.4))
+    values[-6:] = [round(value * 0.7) for value in values[-6:]]
+    verdict = Series(values).judge(len(values) - 6)
+    assert isinstance(verdict, VolumeVerdict)
+    assert (verdict.kind, verdict.view, verdict.hours) == ("low", "jump", 1)
+
+
+def test_half_of_a_noisy_table_is_found_within_a_day() -> None:
+    values = weekly(8, noise=0.15)
+    values[-24:] = [value // 2 for value in values[-24:]]
+    series = Series(values)
+    verdicts = [series.judge(place) for place in range(len(values) - 24, len(values))]
+    [first, *_] = [v for v in verdicts if isinstance(v, VolumeVerdict) and v.kind != "usual"]
+    assert (first.kind, first.view) == ("low", "run")
+    assert first.value < first.least
+
+
+def test_every_alarm_lies_outside_the_range_that_it_names_and_every_usual_value_inside() -> None:
+    chance = random.Random(8)
+    for noise in (0.02, 0.1, 0.3):
+        values = weekly(8, noise=noise, seed=5)
+        for form in (by_hour(values), by_day(values)):
+            wrong = [
+                round(x * chance.choice((1, 1, 1, 1, 0.5, 1.6))) if p > 5 * WEEK else x for p, x in enumerate(form)
+            ]
+            series = Series(wrong, exact=False)
+            verdicts = [series.judge(place) for place in range(5 * WEEK, len(wrong))]
+            for verdict in verdicts:
+                assert isinstance(verdict, VolumeVerdict)
+                assert (verdict.least <= verdict.value <= verdict.most) == (verdict.kind == "usual")
+                assert verdict.kind != "low" or verdict.value < verdict.least
+                assert verdict.kind != "high" or verdict.value > verdict.most
+
+
+# -- young series ---------------------------------------------------------------------------------------------
+
+
+def test_before_three_days_it_is_silent_and_says_why() -> None:
     values = weekly(3)
-    verdict = Series(values).judge(len(values) - 1)
-    assert verdict == InsufficientHistory("its history has 20 days, and 21 are needed")
-    assert Series([5]).judge(0) == InsufficientHistory("its history has 0 days, and 21 are needed")
+    assert Series(values).judge(2 * DAY) == InsufficientHistory("its history has 2 days, and 3 are needed")
+    assert Series([5]).judge(0) == InsufficientHistory("its history has 0 days, and 3 are needed")
     assert Series([-1]).judge(0) == InsufficientHistory("it has no volume in this Hour")
 
 
+@pytest.mark.parametrize("form", [by_hour, by_day])
+@pytest.mark.parametrize("day", [5, 6, 7, 9, 12, 16, 20])
+def test_from_day_4_on_halved_and_empty_volumes_are_found(day: int, form: Callable[[list[int]], list[int]]) -> None:
+    values = form([*weekly(1), *weekly(3)])[WEEK:]
+    for factor in (0.5, 0):
+        wrong = [round(value * factor) if place >= day * DAY + 9 else value for place, value in enumerate(values)]
+        found = [kind(Series(wrong[: place + 1]).judge(place)) for place in range(day * DAY + 9, day * DAY + 15)]
+        assert "low" in found, (day, factor)
+
+
+def test_H12_first_three_weeks_of_office_hours_raise_no_alarm() -> None:
+    chance = random.Random(2)
+    office = [
+        round(max(chance.gauss(200, 14), 0)) if hour // 24 % 7 < 5 and 8 <= hour % 24 < 18 else 0
+        for hour in range(4 * WEEK)
+    ]
+    assert alarms(counted(office), 0) == []
+    assert alarms(Series([30 + 100 * count for count in office]), 0) == []
+
+
 def test_a_table_that_began_late_has_a_history_of_its_own() -> None:
-    values = [-1] * (5 * WEEK) + weekly(2)
+    values = [-1] * (5 * WEEK) + weekly(2)[: 2 * DAY]
     assert isinstance(Series(values).judge(len(values) - 1), InsufficientHistory)
+
+
+# -- what says what is usual ----------------------------------------------------------------------------------
 
 
 def test_the_tested_hour_is_no_part_of_what_is_usual() -> None:
@@ -76,18 +172,164 @@ def test_hours_known_as_bad_are_no_part_of_what_is_usual() -> None:
 
 def test_growth_is_no_alarm() -> None:
     values = [round(value * 1.01 ** (hour / 24)) for hour, value in enumerate(weekly(12))]
-    series = Series(values)
-    assert {kind(series.judge(place)) for place in range(4 * WEEK, len(values))} == {"usual"}
+    assert alarms(Series(values), 4 * WEEK) == []
 
 
-def test_a_lasting_change_is_an_alarm_and_then_the_new_usual() -> None:
-    values = weekly(8)
-    changed = 6 * WEEK
-    values = [value * 3 if place >= changed else value for place, value in enumerate(values)]
-    series = Series(values)
-    verdicts = [kind(series.judge(place)) for place in range(changed, changed + WEEK)]
-    assert set(verdicts[:30]) == {"high"}
-    assert set(verdicts[100:]) == {"usual"}
+def test_what_all_tables_do_together_is_no_alarm_of_one_of_them() -> None:
+    together = [math.exp(random.Random(place).gauss(0, 0.2)) for place in range(8 * WEEK)]
+    tables = [[round(x * y) for x, y in zip(weekly(8, seed=n), together, strict=True)] for n in range(20)]
+    tables[0][-12:] = [round(value * 0.6) for value in tables[0][-12:]]
+    alone = Series(tables[0]).judge(8 * WEEK - 1)
+    series = [Series(values) for values in tables]
+    shared = shared_moves(series, 6 * WEEK, 8 * WEEK - 1)
+    for one in series:
+        one.take_out(shared)
+    assert kind(alone) == "usual"
+    assert [kind(one.judge(8 * WEEK - 1)) for one in series[:3]] == ["low", "usual", "usual"]
+
+
+def test_where_most_tables_lose_half_each_of_them_is_low() -> None:
+    tables = [weekly(8, seed=n) for n in range(20)]
+    for values in tables[:15]:
+        values[-1] //= 2
+    series = [Series(values) for values in tables]
+    shared = shared_moves(series, 6 * WEEK, 8 * WEEK - 1)
+    for one in series:
+        one.take_out(shared)
+    assert [kind(one.judge(8 * WEEK - 1)) for one in series] == ["low"] * 15 + ["usual"] * 5
+
+
+# -- a lasting change -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [by_hour, by_day])
+@pytest.mark.parametrize("factor", [0.6, 1.58, 3])
+@pytest.mark.parametrize("noise", [0.01, 0.03, 0.1])
+def test_H8_a_lasting_change_is_one_alarm_for_half_a_week_and_then_the_new_usual(
+    form: Callable[[list[int]], list[int]], factor: float, noise: float
+) -> None:
+    for seed in range(3):
+        changed = 6 * WEEK + 37 * seed
+        values = form(weekly(12, noise=noise, seed=seed))
+        series = Series([round(v * factor) if p >= changed else v for p, v in enumerate(values)])
+        [begin] = alarms(series, 4 * WEEK)
+        assert changed <= begin < changed + DAY
+        odd = [place for place in range(begin, len(values)) if kind(series.judge(place)) != "usual"]
+        assert odd[-1] <= begin + ADOPTED + PAUSE
+
+
+def test_H8_flat_series_that_trebles_raises_one_alarm() -> None:
+    chance = random.Random(3)
+    values = [
+        round(1e6 * (3 if hour >= 6 * WEEK else 1) * math.exp(chance.gauss(0, 0.02))) for hour in range(12 * WEEK)
+    ]
+    assert alarms(Series(values)) == [6 * WEEK]
+
+
+def test_a_verdict_says_for_how_long_its_run_has_lasted() -> None:
+    values = weekly(6)
+    values[-10:] = [value * 2 for value in values[-10:]]
+    verdict = Series(values).judge(len(values) - 1)
+    assert isinstance(verdict, VolumeVerdict)
+    assert verdict.hours == 10
+
+
+# -- regular peaks and small counts ---------------------------------------------------------------------------
+
+
+def noisy(shape: Callable[[int], float], *, weeks: int = 12, noise: float = 0.03) -> list[int]:
+    chance = random.Random(4)
+    return [round(shape(hour) * math.exp(chance.gauss(0, noise))) for hour in range(weeks * WEEK)]
+
+
+def is_month_end(hour: int) -> bool:
+    return hour // 24 % 30 == 29
+
+
+@pytest.mark.parametrize("form", [by_hour, by_day])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(lambda hour: 5e6 if hour % 168 == 9 else 1e6, id="H9 Monday 09:00"),
+        pytest.param(lambda hour: 3e4 if hour % 24 == 2 else 1e4, id="H9 daily at 02:00"),
+        pytest.param(lambda hour: 5e6 if (hour + (hour >= 7 * WEEK)) % 24 in {9, 10, 11} else 1e6, id="H15 peak moves"),
+        pytest.param(
+            lambda hour: 5e6 if (hour + (hour >= 7 * WEEK)) % 24 in range(8, 18) and hour // 24 % 7 < 5 else 1e5,
+            id="H15 office hours move",
+        ),
+    ],
+)
+def test_regular_peaks_are_no_alarm(shape: Callable[[int], float], form: Callable[[list[int]], list[int]]) -> None:
+    assert alarms(Series(form(noisy(shape)))) == []
+
+
+def test_month_end_is_no_alarm_once_one_was_seen() -> None:
+    whole = noisy(lambda hour: 3e6 if is_month_end(hour) else 1e6)
+    once = noisy(lambda hour: 3e6 if is_month_end(hour) and hour % 24 == 20 else 1e6)
+    assert alarms(Series(whole), 7 * WEEK) == []
+    assert alarms(Series(once), 7 * WEEK) == []
+
+
+def test_a_peak_that_does_not_come_is_low() -> None:
+    values = noisy(lambda hour: 5e6 if hour % 168 == 9 else 1e6, weeks=8)
+    values[7 * WEEK + 9] = 300_000
+    assert kind(Series(values).judge(7 * WEEK + 9)) == "low"
+
+
+def poisson(chance: random.Random, mean: float) -> int:
+    if mean > 100:
+        return max(0, round(chance.gauss(mean, math.sqrt(mean))))
+    limit, product, count = math.exp(-mean), chance.random(), 0
+    while product > limit:
+        product *= chance.random()
+        count += 1
+    return count
+
+
+_BATCHES = [random.Random(day).choice((2, 3, 4)) for day in range(17 * 7)]
+
+
+@pytest.mark.parametrize("form", [by_hour, by_day])
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(lambda _, chance: chance.choice((0, 0, 0, 1, 2, 3)), id="H10 half zeros"),
+        pytest.param(lambda _, chance: chance.randint(0, 6), id="0 to 6"),
+        pytest.param(lambda _, chance: chance.randint(1, 20) if chance.random() < 0.1 else 0, id="90 % zeros"),
+        pytest.param(
+            lambda hour, chance: poisson(chance, 20) if hour // 24 % 7 < 5 and 8 <= hour % 24 < 18 else 0,
+            id="office hours",
+        ),
+        pytest.param(lambda hour, chance: poisson(chance, 30 if hour // 24 % 7 < 5 else 1), id="weekends"),
+        pytest.param(lambda hour, chance: poisson(chance, 500) if hour % 24 == 2 else 0, id="daily batch"),
+        pytest.param(
+            lambda hour, chance: poisson(chance, 500) if hour % 24 == _BATCHES[hour // 24] else 0,
+            id="batch at 2, 3 or 4",
+        ),
+        pytest.param(lambda hour, chance: poisson(chance, 500) if hour % 168 == 50 else 0, id="weekly batch"),
+        pytest.param(lambda _, chance: poisson(chance, 20 * chance.gammavariate(2, 0.5)), id="negative binomial"),
+    ],
+)
+def test_small_counts_raise_at_most_one_alarm_in_ten_weeks(
+    count: Callable[[int, random.Random], int], form: Callable[[list[int]], list[int]]
+) -> None:
+    chance = random.Random(6)
+    counts = [count(hour, chance) for hour in range(17 * WEEK)]
+    assert len(alarms(counted(form(counts)), 7 * WEEK)) <= 1
+    assert len(alarms(Series([30 + 100 * n for n in form(counts)]), 7 * WEEK)) <= 1
+
+
+def test_a_table_of_a_hundred_records_an_hour_that_loses_all_of_them_is_low() -> None:
+    chance = random.Random(7)
+    values = [poisson(chance, 100) for _ in range(6 * WEEK)]
+    values[-2:] = [0, 0]
+    verdict = counted(values).judge(len(values) - 1)
+    assert isinstance(verdict, VolumeVerdict)
+    assert verdict.kind == "low"
+    assert 90 < verdict.usual < 110
+
+
+# -- other kinds ----------------------------------------------------------------------------------------------
 
 
 def test_the_same_bytes_hour_after_hour_are_stuck() -> None:
@@ -103,8 +345,7 @@ def test_the_same_bytes_hour_after_hour_are_stuck() -> None:
 def test_volumes_that_come_in_few_sizes_are_no_alarm() -> None:
     chance = random.Random(5)
     values = [100_000 * chance.choice((2, 2, 2, 3)) for _ in range(8 * WEEK)]
-    series = Series(values)
-    assert {kind(series.judge(place)) for place in range(4 * WEEK, len(values))} == {"usual"}
+    assert alarms(Series(values), 4 * WEEK) == []
 
 
 def test_a_record_more_or_less_of_a_tiny_table_is_no_alarm() -> None:
@@ -115,7 +356,7 @@ def test_a_record_more_or_less_of_a_tiny_table_is_no_alarm() -> None:
 
 def test_two_hours_nearly_far_enough_off_are_an_alarm_together() -> None:
     settings = AnomalySettings()
-    values = weekly(6, noise=0.0)  # so the floor is the scale
+    values = [1_000_000] * (6 * WEEK)  # so the floor is the scale
     off = math.exp(7 * settings.floor)
     once = [*values[:-1], round(values[-1] * off)]
     twice = [*values[:-2], round(values[-2] * off), round(values[-1] * off)]

@@ -46,20 +46,27 @@ _SMOOTH: Final = 0.63
 
 _JUMP: Final = 8.0
 _LEAST_JUMP: Final = 0.2
-"""Scales of its changes, and logarithm, of a jump from the last good Hour."""
+_LEAPS: Final = 1.5
+"""Scales of its changes, logarithm, and times a large change, of a jump from the last good Hour."""
 
 _SLACK: Final = 1.5
 _RUN: Final = 15.0
 _LEAST_RUN: Final = 0.15
 _MOST_AN_HOUR: Final = 6.0
-"""CUSUM (Page 1954): scales that an Hour may be off for nothing, sum of the rest that is abnormal, least logarithm of an
-Hour, and most that one Hour can add: a run is more than two Hours."""
+"""CUSUM (Page 1954): scales that an Hour may be off for nothing, sum of the rest that is abnormal, least logarithm of
+an Hour, and most that one Hour can add: a run is more than two Hours."""
+
+_ALSO: Final = 0.25
+"""Share of a jump by which others were beyond the usual, too, to be a precedent."""
 
 _APART: Final = 0.78
 """Makes what lies between the second lowest and second highest of six values their standard deviation."""
 
 _LEAST_YOUNG: Final = 0.45
 """Logarithm below which nothing is abnormal in a young series: a third less, or half as much again."""
+
+_CLEARLY_STEADIER: Final = 0.8
+"""Share of its spread below which what all tables do together is taken out of a table."""
 
 _FEWEST_TOGETHER: Final = 10
 """Series of which the median says what all do together."""
@@ -82,7 +89,7 @@ class VolumeVerdict:
         weeks: how many weeks back the Hours lie that it was judged on, nearest first; empty where days were compared.
         view: what it was judged by: `level` (of the week), `jump` (from the last good Hour) or `run` (many Hours that
             are each a little off); empty where it is usual.
-        since: place of the first abnormal Hour of the run that this one belongs to; its own where it is usual.
+        hours: since the first abnormal one of the run that this one belongs to, both counted; 0 where it is usual.
     """
 
     kind: Kind
@@ -93,7 +100,7 @@ class VolumeVerdict:
     score: float
     weeks: tuple[int, ...]
     view: View = ""
-    since: int = 0
+    hours: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +111,14 @@ class InsufficientHistory:
 
 
 class _Spread(NamedTuple):
-    """Of the good Hours of the last week about the usual; of their changes; whether without what all tables do."""
+    """Of the good Hours of the last week about the usual; of their changes; whether without what all tables do.
+
+    `leap` is the third largest of their changes.
+    """
 
     wide: float
     step: float
+    leap: float
     together: bool
 
     @property
@@ -131,7 +142,7 @@ class _Hour:
         at: its place.
         off: how far it lies from the usual.
         middle: the usual; logarithm.
-        least, scale: the least scale, and the one that it is judged by.
+        scale: what it is judged by.
         spread: of the last week.
         young, unlike: see `Past`.
     """
@@ -139,7 +150,6 @@ class _Hour:
     at: int
     off: float
     middle: float
-    least: float
     scale: float
     spread: _Spread
     young: bool
@@ -232,11 +242,11 @@ class Series:
         stuck = found.kind == "usual" and self.exact and self._is_stuck(place)
         known = range(1, self.settings.weeks + 1) if past.by_weeks(place) else ()
         weeks = tuple(week for week in known if place >= week * WEEK and past.logs[place - week * WEEK] is not None)
+        if not found.view:  # rounded, or only near enough to the threshold to count twice
+            least, most = min(least, value), max(most, value)
+        hours = place - found.since + 1 if found.view else 0
         kind = "stuck" if stuck else found.kind
-        return VolumeVerdict(
-            kind, value, usual, min(least, value) if not found.view else least, max(most, value) if not found.view else most,
-            round(found.score, 2), weeks, found.view, found.since,
-        )
+        return VolumeVerdict(kind, value, usual, least, most, round(found.score, 2), weeks, found.view, hours)
 
     def warm_up(self, place: int) -> int:
         """The place from which on Hours are walked through to judge this one: the start of a day."""
@@ -288,8 +298,8 @@ class Series:
             walk.good = None  # it was compared with other Hours: what it was off by says nothing here
         off -= self._common.get(at, 0.0) if spread.together else 0.0
         middle = past.log(at) - off
-        least = past.least(middle)
-        return _Hour(at, off, middle, least, max(spread.wide, least), spread, past.is_young(at), unlike)
+        scale = max(spread.wide, past.least(middle), _APART * past.apart(at) if past.is_small(at) else 0.0)
+        return _Hour(at, off, middle, scale, spread, past.is_young(at), unlike)
 
     def _by_level(self, hour: _Hour) -> _Found | None:
         """Far from the usual at the level of the week."""
@@ -318,8 +328,10 @@ class Series:
         if good is None or hour.at - good[0] > DAY or not (hour.spread.smooth or hour.unlike):
             return None
         hours, jump = hour.at - good[0], hour.off - good[1]
-        scale = max(hour.spread.step * math.sqrt(min(hours, 4)), hour.least)
-        reach = max(_JUMP * scale, _LEAST_JUMP) * (_ONGOING if self._goes_on(hour.at, jump) else 1)
+        least = self._past.least(hour.middle + min(good[1], hour.off))  # a clump of records comes and goes at once
+        scale = max(hour.spread.step * math.sqrt(min(hours, 4)), least)
+        reach = max(_JUMP * scale, _LEAST_JUMP, _LEAPS * hour.spread.leap)
+        reach *= _ONGOING if self._goes_on(hour.at, jump) else 1
         if hour.young:
             reach = max(reach, _LEAST_YOUNG)
         if abs(jump) < reach:
@@ -346,7 +358,14 @@ class Series:
 
     def _outside(self, hour: _Hour, view: View, ends: _Range, off: float, scale: float) -> _Found | None:
         x = self._past.log(hour.at)
-        if ends.low <= x <= ends.high or self._past.seen_before(hour.at, hour.off, 4 * hour.scale):
+        if ends.low <= x <= ends.high:
+            return None
+        good = self._walk.good
+        if view == "jump" and good is not None:
+            change = x - self._past.log(good[0])
+            if self._past.changed_before(hour.at, hour.at - good[0], change, _ALSO * abs(off)):
+                return None
+        elif self._past.seen_before(hour.at, hour.off, 4 * hour.scale, self._common if hour.spread.together else None):
             return None
         run = self._walk.run
         since = run[1] if run is not None and self._goes_on(hour.at, off) else hour.at
@@ -416,12 +435,18 @@ class Series:
             known = _Spread(*_spreads(offs), together=False)
             if self._common:
                 less = _spreads([(at, off - self._common.get(at, 0.0)) for at, off in offs])
-                if less[0] < known.wide:
+                if less[0] < _CLEARLY_STEADIER * known.wide:
                     known = _Spread(*less, together=True)
             walk.spreads[day] = known
         return known
 
     def _offs(self, day: int) -> list[tuple[int, float]]:
+        """How far the good Hours of the week before were off; without those of small volume where there are others."""
+        found = self._all_offs(day)
+        large = [(at, off) for at, off in found if not self._past.is_small(at)]
+        return large if len(large) >= FEWEST else found
+
+    def _all_offs(self, day: int) -> list[tuple[int, float]]:
         past, walk = self._past, self._walk
         start, found = past.start(day), []
         for at in range(max(start - WEEK, walk.since, 0), start):
@@ -449,7 +474,8 @@ class Series:
 def shared_moves(series: Sequence[Series], first: int, last: int) -> dict[int, float]:
     """What most series do together at each of these places, as a logarithm: a quiet Friday is no news of forty tables.
 
-    Only where ten of them are known.
+    Only where ten of them are known. Where it is itself far from what they do together at other times it is left out:
+    then each series is judged as it is.
     """
     found: dict[int, float] = {}
     for place in range(max(first, 0), last + 1):
@@ -457,14 +483,18 @@ def shared_moves(series: Sequence[Series], first: int, last: int) -> dict[int, f
         if len(offs) >= _FEWEST_TOGETHER:
             offs.sort()
             found[place] = median_of(offs)
-    return found
+    if not found:
+        return found
+    far = max(_JUMP * _spread(list(found.values()), 0.0), _LEAST_JUMP)
+    return {place: shared for place, shared in found.items() if abs(shared) < far}
 
 
-def _spreads(offs: Sequence[tuple[int, float]]) -> tuple[float, float]:
-    """The spread about the middle, and that of the changes from Hour to Hour."""
+def _spreads(offs: Sequence[tuple[int, float]]) -> tuple[float, float, float]:
+    """The spread about the middle, that of the changes from Hour to Hour, and the third largest of these."""
     values = sorted([off for _, off in offs])
-    steps = [y - x for (one, x), (other, y) in pairwise(offs) if other == one + 1]
-    return _spread(values, median_of(values)), _spread(steps, 0.0) if len(steps) >= FEWEST else math.inf
+    wide = _spread(values, median_of(values))
+    steps = sorted([abs(y - x) for (one, x), (other, y) in pairwise(offs) if other == one + 1])
+    return (wide, _spread_of(steps), steps[-3]) if len(steps) >= FEWEST else (wide, math.inf, math.inf)
 
 
 def _spread(values: Sequence[float], middle: float) -> float:
@@ -472,5 +502,8 @@ def _spread(values: Sequence[float], middle: float) -> float:
 
     Volumes that come in few sizes have a MAD of 0 however far apart the sizes are; four fifths of them do not.
     """
-    off = sorted([abs(value - middle) for value in values])
+    return _spread_of(sorted([abs(value - middle) for value in values]))
+
+
+def _spread_of(off: Sequence[float]) -> float:
     return max(NORMAL * median_of(off), off[(4 * len(off)) // 5] / _FOUR_FIFTHS)

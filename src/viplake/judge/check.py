@@ -30,6 +30,7 @@ from viplake.history.datasets import JOBS
 from viplake.history.volumes import Volumes
 from viplake.judge.evaluate import (
     AGAIN,
+    WEEKS_OF_VOLUMES,
     Evidence,
     Judgement,
     decide,
@@ -77,9 +78,6 @@ LOOKED_AT: Final = 3
 
 MOST_LOOKED_AT: Final = 168
 """And those since the last check, up to so many: the first check looks back a week."""
-
-WEEKS_OF_VOLUMES: Final = 7
-"""What anomalies look back: six weeks, and one whose level is followed."""
 
 DEADLINE: Final = 120.0
 """Seconds that judging and telling after a delivery may take."""

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.history.datasets import MISSED
-from viplake.judge.anomaly import Series
+from viplake.judge.anomaly import Series, shared_moves
 from viplake.judge.calendar import Calendar
 from viplake.judge.coverage import LOOK_BACK, Gap, covering, gaps
 from viplake.judge.objectives import (
@@ -33,6 +33,7 @@ from viplake.judge.rules.catalogue import RuleSettings, judge
 from viplake.judge.rules.content_verdicts import BEFORE, Inside, Nulls, standing_still
 from viplake.judge.rules.delivery import OWNERS_OF_PHASES
 from viplake.judge.rules.rule import Case, NoData
+from viplake.judge.usual import WEEK
 from viplake.notify.settings import NotifySettings
 from viplake.wording import count_words, span_words
 
@@ -41,9 +42,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from viplake.content.profiling import HourContent
-    from viplake.judge.anomaly import AnomalySettings, InsufficientHistory, VolumeVerdict
+    from viplake.judge.anomaly import InsufficientHistory, VolumeVerdict
     from viplake.judge.record import Record
     from viplake.judge.rules.rule import RuleResult
+    from viplake.judge.usual import AnomalySettings
     from viplake.model import Hour
     from viplake.tables.schema import Change
 
@@ -51,7 +53,10 @@ AGAIN: Final = 48
 """Hours that every check judges again: later ticks try for 6 hours, people repair the day after."""
 
 EVALUATIONS: Final = 15_000
-"""Volumes of tables that one check judges: the newest Hours of all tables. At 40 us each that is below a second."""
+"""Volumes of tables that one check judges: the newest Hours of all tables. At 50 us each that is below a second."""
+
+WEEKS_OF_VOLUMES: Final = 8
+"""Weeks of the past that volumes are judged on: six at the hour of the week, and those that these are judged on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +347,7 @@ class _Volumes:
         planned = settings.calendar.at
         tables = {table: values for table, values in evidence.volumes.items() if configs["volume_table"].enabled}
         self._first = first_of_volumes(evidence.records, hours)
-        first = min(evidence.records, default=hours[0])
+        first = max(min(evidence.records, default=hours[0]), hours[0].shift(-WEEKS_OF_VOLUMES * WEEK))
         unfit = {
             hour
             for hour in first.to(hours[-1])
@@ -352,16 +357,18 @@ class _Volumes:
         lost |= {hour for hour in unfit if planned(hour) is not None}
         self._start = first
         sizes = [self._size(hour) for hour in first.to(hours[-1])]
-        self._whole = Series(sizes, _places(unfit, first), configs["volume_job"].anomaly, exact=False)
+        anomaly, phase = configs["volume_job"].anomaly, _hour_of_week(first)
+        self._whole = Series(sizes, _places(unfit, first), anomaly, exact=False, phase=phase)
         self._tables = self._series(tables, lost, configs["volume_table"].anomaly)
 
     def _series(
         self, tables: Mapping[str, Sequence[int]], lost: set[Hour], anomaly: AnomalySettings
     ) -> dict[str, Series]:
-        if self._base is None:
+        if self._base is None or not tables:
             return {}
-        bad = _places(lost, self._base)
-        return {table: Series(values, bad, anomaly) for table, values in tables.items()}
+        bad, phase = _places(lost, self._base), _hour_of_week(self._base)
+        found = {table: Series(values, bad, anomaly, phase=phase) for table, values in tables.items()}
+        return _without_shared(found, _distance(self._base, max(self._first, self._base)))
 
     def _size(self, hour: Hour) -> int:
         known = self._records.get(hour)
@@ -402,7 +409,10 @@ class _Contents:
             unfit = [hour for hour, record in known if hour >= evidence.base and not record.whole]
             bad = _places(unfit, evidence.base)
         counts = evidence.counts.items() if told.enabled else ()
-        self._counts = {table: Series(values, bad, told.anomaly, exact=False) for table, values in counts}
+        phase = 0 if evidence.base is None else _hour_of_week(evidence.base)
+        self._counts = {
+            table: Series(values, bad, told.anomaly, exact=False, counted=True, phase=phase) for table, values in counts
+        }
 
     @cached_property
     def _carried(self) -> dict[Hour, timedelta]:
@@ -443,6 +453,19 @@ class _Contents:
                 if newest and place < len(newest) and (stood := standing_still(newest, place)) is not None:
                     stuck[table.table] = stood
         return self._inside(hour, counts=counts, stuck=stuck)
+
+
+def _without_shared(series: dict[str, Series], place: int) -> dict[str, Series]:
+    """The series without what all of them do together, to be judged from a place on."""
+    one = next(iter(series.values()))
+    shared = shared_moves([*series.values()], one.warm_up(place) - WEEK, len(one.values) - 1)
+    for each in series.values():
+        each.take_out(shared)
+    return series
+
+
+def _hour_of_week(hour: Hour) -> int:
+    return hour.start.weekday() * 24 + hour.start.hour
 
 
 def _distance(first: Hour, hour: Hour) -> int:

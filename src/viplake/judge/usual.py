@@ -2,7 +2,7 @@
 
 Logarithms, because half and double are equally far off. Medians, because a bad day among six weeks must not move what
 is usual. Each week is put beside its own level first, so that a change of level weeks ago is no news today. Before two
-weeks are known the same hour of the days before is compared. Reasons: `docs/adr/0012-what-is-usual.md`.
+weeks are known the same hour of the days before is compared. Reasons: `docs/adr/0013-what-is-usual.md`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from viplake.toml_tables import Table
 
@@ -25,8 +25,14 @@ WEEK: Final = 168
 YOUNG: Final = 3 * DAY
 """Hours of history from which on the same hour of the days before says something."""
 
+WEEKS_KNOWN: Final = 3
+"""Weeks of history from which on the same hour of the weeks before is compared."""
+
 FEWEST: Final = 24
 """Hours of the last week that there must be to know its level or its spread."""
+
+_SMALL: Final = -1.6
+"""Logarithm beside the level: a fifth of it."""
 
 _SATURDAY: Final = 5
 _MANY: Final = 4
@@ -37,7 +43,7 @@ _A_MONTH_AGO: Final = frozenset({28, 29, 30, 31})
 _AS_FAR: Final = 0.7
 _ALSO_FAR: Final = 0.25
 _AS_HIGH: Final = 0.1
-"""See `Past.seen_before`; the last is a logarithm."""
+"""See `Past.seen_before`: shares of how far it is now, and a logarithm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +115,7 @@ class Past:
     _levels: dict[int, float] = field(init=False, default_factory=dict)
     _now: dict[int, float] = field(init=False, default_factory=dict)
     _beside_level: list[float | None] = field(init=False, default_factory=list)
-    _middles: dict[int, float | None] = field(init=False, default_factory=dict)
-    _apart: dict[int, float] = field(init=False, default_factory=dict)
+    _shapes: dict[int, tuple[float, float] | None] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Take logarithms once."""
@@ -132,15 +137,15 @@ class Past:
         return math.log(self.values[place] + self.grain)
 
     def by_weeks(self, place: int) -> bool:
-        """Whether two weeks before are known, so that the hours of the week are compared; else those of the days are."""
-        return place - self.begins >= 2 * WEEK
+        """Whether enough weeks are known: then hours of the week are compared, else hours of the day."""
+        return place - self.begins >= WEEKS_KNOWN * WEEK
 
     def is_young(self, place: int) -> bool:
         """Whether only what is far off may be called abnormal."""
         return place - self.begins < self.settings.quiet_weeks * WEEK
 
     def before(self, place: int) -> Sequence[int]:
-        """The places that one is compared with, the nearest first: the same hour of the weeks before, or of like days."""
+        """The places that one is compared with, nearest first: the same hour of the weeks before, or of like days."""
         if self.by_weeks(place):
             return range(place - WEEK, max(place - self.settings.weeks * WEEK, self.begins) - 1, -WEEK)
         if place - self.begins < YOUNG - DAY:
@@ -152,6 +157,11 @@ class Past:
     def is_weekend(self, place: int) -> bool:
         """Whether it lies on a Saturday or Sunday."""
         return (place + self.phase) // DAY % 7 >= _SATURDAY
+
+    def is_small(self, place: int) -> bool:
+        """Whether so little is usual at this hour that it says nothing of how steady the rest is."""
+        level = 0.0 if self.by_weeks(place) else self._level(self.day(place))
+        return (self.middle(place) or 0.0) - level < _SMALL
 
     def is_unlike(self, place: int) -> bool:
         """Whether no day of its kind is known: in the first weekend, or the first days of the week."""
@@ -187,8 +197,9 @@ class Past:
 
     def _relative(self, place: int) -> Sequence[float | None]:
         """The logarithms that a place is compared with: each beside the level of its own week, or as they are."""
-        if not self.by_weeks(place):
-            return self.logs
+        return self._relative_to_level() if self.by_weeks(place) else self.logs
+
+    def _relative_to_level(self) -> list[float | None]:
         if not self._beside_level:
             found: list[float | None] = []
             for day in range(self.day(len(self.logs) - 1) + 1):
@@ -209,10 +220,10 @@ class Past:
         known = self._now.get(day)
         if known is None:
             start, pairs, level = self.start(day), [], self._level(day)
-            for at in range(max(start - WEEK, self.begins + 2 * WEEK), start):
+            for at in range(max(start - WEEK, self.begins + WEEK), start):
                 x = self.logs[at]
-                if x is not None and (middle := self.middle(at)) is not None:
-                    pairs.append((x - middle, 1 / max(self.least(middle + level), self._apart[at]) ** 2))
+                if x is not None and (shape := self._shape(at)) is not None:
+                    pairs.append((x - shape[0], 1 / max(self.least(shape[0] + level), shape[1]) ** 2))
             if len(pairs) >= FEWEST:
                 pairs.sort()
                 sums = list(accumulate(weight for _, weight in pairs))
@@ -222,21 +233,27 @@ class Past:
 
     # -- shape -----------------------------------------------------------------------------------------------
 
+    def _shape(self, place: int) -> tuple[float, float] | None:
+        """The median of its own hour in the weeks before, beside their level, and how far these lie apart."""
+        if place not in self._shapes:
+            back = min(self.settings.weeks, (place - self.begins) // WEEK) * WEEK
+            self._shapes[place] = _middle_of(self._relative_to_level()[place - back : place : WEEK])
+        return self._shapes[place]
+
+    def _own(self, place: int) -> tuple[float, float] | None:
+        if self.by_weeks(place):
+            return self._shape(place)
+        return _middle_of([self.logs[back] for back in self.before(place)])
+
     def middle(self, place: int) -> float | None:
         """The median of its own hour, beside the level; None where nothing is known of it."""
-        if place not in self._middles:
-            relative = self._relative(place)
-            own = [x for back in self.before(place) if (x := relative[back]) is not None]
-            own.sort()
-            self._middles[place] = median_of(own) if own else None
-            cut = len(own) > _MANY
-            self._apart[place] = own[-1 - cut] - own[cut] if own else 0.0
-        return self._middles[place]
+        own = self._own(place)
+        return None if own is None else own[0]
 
     def apart(self, place: int) -> float:
-        """How far the weeks lie apart at its own hour, without the lowest and the highest."""
-        self.middle(place)
-        return self._apart[place]
+        """How far the weeks lie apart at its own hour; of many without the lowest and the highest."""
+        own = self._own(place)
+        return 0.0 if own is None else own[1]
 
     def off(self, place: int, level: float | None = None) -> float | None:
         """How far a value lies from what is usual, as a logarithm; None where that is not known."""
@@ -268,38 +285,65 @@ class Past:
                 found.append([y - x for x, y in pairs if x is not None and y is not None])
         return _ends(found)
 
-    def seen_before(self, place: int, off: float, least: float) -> bool:
-        """Whether it was as far off, to the same side, at this hour of other days.
+    def seen_before(self, place: int, off: float, least: float, common: Mapping[int, float] | None = None) -> bool:
+        """Whether it was as far off, to the same side, at this hour of other days; `least` is what is far at all.
+
+        With what all tables do in common taken out of `off`, only days of which that is known count.
+        """
+        side = 1 if off > 0 else -1
+        now = side * (self.log(place) - self.level(place))
+        far = (_AS_FAR * abs(off), max(_ALSO_FAR * abs(off), least), now - _AS_HIGH)
+        if common is None:
+            return self._happens(place, lambda at: self._was_off(at, side, far, 0.0))
+        return self._happens(place, lambda at: at in common and self._was_off(at, side, far, common[at]))
+
+    def changed_before(self, place: int, hours: int, change: float, least: float) -> bool:
+        """The same of a change within so many hours."""
+        logs, far = self.logs, _AS_FAR * abs(change)
+        side = 1 if change > 0 else -1
+
+        def changed(at: int) -> bool:
+            x, y = (logs[at - hours], logs[at]) if at >= hours else (None, None)
+            if x is None or y is None or side * (y - x) < far:
+                return False
+            now, before = self.off(at), self.off(at - hours)  # what it does every Monday is no precedent
+            return now is not None and before is not None and side * (now - before) >= least
+
+        return self._happens(place, changed)
+
+    def _happens(self, place: int, did: Callable[[int], bool]) -> bool:
+        """Whether something happened at or beside this hour of other days often enough to be usual.
 
         About a month ago (month ends), or on four days of the last weeks that do not follow one another (batches that
         come now at two, now at four o'clock).
-
-        Args:
-            place: which.
-            off: how far.
-            least: what is far at all.
         """
-        side, days, last = (1 if off > 0 else -1), 0, -2
-        now = side * (self.log(place) - self.level(place))
-        far = (_AS_FAR * abs(off), max(_ALSO_FAR * abs(off), least), now - _AS_HIGH)
+        days, last = 0, -2
+        first = self.begins + WEEKS_KNOWN * WEEK
         for back in range(1, self.settings.weeks * 7 + 1):
-            if self._was_off(place - back * DAY, side, far):
+            at = place - back * DAY
+            if at < first:
+                break
+            if did(at - 1) or did(at) or did(at + 1):
                 if back in _A_MONTH_AGO:
                     return True
                 if back != last + 1:
                     days, last = days + 1, back
         return days >= _SEPARATE_DAYS
 
-    def _was_off(self, place: int, side: int, far: tuple[float, float, float]) -> bool:
-        """Whether a place or one beside it was far off; or off, and as high (low) as the one that is judged."""
-        relative = self._relative(place + WEEK)
-        for at in range(max(place - 1, self.begins + 2 * WEEK), place + 2):
-            x = relative[at]
-            if x is not None and (off := self.off(at)) is not None:
-                off *= side
-                if off >= far[0] or (off >= far[1] and side * x > far[2]):
-                    return True
-        return False
+    def _was_off(self, at: int, side: int, far: tuple[float, float, float], common: float) -> bool:
+        """Whether a place was far off; or off, and as high (low) as the one that is judged."""
+        x = self._relative(at)[at]
+        if x is None or (off := self.off(at)) is None:
+            return False
+        off = side * (off - common)
+        return off >= far[0] or (off >= far[1] and side * x > far[2])
+
+
+def _middle_of(values: Sequence[float | None]) -> tuple[float, float] | None:
+    """The median, and how far the values lie apart; of many without the lowest and the highest."""
+    own = sorted([x for x in values if x is not None])
+    cut = len(own) > _MANY
+    return (median_of(own), own[-1 - cut] - own[cut]) if own else None
 
 
 def _ends(groups: Iterable[Sequence[float]]) -> tuple[float, float] | None:

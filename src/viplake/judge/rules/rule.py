@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from viplake.errors import CAUSES, CREDENTIALS
-from viplake.judge.anomaly import AnomalySettings
 from viplake.judge.record import NOBODY, Wholeness
 from viplake.judge.rules.content_verdicts import NOT_LOOKED
+from viplake.judge.usual import AnomalySettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
