@@ -172,15 +172,14 @@ def _ids_of(test: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
 def faults_page() -> str:
     """Every fault, what viplake does, and the tests that hold it to that."""
     parts, tests = catalogue(), held_by()
-    faults = [fault for part in parts.values() for fault in part]
     reasons = {fault: entry[2] for part in parts.values() for fault, entry in part.items() if entry[2:]}
-    holding = {test for fault in faults for test in tests.get(fault, [])}
     lines = ["# Faults: what can go wrong, and what viplake does\n", MADE]
     lines.append(
-        f"{len(faults)} faults and invariants, {len(faults) - len(reasons)} of them tested by {len(holding)} tests that"
-        f" carry their ids, {len(reasons)} not applicable. The words are in `tests/catalogue.toml`; a test fails where"
-        " an id has neither a test nor a reason. Paths are below `tests/`; `make test ARGS='-k D22'` runs what carries"
-        " an id. After all tests, `test_zz_canaries.py` looks for the suite's secrets in everything that was written.\n"
+        "Each fault and invariant has tests that carry its id, or a reason why it does not apply. The words are in"
+        " `tests/catalogue.toml`; a test fails for an id with neither. Paths are below `tests/`;"
+        " `make test ARGS='-k D22'` runs the tests of an id. After all tests, `test_zz_canaries.py` searches for the"
+        " suite's secrets in everything that was written. How many there are, and how often each was tried:"
+        " [proof.md](proof.md).\n"
     )
     for title, part in parts.items():
         lines += [f"\n## {title}\n", "| id | what happens | what viplake does | tests |", "|---|---|---|---|"]
