@@ -31,6 +31,10 @@ FIRST = Hour.parse("2022-05-09T00")
 HOURS = 130
 
 
+async def default_settings() -> CheckSettings:
+    return CheckSettings()
+
+
 @asynccontextmanager
 async def served(loopback: bool = True) -> AsyncIterator[tuple[StatusPage, Lake, FakeClock, TestServer]]:
     lake = Lake(memory(), LAYOUT)
@@ -39,7 +43,7 @@ async def served(loopback: bool = True) -> AsyncIterator[tuple[StatusPage, Lake,
     clock = FakeClock(FIRST.shift(HOURS - 1).start + timedelta(minutes=50))
     target = CheckTarget(lake, Place.within(lake), "Prod")
     await observe(lake, target.place, clock, ObserveSettings())
-    page = StatusPage(target, "VIP Data Lake, Prod", clock, CheckSettings(), ObserveSettings())
+    page = StatusPage(target, "VIP Data Lake, Prod", clock, default_settings, ObserveSettings())
     server = TestServer(application(page, loopback=loopback), host="127.0.0.1")
     await server.start_server()
     try:

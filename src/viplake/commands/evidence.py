@@ -12,6 +12,7 @@ from viplake.commands.assembly import check_settings, observing, on_lake, place_
 from viplake.commands.console import print_json
 from viplake.commands.options import NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.errors import SettingsError
+from viplake.lake.proof import owner_of
 from viplake.model import Hour
 from viplake.report.evidence import Pack, gather, to_csv, to_html
 
@@ -49,7 +50,7 @@ def command(
             last=last,
             now=now,
             environment=settings.environment.name,
-            company=settings.company or "",
+            company=settings.company or ("" if (owner := await owner_of(lake)) is None else owner.company),
         )
 
     pack = on_lake(settings, work)

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from viplake import config
 from viplake.clock import SystemClock
-from viplake.commands.assembly import check_target, observing, on_lake
+from viplake.commands.assembly import check_settings, check_target, observing, on_lake
 from viplake.commands.options import NO_OPTIONS, Options
 from viplake.errors import LakeError, NotYet, SettingsError
 from viplake.network.hosts import is_loopback
@@ -80,7 +80,7 @@ async def _page(settings: config.Settings, lake: Lake) -> StatusPage:
         ) from None
     target = await check_target(settings, lake)
     title = f"VIP Data Lake, {settings.environment.name}"
-    return StatusPage(target, title, SystemClock(), config.check_settings(settings), observing(settings))
+    return StatusPage(target, title, SystemClock(), lambda: check_settings(settings, lake), observing(settings))
 
 
 def application(page: StatusPage, *, loopback: bool) -> web.Application:

@@ -562,11 +562,11 @@ def _lines(
             if notes and column in colours:
                 texts = [f"<br>{wrapped(str(note))}" if note else "" for note in table.column(notes)]
             points = _broken(table.times, table.column(column), texts, _DAY if daily else _HOUR)
-            so_far = _without_unfinished(points, datasets) if daily and column in colours else None
+            so_far = _without_unfinished(points, datasets) if daily else None
             line = {"color": colour, "width": width, "dash": dash, "shape": "hvh" if daily else "linear"}
             label = _sla_words(datasets, name) if column == tables.SLA else column
             _add_line(figure, label, points, line)
-            if so_far is not None:
+            if so_far is not None and column in colours:
                 figure.add_trace(_so_far(column, *so_far, colour))
     figure.update_yaxes(title={"text": unit, "standoff": 8}, tickformat="~s" if "bytes" in colours else ",~r")
     if daily:

@@ -17,6 +17,8 @@ from viplake.report.metrics import metrics_text
 from viplake.report.page import compose, known_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from viplake.clock import Clock
     from viplake.history.build import ObserveSettings
     from viplake.judge.check import CheckTarget
@@ -33,14 +35,14 @@ class StatusPage:
         target: the lake and where its history is.
         title: heading of the report.
         clock: gives the current time.
-        settings: rules, calendar and objectives.
+        settings: reads the rules, calendar and objectives that hold now.
         observing: expected tables and the minutes of grace.
     """
 
     target: CheckTarget
     title: str
     clock: Clock
-    settings: CheckSettings
+    settings: Callable[[], Awaitable[CheckSettings]]
     observing: ObserveSettings
     _made: dict[str, tuple[_Mark, Any]] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -57,7 +59,7 @@ class StatusPage:
                 self.target,
                 title=self.title,
                 now=self.clock.now(),
-                settings=self.settings,
+                settings=await self.settings(),
                 observing=self.observing,
             )
 
@@ -78,7 +80,7 @@ class StatusPage:
         async with self._lock:
             found = self._made.get("metrics")
             if found is None or found[0] != mark:
-                known = await known_of(self.target, self.settings, self.observing, now=self.clock.now(), days=1)
+                known = await known_of(self.target, await self.settings(), self.observing, now=self.clock.now(), days=1)
                 found = self._made["metrics"] = (mark, known)
             known = found[1]
         return metrics_text(known.datasets, known.state_at(self.clock.now()), self.target.environment)

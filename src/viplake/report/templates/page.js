@@ -104,7 +104,8 @@
       delete layout.title;
       const top = layout.margin.t - 32; // the title stands above, in the page
       layout.margin = wide() ? { l: 64, r: 16, t: top, b: 48 } : { l: 44, r: 8, t: top, b: 44 };
-      const range = view.range ?? (this.name === "outcomes-calendar" ? null : whole);
+      let range = view.range ?? (this.name === "outcomes-calendar" ? null : whole);
+      if (range && this.kind === "day") range = [range[0], Math.ceil(range[1] / (24 * HOUR)) * 24 * HOUR];
       layout.xaxis = { ...layout.xaxis, ...(range ? { range, autorange: false } : { autorange: true }) };
       if (view.hour !== null && this.kind === "hour" && this.name !== "outcomes-calendar") {
         const mark = { type: "line", xref: "x", x0: view.hour, x1: view.hour, yref: "paper", y0: 0, y1: 1 };
@@ -234,9 +235,11 @@
       if (this.kind !== "hour" || this.columns.length > 8) return [];
       const row = this.columns[0].values.indexOf(hour);
       if (row < 0) return [];
-      return this.columns.slice(1).filter((c) => !absent(c.values[row])).map((c) => {
+      const tables = this.name === "table-completeness-hourly";
+      const told = (c) => c.name !== "SLA" && (c.name !== "expected" || tables) && !absent(c.values[row]);
+      return this.columns.slice(1).filter(told).map((c) => {
         const value = c.values[row];
-        return [c.name, c.kind === "number" ? `${grouped(value)} ${c.unit}`.trim() : value];
+        return [tables ? `tables ${c.name}` : c.name, c.kind === "number" ? `${grouped(value)} ${c.unit}`.trim() : value];
       });
     }
   }
