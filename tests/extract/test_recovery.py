@@ -50,4 +50,9 @@ def test_every_cause_has_a_row_in_every_class() -> None:
 
 def test_only_what_passes_by_itself_is_tried_until_the_deadline() -> None:
     endless = {kind for kind, steps in RECOVERIES.items() if steps[-1] not in {GIVE_UP, STOP}}
-    assert endless == {"link_expired", "passing", "lake_passing"}
+    assert endless == {"passing", "lake_passing"}, "links that never live long enough end after some lists"
+
+
+def test_links_that_never_live_long_enough_end_the_file_after_eight_lists() -> None:
+    steps = [next_step(LinkExpired("D1"), before) for before in range(9)]
+    assert steps == [RELIST, *[RELIST_LATER] * 7, GIVE_UP]

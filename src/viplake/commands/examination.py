@@ -33,6 +33,7 @@ from viplake.errors import (
     USAGE,
     WAITING,
     LakeError,
+    NetworkError,
     SettingsError,
     VendorError,
     ViplakeError,
@@ -42,6 +43,7 @@ from viplake.lake.proof import has_delivered, owner_of
 from viplake.lake.store import open_store
 from viplake.redact import redact
 from viplake.vendor.http import Http
+from viplake.vendor.wire import is_page
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -298,13 +300,12 @@ def _meaning(status: int) -> str:
 
 def _refuse_pages(answer: HttpAnswer, target: URL) -> None:
     """A page for people where an interface should be: somebody in between answers in the vendor's place."""
-    page = "html" in answer.headers.get("content-type", "").lower() or answer.body.lstrip()[:1] == b"<"
-    if answer.flaw or (page and (answer.accepted or answer.status == 403)):  # noqa: PLR2004 - HTTP: forbidden
-        what = f"is {answer.status} with a web page" if page else answer.flaw
-        raise VendorError(
-            f"the answer of {target.host} {what}: a proxy's block page, or another host",
-            hint="Ask the owner of the proxy to allow the host, and check the VIPLAKE_*_URL settings.",
-        )
+    hint = "Ask the owner of the proxy to allow the host, and check the VIPLAKE_*_URL settings."
+    if is_page(answer) and answer.status == 403:  # noqa: PLR2004 - HTTP: forbidden
+        raise NetworkError(f"{target.host} is answered for with 403 and a web page", cause="intercepted", hint=hint)
+    if answer.flaw or (is_page(answer) and answer.accepted):
+        what = answer.flaw or f"is {answer.status} with a web page"
+        raise VendorError(f"the answer of {target.host} {what}: a proxy's block page, or another host", hint=hint)
 
 
 async def _token(settings: config.Settings, secrets: config.Secrets, clock: Clock) -> Check:

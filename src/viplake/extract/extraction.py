@@ -56,6 +56,7 @@ from viplake.lake.hours import hour_folder
 from viplake.lake.proof import own_lake, read_receipt
 from viplake.lake.records import EventKind
 from viplake.model import Hour
+from viplake.network.retry import pause
 from viplake.vendor.port import AnswerUnreadable, Doubted, TooEarly, Triggered
 
 if TYPE_CHECKING:
@@ -428,7 +429,7 @@ class Extraction:
                 if attempt == _GUID_ATTEMPTS - 1:
                     hint = f"Repair the lake, then: viplake collect {hour} --job-guid {job_guid}"
                     raise LakeError(error.message, cause=error.cause.word, hint=hint) from None
-                await self.clock.sleep(2.0**attempt)
+                await self.clock.sleep(pause(attempt + 1, self.rng, first=2.0))
             else:
                 break
         else:

@@ -35,11 +35,15 @@ class OtherSize(VendorError):
     default_cause = "integrity"
 
 
+LISTS_A_FILE: Final = 8
+"""New lists for one file: with links of an hour that is longer than any transfer."""
+
 # The steps after the first, second, ... error of a kind that a file meets; the last one applies to all further errors.
 # Where no GIVE_UP closes a row, the deadline does.
 RECOVERIES: Final[Mapping[str, tuple[Recovery, ...]]] = MappingProxyType(
     {
-        "link_expired": (Recovery.RELIST, Recovery.RELIST_LATER),  # new links that are not good either: clocks differ
+        # New links that are not good either: clocks differ, or the links live for less than a request takes.
+        "link_expired": (Recovery.RELIST, *(Recovery.RELIST_LATER,) * (LISTS_A_FILE - 1), Recovery.GIVE_UP),
         "source_denied": (Recovery.RELIST, Recovery.GIVE_UP),
         "source_missing": (Recovery.RELIST, Recovery.GIVE_UP),
         "list_changed": (Recovery.RELIST, Recovery.GIVE_UP),

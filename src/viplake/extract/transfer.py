@@ -21,11 +21,13 @@ import structlog
 
 from viplake.errors import DamagedUpload, LakeError, NetworkError, VendorError, ViplakeError
 from viplake.extract.flow import ByteBudget, Lanes, Pipe, ReaderGone, RetryTokens
-from viplake.extract.recovery import OtherSize, Recovery, kind_of, next_step
+from viplake.extract.recovery import LISTS_A_FILE, OtherSize, Recovery, kind_of, next_step
 from viplake.lake.store import PART_BYTES, PARTS_AT_ONCE
 from viplake.model import ProvenFile, StoredFile
+from viplake.network.retry import pause
 from viplake.redact import redact
 from viplake.tables.gunzip import GzipWitness
+from viplake.vendor.port import LinkExpired
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -47,11 +49,6 @@ INLINE_BYTES: Final = 256 << 10
 
 INLINE_GZIP_BYTES: Final = 16 << 10
 """Likewise where a block is unpacked too: ten times as many bytes come out, at about 400 MB/s."""
-
-BACKOFF_BASE: Final = 1.0
-BACKOFF_CAP: Final = 30.0
-"""Seconds: full jitter over min(cap, base * 2^n), the form that spreads retries best (AWS Architecture Blog,
-"Exponential Backoff And Jitter", 2015)."""
 
 RETRIES_AT_ONCE: Final = 100
 RETRIES_PER_SECOND: Final = 4.0
@@ -554,7 +551,7 @@ class _Transfer:
         if step is Recovery.STOP:
             raise _Stop(error)
         if step is Recovery.GIVE_UP:
-            raise _GiveUp(LakeError(error.message, cause="integrity") if isinstance(error, DamagedUpload) else error)
+            raise _GiveUp(_given_up(error))
         log.debug("another attempt", file=errand.file.name, step=step.name, detail=error.message)
         if error.transient:
             self._lanes.narrow(self._clock.monotonic())
@@ -572,7 +569,7 @@ class _Transfer:
         power = errand.met[kind_of(error)] if isinstance(error, LakeError) else errand.stumbles
         errand.stumbles += 1
         now = self._clock.monotonic()
-        jitter = self._rng.uniform(0, min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(power, 10)))
+        jitter = pause(power + 1, self._rng)
         requested = getattr(error, "retry_after", None) or 0.0
         await self._wait(max(jitter, requested, self._tokens.take(now)))
 
@@ -581,6 +578,15 @@ class _Transfer:
         if self._clock.monotonic() + seconds >= self._deadline:
             raise _OutOfTime
         await self._clock.sleep(seconds)
+
+
+def _given_up(error: ViplakeError) -> ViplakeError:
+    """The reason of a file that has failed, where the last error alone does not say it."""
+    if isinstance(error, DamagedUpload):
+        return LakeError(error.message, cause="integrity")
+    if isinstance(error, LinkExpired):
+        return VendorError(f"{error.message}, as those of {LISTS_A_FILE} lists did before it", cause="source_denied")
+    return error
 
 
 def _proof(errand: _Errand, md5: str, expected: str | None, flaw: str | None) -> str:
