@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ from hypothesis import given, settings, strategies as st
 from content.tables import ARRAY, LINES, READABLE, UNREADABLE
 from viplake.errors import LakeError
 from viplake.tables.gunzip import MOST_UNFOLDED, UNFOLDED_UNSEEN
+from viplake.tables.mend import has_long_number
 from viplake.tables.staged import Staged, Unreadable
-from viplake.tables.staging import stage
+from viplake.tables.staging import _Intake, stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -116,3 +118,19 @@ async def test_a_file_that_is_gone_is_said_and_a_lake_that_fails_is_an_error(tmp
     (tmp_path / "down").mkdir()
     with pytest.raises(LakeError, match="does not answer"):
         await stage(["x.json", "y.json"], down, tmp_path / "down")
+
+
+@given(
+    before=st.binary(max_size=40),
+    digits=st.from_regex(r"[0-9][0-9.]{16,30}", fullmatch=True),
+    cut=st.integers(1, 90),
+)
+def test_H20_a_long_number_is_seen_wherever_pieces_are_cut(before: bytes, digits: str, cut: int) -> None:
+    data = b"[{" + before + b"," + digits.encode() + b"}]"
+    assert has_long_number(data)
+    target = io.BytesIO()
+    intake = _Intake(target, "x.json", unfold=True)
+    for at in range(0, len(data), cut):
+        intake.take(data[at : at + cut])
+    intake.end()
+    assert intake.long_numbers

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-    from viplake.content.profiling import FindingKind
+    from viplake.content.profiling import ContentFindingKind
     from viplake.lake import Lake
     from viplake.model import Hour
     from viplake.tables.files import HourFiles, TableFiles
@@ -261,7 +261,7 @@ def unanswered(known: TableFiles, findings: Sequence[ContentFinding], why: str |
 
 def of_file(table: str, file: Unreadable, label: str = "") -> ContentFinding:
     """What is said of a file that cannot be read; `label` is what people call it, where that is not its name."""
-    kind: FindingKind = "empty_file" if file.empty else "unreadable_file"
+    kind: ContentFindingKind = "empty_file" if file.empty else "unreadable_file"
     return ContentFinding(kind, table, f"{label or file.name}: {file.why}", file.name, file.byte)
 
 

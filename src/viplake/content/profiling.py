@@ -45,7 +45,7 @@ FEWEST_DATED: Final = 20
 """Records that a table needs for its span to say something of the look-back: of so many spread over a window, the
 oldest and the newest are on average less than a tenth of it away from its ends."""
 
-FindingKind = Literal[
+ContentFindingKind = Literal[
     "unreadable_file",
     "empty_file",
     "missing_column",
@@ -56,7 +56,7 @@ FindingKind = Literal[
     "duplicate_key",
     "null_record",
 ]
-FINDINGS: Final[tuple[FindingKind, ...]] = get_args(FindingKind)
+FINDINGS: Final[tuple[ContentFindingKind, ...]] = get_args(ContentFindingKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class ContentFinding:
         examples: up to three values, cut to 80 characters.
     """
 
-    kind: FindingKind
+    kind: ContentFindingKind
     table: str
     detail: str
     file: str | None = None
@@ -300,8 +300,10 @@ def profile_in_parts(question: TableQuestion, parts: int) -> list[str]:
     key = [place[column] for column in question.key]
     head = _Asked(("count(*)", _duplicates(key), "0"), tuple(key))
     if question.record_time is not None:
-        dated = trial(place[question.record_time], ColumnType("timestamp"))
-        head = _Asked((*head.cells[:2], f"count(case when {dated.fits} then 1 end)"), head.texts, dated.tried)
+        cell = place[question.record_time]
+        dated = trial(cell, ColumnType("timestamp"))
+        counted = f"count({cell}_time)"
+        head = _Asked((*head.cells[:2], counted), head.texts, dated.tried, {f"{cell}_time": dated.value})
     works = [(KEY_WORK if question.key else 0, head)]
     works += [(1, _column(place[column], question.type(column))) for column in question.columns]
     share = sum(work for work, _ in works) / parts
@@ -313,7 +315,7 @@ def profile_in_parts(question: TableQuestion, parts: int) -> list[str]:
     return [_select(asked) for asked in queries if asked]
 
 
-def examples_sql(question: TableQuestion, column: str, kind: FindingKind) -> str:
+def examples_sql(question: TableQuestion, column: str, kind: ContentFindingKind) -> str:
     """The first few different values of a column that a finding of this kind is about, in their order."""
     cell = f"c{question.columns.index(column)}"
     wrong = _wrong(cell, question.type(column) or TEXT, kind)
@@ -339,7 +341,7 @@ def values_sql(of: ColumnType | None, by: str) -> str:
     return f"{_select([_Asked((by,), (by, *filter(None, [length]))), _column('c0', of, length)])} group by {by}"
 
 
-def wrong_values_sql(of: ColumnType, kind: FindingKind, by: str) -> str:
+def wrong_values_sql(of: ColumnType, kind: ContentFindingKind, by: str) -> str:
     """For each group of values `c0`: it, and one of the first few that a finding of this kind is about."""
     shown = f"substr(c0, 1, {SHOWN})"
     ranked = f"row_number() over (partition by {by} order by {shown}) as in_order"
@@ -352,7 +354,7 @@ def answer(rows: int, duplicates: int, dated: int, columns: Iterable[Sequence[An
     return (rows, duplicates, dated, *(cell for found in columns for cell in found or (0, 0, None, None, 0, 0)))
 
 
-def _wrong(cell: str, of: ColumnType, kind: FindingKind, length: str | None = None) -> str:
+def _wrong(cell: str, of: ColumnType, kind: ContentFindingKind, length: str | None = None) -> str:
     fits, beyond = checks(cell, of, length if of.length is not None else None)
     bad = f"not {fits}" if kind == "wrong_type" else f"{fits} and {beyond}"
     return f"from records where {cell} is not null and {bad}"
@@ -365,12 +367,14 @@ class _Asked:
     Attributes:
         cells: what is selected.
         texts: columns of `records` that these need.
-        tried: expressions over these, by the names that cells use.
+        tried: expressions over these, by name.
+        made: expressions over those, by the names that cells use.
     """
 
     cells: tuple[str, ...]
     texts: tuple[str, ...]
     tried: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict)
 
 
 def _select(asked: Sequence[_Asked]) -> str:
@@ -380,11 +384,12 @@ def _select(asked: Sequence[_Asked]) -> str:
     """
     texts = list(dict.fromkeys(text for one in asked for text in one.texts))
     tried = {name: sql for one in asked for name, sql in one.tried.items()}
+    made = {name: sql for one in asked for name, sql in one.made.items()}
     cells = ", ".join(cell for one in asked for cell in one.cells)
     if not tried:
         return f"select {cells} from records"  # noqa: S608 - our own names, here and below
-    first = [*texts, *(f"{sql} as {name}" for name, sql in tried.items())]
-    return f"select {cells} from (select {', '.join(first)} from records)"  # noqa: S608
+    first, then = (", ".join([*texts, *(f"{sql} as {name}" for name, sql in some.items())]) for some in (tried, made))
+    return f"select {cells} from (select {then} from (select {first} from records))"  # noqa: S608
 
 
 def _column(cell: str, of: ColumnType | None, length: str | None = None) -> _Asked:
@@ -392,15 +397,21 @@ def _column(cell: str, of: ColumnType | None, length: str | None = None) -> _Ask
     those beyond the declared size.
     """
     found = trial(cell, of or TEXT, length)
-    beyond = "0" if found.beyond is None else f"count(case when {found.fits} and {found.beyond} then 1 end)"
     common = (f"count({cell})", f"approx_count_distinct({cell})")
     if of is None or of.kind == "text":
         ends = [f"substr({end}({cell}), 1, {SHOWN})" for end in ("min", "max")]  # the ends' beginnings are those of all
+        beyond = "0" if found.beyond is None else f"count(case when {found.beyond} then 1 end)"
         return _Asked((*common, *ends, f"count({cell})", beyond), (cell,))
-    ends = [f"min({found.value})", f"max({found.value})"]
+    value, fits, beyond = (f"{cell}_{of.kind}_{name}" for name in ("value", "fits", "beyond"))
+    made = {value: found.value, fits: found.fits} if of.kind == "decimal" else {value: found.value}
+    good = f"count(case when {fits} then 1 end)" if of.kind == "decimal" else f"count({value})"
+    if found.beyond is not None:
+        made[beyond] = f"{found.fits} and {found.beyond}"
+    ends = [f"min({value})", f"max({value})"]
     if of.kind in {"boolean", "date", "timestamp"}:  # numbers come as such: each engine writes large ones as it likes
         ends = [f"cast({end} as varchar)" for end in ends]
-    return _Asked((*common, *ends, f"count(case when {found.fits} then 1 end)", beyond), (cell,), found.tried)
+    larger = "0" if found.beyond is None else f"count(case when {beyond} then 1 end)"
+    return _Asked((*common, *ends, good, larger), (cell,), found.tried, made)
 
 
 def _duplicates(cells: Sequence[str]) -> str:
@@ -434,7 +445,7 @@ class TableMembers:
     findings: tuple[ContentFinding, ...] = ()
 
 
-Examples = dict[tuple[str, "FindingKind"], list[str]]
+Examples = dict[tuple[str, "ContentFindingKind"], list[str]]
 """Values that a finding is about, by column and kind."""
 
 
@@ -442,7 +453,7 @@ def profile_of(
     question: TableQuestion,
     row: Sequence[Any],
     members: TableMembers,
-    examples: Mapping[tuple[str, FindingKind], Sequence[str]],
+    examples: Mapping[tuple[str, ContentFindingKind], Sequence[str]],
     unknown: str | None,
 ) -> TableContent:
     """What the answer to `profile_sql` means.
@@ -493,22 +504,22 @@ def cells_of(row: Sequence[Any]) -> list[Sequence[Any]]:
     return [row[at : at + PER_COLUMN] for at in range(3, len(row), PER_COLUMN)]
 
 
-def odd_columns(question: TableQuestion, row: Sequence[Any]) -> list[tuple[str, FindingKind]]:
+def odd_columns(question: TableQuestion, row: Sequence[Any]) -> list[tuple[str, ContentFindingKind]]:
     """The columns of which examples are worth asking for, and what they are examples of."""
     columns = zip(question.columns, cells_of(row), strict=True)
     return [(name, kind) for name, cells in columns for kind in odd_kinds(question, name, cells)]
 
 
-def odd_kinds(question: TableQuestion, column: str, cells: Sequence[Any]) -> list[FindingKind]:
+def odd_kinds(question: TableQuestion, column: str, cells: Sequence[Any]) -> list[ContentFindingKind]:
     """Which findings there are on the values of a column; `cells` are its answer."""
     of = question.type(column)
     if of is None or not (question.declared or {}).get(column):
         return []
-    found: list[FindingKind] = ["wrong_type"] if int(cells[0]) > int(cells[4]) else []
+    found: list[ContentFindingKind] = ["wrong_type"] if int(cells[0]) > int(cells[4]) else []
     return [*found, _beyond(of)] if int(cells[5]) else found
 
 
-def _beyond(of: ColumnType | None) -> FindingKind:
+def _beyond(of: ColumnType | None) -> ContentFindingKind:
     return "too_long" if of is not None and of.kind == "text" else "out_of_range"
 
 
@@ -516,7 +527,7 @@ def _of_column(
     question: TableQuestion,
     column: ColumnProfile,
     members: TableMembers,
-    examples: Mapping[tuple[str, FindingKind], Sequence[str]],
+    examples: Mapping[tuple[str, ContentFindingKind], Sequence[str]],
 ) -> list[ContentFinding]:
     declared, table, name = question.declared, question.table, column.name
     if declared is None or not column.rows:
@@ -534,7 +545,7 @@ def _of_column(
         return [ContentFinding("missing_column", table, what, column=name, count=column.rows)]
     beyond = _beyond(question.type(name))
     how = "longer" if beyond == "too_long" else "larger or finer"
-    texts: list[tuple[FindingKind, int, str]] = [
+    texts: list[tuple[ContentFindingKind, int, str]] = [
         ("wrong_type", column.nonconforming or 0, f"are no {column.declared}"),
         (beyond, column.beyond, f"are {how} than {column.declared} holds"),
     ]

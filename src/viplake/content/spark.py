@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
     from viplake.content.examine import ContentSettings
-    from viplake.content.profiling import Examples, FindingKind
+    from viplake.content.profiling import ContentFindingKind, Examples
     from viplake.lake.layout import Layout
     from viplake.lake.store import StoreSettings
     from viplake.model import Hour
@@ -392,7 +392,7 @@ def _values(
         column = _column_values(records, small)
         answers = {(row[0], row[1]): tuple(row[2:]) for row in _rows(spark, column, values_sql(of, BY))}
         values |= answers
-        odd: dict[FindingKind, list[tuple[int, int]]] = {}
+        odd: dict[ContentFindingKind, list[tuple[int, int]]] = {}
         for (at, number), cells in answers.items():
             for kind in odd_kinds(asked[at], asked[at].columns[number], cells) if number != DATED else ():
                 odd.setdefault(kind, []).append((at, number))

@@ -141,7 +141,8 @@ class Snapshots:
         for column, members in spelled.items():
             notes.warn(f"{self.name}: column {column} is read from the member {', '.join(members)}")
         taken = {*self.columns, *(member for members in spelled.values() for member in members)}
-        others = [*found.ahead, *sorted(found.counts.keys() - set(found.ahead))]
+        ahead = duck.first_members(connection, self.staged)
+        others = [*ahead, *sorted(found.counts.keys() - set(ahead))]
         columns = self.columns | {name: TEXT for name in others if name not in taken}
         if not self.staged or not columns:
             return _view(self.name, _empty(self._head, columns, "false"))
@@ -199,7 +200,7 @@ def _columns(tables: Sequence[TableFiles]) -> ColumnTypes:
 
 
 @dataclass(slots=True)
-class Rows:
+class CsvDataset:
     """A dataset of the history that is a CSV file; its Hour is the first column besides.
 
     Attributes:
@@ -261,7 +262,7 @@ class Rows:
 
 
 @dataclass(slots=True)
-class Parquet:
+class ParquetDataset:
     """A dataset of the history that is a folder of Parquet files; its times have no zone here: they are UTC.
 
     Attributes:
@@ -335,9 +336,12 @@ def _parquet(files: Iterable[Path]) -> str:
     return f"read_parquet([{', '.join(duck.quoted(str(path)) for path in files)}], union_by_name = true)"
 
 
-def history() -> list[Rows | Parquet]:
+def history() -> list[CsvDataset | ParquetDataset]:
     """The datasets of the history."""
-    return [*(Rows(dataset) for dataset in DATASETS), *(Parquet(name, dict(PARQUET[name])) for name in PARQUET)]
+    return [
+        *(CsvDataset(dataset) for dataset in DATASETS),
+        *(ParquetDataset(name, dict(PARQUET[name])) for name in PARQUET),
+    ]
 
 
 # -- bringing -------------------------------------------------------------------------------------------------------
@@ -371,7 +375,7 @@ async def bring(lake: Lake, place: Place, views: Sequence[View], root: Path, not
     folder = root / "history"
     folder.mkdir()
     for view in views:
-        if isinstance(view, Rows | Parquet):
+        if isinstance(view, CsvDataset | ParquetDataset):
             await view.bring(place, folder, notes)
 
 

@@ -199,7 +199,6 @@ class Members:
         files: those that can be read, as they are to be read.
         bad: those that cannot.
         nulls: how many entries of a file are null in place of a record, by the file's label.
-        ahead: members of the first record, in its order.
         looked: how many records were looked at; None: all.
     """
 
@@ -207,7 +206,6 @@ class Members:
     files: list[Staged]
     bad: list[Blame]
     nulls: dict[str, int]
-    ahead: tuple[str, ...] = ()
     looked: int | None = None
 
 
@@ -244,39 +242,43 @@ def members(connection: DuckDBPyConnection, files: Sequence[Staged], *, first: b
     large = first and sum(file.unfolded for file in plain) > ALL_MEMBERS_UP_TO
     limit = f" limit {FIRST_RECORDS}" if large else ""
     try:
-        counts, odd, ahead = _counted(connection, plain, limit)
+        counts, odd = _counted(connection, plain, limit)
     except faults():
         plain, worse = readable(connection, plain)
         bad += worse
-        counts, odd, ahead = _counted(connection, plain, limit)
+        counts, odd = _counted(connection, plain, limit)
     nulls: dict[str, int] = {}
     if odd:
         plain, worse, nulls = _without_odd(connection, plain)
         bad += worse
-        counts, _, ahead = _counted(connection, plain, limit)
+        counts, _ = _counted(connection, plain, limit)
     for file in flat:
         rows = connection.execute(f"select count(*) from ({texts([file], [], [])})").fetchall()[0][0]  # noqa: S608 - quoted
         counts.update(dict.fromkeys(file.header, int(rows)))
-        ahead = ahead or file.header
-    return Members(dict(counts), [*plain, *flat], bad, nulls, ahead, FIRST_RECORDS if large else None)
+    return Members(dict(counts), [*plain, *flat], bad, nulls, FIRST_RECORDS if large else None)
 
 
-def _counted(
-    connection: DuckDBPyConnection, files: Sequence[Staged], limit: str
-) -> tuple[Counter[str], bool, tuple[str, ...]]:
-    """Records by member; whether there is anything but records; the members of the first record."""
+def first_members(connection: DuckDBPyConnection, files: Sequence[Staged]) -> list[str]:
+    """The members of the first record of some files, in its order."""
+    if not files or files[0].header:
+        return list(files[0].header) if files else []
+    found = connection.execute(f"select json_keys(json) from ({_objects(files[:1])}) limit 1").fetchall()  # noqa: S608 - quoted
+    return list(dict.fromkeys(found[0][0] or ())) if found else []
+
+
+def _counted(connection: DuckDBPyConnection, files: Sequence[Staged], limit: str) -> tuple[Counter[str], bool]:
+    """Records by member; whether there is anything but records."""
     if not files:
-        return Counter(), False, ()
+        return Counter(), False
     records = _objects(files) + limit
     # One pass for both: a value that is no object has the one member chr(0), which no record has.
     keys = "case json_type(json) when 'OBJECT' then json_keys(json) else [chr(0)] end"
     found = connection.execute(
         f"select k, count(*) from (select unnest({keys}) as k from ({records})) group by k"  # noqa: S608 - quoted
     ).fetchall()
-    first = connection.execute(f"select {keys} from ({records}) limit 1").fetchall()  # noqa: S608 - quoted
     counts = Counter({str(name): int(count) for name, count in found})
     odd = counts.pop("\0", 0) > 0
-    return counts, odd, tuple(first[0][0] or ()) if first and not odd else ()
+    return counts, odd
 
 
 def _with_headers(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[Blame]]:
@@ -374,7 +376,7 @@ def _tried(connection: DuckDBPyConnection, file: Staged) -> Blame | None:
         # A record that is no object, or has a member twice, fails only where that member is read.
         names = list(file.header)
         if not names:
-            counts, odd, _ = _counted(connection, [file], "")
+            counts, odd = _counted(connection, [file], "")
             names = [] if odd else list(counts)
         _read_through(connection, file, names)
     except faults() as error:

@@ -38,6 +38,9 @@ _HEAD: Final = 8
 _PLAIN_FLAGS: Final = frozenset({0, 8})
 """Flags of a gzip header that DuckDB understands: none, or a file name (RFC 1952; it refuses the others)."""
 
+_TAIL: Final = 16
+"""Bytes of a number of 17 that may lie in the piece before."""
+
 _SMALL: Final = 64 << 10
 _SPACE: Final = b" \t\r\n"
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
@@ -238,8 +241,8 @@ class _Intake:
         if not self.kept:
             self._target.write(records)
         if not self.long_numbers and self.form in {"array", "newline_delimited"}:
-            self.long_numbers = has_long_number(self._tail + records)
-            self._tail = records[-16:]
+            self.long_numbers = has_long_number(records) or has_long_number(self._tail + records[:_TAIL])
+            self._tail = (self._tail + records)[-_TAIL:] if len(records) < _TAIL else records[-_TAIL:]
 
     def _begin_records(self) -> None:
         """Find the form by the first bytes of the records, and write them without a byte order mark."""
