@@ -234,7 +234,12 @@ def test_what_ministack_does_not_make_stands_in_the_template() -> None:
     [encryption] = lake["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == {"Fn::If": ["HasKey", "aws:kms", "AES256"]}
     assert lake["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
-    abort, versions, retention = lake["LifecycleConfiguration"]["Rules"]
+    abort, versions, transition, retention = lake["LifecycleConfiguration"]["Rules"]
+    condition, rule, otherwise = transition["Fn::If"]
+    assert (condition, otherwise) == ("Moves", {"Ref": "AWS::NoValue"})
+    assert rule["Transitions"] == [
+        {"StorageClass": {"Ref": "TransitionClass"}, "TransitionInDays": {"Ref": "TransitionDays"}}
+    ]
     assert abort["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     assert versions["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     condition, rule, otherwise = retention["Fn::If"]
@@ -244,6 +249,14 @@ def test_what_ministack_does_not_make_stands_in_the_template() -> None:
     function = resources["Function"]["Properties"]
     assert function["ReservedConcurrentExecutions"] == {"Fn::If": ["Reserves", 1, {"Ref": "AWS::NoValue"}]}
     assert resources["Job"]["Properties"]["ExecutionProperty"] == {"MaxConcurrentRuns": 1}
+    inside = {"SubnetIds": {"Ref": "SubnetIds"}, "SecurityGroupIds": {"Ref": "SecurityGroupIds"}}
+    assert function["VpcConfig"] == {"Fn::If": ["InVpc", inside, {"Ref": "AWS::NoValue"}]}
+    for job in ("Job", "ContentJob"):
+        condition, connections, _ = resources[job]["Properties"]["Connections"]["Fn::If"]
+        assert (condition, connections) == ("InVpc", {"Connections": [{"Ref": "Connection"}]})
+    for role in ("Role", "SchedulerRole"):
+        boundary = {"Fn::If": ["HasBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
+        assert resources[role]["Properties"]["PermissionsBoundary"] == boundary
 
 
 def test_the_function_is_never_retried_and_its_log_is_kept_for_so_long(lambda_stack: Stack) -> None:
@@ -313,6 +326,66 @@ def test_the_metric_that_a_glue_job_stores_is_the_one_that_the_alarm_reads(cloud
     assert state_becomes("ALARM")
     aws._put_metric(Outcome("Test", hour.shift(1), "delivered", None), settings)
     assert state_becomes("OK")
+
+
+# -- what the user has already --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network(cloud: Ministack) -> dict[str, str]:
+    """Parameters for a network of the user's: two subnets and a security group."""
+    ec2 = cloud.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24")["Subnet"]["SubnetId"] for number in range(2)
+    ]
+    group = ec2.create_security_group(VpcId=vpc, GroupName="viplake", Description="viplake")["GroupId"]
+    return {"SubnetIds": ",".join(subnets), "SecurityGroupIds": group}
+
+
+def owned(cloud: Ministack, name: str) -> dict[str, str]:
+    """Parameters for a bucket, a secret and a boundary of the user's."""
+    cloud.client("s3").create_bucket(Bucket=f"{name}-lake")
+    secret = cloud.client("secretsmanager").create_secret(Name=f"{name}-secret", SecretString="{}")
+    return {
+        "ExistingBucket": f"{name}-lake",
+        "ExistingSecretArn": secret["ARN"],
+        "PermissionsBoundaryArn": "arn:aws:iam::aws:policy/PowerUserAccess",
+        "KmsKeyArn": "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-4000-8000-000000000000",
+    }
+
+
+@pytest.mark.parametrize("shape", ["Lambda", "Glue", "Container"])
+def test_the_stack_uses_the_bucket_the_secret_and_the_network_that_are_there(
+    cloud: Ministack, network: dict[str, str], shape: str
+) -> None:
+    given = owned(cloud, f"own-{shape.lower()}")
+    stack = create(cloud, f"vip-own-{shape.lower()}", Shape=shape, TransitionDays="30", **given, **network)
+    assert not stack.resources() & {"Lake", "LakePolicy", "Secret"}
+    assert stack.out["BucketName"] == given["ExistingBucket"]
+    assert stack.out["LakeUrl"] == f"s3://{given['ExistingBucket']}"
+    assert stack.out["SecretArn"] == given["ExistingSecretArn"]
+    iam = cloud.client("iam")
+    policy = iam.get_role_policy(RoleName=stack.physical("Role"), PolicyName="viplake")["PolicyDocument"]
+    rights = {one["Sid"]: one for one in policy["Statement"]}
+    assert rights["Data"]["Resource"] == f"arn:aws:s3:::{given['ExistingBucket']}/IMOSDL/*"
+    assert rights["Secret"]["Resource"] == given["ExistingSecretArn"]
+    assert "Key" in rights
+    assert "Network" in rights
+    if shape == "Lambda":
+        function = cloud.client("lambda").get_function_configuration(FunctionName=stack.out["Runs"])
+        assert function["Environment"]["Variables"]["VIPLAKE_LAKE"] == f"s3://{given['ExistingBucket']}"
+    if shape == "Glue":
+        job = cloud.client("glue").get_job(JobName=stack.out["Runs"])["Job"]
+        assert job["DefaultArguments"]["--viplake-lake"] == f"s3://{given['ExistingBucket']}"
+        assert job["DefaultArguments"]["--viplake-secrets"] == f"aws-sm:{given['ExistingSecretArn']}"
+        assert "Connection" in stack.resources()
+
+
+def test_a_new_bucket_moves_and_expires_hourly_folders_where_it_is_asked_to(cloud: Ministack) -> None:
+    stack = create(cloud, "vip-moves", TransitionDays="30", TransitionClass="GLACIER_IR", RetentionDays="400")
+    assert {"Lake", "LakePolicy", "Secret"} <= stack.resources()
+    assert "Connection" not in stack.resources()
 
 
 # -- it is used -----------------------------------------------------------------------------------------------
