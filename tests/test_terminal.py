@@ -198,3 +198,11 @@ def test_observe_refuses_a_range_of_which_the_lake_knows_nothing(brisk: Commands
     done = brisk.run("observe", "--from", "2019-01-01T00", "--to", "2019-03-01T00")
     assert (done.code, "nothing is known of any Hour from 2019-01-01T00" in done.err) == (2, True)
     assert not (brisk.cwd / "lake/IMOSDL/Observability/historical_run_metrics.csv").exists()
+
+
+def test_rebuild_shows_at_a_terminal_how_far_it_is_and_nothing_elsewhere(brisk: Commands) -> None:
+    assert brisk.run("run", "--only-deliver").code == 0
+    code, sent = brisk.at_a_terminal("observe", "--rebuild", COLUMNS="80")
+    assert code == 0
+    assert re.search(r"\d{4}-\d\d-\d\dT\d\d of \d{4}-\d\d-\d\dT\d\d", CONTROL.sub("", sent).replace("\r", "\n"))
+    assert brisk.run("observe", "--rebuild").err == ""

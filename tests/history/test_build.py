@@ -530,7 +530,7 @@ async def test_M9_a_published_file_that_is_held_open_gets_a_neighbour_and_is_wri
             times=3,
         ),
     )
-    with pytest.raises(LakeError, match=r"its new content lies in .*historical_job_metrics\.csv\.new"):
+    with pytest.raises(LakeError, match=r"its new content is in .*historical_job_metrics\.csv\.new"):
         await observe(Lake(held, LAYOUT), Place.within(Lake(held, LAYOUT)), clock, PLAIN)
     await build(store, clock)
     found = await contents(store, LAYOUT.observability)

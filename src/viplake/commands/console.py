@@ -6,12 +6,16 @@ import json
 import shutil
 import sys
 import textwrap
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from viplake.clock import SystemClock
+from viplake.model import Hour
 from viplake.redact import redact
+from viplake.wording import seconds_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 SHOWN_FINDINGS: Final = 20
 """Findings that are printed one by one; `--json` has all."""
@@ -60,6 +64,33 @@ def use_color(*, wanted: bool) -> None:
     """Let `out` colour what it prints at a terminal, if `wanted`: NO_COLOR is a setting."""
     global _colored  # noqa: PLW0603 - as the log's configuration, one for the process
     _colored = wanted
+
+
+@contextmanager
+def hour_progress(last: Hour | None = None) -> Iterator[Callable[[Hour], None] | None]:
+    """Show on stderr, at a terminal, which Hour is done and how long the rest will take; gives None elsewhere.
+
+    Args:
+        last: of the Hours, which come in order; None: the current one.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    clock = SystemClock()
+    begun, end = clock.monotonic(), last or Hour.of(clock.now())
+    first: list[Hour] = []
+
+    def show(hour: Hour) -> None:
+        if not first:
+            first.append(hour)
+        done, left = (hour.start - first[0].start).total_seconds(), (end.start - hour.start).total_seconds()
+        words = f"  {seconds_words((clock.monotonic() - begun) * left / done)} left" if done > 0 and left > 0 else ""
+        print(f"\r\x1b[K{hour} of {end}{words}", end="", file=sys.stderr, flush=True)  # noqa: T201 - progress
+
+    try:
+        yield show
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)  # noqa: T201 - as above
 
 
 def screen_width() -> int:

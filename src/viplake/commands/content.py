@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from viplake.commands import assembly
-from viplake.commands.console import SHOWN_FINDINGS, answer, err, out
+from viplake.commands.console import SHOWN_FINDINGS, answer, err, hour_progress, out
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.content.records import to_json
 from viplake.errors import SettingsError
@@ -50,10 +50,11 @@ def command(
         hours = list((first or end).to(end))
         if not hours:
             raise SettingsError(f"--to {end} is before --from {first}")
-        show = None if json or len(hours) == 1 else _print_progress
-        return await assembly.content(
-            settings, lake, hours, engine=engine, keeps=not no_keep, reopen=reopen, progress=show
-        )
+        with hour_progress(end) as shown:
+            show = None if json or len(hours) == 1 else shown or _print_progress
+            return await assembly.content(
+                settings, lake, hours, engine=engine, keeps=not no_keep, reopen=reopen, progress=show
+            )
 
     found = assembly.on_lake(settings, work)
     record = {"environment": settings.environment.name, "hours": [to_json(one) for one in found]}

@@ -306,8 +306,18 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
         f"volumes, another schema, faults inside files, and a planned hole: it is in {_CONFIG} ..."
     )
     company = story.vendor.settings.company
+
+    def progress(hour: Hour) -> None:
+        if hour.start.hour == 0 and hour.start.day % 5 == 0:
+            _say(f"  written up to {hour}, {len(list(hour.to(last)))} Hours to go")
+
     await history.generate(
-        _open(settings, durable=False), hours, past, environment=settings.environment, company=company
+        _open(settings, durable=False),
+        hours,
+        past,
+        environment=settings.environment,
+        company=company,
+        progress=progress if str(settings.lake).startswith("s3:") else None,
     )
     begun = time.monotonic()
     observed = await assembly.observe(settings, lake, Scope(last=last))

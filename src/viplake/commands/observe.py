@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from viplake.commands import assembly
-from viplake.commands.console import SHOWN_FINDINGS, answer, out, table, warn
+from viplake.commands.console import SHOWN_FINDINGS, answer, hour_progress, out, table, warn
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.history.build import Scope, read_history, read_imports
 from viplake.history.daily import daily_views
@@ -42,7 +42,8 @@ def command(
     imports = None if import_ is None else read_imports(import_)
 
     async def work(lake: Lake) -> tuple[Observed, Daily | None]:
-        observed = await assembly.observe(settings, lake, scope, imports=imports)
+        with hour_progress(last) as shown:
+            observed = await assembly.observe(settings, lake, scope, imports=imports, progress=shown)
         if not daily:
             return observed, None
         rows = Datasets.of((await read_history(await assembly.place_of(settings, lake))).frames)

@@ -553,7 +553,7 @@ class Extraction:
     # -- what came of it -----------------------------------------------------------------------------------
 
     async def _append(self, hour: Hour, kind: EventKind, **data: Any) -> ExportJob:
-        if kind is EventKind.FAILED:
+        if kind in {EventKind.FAILED, EventKind.OVERDUE}:
             job = self._job(hour)
             data = summary_of(job) | {"seconds": seconds_of(job, self.clock.now())} | data
         return await self.ledger.append(hour, kind, **data)

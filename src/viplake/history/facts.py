@@ -274,7 +274,7 @@ def run_facts(record: EventRecord) -> RunFacts:
         at=record.at,
         detail=record.detail or None,
         job_guid=record.job_guid or None,
-        attempts=record.posts or 0,
+        attempts=int(bool(record.job_guid)) if record.posts is None else record.posts,  # a GUID answers a trigger
         late=record.late,
         init=seconds.get("init"),
         replication=seconds.get("replication"),
