@@ -50,6 +50,7 @@ COMMANDS: Final = {
         " a Receipt.",
         "check": "Evaluate data-quality rules, volume anomalies, coverage and SLOs; update incidents; send"
         " notifications.",
+        "ack": "Acknowledge or mute an incident, with a note; kept in the lake.",
         "slo": "Show whether delivered and complete are in or out of SLA, by day, week, month and rolling window.",
         "rules": "Keep [rules], [[calendar]] and [objectives] in the lake, or show those that hold there.",
         "schema": "List schema versions with their date ranges and what changed.",

@@ -44,3 +44,22 @@ def test_an_entry_that_cannot_be_is_refused_in_words(value: Any, words: str) -> 
 def test_entries_side_by_side_do_not_overlap() -> None:
     after = HOLE | {"from": "2022-05-11T11", "to": "2022-05-11T12"}
     assert len(Calendar.parse([after, HOLE]).entries) == 2
+
+
+def test_a_holiday_excuses_no_hour_and_may_lie_within_another_entry() -> None:
+    day = {"kind": "holiday", "from": "2022-05-10T00", "to": "2022-05-10T23", "reason": "ours"}
+    calendar = Calendar.parse([HOLE, day])
+    assert calendar.at(Hour.parse("2022-05-10T12")) is None
+    assert str(calendar.holiday(Hour.parse("2022-05-10T12"))).endswith(": ours")
+    assert calendar.holiday(Hour.parse("2022-05-11T00")) is None
+    assert [entry.kind for entry in calendar.entries] == ["diversion"]
+
+
+def test_the_public_holidays_of_a_country_are_known_by_its_code() -> None:
+    pytest.importorskip("holidays")
+    calendar = Calendar.parse([{"kind": "holiday", "country": "NO"}])
+    assert str(calendar.holiday(Hour.parse("2022-05-17T12"))).startswith("holiday from 2022-05-17T00 to 2022-05-17T23")
+    assert calendar.holiday(Hour.parse("2022-05-18T12")) is None
+    for entry in ({"kind": "holiday", "country": "XX"}, {"kind": "hole", "country": "NO"}):
+        with pytest.raises(SettingsError):
+            Calendar.parse([entry])

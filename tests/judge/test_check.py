@@ -11,11 +11,12 @@ import pytest
 
 from faults import Flaky, Tripwire, lake_down
 from history.lakes import LAYOUT, TABLES, At, at, export, fill, memory
-from viplake.errors import LakeError
+from viplake.errors import LakeError, SettingsError
 from viplake.history.build import ObserveSettings, Place, observe
 from viplake.judge.check import (
     Checked,
     CheckTarget,
+    acknowledge,
     after_delivery,
     check,
     incidents_prefix,
@@ -230,6 +231,20 @@ async def test_O1_what_a_channel_refused_is_told_by_a_later_check_and_the_others
     clock.moment += timedelta(minutes=11)
     await check(lake, clock, NOW, OBSERVING, notifiers=[good, bad])
     assert good.notices == bad.notices == [("opened", "outage:2022-05-09T01")]
+
+
+async def test_an_incident_is_acknowledged_in_the_lake_and_an_unknown_one_is_refused_by_name() -> None:
+    clock = At(FIRST.shift(2).start + timedelta(minutes=5))
+    lake = await observed(await old_lake([FIRST]), clock)
+    await check(lake, clock, NOW, OBSERVING, notifiers=[])
+    with pytest.raises(SettingsError) as refused:
+        await acknowledge(lake.place, "outage:2022-05-09T02", FIRST.shift(30), "")
+    assert "outage:2022-05-09T01" in str(refused.value.hint)
+    one = await acknowledge(lake.place, "outage:2022-05-09T01", FIRST.shift(30), "known")
+    again = await check(lake, clock, NOW, OBSERVING, notifiers=[])
+    [found] = again.to_json()["incidents"]
+    assert (found["acknowledged_until"], found["note"]) == (str(FIRST.shift(30)), "known")
+    assert one.acknowledged == again.incidents[0].acknowledged
 
 
 async def test_O8_an_hour_that_arrives_late_takes_its_incident_back_with_one_word() -> None:

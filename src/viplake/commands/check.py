@@ -51,10 +51,15 @@ def print_checked(checked: Checked, *, verbose: bool = False) -> None:
     hours, many = count_words(checked.hours, "Hour"), len(checked.open)
     is_open = f"{count_words(many, 'incident')} {'is' if many == 1 else 'are'} open"
     out(f"{checked.environment}, {hours} up to {checked.at}: {is_open}", "bad" if many else "good")
-    for one in sorted(checked.incidents, key=lambda incident: not incident.open):
+    if checked.past:
+        out(f"  {count_words(checked.past, 'past incident')} on record: --json lists them", "dim")
+    shown = [one for one in checked.incidents if one.open or not checked.past]
+    for one in sorted(shown, key=lambda incident: not incident.open):
         cause = f"{one.cause} ({one.owner})"
         line = f"  {one.state(checked.now):8}  {one.severity:6}  {one.rule}  {cause}  {one.summary}"
         out(line, "bad" if one.open else "dim", indent=" " * 20)
+        if one.open and one.acknowledged is not None:
+            out(f"    acknowledged until {one.acknowledged.until}  {one.acknowledged.note}".rstrip(), "dim")
     for state in checked.objectives:
         style = "" if state.met is None else "good" if state.met else "bad"
         out(f"  objective {state.objective.name}: {state.words}", style, indent=" " * 6)

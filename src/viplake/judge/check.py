@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from viplake.content.records import read, series
-from viplake.errors import ViplakeError
+from viplake.errors import SettingsError, ViplakeError
 from viplake.history.build import look_at, read_history
 from viplake.history.datasets import JOBS
 from viplake.history.volumes import Volumes
@@ -40,7 +40,7 @@ from viplake.judge.evaluate import (
     reasons,
 )
 from viplake.judge.incident_records import IncidentStore, pack, unpack
-from viplake.judge.incidents import FoldSettings, Incident, Notification, fold
+from viplake.judge.incidents import Acknowledgement, FoldSettings, Incident, Notification, fold
 from viplake.judge.notices import claim, claimed, notice_words, notified, pass_over, subject_words
 from viplake.judge.objectives import newest_periods
 from viplake.judge.record import records
@@ -122,8 +122,9 @@ class Checked:
 
     @property
     def past(self) -> int:
-        """Incidents that were over before the first check: they are on record, and not notified."""
-        return sum(bool(one.notifications) and not one.notifications[-1].tries for one in self.incidents)
+        """Incidents that were over at this first check: they are on record, and not notified."""
+        marks = [one.notifications[-1] for one in self.incidents if one.notifications]
+        return sum(not mark.tries and mark.at == self.now for mark in marks)
 
     @property
     def well(self) -> bool:
@@ -289,6 +290,29 @@ async def read_kept(place: Place) -> IncidentStore:
     """
     newest = await Versions(place.store, incidents_prefix(place)).newest()
     return unpack(newest.content)
+
+
+async def acknowledge(place: Place, key: str, until: Hour, note: str) -> Incident:
+    """Mark an incident as known up to an Hour.
+
+    Raises:
+        SettingsError: there is no such incident, or it is over.
+        LakeError: the incidents cannot be read or written.
+    """
+    versions = Versions(place.store, incidents_prefix(place))
+
+    def change(content: bytes | None) -> bytes:
+        kept = unpack(content)
+        one = kept.incidents.get(key)
+        if one is None or not one.open:
+            names = [name for name, known in kept.incidents.items() if known.open]
+            hint = f"Open are: {', '.join(names)}." if names else "No incident is open."
+            raise SettingsError(f"there is no open incident {key!r}", hint=hint)
+        known = {**kept.incidents, key: replace(one, acknowledged=Acknowledgement(until, note))}
+        return pack(IncidentStore(known, kept.judged))
+
+    version = await versions.update(change, known=await versions.newest())
+    return unpack(version.content).incidents[key]
 
 
 # -- load -----------------------------------------------------------------------------------------------------

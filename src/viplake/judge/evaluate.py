@@ -345,13 +345,14 @@ class _Volumes:
         self._base = evidence.base
         configs = settings.rules.configs
         planned = settings.calendar.at
+        self._holiday = settings.calendar.holiday
         tables = {table: values for table, values in evidence.volumes.items() if configs["volume_table"].enabled}
         self._first = first_of_volumes(evidence.records, hours)
         first = max(min(evidence.records, default=hours[0]), hours[0].shift(-WEEKS_OF_VOLUMES * WEEK))
         unfit = {
             hour
             for hour in first.to(hours[-1])
-            if (known := evidence.records.get(hour)) is None or not known.whole or planned(hour) is not None
+            if (known := evidence.records.get(hour)) is None or not known.whole or planned(hour) or self._holiday(hour)
         }
         lost = {hour for hour in unfit if (known := evidence.records.get(hour)) is None or not _arrived(known)}
         lost |= {hour for hour in unfit if planned(hour) is not None}
@@ -379,6 +380,8 @@ class _Volumes:
         known = self._records.get(hour)
         if known is None or not known.delivered:
             return "nothing was delivered"
+        if (holiday := self._holiday(hour)) is not None:
+            return f"a day like no other of its weekday: {holiday}"
         found: dict[str | None, VolumeVerdict | InsufficientHistory] = {
             None: self._whole.judge(_distance(self._start, hour))
         }

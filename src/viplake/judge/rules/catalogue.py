@@ -93,16 +93,6 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 group="outage",
             ),
             Rule(
-                "lookback_gap",
-                "records are lost, or about to be",
-                delivery.lookback_gap,
-                "page",
-                advice="Ask Veson for an export of the lost period: {evidence}.",
-                needs=_SETTLED,
-                excused=True,
-                counted_down=True,
-            ),
-            Rule(
                 "lookback_change",
                 "an export carries less record time than configured",
                 content.lookback_change,
@@ -129,6 +119,16 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 needs=_EXPORT,
                 group="missing_table",
                 decides=True,
+            ),
+            Rule(
+                "lookback_gap",
+                "records are lost, or about to be",
+                delivery.lookback_gap,
+                "page",
+                advice="Ask Veson for an export of the lost period: {evidence}.",
+                needs=_SETTLED,
+                excused=True,
+                counted_down=True,
             ),
             Rule(
                 "missing_partition",

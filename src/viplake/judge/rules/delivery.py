@@ -159,7 +159,8 @@ def _gap(case: Case, results: Results, gap: Gap, at: datetime) -> Breach | None:
         words = f"{gap.table} had no file for {count_words(_hours(gap, case.hour), 'Hour')}: records may be lost"
         if not lost:
             words = f"{gap.table}: {what}, if it had any"
-        return results.breach(words, case.attribution, table=gap.table, severity=grave, group="missing_table")
+        cause = ("not_promised", "vendor") if case.sender[0] == "as_sent" else case.attribution
+        return results.breach(words, cause, table=gap.table, severity=grave, group="missing_table")
     planned = f" (planned: {case.planned})" if gap.planned and case.planned is not None else ""
     group = "" if gap.before == gap.last else "outage"
     return results.breach(

@@ -28,7 +28,7 @@ def schema_missing(case: Case, _: RuleConfig, results: Results) -> Iterator[Rule
         schema = record.facts.schema if record.facts else None
         why = "has no schema" if schema is None else f"has a schema that cannot be read ({schema.problem})"
         what = f"the export of {case.hour} {why}; the last one is that of {whole.schema_from}"
-        yield results.breach(what, case.sender, urgent=True)
+        yield results.breach(what, case.sender, urgent=not whole.hollow)
 
 
 def missing_table(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
