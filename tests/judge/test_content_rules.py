@@ -193,3 +193,17 @@ def test_one_stray_time_does_not_stand_for_the_export() -> None:
     table = content().tables[0]
     stray = replace(table, oldest=datetime(1999, 1, 1, tzinfo=UTC))
     assert HourContent(HOUR, (table, stray, table)).look_back_hours == 24
+
+
+def test_H13_a_column_that_is_empty_on_saturdays_is_usual_on_the_next_saturday() -> None:
+    saturday = [content(n - 168, nulls=60) for n in range(-3, 3)]
+    friday = [content(n, nulls=2) for n in range(-5, 0)]
+    now = content(nulls=60)
+    assert null_ratios(inside(now, friday), 30)
+    assert null_ratios(inside(now, friday, nulls=Nulls.of([*saturday, *friday, now])), 30) == []
+
+
+def test_H12_a_night_in_which_most_tables_stand_still_makes_none_of_them_stale() -> None:
+    stood = dict.fromkeys(("A", "B", "C", "Voyage"), (9, 1))
+    assert stale(inside(content(), stuck=stood), 6) == []
+    assert stale(inside(content(), stuck={**dict.fromkeys("ABCDE", (0, 1)), "Voyage": (9, 1)}), 6)

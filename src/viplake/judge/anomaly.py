@@ -50,7 +50,7 @@ _LEAPS: Final = 1.5
 """Scales of its changes, logarithm, and times a large change, of a jump from the last good Hour."""
 
 _SLACK: Final = 1.5
-_RUN: Final = 15.0
+_RUN: Final = 20.0
 _LEAST_RUN: Final = 0.15
 _MOST_AN_HOUR: Final = 6.0
 """CUSUM (Page 1954): scales that an Hour may be off for nothing, sum of the rest that is abnormal, least logarithm of

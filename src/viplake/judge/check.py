@@ -46,6 +46,7 @@ from viplake.judge.objectives import newest_periods
 from viplake.judge.record import records
 from viplake.judge.rules.content_verdicts import BEFORE
 from viplake.judge.sla import publish_sla
+from viplake.judge.usual import WEEK
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.versions import Version, Versions
 from viplake.model import SEVERITIES, Hour
@@ -343,7 +344,7 @@ async def _load(
     volumes = Volumes(target.place.store, target.place.published, target.place.versions)
     sizes = await volumes.series(base, hours[-1])
     _add_looked_at(sizes, base, looked, hours[-1])
-    found = await read(target.place, [*hours[0].shift(-BEFORE).to(hours[0].shift(-1)), *hours])
+    found = await read(target.place, [*_weeks_before(hours), *hours[0].shift(-BEFORE).to(hours[0].shift(-1)), *hours])
     counts, newest = await series(target.place, base, hours[-1]) if found else ({}, {})
     changed = await _schema_changes(target, looked)
     return Evidence(known, now, sizes, base, changed, found, counts, newest, history.first_run), hours
@@ -377,6 +378,13 @@ def _in_scope(known: Mapping[Hour, Record], out_of_scope: frozenset[str]) -> dic
         else replace(record, missing=tuple(table for table in record.missing if table not in out_of_scope))
         for hour, record in known.items()
     }
+
+
+def _weeks_before(hours: Sequence[Hour]) -> list[Hour]:
+    """Noon of each judged day one and two weeks before: what is usual on a Saturday."""
+    noons = {hour.shift(12 - hour.start.hour) for hour in hours}
+    before = {noon.shift(-weeks * WEEK) for noon in noons for weeks in (1, 2)}
+    return sorted(noon for noon in before if noon < hours[0].shift(-BEFORE))
 
 
 def _to_look_at(standing: Mapping[Hour, Record], judged: Hour | None, last: Hour) -> list[Hour]:

@@ -12,7 +12,8 @@ from datetime import timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from viplake.judge.anomaly import VolumeVerdict
+from viplake.judge.anomaly import ADOPTED, VolumeVerdict
+from viplake.judge.usual import DAY, WEEK
 from viplake.wording import count_words
 
 if TYPE_CHECKING:
@@ -78,6 +79,16 @@ class Nulls:
         end = bisect_left(hours, hour)
         known = ratios[max(end - BEFORE, 0) : end]
         return median(known) if len(known) >= FEWEST_BEFORE else None
+
+    def weeks_before(self, hour: Hour, table: str, column: str) -> float:
+        """The largest median of the same day one and two weeks before; 0 where nothing is known of them."""
+        hours, ratios = self.shares.get((table, column), ([], []))
+        found = 0.0
+        for weeks in (1, 2):
+            first = hour.shift(-weeks * WEEK - hour.start.hour)
+            known = ratios[bisect_left(hours, first) : bisect_left(hours, first.shift(DAY))]
+            found = max(found, median(known) if known else 0.0)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +172,20 @@ def row_counts(inside: Inside) -> ContentVerdict:
         Odd(
             table,
             f"{table} has {verdict.value:,} records in {inside.hour}, too {verdict.kind}: expected are about "
-            f"{verdict.usual:,}, from {verdict.least:,} to {verdict.most:,}",
+            f"{verdict.usual:,}, from {verdict.least:,} to {verdict.most:,}{lasting_words(inside.hour, verdict)}",
         )
         for table, verdict in known.items()
         if verdict.kind in {"low", "high"}
     ]
+
+
+def lasting_words(hour: Hour, verdict: VolumeVerdict) -> str:
+    """Since when a volume is off, by how much, and from when on that will be the new usual; empty for a first Hour."""
+    if verdict.hours < 2 or not verdict.usual:  # noqa: PLR2004 - two Hours running
+        return ""
+    since = hour.shift(1 - verdict.hours)
+    share = verdict.value / verdict.usual - 1
+    return f"; off since {since}, now {share:+.0%}; if it lasts, that is usual from {since.shift(ADOPTED)} on"
 
 
 def null_ratios(inside: Inside, points: float) -> ContentVerdict:
@@ -183,6 +203,8 @@ def null_ratios(inside: Inside, points: float) -> ContentVerdict:
             if ratio <= points / 100 or column.name in absent:  # so small a share is not so much above any other
                 continue
             usual = inside.nulls.before(inside.hour, table.table, column.name)
+            if usual is not None:
+                usual = max(usual, inside.nulls.weeks_before(inside.hour, table.table, column.name))
             if usual is not None and ratio - usual > points / 100:
                 share = f"{ratio:.0%} of its {table.rows:,} records; {usual:.0%} are usual"
                 odd.append(Odd(table.table, f"{table.table}: {column.name} is empty in {share}"))
@@ -190,12 +212,18 @@ def null_ratios(inside: Inside, points: float) -> ContentVerdict:
 
 
 def stale(inside: Inside, hours: float) -> ContentVerdict:
-    """Tables whose newest record time has stood still for so many Hours, and never did for as long before."""
+    """Tables whose newest record time has stood still for so many Hours, and never did for as long before.
+
+    None where half of the tables stand still: no records are written at night.
+    """
     if inside.content is None or inside.stuck is None:
         return NOT_LOOKED
     if not inside.stuck:
         return "no table has a record time, and a past to compare it with"
     newest = {table.table: table.newest for table in inside.content.tables}
+    still = sum(now >= hours for now, _ in inside.stuck.values())
+    if 2 < len(inside.stuck) <= 2 * still:  # noqa: PLR2004 - a night or a holiday, not a table
+        return []
     return [
         Odd(
             table,
