@@ -172,11 +172,12 @@ main()
 
 
 @pytest.mark.parametrize("package", ["plotly", "jinja2"])
-def test_F5_a_missing_extra_is_named_with_how_to_install_it(package: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["report", "serve"])
+def test_F5_a_missing_extra_is_named_with_how_to_install_it(package: str, name: str, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     lake.mkdir()
     command = Commands({"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": f"file://{lake}"}, tmp_path)
-    finished = command.run_as(sys.executable, "-c", WITHOUT, package, "report")
+    finished = command.run_as(sys.executable, "-c", WITHOUT, package, name)
     assert finished.code == 2, finished
     assert package in finished.err
     assert "pip install 'viplake[report]'" in finished.err

@@ -73,7 +73,10 @@ def command(
 
 async def _page(settings: config.Settings, lake: Lake) -> StatusPage:
     try:
-        from viplake.report.status import StatusPage  # noqa: PLC0415 - needs the extra `report`
+        import jinja2  # noqa: F401, PLC0415 - of the extra `report`: found missing now, not at the first request
+        import plotly  # noqa: F401, PLC0415 - as above
+
+        from viplake.report.status import StatusPage  # noqa: PLC0415 - as above
     except ImportError as error:
         raise SettingsError(
             f"the report needs a package that is not installed: {error.name}", hint="pip install 'viplake[report]'"
