@@ -87,6 +87,16 @@ def test_E3_the_endpoint_of_the_environment_wins_as_in_boto3(profile: Path, endp
     assert found.region == "eu-west-2"
 
 
+@pytest.mark.parametrize("configured", [True, False], ids=["a configuration", "none"])
+def test_E3_an_endpoint_needs_no_configuration_to_be_found(profile: Path, configured: bool) -> None:
+    if not configured:
+        profile.unlink()
+    found = bucket_address("lake", AwsAccess(region="eu-west-2"), endpoint="https://minio.example/")
+    assert (found.endpoint, found.virtual, found.region) == ("https://minio.example", False, "eu-west-2")
+    with pytest.raises(SettingsError, match="region"):
+        bucket_address("lake", AwsAccess(region="eu west"), endpoint="https://minio.example/")
+
+
 def test_E12_a_profile_that_needs_an_mfa_code_is_refused(profile: Path) -> None:
     role = "role_arn = arn:aws:iam::123456789012:role/r\nsource_profile = q\n"
     profile.write_text(f"[profile p]\n{role}mfa_serial = arn:aws:iam::123456789012:mfa/me\n[profile q]\n")
