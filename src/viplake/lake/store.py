@@ -213,13 +213,13 @@ def open_store(settings: StoreSettings) -> Store:
         raise SettingsError("VIPLAKE_LAKE has parts that a lake's URL does not have")
     if parts.scheme == "s3" and parts.netloc:
         bucket, prefix = parts.netloc, unquote(parts.path).strip("/")
-        both = partial(_both, settings, bucket, prefix)
-        plain, stream = both()
+        opened = partial(_opened, settings, bucket, prefix)
+        plain, open_stream = opened()
         return ObjectStore(
             plain,
             settings.url,
-            stream=stream,
-            renew=None if settings.access_key_id and settings.secret_access_key else both,
+            open_stream=open_stream,
+            renew=None if settings.access_key_id and settings.secret_access_key else opened,
             features=settings.features,
             region="" if settings.endpoint else str(plain.config.get("region", "")),
             seconds=settings.network.timeouts.read,
@@ -344,22 +344,28 @@ def _open_folder(folder: Path, settings: StoreSettings) -> Store:
         raise lake_error(str(error), f"open the folder {folder}", local=True) from None
 
 
-def _both(settings: StoreSettings, bucket: str, prefix: str) -> tuple[S3Store, S3Store]:
-    """Return the store that sends each request once, and the one that repeats the requests of an upload in parts."""
-    return _s3(settings, bucket, prefix), _s3(settings, bucket, prefix, retries=RETRIES)
+def _opened(settings: StoreSettings, bucket: str, prefix: str) -> tuple[S3Store, Callable[[], S3Store]]:
+    """Return the store that sends each request once, and what opens the one for uploads in parts."""
+    from viplake.network.aws import AwsAccess  # noqa: PLC0415 - as in `_s3`
+
+    key, secret = settings.access_key_id, settings.secret_access_key
+    access = AwsAccess(key, secret, settings.session_token, settings.region, settings.profile)
+    give = _credentials(access, settings.network)
+    one = partial(_s3, settings, bucket, prefix, access, give)
+    return one(), partial(one, retries=RETRIES)
 
 
-def _s3(settings: StoreSettings, bucket: str, prefix: str, *, retries: int = 0) -> S3Store:
+def _s3(
+    settings: StoreSettings, bucket: str, prefix: str, access: AwsAccess, give: Callable[[], Any], *, retries: int = 0
+) -> S3Store:
     """Return the library's store. Everything that it could read from the environment is given.
 
     Raises:
         SettingsError: the AWS configuration, the endpoint or the certificates cannot be used.
         LakeError: there are no credentials (`dest_auth`).
     """
-    from viplake.network.aws import AwsAccess, bucket_address  # noqa: PLC0415 - botocore: not for folders
+    from viplake.network.aws import bucket_address  # noqa: PLC0415 - botocore: not for folders
 
-    key, secret = settings.access_key_id, settings.secret_access_key
-    access = AwsAccess(key, secret, settings.session_token, settings.region, settings.profile)
     where = bucket_address(bucket, access, endpoint=settings.endpoint)
     refuse_plain_http(where.endpoint, "the S3 endpoint", allowed=settings.allow_http)
     network, limits, features = settings.network, settings.network.timeouts, settings.features
@@ -381,7 +387,7 @@ def _s3(settings: StoreSettings, bucket: str, prefix: str, *, retries: int = 0) 
         "aws_endpoint_url_s3": where.endpoint,
         "virtual_hosted_style_request": where.virtual,
         "region": where.region,
-        "credential_provider": _credentials(access, network),
+        "credential_provider": give,
         "skip_signature": False,
         "s3_express": False,
         "conditional_put": "etag",
@@ -440,12 +446,14 @@ class _Line:
 
     Attributes:
         store: to speak to.
-        stream: for uploads in parts.
+        open_stream: opens, with the same credentials, what repeats the requests of an upload in parts.
+        stream: what it opened.
         worked: it has been heard with them.
     """
 
     store: _Library
-    stream: _Library
+    open_stream: Callable[[], _Library] | None = None
+    stream: _Library | None = None
     worked: bool = False
 
 
@@ -457,8 +465,8 @@ class ObjectStore:
         url: the lake's URL, for messages.
         folder: where a folder lake lies on disk; None for others.
         durable: see `StoreSettings`.
-        stream: the same store, repeating by itself the requests of an upload in parts; None for others than S3.
-        renew: opens both with credentials that are read again; None where there are no others.
+        open_stream: opens the same store so that it repeats the requests of an upload in parts; None: not S3.
+        renew: opens the store with credentials that are read again; None where there are no others.
         features: what uploads ask of S3.
         region: that the host of S3 was made from, where one was.
         seconds: that an answer may take; None: any time.
@@ -473,8 +481,8 @@ class ObjectStore:
         *,
         folder: Path | None = None,
         durable: bool = True,
-        stream: S3Store | None = None,
-        renew: Callable[[], tuple[S3Store, S3Store]] | None = None,
+        open_stream: Callable[[], S3Store] | None = None,
+        renew: Callable[[], tuple[S3Store, Callable[[], S3Store]]] | None = None,
         features: Features | None = None,
         region: str = "",
         seconds: float | None = None,
@@ -482,10 +490,10 @@ class ObjectStore:
         proxied: bool = False,
     ) -> None:
         self._by_raw_keys = by_raw_keys
-        self._line = _Line(store, store if stream is None else stream)
+        self._line = _Line(store, open_stream)
         self._url = url
         self._features, self._region, self._seconds, self._proxied = features, region, seconds, proxied
-        self._retries = 0 if stream is None else RETRIES
+        self._retries = 0 if open_stream is None else RETRIES
         self._folder = folder
         self._durable = durable
         self._renew = renew
@@ -557,7 +565,7 @@ class ObjectStore:
 
         async def write(_store: _Library) -> str | None:
             result = await obstore.put_async(
-                self._line.stream,
+                self._streaming(),
                 key,
                 counted,
                 chunk_size=PART_BYTES,
@@ -574,6 +582,13 @@ class ObjectStore:
                 raise counted.failure from None
             raise
         return StoredFile(key, counted.size, etag)
+
+    def _streaming(self) -> _Library:
+        """The store for uploads in parts; it has connections and certificates of its own, which cost memory."""
+        line = self._line
+        if line.stream is None:
+            line.stream = line.store if line.open_stream is None else line.open_stream()
+        return line.stream
 
     def _attributes(self) -> dict[str, str] | None:
         if self._features is None:
