@@ -93,10 +93,11 @@ def test_the_columns_of_an_hour_are_listed_with_types_or_with_the_reason(command
     assert commands.run("observe").code == 0
     told = json.loads(commands.run("schema", "--at", str(hours[5]), "--json").out)
     assert told["tables"] == [
-        {"table": "Bare", "columns": None, "reason": NO_COLUMNS},
+        {"table": "Bare", "columns": None, "key": None, "reason": NO_COLUMNS},
         {
             "table": "[red]Full",
             "columns": [{"column": "Id", "type": "Integer"}, {"column": "Late\u001b[2J", "type": "Boolean"}],
+            "key": None,
             "reason": None,
         },
     ]
