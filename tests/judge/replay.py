@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from viplake.model import Hour
 
 
+REACH = 50 * 24
+"""Hours of the past that a check reads."""
+
+
 @dataclass
 class Replay:
     """Checks, one an Hour.
@@ -41,7 +45,11 @@ class Replay:
     def check(self, hour: Hour, records: Mapping[Hour, Record] | None = None) -> None:
         """One check."""
         now = hour.start + timedelta(minutes=self.minute)
-        known = records if records is not None else {at: one for at, one in self.records.items() if at <= hour}
+        known = (
+            records
+            if records is not None
+            else {at: one for at, one in self.records.items() if hour.shift(-REACH) < at <= hour}
+        )
         hours = hours_to_judge(known, self.kept.judged, hour, None)
         judgement = decide(Evidence(known, now), hours, self.settings)
         settings = FoldSettings(self.settings.rules.end_after, self.settings.rules.watches)

@@ -37,6 +37,7 @@ def replay(known: dict[Hour, Record], first: Hour, last: Hour, *, minute: int = 
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_seven_weeks_of_a_real_past_send_at_most_25_notifications_and_one_for_each_outage() -> None:
     folder = shared_history()
     frames = {
