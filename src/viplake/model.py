@@ -121,32 +121,43 @@ def stretches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One of the vendor's two threads, never mixed with the other.
+    """A configuration at the vendor with a lake of its own, never mixed with another.
 
     Attributes:
-        name: `Prod` or `Test`: also the `environmentType` of the files call.
+        name: `Prod`, `Test`, or one that the settings declare.
         config_name: what the trigger asks for.
         prefix: where the hourly folders lie in a lake, with its closing slash.
+        type: the `environmentType` of the files call; empty: its name.
+        due: the hour of the day (UTC) in which a daily export is expected; None: one is expected in every Hour.
     """
 
-    name: Literal["Prod", "Test"]
+    name: str
     config_name: str
     prefix: str
+    type: str = ""
+    due: int | None = None
+
+    @property
+    def vendor_type(self) -> str:
+        """The `environmentType` of the files call."""
+        return self.type or self.name
 
     @classmethod
-    def named(cls, name: str) -> Environment:
-        """The environment of exactly this name.
+    def named(cls, name: str, declared: Iterable[Environment] = ()) -> Environment:
+        """The environment of exactly this name, built in or declared.
 
         Raises:
             SettingsError: there is no such environment.
         """
-        for environment in (PROD, TEST):
+        known = (PROD, TEST, *declared)
+        for environment in known:
             if environment.name == name:
                 return environment
-        meant = next((e.name for e in (PROD, TEST) if e.name.casefold() == name.casefold()), None)
+        meant = next((e.name for e in known if e.name.casefold() == name.casefold()), None)
+        names = " or ".join(e.name for e in known)
         raise SettingsError(
             f"unknown environment {name!r}",
-            hint=f"Did you mean {meant!r}? It is written exactly so." if meant else "It is Prod or Test, exactly.",
+            hint=f"Did you mean {meant!r}? It is written exactly so." if meant else f"It is {names}, exactly.",
         )
 
 

@@ -6,14 +6,20 @@ A rule that is misspelt and silently ignored is a rule that never fires: an unkn
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from viplake.errors import SettingsError
 from viplake.model import Hour
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+
+T = TypeVar("T")
 
 
 def refuse(where: str, what: str, hint: str) -> SettingsError:
@@ -26,6 +32,28 @@ def suggest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(names)}."
+
+
+def decode(name: str, value: Any, kind: type[T]) -> T:
+    """A table of the file, as a msgspec Struct that forbids unknown fields.
+
+    Raises:
+        SettingsError: a key is unknown or missing, or a value cannot be; it names both.
+    """
+    if not isinstance(value, dict):
+        raise refuse(f"[{name}]", "is not a table", f"Write it as [{name}] with one key a line.")
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        text = str(error)
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", text, re.DOTALL):
+        known = [field.name for field in msgspec.structs.fields(kind)]  # type: ignore[arg-type]
+        raise refuse(f"[{name}]", f"has the unknown key {unknown[1]!r}", suggest(unknown[1], known))
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", text):
+        raise refuse(f"[{name}]", f"has no {missing[1]}", f"Write {missing[1]} = ... below [{name}].")
+    what, _, key = text.partition(" - at `$.")
+    key = key.rstrip("`")
+    raise refuse(f"{key} of [{name}]", f"is {value.get(key)!r}", f"{what}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from viplake.history.datasets import (
     take_in,
 )
 from viplake.history.facts import HourFacts, SchemaFacts
+from viplake.judge.record import records
 from viplake.lake import Lake
 from viplake.model import Hour
 
@@ -263,6 +264,23 @@ async def test_H30_one_odd_row_of_an_import_is_set_aside_and_the_others_are_take
     )  # fmt: skip
     assert observed.imported == {SIZES.name: 1}
     assert any("date cannot be 'x'" in warning for warning in observed.warnings)
+
+
+async def test_import_into_an_empty_lake_takes_its_range_and_its_runs_from_the_files() -> None:
+    store = memory()
+    place = Place.within(Lake(store, LAYOUT))
+    imports = {JOBS.file: b"date,jobDelivered,JobExpected\n20220208-08,0,1\n20220208-09,1,1\n"}
+    for files in (imports, None):  # the second pass has nothing to look at
+        await observe(Lake(store, LAYOUT), place, at("2022-05-10T13:45"), SETTINGS, imports=files)
+        rows = (await read_history(place)).rows(RUNS)
+        assert list(rows.values()) == [
+            ("20220208-08", "missed", "", "unknown", "", "", "", "", "", "", ""),
+            ("20220208-09", "delivered", "", "", "", "", "", "", "", "", ""),
+        ]
+    known = records((await read_history(place)).frames)
+    assert [(one.delivered, one.owner, one.ledger) for one in known.values()] == [
+        (False, "unknown", False), (True, None, False),
+    ]  # fmt: skip
 
 
 async def test_an_import_of_the_wrong_file_changes_nothing() -> None:

@@ -255,4 +255,5 @@ def observing(settings: config.Settings) -> ObserveSettings:
     """Return which tables are expected and when an Hour counts."""
     from viplake.history.build import ObserveSettings  # noqa: PLC0415 - as above
 
-    return ObserveSettings(settings.out_of_scope, timedelta(minutes=settings.grace_minutes))
+    grace = timedelta(minutes=settings.grace_minutes)
+    return ObserveSettings(settings.out_of_scope, grace, settings.environment.due)

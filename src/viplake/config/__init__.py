@@ -13,6 +13,7 @@ pydantic-settings: see docs/adr/0002.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -261,7 +262,8 @@ def check_settings(settings: Settings, kept: Mapping[str, Any] | None = None) ->
     tables, notify = {**settings.tables, **(kept or {})}, settings.tables.get("notify", {})
     if settings.sns_topic and isinstance(notify, dict):
         tables = {**tables, "notify": notify | {"sns_topic": settings.sns_topic}}
-    return CheckSettings.parse(tables)
+    parsed = CheckSettings.parse(tables)
+    return replace(parsed, calendar=replace(parsed.calendar, due=settings.environment.due))
 
 
 def content_settings(settings: Settings) -> ContentSettings:

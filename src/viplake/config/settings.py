@@ -299,7 +299,7 @@ def parsed_lake_url(text: str) -> str:
 
 
 SETTINGS: Final[tuple[Setting, ...]] = (
-    Setting("environment", Environment.named, None, "`Prod` or `Test`, exactly"),
+    Setting("environment", Environment.named, None, "`Prod`, `Test`, or a NAME of `[environments.NAME]`, exactly"),
     Setting(
         "lake",
         parsed_lake_url,
@@ -389,7 +389,7 @@ FURTHER_VARIABLES: Final = frozenset(
 )
 """Variables of viplake's that are no settings: they never stand in `viplake.toml`."""
 
-TABLES: Final = frozenset({"rules", "calendar", "objectives", "notify"})
+TABLES: Final = frozenset({"environments", "rules", "calendar", "objectives", "notify"})
 """Tables of `viplake.toml` that other parts read."""
 
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}

@@ -11,12 +11,13 @@ import os
 import re
 import ssl
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from viplake.config.environments import declared_environments
 from viplake.config.settings import (
     BY_NAME,
     FURTHER_VARIABLES,
@@ -75,9 +76,15 @@ def load(
     """
     environ = environment() if environ is None else environ
     given, file, picked, tables = gather(flags, config_file, profile, environ, cwd)
-    values = {setting.name: value_of(setting, given.get(setting.name)) for setting in SETTINGS}
+    declared = declared_environments(tables.get("environments", {}))
+    known = replace(BY_NAME["environment"], parse=lambda text: Environment.named(text, declared))
+    wanted = {**BY_NAME, "environment": known}
+    values = {name: value_of(setting, given.get(name)) for name, setting in wanted.items()}
     if values["environment"] is None:
-        raise SettingsError("the environment is not given", hint="Set VIPLAKE_ENVIRONMENT to Prod or Test.")
+        raise SettingsError(
+            "the environment is not given",
+            hint="Set VIPLAKE_ENVIRONMENT to Prod or Test.",
+        )
     layout: Layout | None = values.pop("prefix")
     for name in ("token_url", "export_url", "files_url"):
         refuse_plain_http(values[name], _label(name, given), allowed=values["allow_insecure_http"])

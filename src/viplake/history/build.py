@@ -20,7 +20,18 @@ import structlog
 from viplake import strictjson
 from viplake.errors import LakeError, SettingsError
 from viplake.history.chain import Chain, History, Published, month_of, pack, unpack, whole_file
-from viplake.history.datasets import DATASETS, JOBS, RUNS, attribute_missed, parse, runs_of, take_in, upsert
+from viplake.history.datasets import (
+    DATASETS,
+    JOBS,
+    RUNS,
+    attribute_missed,
+    expected_daily,
+    imported_runs,
+    parse,
+    runs_of,
+    take_in,
+    upsert,
+)
 from viplake.history.facts import SchemaFacts
 from viplake.history.listing import Listing
 from viplake.history.schema_store import Copies
@@ -70,10 +81,12 @@ class ObserveSettings:
     Attributes:
         out_of_scope: tables of the schema that are never delivered: not expected.
         grace: how far into an Hour it counts although nothing is proven of it yet.
+        due: the hour of the day in which a daily export is expected; None: one is expected in every Hour.
     """
 
     out_of_scope: frozenset[str] = frozenset()
     grace: timedelta = timedelta(minutes=30)
+    due: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +417,8 @@ class _Pass:
         first = scope.first
         if first is None:
             self.days = await self.listing.days()
-            if not self.days and scope.hours:  # a lake whose first Hour has failed has no folder yet, but a ledger
+            known = self.imports or self.stands.count(JOBS)
+            if not self.days and (scope.hours or known):  # its first Hour has failed, or all of it was imported
                 return sorted(hour for hour in scope.hours if hour <= self.current)
             days = self.days or sorted(await self.listing.ledger_days())
             if not days:
@@ -485,6 +499,8 @@ class _Pass:
             for dataset in DATASETS:
                 if (frame := given.get(dataset.name)) is not None:
                     frames[dataset.name] = take_in(dataset, frames[dataset.name], frame, preferred=preferred)
+            if (jobs := given.get(JOBS.name)) is not None:
+                frames[RUNS.name] = imported_runs(frames[RUNS.name], jobs.rows)
         return replace(history, frames=frames)
 
     async def _merge(self, stands: History) -> History:
@@ -493,13 +509,15 @@ class _Pass:
         self.stands = await self.chain.opened(stands, every if self.imports else self.months)
         history = self._merged_history(self.stands)
         frames = {d.name: upsert(d, history.frames[d.name], self.facts) for d in DATASETS}
+        if (due := self.settings.due) is not None:
+            frames[JOBS.name] = expected_daily(frames[JOBS.name], self.facts, due)
         known = [history.first_run] if history.first_run is not None else []
         first = min([*known, *runs_of(frames[RUNS.name])], default=None)
         reaches_back = history.closed and first is not None and month_of(first) <= history.closed[-1].month
         if first != history.first_run and reaches_back:  # missed Hours of closed months are ours from now on
             self.months |= frozenset(every)
             return await self._merge(stands)
-        frames[RUNS.name] = attribute_missed(frames[RUNS.name], first)
+        frames[RUNS.name] = attribute_missed(frames[RUNS.name], first, self.settings.due)
         built = history.built or self.completes
         self.merged = replace(history, frames=frames, built=built, first_run=first)
         result, pieces = await self.chain.closed(self.merged)

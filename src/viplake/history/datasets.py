@@ -23,7 +23,7 @@ from viplake.model import FIRST_YEAR, LAST_YEAR, Hour
 from viplake.strictjson import LARGEST_COUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from viplake.history.facts import HourFacts
     from viplake.tables.types import ValueKind
@@ -264,7 +264,7 @@ def runs_of(frame: Frame) -> list[Hour]:
     return [hour for hour, row in frame.rows.items() if row[_ATTEMPTS]]
 
 
-def attribute_missed(frame: Frame, first: Hour | None) -> Frame:
+def attribute_missed(frame: Frame, first: Hour | None, due: int | None = None) -> Frame:
     """Attribute every missed Hour to an owner.
 
     From the first Hour with a ledger on, viplake should have run: the cause is `missed`, ours. Before it, another
@@ -272,15 +272,19 @@ def attribute_missed(frame: Frame, first: Hour | None) -> Frame:
     """
     rows = dict(frame.rows)
     for hour, row in frame.rows.items():
-        if row[_OUTCOME] == MISSED:
+        if row[_OUTCOME] == MISSED and row[_OWNER] != UNKNOWN:
             ours = first is not None and hour > first
             cause, owner = (MISSED, CAUSES[MISSED].owner or "") if ours else (UNKNOWN, "")
+            if due is not None and hour.start.hour != due:
+                cause = owner = ""
             rows[hour] = (*row[: _OUTCOME + 1], cause, owner, *row[_OUTCOME + 3 :])
     return Frame(rows, frame.extra)
 
 
 def _run_weight(row: Row) -> float:
-    return 2.0 if row[_ATTEMPTS] else float(row[_OUTCOME] != MISSED)
+    if row[_OUTCOME] == MISSED and not row[_ATTEMPTS]:
+        return 0.5 if row[_OWNER] == UNKNOWN else 0.0  # an imported row stands
+    return 2.0 if row[_ATTEMPTS] else 1.0
 
 
 JOBS: Final = Dataset(
@@ -334,6 +338,7 @@ SCHEMAS: Final = Dataset(
     lambda _: 1.0,
 )
 _OUTCOME: Final = RUNS.columns.index("outcome")
+_OWNER: Final = RUNS.columns.index("owner")
 _ATTEMPTS: Final = RUNS.columns.index("attempts")
 
 DATASETS: Final = (JOBS, TABLES, SIZES, RUNS, SCHEMAS)
@@ -364,6 +369,31 @@ def _replaces(dataset: Dataset, known: HourFacts, new: Row, old: Row) -> bool:
     if known.delivered and dataset is not RUNS:
         return True
     return dataset.weight(new) >= dataset.weight(old)
+
+
+def expected_daily(jobs: Frame, hours: Iterable[Hour], due: int) -> Frame:
+    """The job metrics where one export a day is expected: `JobExpected` is 1 in the due Hours, else 0."""
+    rows = dict(jobs.rows)
+    for hour in hours:
+        if (row := rows.get(hour)) is not None:
+            rows[hour] = (*row[:2], str(int(hour.start.hour == due)), *row[3:])
+    return Frame(rows, jobs.extra)
+
+
+def imported_runs(runs: Frame, jobs: Mapping[Hour, Row]) -> Frame:
+    """The run metrics with a row for every imported Hour of which no run is on record.
+
+    Whoever ran it left no times: it is `delivered`, or `missed` by an unknown owner.
+    """
+    rows = dict(runs.rows)
+    for hour, job in jobs.items():
+        old = rows.get(hour)
+        if old is None or (old[_OUTCOME] == MISSED and not old[_ATTEMPTS]):
+            core = ("delivered", "", "") if job[1] != "0" else (MISSED, "", UNKNOWN)
+            empty = ("",) * (len(RUNS.columns) - len(core) - 1)
+            extra = ("",) * len(runs.extra) if old is None else old[len(RUNS.columns) :]
+            rows[hour] = (hour.label, *core, *empty, *extra)
+    return Frame(rows, runs.extra)
 
 
 def take_in(dataset: Dataset, frame: Frame, other: Frame, *, preferred: bool) -> Frame:

@@ -51,10 +51,12 @@ class Calendar:
     Attributes:
         entries: that excuse their Hours; none overlaps another.
         holidays: exports come as ever, but there is less in them.
+        due: the hour of the day of a daily export: no other Hour is expected to have one; None: every Hour is.
     """
 
     entries: tuple[Planned, ...] = ()
     holidays: tuple[Planned, ...] = ()
+    due: int | None = None
 
     @classmethod
     def parse(cls, value: Any) -> Calendar:
@@ -74,8 +76,10 @@ class Calendar:
         return cls(entries, tuple(entry for entry in found if entry.kind == "holiday"))
 
     def at(self, hour: Hour) -> Planned | None:
-        """The entry that excuses this Hour."""
-        return next((entry for entry in self.entries if hour in entry), None)
+        """The entry that excuses this Hour, or why no export is expected in it."""
+        not_due = self.due is not None and hour.start.hour != self.due
+        daily = Planned("hole", hour, hour, f"the daily export is due at {self.due:02d}:00 UTC") if not_due else None
+        return next((entry for entry in self.entries if hour in entry), daily)
 
     def holiday(self, hour: Hour) -> Planned | None:
         """The holiday that holds this Hour."""

@@ -28,7 +28,7 @@ from viplake.judge.objectives import (
     sla_periods,
     standing,
 )
-from viplake.judge.record import NOBODY, PHASES, Wholeness, settle, wholeness
+from viplake.judge.record import NOBODY, PHASES, Wholeness, fulfilled, settle, wholeness
 from viplake.judge.rules.catalogue import RuleSettings, judge
 from viplake.judge.rules.content_verdicts import BEFORE, Inside, Nulls, standing_still
 from viplake.judge.rules.delivery import OWNERS_OF_PHASES
@@ -151,7 +151,8 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
     """Judge these Hours."""
     if not hours:
         return Judgement(())
-    evidence = replace(evidence, records=settle(evidence.records, evidence.now))
+    daily = fulfilled(evidence.records, settings.calendar.due)
+    evidence = replace(evidence, records=settle(daily, evidence.now))
     records, planned = evidence.records, settings.calendar.at
     counted = settled(records, hours[-1], evidence.now)
     contents = _Contents(evidence, settings)

@@ -98,6 +98,18 @@ def records(
     return dict(sorted(found.items()))
 
 
+def fulfilled(known: Mapping[Hour, Record], due: int | None) -> dict[Hour, Record]:
+    """The records where a daily export that came before the next due Hour counts for the due one."""
+    found = dict(known)
+    for hour, record in known.items():
+        if due is None or hour.start.hour != due or record.delivered:
+            continue
+        later = (known.get(hour.shift(shift)) for shift in range(1, 24))
+        if (export := next((one for one in later if one is not None and one.delivered), None)) is not None:
+            found[hour] = replace(export, hour=hour, facts=None)
+    return found
+
+
 def _of_rows(hour: Hour, job: Row, table: Row | None, size: Row | None, run: Row | None) -> Record:
     delivered = job[1] != "0"
     outcome, cause, owner, ledger = "delivered" if delivered else MISSED, "", "", False

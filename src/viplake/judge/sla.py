@@ -14,7 +14,7 @@ from viplake.errors import SettingsError
 from viplake.history.build import read_history
 from viplake.judge.evaluate import graded, settled
 from viplake.judge.objectives import AGREED, PeriodKind, SlaPeriod, period_start, sla_periods
-from viplake.judge.record import records
+from viplake.judge.record import fulfilled, records
 from viplake.model import Hour
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ async def read_sla(
     Raises:
         LakeError: the history cannot be read.
     """
-    counted = settled(records((await read_history(place)).frames), last or Hour.of(now), now)
+    counted = settled(
+        fulfilled(records((await read_history(place)).frames), settings.calendar.due), last or Hour.of(now), now
+    )
     if not counted:
         return []
     newest = max(counted)

@@ -302,7 +302,7 @@ class VesonVendor:
         token = quote(credentials.client_secret.reveal(), safe="")
         return Secret(
             f"{self._files_url}/presignedUrls/{company}?apiToken={token}"
-            f"&environmentType={self._settings.environment.name}&jobGuid={guid}"
+            f"&environmentType={quote(self._settings.environment.vendor_type, safe='')}&jobGuid={guid}"
             "&fileFilter=*&hideMetaData=False&expirationInMinutes=60",
             remember=False,
         )
