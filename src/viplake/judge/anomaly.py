@@ -25,8 +25,8 @@ NORMAL: Final = 1.4826
 _FOUR_FIFTHS: Final = 1.2816
 """Four fifths of a normal distribution lie within so many standard deviations of its middle."""
 
-_WARM_UP: Final = 9
-"""Days that are walked through before the first Hour that is judged: a week for the spread, and some for a run."""
+_WARM_UP: Final = 5
+"""Days that are walked through before the first Hour that is judged: a change that lasts is adopted within four."""
 
 _STUCK: Final = 6
 """Hours one after the other with the very same bytes: gzip alone makes two exports of a changing table differ."""
