@@ -87,7 +87,7 @@ async def test_each_incident_is_a_row_and_a_bar_as_long_as_it_lasted(past: Past)
         for one in past.checked.incidents
     }
     assert [(mark.text, mark.x, mark.y) for mark in figure.layout.annotations] == [
-        ("open", f"{one.hour.start:%Y-%m-%d %H:%M}", one.rule) for one in past.checked.open
+        ("open", f"{one.hour.start:%Y-%m-%d %H:%M}", quality_figures.rule_words(one.rule)) for one in past.checked.open
     ]
 
 
