@@ -276,6 +276,12 @@ def test_H22_sizes_nullability_and_keys_are_changes(before: Any, after: Any, wor
     assert changes(old, old) == []
 
 
+@pytest.mark.parametrize("after", ["INT", "Int", None, ""])
+def test_a_type_in_other_letters_or_no_type_is_no_change(after: str | None) -> None:
+    old, new = one_table({"Name": "A", "Type": "int"}), one_table({"Name": "A", "Type": after})
+    assert changes(old, new) == changes(new, old) == []
+
+
 def test_H22_columns_that_vanish_are_a_change_and_an_empty_list_is_none() -> None:
     full, empty = one_table({"Name": "A", "Type": "int"}), one_table()
     assert [change.what for change in changes(full, empty)] == ["its 1 columns are no longer in the schema"]

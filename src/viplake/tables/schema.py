@@ -95,8 +95,9 @@ def _differences(before: TableSchema, after: TableSchema) -> Iterator[str]:
     yield from (f"column {name} added{_typed(new, name)}" for name in new if name not in old)
     yield from (f"column {name} removed{_typed(old, name)}" for name in old if name not in new)
     for name in new:
-        if name in old and old[name] != new[name]:
-            yield f"column {name} changed from {old[name] or 'no type'} to {new[name] or 'no type'}"
+        # INT is int, and a schema that names no type says nothing of it.
+        if old.get(name) and new[name] and old[name].casefold() != new[name].casefold():
+            yield f"column {name} changed from {old[name]} to {new[name]}"
     if before.key != after.key:
         yield f"key changed from {_listed_key(before.key)} to {_listed_key(after.key)}"
 
@@ -146,7 +147,8 @@ def _flat(item: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _declared(item: Mapping[str, Any], kind: str | None) -> str:
     """A column's type, with its size and whether it may be null, as SQL writes it."""
-    declared = _shown(item.get(kind, "")) if kind else ""
+    value = item.get(kind) if kind else None
+    declared = "" if value is None else _shown(value)
     if not declared:
         return ""
     if "(" not in declared:
