@@ -87,6 +87,37 @@ def test_a_missing_table_is_printed_told_once_and_exits_with_1(commands: Command
     assert "objective delivered" in again.out
 
 
+async def test_an_acknowledged_incident_is_shown_by_check_and_sends_no_reminder_until_its_hour(
+    commands: Commands, tmp_path: Path
+) -> None:
+    now = Hour.of(datetime.now(UTC))
+    last = await asyncio.to_thread(
+        fill, tmp_path, 5, Past((Spell(now.shift(-3), now, "lacking", ("Voyage",)),), tables=5)
+    )
+    with listening() as (url, got):
+        (tmp_path / "viplake.toml").write_text(
+            f'[notify]\nwebhook = "{url}"\n[rules.never_started]\nenabled = false\n', encoding="utf-8"
+        )
+        assert commands.run("observe").code == 0
+        assert commands.run("check").code == 1
+        key, until = f"missing_table:{now.shift(-3)}", str(now.shift(30))
+        unknown = commands.run("ack", "outage:2022-05-10T04")
+        acknowledged = commands.run("ack", key, "--until", until, "--note", "ticket 123", "--json")
+        assert (unknown.code, key in unknown.err, acknowledged.code) == (2, True, 0)
+        checked, printed = commands.run("check", "--json"), commands.run("check")
+        settings = config.load(environ=commands.environ, cwd=tmp_path)
+        lake = Lake(open_store(StoreSettings(f"file://{tmp_path}/lake")), settings.layout)
+        notices = []
+        for hours in (25, 29, 32):
+            await assembly.check(settings, lake, clock=FakeClock(now.shift(hours).start), at=last)
+            notices.append([notice["notice"] for message in got for notice in message["notices"]])
+    [incident] = [one for one in json.loads(checked.out)["incidents"] if one["id"] == key]
+    assert (incident["acknowledged_until"], incident["note"]) == (until, "ticket 123")
+    assert json.loads(acknowledged.out)["acknowledged_until"] == until
+    assert f"acknowledged until {until}: ticket 123" in printed.out
+    assert notices == [["opened"], ["opened"], ["opened", "reminder"]]
+
+
 @pytest.mark.parametrize(
     ("toml", "words"),
     [

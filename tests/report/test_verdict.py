@@ -12,11 +12,12 @@ from history.lakes import LAYOUT, At, memory
 from viplake.history.build import ObserveSettings, Place, observe, read_history
 from viplake.history.rows import Datasets
 from viplake.judge.calendar import Calendar, Planned
-from viplake.judge.check import CheckTarget, check, preview
+from viplake.judge.check import CheckTarget, acknowledge, check, preview
 from viplake.judge.evaluate import CheckSettings, Evidence, decide
 from viplake.judge.incidents import fold
 from viplake.lake import Lake
 from viplake.model import PROD, Hour
+from viplake.report import quality_figures, quality_tables
 from viplake.report.page import compose
 from viplake.report.quality import QualityState, quality_state
 from viplake.report.verdict import verdict
@@ -103,6 +104,23 @@ async def test_report_without_a_check_agrees_with_the_check(kind: Literal["faile
         assert [one.rule for one in state.incidents] == [one.rule for one in checked.incidents]
         assert [one.summary for one in state.incidents] == [one.summary for one in checked.incidents]
         assert state.objectives == checked.objectives
+
+
+async def test_an_acknowledged_incident_is_shown_as_such_in_words_table_and_figure() -> None:
+    _, clock, lake = await lake_of(40, Spell(FIRST.shift(36), FIRST.shift(39), "lacking", ("Voyage",)))
+    checked = await check(lake, clock, PLANNED, OBSERVING)
+    [one] = checked.open
+    await acknowledge(lake.place, one.key, FIRST.shift(60), "ticket 123.")
+    words = "acknowledged until 2022-05-11T12: ticket 123."
+    state, datasets = await judged_in(lake, clock)
+    [point, *_] = verdict(state, datasets, grace=OBSERVING.grace).points
+    assert point.what.endswith(f"It is {words}")
+    [row] = [row for row in quality_tables.incidents(state).column("acknowledged") if row is not None]
+    assert row == words
+    [bar] = quality_figures.incidents(quality_tables.incidents(state)).data
+    assert f"open, {words}" in bar.customdata[0].replace("<br>", " ")
+    page = await compose(lake, title="Prod", now=clock.now(), settings=PLANNED, observing=OBSERVING)
+    assert f"<td>open, {words}</td>" in page
 
 
 async def test_a_replication_of_38_and_a_transfer_of_8_minutes_pass_in_report_and_check_alike() -> None:

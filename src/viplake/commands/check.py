@@ -59,7 +59,7 @@ def print_checked(checked: Checked, *, verbose: bool = False) -> None:
         line = f"  {one.state(checked.now):8}  {one.severity:6}  {one.rule}  {cause}  {one.summary}"
         out(line, "bad" if one.open else "dim", indent=" " * 20)
         if one.open and one.acknowledged is not None:
-            out(f"    acknowledged until {one.acknowledged.until}  {one.acknowledged.note}".rstrip(), "dim")
+            out(f"    {one.acknowledged.words}", "dim")
     for state in checked.objectives:
         style = "" if state.met is None else "good" if state.met else "bad"
         out(f"  objective {state.objective.name}: {state.words}", style, indent=" " * 6)

@@ -100,6 +100,11 @@ class Acknowledgement:
     until: Hour
     note: str = ""
 
+    @property
+    def words(self) -> str:
+        """`acknowledged until 2022-05-17T08: ticket 123`."""
+        return f"acknowledged until {self.until}{f': {self.note}' if self.note else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class Incident:

@@ -100,7 +100,9 @@ def charts(judged: QualityState) -> tuple[Chart, ...]:
 
 def incidents(table: FigureTable) -> go.Figure:
     """Incidents on a timeline, a row a rule (`quality_tables.incidents`)."""
-    column = {name: table.column(name) for name in ("rule", "owner", "state", "until", "summary", "cause")}
+    column = {
+        name: table.column(name) for name in ("rule", "owner", "state", "until", "summary", "cause", "acknowledged")
+    }
     shown = [row for row, state in enumerate(column["state"]) if state != quality_tables.PLANNED]
     found = {rule_words(column["rule"][row]) for row in shown}
     order = [rule_words(name) for name in RULES]
@@ -150,7 +152,8 @@ def rule_words(rule: str | float | None) -> str:
 
 def _told(row: dict[str, str]) -> str:
     until = written_as(moment_of(row["until"]))
-    return wrapped(f"{row['state']}, last Hour {until}; cause {row['cause']}, owner {row['owner']}. {row['summary']}")
+    state = row["state"] if row["acknowledged"] == "None" else f"{row['state']}, {row['acknowledged']}"
+    return wrapped(f"{state}, last Hour {until}; cause {row['cause']}, owner {row['owner']}. {row['summary']}")
 
 
 def error_budget(table: FigureTable, planned: FigureTable) -> go.Figure:

@@ -38,7 +38,7 @@ def incidents(judged: QualityState, first: Hour | None = None) -> FigureTable:
     episodes = [_of_incident(one) for one in judged.incidents if first is None or one.last >= first]
     entries = [_of_entry(one) for one in judged.calendar if first is None or one.last >= first]
     rows = sorted((*episodes, *entries), key=lambda row: (str(row[0]), str(row[1])))
-    names = ("rule", "owner", "cause", "severity", "state", "until", "Hours", "tables", "summary")
+    names = ("rule", "owner", "cause", "severity", "state", "until", "Hours", "tables", "summary", "acknowledged")
     return _table(rows, names, numbers=("Hours",))
 
 
@@ -49,13 +49,14 @@ def _of_incident(one: Incident) -> _Row:
     state = OPEN if one.open else "healed" if one.healed else "resolved"
     tables = ", ".join(one.tables) or None
     why = (one.rule, one.owner, one.cause, one.severity)
-    return (one.hour.label, *why, state, one.last.label, one.hours, tables, one.summary)
+    known = None if one.acknowledged is None else one.acknowledged.words
+    return (one.hour.label, *why, state, one.last.label, one.hours, tables, one.summary, known)
 
 
 def _of_entry(one: Planned) -> _Row:
     hours = (one.last.end - one.first.start) // _HOUR
     rule = f"{PLANNED} {one.kind}"
-    return (one.first.label, rule, None, None, None, PLANNED, one.last.label, hours, None, one.reason or None)
+    return (one.first.label, rule, None, None, None, PLANNED, one.last.label, hours, None, one.reason or None, None)
 
 
 def error_budget(judged: QualityState, first: Hour | None = None) -> FigureTable:

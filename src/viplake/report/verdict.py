@@ -151,6 +151,7 @@ def _incident(one: Incident, state: QualityState) -> Point:
     meaning = f" ({cause.meaning.rstrip('.').lower()})" if cause else ""
     what = f"{one.severity.capitalize()}, {one.rule}: {one.summary.rstrip('.')}. "
     what += f"Cause: {one.cause}{meaning}; owner: {one.owner}.{_countdown(one, state)}"
+    what += f" It is {one.acknowledged.words.rstrip('.')}." if one.acknowledged else ""
     return Point(_LEVELS[one.severity], what, cause.remedy if cause else _ask(one), one.hour, "incidents")
 
 
