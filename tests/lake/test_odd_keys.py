@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,7 +17,7 @@ from viplake.errors import LakeError
 from viplake.history.build import ObserveSettings, Place, observe, read_history
 from viplake.history.datasets import JOBS
 from viplake.lake import Lake
-from viplake.lake.hours import day_folders, listed_days
+from viplake.lake.hours import day_folders, hour_folder, listed_days
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
@@ -33,9 +33,17 @@ HOUR = Hour.parse("2022-05-10T13")
 
 @contextmanager
 def listing(keys: list[str], *, ending: str = "<IsTruncated>false</IsTruncated>") -> Iterator[StoreSettings]:
-    """An S3 that lists these keys and no more."""
+    """An S3 that has these keys: objects of 3 bytes, and empty ones for the markers of folders (`a/`)."""
 
     class Answer(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            there = unquote(urlsplit(self.path).path).removeprefix("/b/") in keys
+            self.send_response(200 if there else 404)
+            self.send_header("Content-Length", "3")
+            self.send_header("ETag", '"abc"')
+            self.send_header("Last-Modified", "Tue, 10 May 2022 13:25:01 GMT")
+            self.end_headers()
+
         def do_GET(self) -> None:
             asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
             prefix, coded = asked.get("prefix", ""), asked.get("encoding-type") == "url"
@@ -50,7 +58,8 @@ def listing(keys: list[str], *, ending: str = "<IsTruncated>false</IsTruncated>"
             body = f"<ListBucketResult><Name>b</Name>{'<EncodingType>url</EncodingType>' if coded else ''}{ending}"
             for key in found:
                 body += f"<Contents><Key>{write(key)}</Key><LastModified>2022-05-10T13:25:01.000Z</LastModified>"
-                body += "<ETag>&quot;abc&quot;</ETag><Size>3</Size></Contents>"
+                size = 0 if key.endswith(("/", "/_SUCCESS")) else 3
+                body += f"<ETag>&quot;abc&quot;</ETag><Size>{size}</Size></Contents>"
             body += "".join(
                 f"<CommonPrefixes><Prefix>{write(one)}</Prefix></CommonPrefixes>" for one in sorted(folders)
             )
@@ -93,6 +102,21 @@ async def test_E2_stray_key_in_a_bucket_is_named_and_the_hours_are_listed(odd: s
     assert pages[0].etag(0) == "abc"
     named = [entry for entry in logs if entry["event"] == "keys_left_out"]
     assert any(repr(LAYOUT.prefix + odd) in entry["keys"] for entry in named)
+
+
+@pytest.mark.system
+async def test_E1_marker_of_a_folder_in_an_hour_is_no_file_of_it() -> None:
+    folder = LAYOUT.folder(HOUR)
+    files = [folder + name for name in ("Voyage_1.json.gz", "_SUCCESS", "both")]
+    markers = [LAYOUT.prefix + "20220302/", folder, folder + "exports/", folder + "both/", folder + "_SUCCESS/"]
+    with listing([*files, *markers]) as settings:
+        lake = Lake(open_store(settings), LAYOUT)
+        found = await hour_folder(lake, HOUR)
+        assert found.sizes == {"Voyage_1.json.gz": 3, "_SUCCESS": 0, "both": 3}
+        assert (await day_folders(lake, HOUR.day))[HOUR].sizes == found.sizes
+        pages = [page async for page in lake.store.pages(LAYOUT.prefix)]
+        listed = [file.key for file in await lake.store.files(LAYOUT.prefix)]
+    assert sorted(key for page in pages for key in page.keys) == sorted(files) == listed
 
 
 @pytest.mark.system

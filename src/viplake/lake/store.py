@@ -614,8 +614,8 @@ class ObjectStore:
         async def all_pages(store: _Library) -> list[StoredFile]:
             found: list[StoredFile] = []
             async for page in obstore.list(store, prefix, chunk_size=_PAGE):
-                last = [file.key for file in found[-1:]]
-                self._refuse_repeats(prefix, [*last, *(meta["path"] for meta in page)])
+                last = found[-1].key if found else None
+                self._refuse_repeats(prefix, last, [meta["path"] for meta in page], [meta["size"] for meta in page])
                 found += (
                     StoredFile(meta["path"], meta["size"], _plain(meta["e_tag"]), meta["last_modified"])
                     for meta in page
@@ -631,7 +631,8 @@ class ObjectStore:
             return []
         except InvalidPathError:
             found, _ = await self._without_odd_keys(prefix, "")
-        return sorted(found, key=lambda file: file.key)
+        objects = await self._objects([file.key for file in found], [file.size for file in found])
+        return sorted((found[at] for at in objects), key=lambda file: file.key)
 
     async def pages(self, prefix: str) -> AsyncIterator[Page]:
         """See `Store`."""
@@ -653,15 +654,17 @@ class ObjectStore:
             ):
                 etags = batch["e_tag"]
                 keys = list(batch["path"].to_pylist())  # which its stub calls an array where NumPy is installed
+                sizes = list(batch["size"].to_pylist())
                 if self._retries:  # S3 lists in the order of the keys, a folder in any
-                    self._refuse_repeats(prefix, [last or "", *keys])
+                    self._refuse_repeats(prefix, last, keys, sizes)
                     last = keys[-1]
                 else:
                     given.update(keys)
+                objects = await self._objects(keys, sizes)
                 yield Page(
-                    keys,
-                    list(batch["size"].to_pylist()),
-                    lambda index, etags=etags: _plain(etags[index].as_py()),  # type: ignore[misc]
+                    [keys[at] for at in objects],
+                    [sizes[at] for at in objects],
+                    lambda index, etags=etags, objects=objects: _plain(etags[objects[index]].as_py()),  # type: ignore[misc]
                 )
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, prefix)
@@ -679,9 +682,38 @@ class ObjectStore:
     def _batches(self, prefix: str, offset: str | None) -> AsyncIterator[Any]:
         return aiter(obstore.list(self._line.store, prefix, offset=offset, chunk_size=_PAGE, return_arrow=True))
 
-    def _refuse_repeats(self, prefix: str, keys: list[str]) -> None:
-        """A store that gives the same page again and again would be listed for ever."""
-        if self._retries and len(set(keys)) != len(keys):
+    async def _objects(self, keys: list[str], sizes: list[int]) -> list[int]:
+        """Places of the entries that are objects. The library gives the marker of a folder, `a/`, as an empty `a`."""
+        if not self._retries:  # only S3 has such keys
+            return list(range(len(keys)))
+        filled = {key for key, size in zip(keys, sizes, strict=True) if size}
+
+        async def look(key: str) -> str | None:
+            try:
+                await self._ask(
+                    f"read {key}",
+                    lambda store: obstore.head_async(store, key),
+                    FileNotFoundError,
+                    seconds=self._seconds,
+                )
+            except FileNotFoundError:
+                return None
+            except LakeError as error:
+                if error.transient:
+                    raise
+            return key
+
+        kept = filled | set(await map_bounded(look, sorted(set(keys) - filled), at_once=_LOOKS_AT_ONCE))
+        found = {key: at for at, key in enumerate(keys) if key in kept and (sizes[at] or key not in filled)}
+        return list(found.values())
+
+    def _refuse_repeats(self, prefix: str, last: str | None, keys: list[str], sizes: list[int]) -> None:
+        """A store that gives the same page again and again would be listed for ever.
+
+        An empty object `a` and the marker of a folder, `a/`, are no repeat.
+        """
+        filled = [key for at, key in enumerate(keys) if sizes[at] or (at and key == last)]
+        if self._retries and len({last, *filled}) != len(filled) + 1:
             message = f"cannot list {prefix} in {self._url}: the store lists the same keys twice (a repeated token)"
             raise LakeError(message, cause="dest_refused")
 
