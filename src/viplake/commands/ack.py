@@ -30,7 +30,9 @@ def command(
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Acknowledge an incident: no reminder and no change of cause is notified up to an Hour.
+    """Acknowledge or mute an incident, with a note; kept in the lake.
+
+    Until the Hour of --until, no reminder and no change of cause is notified.
 
     It is kept in the lake, and shown by check and report. An incident that becomes graver, and its end, are notified.
 
