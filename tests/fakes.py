@@ -116,6 +116,7 @@ class DictStore:
     Attributes:
         objects: all objects, by key.
         written: how often each key was written.
+        odd: keys that listings leave out.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -123,6 +124,7 @@ class DictStore:
         self.objects: dict[str, bytes] = {}
         self.stamps: dict[str, datetime] = {}
         self.written: Counter[str] = Counter()
+        self.odd: list[str] = []
 
     def _write(self, key: str, data: bytes) -> StoredFile:
         self.objects[key] = bytes(data)
@@ -167,6 +169,10 @@ class DictStore:
             for key, data in sorted(self.objects.items())
             if key.startswith(prefix)
         ]
+
+    def left_out(self, prefix: str) -> list[str]:
+        """See `Store`."""
+        return [key for key in self.odd if key.startswith(prefix)]
 
     async def pages(self, prefix: str) -> AsyncIterator[Page]:
         files = await self.files(prefix)

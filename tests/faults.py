@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from viplake.errors import LakeError
+from viplake.lake.refusals import lake_error
 from viplake.lake.store import LARGEST_RECORD
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ class Crash(BaseException):
 def lake_down() -> LakeError:
     """What a store says when it is out for a moment."""
     return LakeError("the store does not answer (injected)", cause="dest_unavailable")
+
+
+def archived() -> LakeError:
+    """What S3 says of an object that has to be restored before it can be read."""
+    answer = "status code: 403: <Code>InvalidObjectState</Code><Message>not valid for its storage class</Message>"
+    return lake_error(answer, "read a file")
 
 
 @dataclass
@@ -136,6 +143,10 @@ class Flaky:
         answer = await self._store.files(prefix)
         check("after")
         return answer
+
+    def left_out(self, prefix: str) -> list[str]:
+        """See `Store`."""
+        return self._store.left_out(prefix)
 
     async def pages(self, prefix: str) -> AsyncIterator[Page]:
         check = self._enter("pages", prefix)

@@ -303,6 +303,8 @@ FindingKind = Literal[
     "wrong_size",
     "wrong_checksum",
     "unexpected_file",
+    "odd_key",
+    "unreadable_file",
     "unreadable_record",
     "own_run",
     "other_environment",
@@ -314,7 +316,7 @@ class Finding:
     """One thing that a verification noticed.
 
     Attributes:
-        kind: what; only `unexpected_file` harms nothing.
+        kind: what; only `unexpected_file` and `odd_key` harm nothing.
         file: its name; None if the finding is about the Hour.
         detail: what was expected and what is there.
     """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from content.tables import READABLE, ROWS, UNREADABLE, table_schema
+from faults import Flaky, Tripwire, archived
 from history.lakes import LAYOUT, fill, memory
 from viplake.content import examine as looking
 from viplake.content.examine import ContentSettings, examine
@@ -303,3 +304,24 @@ async def test_being_told_to_stop_ends_the_query_and_leaves_no_folder(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not any(tmp_path.glob("*"))  # noqa: ASYNC240 - a test may wait for its disk
+
+
+async def test_E15_archived_table_is_a_finding_and_the_others_are_looked_into() -> None:
+    store = memory()
+    await fill(store, {LAYOUT.file(HOUR, name): b'{"A": 1}' for name in ("T_1.json", "U_1.json")})
+    broken = Flaky(store, Tripwire(1, error=archived, verbs={"read"}, about="T_1", times=None))
+    content = await examine(Lake(broken, LAYOUT), HOUR, ContentSettings())
+    assert {known.table: known.rows for known in content.tables} == {"T": None, "U": 1}
+    [finding] = content.tables[0].findings
+    assert "it is archived" in finding.detail
+    assert "InvalidObjectState" in finding.detail
+
+
+async def test_E15_archived_schema_leaves_the_tables_readable() -> None:
+    store = memory()
+    files = {"T_1.json": b'{"A": 1}', SCHEMA_NAME: b"[]"}
+    await fill(store, {LAYOUT.file(HOUR, name): data for name, data in files.items()})
+    broken = Flaky(store, Tripwire(1, error=archived, verbs={"get"}, about=SCHEMA_NAME, times=None))
+    content = await examine(Lake(broken, LAYOUT), HOUR, ContentSettings())
+    assert content.schema_problem == "its schema cannot be read"
+    assert [known.rows for known in content.tables] == [1]

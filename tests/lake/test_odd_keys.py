@@ -98,10 +98,16 @@ async def test_E2_stray_key_in_a_bucket_is_named_and_the_hours_are_listed(odd: s
         assert list(await day_folders(lake, HOUR.day)) == [HOUR.shift(number) for number in range(3)]
         assert await listed_days(lake) == [HOUR.day]
         pages = [page async for page in lake.store.pages(LAYOUT.prefix)]
+        lake = Lake(open_store(settings), LAYOUT)
+        await day_folders(lake, HOUR.day)
+        assert (await hour_folder(lake, HOUR)).sizes == {"Voyage_1.json.gz": 3}
+        in_hour = [LAYOUT.prefix + odd] if "/13/" in odd else []
+        assert lake.store.left_out(LAYOUT.folder(HOUR)) == in_hour
     assert [key for page in pages for key in page.keys] == good
     assert pages[0].etag(0) == "abc"
     named = [entry for entry in logs if entry["event"] == "keys_left_out"]
     assert any(repr(LAYOUT.prefix + odd) in entry["keys"] for entry in named)
+    assert len({entry["prefix"] for entry in named}) == len(named)
 
 
 @pytest.mark.system

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakes import DictStore, FakeClock
-from faults import Flaky, Tripwire, lake_down
+from faults import Flaky, Tripwire, archived, lake_down
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import Lake, records
 from viplake.lake.hours import hour_folder
@@ -148,6 +148,39 @@ async def test_a_promised_file_that_the_receipt_lacks_is_not_proven(store: Store
     result = await verdict(store)
     assert (result.complete, result.valid) == (True, False)
     assert found(result) == [("wrong_checksum", "Voyage_1.json.gz")]
+
+
+async def test_E2_key_that_no_file_can_have_is_named_and_harms_nothing() -> None:
+    store = DictStore(FakeClock())
+    await delivered(store)
+    folder = LAYOUT.folder(HOUR)
+    store.odd = [f"{folder}/stray.json", f"{folder}bad\udcff.json", f"{LAYOUT.folder(HOUR.shift(1))}/other.json"]
+    result = await verdict(store)
+    assert (result.complete, result.valid) == (True, True)
+    assert found(result) == [("odd_key", "/stray.json"), ("odd_key", "bad\\udcff.json")]
+
+
+@pytest.mark.parametrize(("other", "valid"), [(b"vessels!", None), (b"vessels?", False)], ids=["right", "wrong"])
+async def test_E15_archived_file_is_a_finding_and_the_others_are_read(other: bytes, valid: bool | None) -> None:
+    store = DictStore(FakeClock())
+    receipt = await delivered(store)
+    await store.put(LAYOUT.file(HOUR, "Vessel_1.json.gz"), other)
+    unlike = replace(receipt, files=tuple(replace(file, etag="copied-in-parts-2") for file in receipt.files))
+    await store.put(LAYOUT.receipt(HOUR), records.receipt_bytes(unlike))
+    broken = Flaky(store, Tripwire(1, error=archived, verbs={"read"}, about="Voyage", times=None))
+    result = (await verify(Lake(broken, LAYOUT, "s3://lake"), HOUR)).verdict
+    assert (result.complete, result.valid) == (True, valid)
+    wrong = [] if valid is None else [("wrong_checksum", "Vessel_1.json.gz")]
+    assert found(result) == [*wrong, ("unreadable_file", "Voyage_1.json.gz")]
+    assert "InvalidObjectState" in result.findings[-1].detail
+
+
+@pytest.mark.parametrize("name", [PROMISE_NAME, RECEIPT_NAME])
+async def test_E15_archived_record_is_a_finding(name: str) -> None:
+    store = DictStore(FakeClock())
+    await delivered(store)
+    broken = Flaky(store, Tripwire(1, error=archived, verbs={"get"}, about=name, times=None))
+    assert found(await verdict(broken)) == [("unreadable_record", name)]
 
 
 @pytest.mark.parametrize("name", [PROMISE_NAME, RECEIPT_NAME])

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from faults import Flaky, Tripwire, lake_down
+from faults import Flaky, Tripwire, archived, lake_down
 from history.lakes import LAYOUT, at, memory
 from viplake.commands.query import SHOWN_ROWS, print_answer
 from viplake.content.examine import ContentSettings, examine
 from viplake.content.records import keep
-from viplake.errors import LakeError, SettingsError
+from viplake.errors import LakeError, SettingsError, ViplakeError
 from viplake.history.build import ObserveSettings, Place, Scope, observe
 from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME
@@ -289,6 +289,16 @@ async def test_files_that_cannot_be_read_are_told_and_the_rest_is_asked(lake: Qu
     assert all(name in told for name in files), told
     assert "at byte 32 of its JSON" in told
     assert len(lake.warnings) == len(files)
+
+
+async def test_E15_archived_file_is_named_and_the_rest_is_asked(lake: QueriedLake) -> None:
+    lake.store = Flaky(lake.store, Tripwire(1, error=archived, verbs={"read"}, about="Voyage_0001", times=None))
+    assert await lake.ask("select VoyageId from Voyage", partial=True) == [("9",)]
+    [warning] = lake.warnings
+    assert "Voyage_0001.json.gz of 2022-05-10T13 is left out: it is archived" in warning
+    with pytest.raises(ViplakeError, match="InvalidObjectState") as caught:
+        await lake.ask("select VoyageId from Voyage")
+    assert caught.value.cause.word == "table_unreadable"
 
 
 async def test_a_file_that_only_reading_its_values_finds_wrong_is_left_out_too(lake: QueriedLake) -> None:

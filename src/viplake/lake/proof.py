@@ -22,7 +22,7 @@ from viplake.lake.reconcile import judge, to_read_again
 from viplake.model import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from viplake.lake import Lake
     from viplake.lake.store import Store
@@ -266,17 +266,35 @@ async def verify(lake: Lake, hour: Hour) -> Verified:
     On S3 an equal ETag proves equal content; in folders everything is hashed again.
 
     Raises:
-        LakeError: the lake cannot be read. A record that cannot be read is a finding.
+        LakeError: the lake cannot be read. A record that cannot be read is a finding, and so is an archived file.
     """
     promise, receipt, unreadable = await _records(lake, hour)
     if unreadable:
         return Verified(hour, Verdict(complete=None, valid=None, findings=unreadable))
     stored = (await hour_folder(lake, hour)).files
-    again: Mapping[str, str] = {}
-    if receipt is not None:
-        names = to_read_again(stored, receipt, etags_prove=lake.etags_prove)
-        again = await md5_of_many(lake, hour, names)
-    return Verified(hour, judge(promise, stored, receipt, again))
+    names = [] if receipt is None else to_read_again(stored, receipt, etags_prove=lake.etags_prove)
+    archived: dict[str, str] = {}
+
+    async def read(name: str) -> dict[str, str]:
+        try:
+            return await md5_of_many(lake, hour, [name])
+        except LakeError as error:
+            if error.cause.word != "dest_archived":
+                raise
+            archived[name] = error.message
+            return {}
+
+    again = {name: md5 for one in await map_bounded(read, names, at_once=_READ_AT_ONCE) for name, md5 in one.items()}
+    verdict = judge(promise, stored, receipt, again, archived)
+    folder = lake.layout.folder(hour)
+    why = "left out: no file of an Hour can have this key"
+    odd = [Finding("odd_key", _text(key.removeprefix(folder)), why) for key in lake.store.left_out(folder)]
+    return Verified(hour, replace(verdict, findings=(*verdict.findings, *odd)))
+
+
+def _text(name: str) -> str:
+    """A name that can be printed: bytes that are no text come as their codes."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 async def _records(lake: Lake, hour: Hour) -> tuple[Promise | None, Receipt | None, tuple[Finding, ...]]:
@@ -293,6 +311,6 @@ async def _records(lake: Lake, hour: Hour) -> tuple[Promise | None, Receipt | No
 
 
 def _unreadable(error: LakeError, name: str) -> Finding:
-    if error.cause.word != "ledger_damaged":
+    if error.cause.word not in {"ledger_damaged", "dest_archived"}:
         raise error
     return Finding("unreadable_record", name, error.message)

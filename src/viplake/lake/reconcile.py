@@ -22,6 +22,7 @@ def judge(
     stored: Mapping[str, StoredFile],
     receipt: Receipt | None,
     md5_read: Mapping[str, str],
+    unreadable: Mapping[str, str] | None = None,
 ) -> Verdict:
     """Whether an Hour is complete and valid.
 
@@ -31,13 +32,15 @@ def judge(
         receipt: what we proved when it landed, where we did.
         md5_read: the MD5 of stored files that were read again, by name. A file that is not among them counts as
             right when its ETag equals the Receipt's.
+        unreadable: why files that had to be read again could not be, by name: whether they are right is unknown.
     """
+    unread = unreadable or {}
     if promise is None:
         return Verdict(complete=None, valid=None, findings=(Finding("no_promise"),))
     findings = [
         *_absences(promise, stored),
         *_sizes(promise, stored),
-        *([Finding("no_receipt")] if receipt is None else _checksums(promise, stored, receipt, md5_read)),
+        *([Finding("no_receipt")] if receipt is None else _checksums(promise, stored, receipt, md5_read, unread)),
     ]
     complete = not any(finding.kind == "missing_file" for finding in findings)
     promised = promise.names
@@ -46,9 +49,10 @@ def judge(
         for name in sorted(stored)
         if is_delivered_file(name) and name not in promised
     ]
-    valid = None if receipt is None else not findings
+    unknown = [Finding("unreadable_file", name, why) for name, why in sorted(unread.items())]
+    valid = None if receipt is None or (unknown and not findings) else not findings
     proof = None if receipt is None else receipt.proof
-    return Verdict(complete=complete, valid=valid, findings=(*findings, *unexpected), proof=proof)
+    return Verdict(complete=complete, valid=valid, findings=(*findings, *unknown, *unexpected), proof=proof)
 
 
 def to_read_again(stored: Mapping[str, StoredFile], receipt: Receipt, *, etags_prove: bool) -> list[str]:
@@ -86,13 +90,17 @@ def _sizes(promise: Promise, stored: Mapping[str, StoredFile]) -> list[Finding]:
 
 
 def _checksums(
-    promise: Promise, stored: Mapping[str, StoredFile], receipt: Receipt, md5_read: Mapping[str, str]
+    promise: Promise,
+    stored: Mapping[str, StoredFile],
+    receipt: Receipt,
+    md5_read: Mapping[str, str],
+    unread: Mapping[str, str],
 ) -> list[Finding]:
     proven = {file.name: file for file in receipt.files}
     found = []
     for file in promise.files:
         there, proof = stored.get(file.name), proven.get(file.name)
-        if there is None:
+        if there is None or file.name in unread:
             continue
         if proof is None:
             found.append(Finding("wrong_checksum", file.name, "promised, but the Receipt does not prove it"))

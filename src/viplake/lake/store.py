@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -71,6 +71,9 @@ _UNREADABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 """Control characters, and bytes of a file's name that are no text."""
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
+_NAMED: Final[set[tuple[str, ...]]] = set()
+"""URL and prefix of listings, with their odd keys that are in the log already."""
+
 _UNFINISHED: Final = re.compile(r".*#\d+")
 
 
@@ -127,6 +130,10 @@ class Store(Protocol):
 
     async def files(self, prefix: str) -> list[StoredFile]:
         """All objects below a prefix that ends in `/`, by key."""
+        ...
+
+    def left_out(self, prefix: str) -> list[str]:
+        """Keys that the last call of `files` with this prefix left out, because no file of a lake can have them."""
         ...
 
     def pages(self, prefix: str) -> AsyncIterator[Page]:
@@ -306,8 +313,8 @@ def _below(path: str) -> str:
     return f"{plain}/" if (plain := unquote(path).strip("/")) else ""
 
 
-def _list_by_raw_keys(settings: StoreSettings, prefix: str, delimiter: str) -> tuple[list[StoredFile], list[str]]:
-    """Objects and folders below a prefix; keys that the library refuses are named in the log, and left out.
+def _list_by_raw_keys(settings: StoreSettings, prefix: str, delimiter: str) -> _Listed:
+    """What is below a prefix, by the keys as S3 has them.
 
     Raises:
         LakeError: S3 refuses, cannot be reached, or its listing has no end.
@@ -322,10 +329,9 @@ def _list_by_raw_keys(settings: StoreSettings, prefix: str, delimiter: str) -> t
         text = f"status code: {error.status}: <Code>{error.code}</Code><Message>{error}</Message>"
         raise lake_error(text if error.status else f"{error.code}: {error}", f"list {prefix}") from None
     kept = [one for one in listed if not _is_odd(one.key)]
-    odd = [one.key for one in listed if _is_odd(one.key)]
-    log.warning("keys_left_out", prefix=prefix, keys=[repr(key) for key in odd[:5]], count=len(odd))
+    odd = [one.key.removeprefix(below) for one in listed if _is_odd(one.key) and (one.size or one.key[-1] != "/")]
     files = [StoredFile(one.key.removeprefix(below), one.size, _plain(one.etag), one.modified) for one in kept]
-    return files, [name.removeprefix(below) for name in folders if not _is_odd(name.removesuffix("/"))]
+    return _Listed(files, [name.removeprefix(below) for name in folders if not _is_odd(name.removesuffix("/"))], odd)
 
 
 def _is_odd(key: str) -> bool:
@@ -440,6 +446,14 @@ def _credentials(access: AwsAccess, network: Network) -> Callable[[], Any]:
     return lambda: give() | {"expires_at": datetime.now(UTC) + timedelta(minutes=5)}  # noqa: TID251 - the library's own clock
 
 
+class _Listed(NamedTuple):
+    """A listing without the keys that the library refuses: files, folders, and these keys (no markers of folders)."""
+
+    files: list[StoredFile]
+    folders: list[str]
+    odd: list[str]
+
+
 @dataclass(slots=True)
 class _Line:
     """One of obstore's stores, with the credentials that it was opened with.
@@ -486,7 +500,7 @@ class ObjectStore:
         features: Features | None = None,
         region: str = "",
         seconds: float | None = None,
-        by_raw_keys: Callable[[str, str], tuple[list[StoredFile], list[str]]] | None = None,
+        by_raw_keys: Callable[[str, str], _Listed] | None = None,
         proxied: bool = False,
     ) -> None:
         self._by_raw_keys = by_raw_keys
@@ -498,6 +512,7 @@ class ObjectStore:
         self._durable = durable
         self._renew = renew
         self._settled: set[Path] = set()
+        self._left_out: dict[str, list[str]] = {}
 
     def __repr__(self) -> str:
         """Its URL."""
@@ -630,9 +645,15 @@ class ObjectStore:
             self._refuse_missing_bucket(error, prefix)
             return []
         except InvalidPathError:
-            found, _ = await self._without_odd_keys(prefix, "")
+            found, _, self._left_out[prefix] = await self._without_odd_keys(prefix, "")
+        else:
+            self._left_out.pop(prefix, None)
         objects = await self._objects([file.key for file in found], [file.size for file in found])
         return sorted((found[at] for at in objects), key=lambda file: file.key)
+
+    def left_out(self, prefix: str) -> list[str]:
+        """See `Store`."""
+        return self._left_out.get(prefix, [])
 
     async def pages(self, prefix: str) -> AsyncIterator[Page]:
         """See `Store`."""
@@ -669,7 +690,7 @@ class ObjectStore:
         except FileNotFoundError as error:
             self._refuse_missing_bucket(error, prefix)
         except InvalidPathError:
-            files, _ = await self._without_odd_keys(prefix, "")
+            files, _, _ = await self._without_odd_keys(prefix, "")
             left = [
                 file
                 for file in sorted(files, key=lambda file: file.key)
@@ -731,24 +752,30 @@ class ObjectStore:
             self._refuse_missing_bucket(error, prefix)
             return []
         except InvalidPathError:
-            _, names = await self._without_odd_keys(prefix, "/")
+            _, names, _ = await self._without_odd_keys(prefix, "/")
         else:
             names = [str(path) for path in result["common_prefixes"]]
         return sorted(name.rstrip("/").rpartition("/")[2] for name in names)
 
-    async def _without_odd_keys(self, prefix: str, delimiter: str) -> tuple[list[StoredFile], list[str]]:
-        """The same listing without the keys that the library refuses, where it refuses one."""
+    async def _without_odd_keys(self, prefix: str, delimiter: str) -> _Listed:
+        """The same listing where the library refuses a key of it; these keys are in the log once a process."""
         if self._by_raw_keys is not None:
-            return await asyncio.to_thread(self._by_raw_keys, prefix, delimiter)
-        if self._folder is None:
+            listed = await asyncio.to_thread(self._by_raw_keys, prefix, delimiter)
+        elif self._folder is not None:
+            keys, folders, odd = await asyncio.to_thread(_walk, self._folder, prefix)
+            files = [] if delimiter else await map_bounded(self._look, keys, at_once=_LOOKS_AT_ONCE)
+            listed = _Listed(files, folders, odd)
+        else:
             raise LakeError(f"cannot list {prefix} in {self._url}: a key cannot be read", cause="dest_io")
-        keys, folders = await asyncio.to_thread(_walk, self._folder, prefix)
+        named = (self._url, prefix, *map(repr, listed.odd[:5]))
+        if listed.odd and named not in _NAMED:
+            _NAMED.add(named)
+            log.warning("keys_left_out", prefix=prefix, keys=list(named[2:]), count=len(listed.odd))
+        return listed
 
-        async def look(key: str) -> StoredFile:
-            meta = await obstore.head_async(self._line.store, key)
-            return StoredFile(key, meta["size"], _plain(meta["e_tag"]), meta["last_modified"])
-
-        return [] if delimiter else await map_bounded(look, keys, at_once=_LOOKS_AT_ONCE), folders
+    async def _look(self, key: str) -> StoredFile:
+        meta = await obstore.head_async(self._line.store, key)
+        return StoredFile(key, meta["size"], _plain(meta["e_tag"]), meta["last_modified"])
 
     async def delete(self, key: str) -> None:
         """See `Store`."""
@@ -889,8 +916,8 @@ def _sync_to_disk(targets: list[Path]) -> None:
             os.close(descriptor)
 
 
-def _walk(root: Path, prefix: str) -> tuple[list[str], list[str]]:
-    """Keys below a prefix of a folder lake, and the folders right below it, without the names that are odd."""
+def _walk(root: Path, prefix: str) -> tuple[list[str], list[str], list[str]]:
+    """Keys below a prefix of a folder lake, the folders right below it, and the keys that are odd."""
     keys: list[str] = []
     odd: list[str] = []
     for path, _, names in os.walk(root / prefix):
@@ -901,9 +928,8 @@ def _walk(root: Path, prefix: str) -> tuple[list[str], list[str]]:
                 keys.append(key)
             elif not readable:
                 odd.append(key)
-    log.warning("keys_left_out", prefix=prefix, keys=[repr(key) for key in odd[:5]], count=len(odd))
     folders = [entry.name for entry in os.scandir(root / prefix) if entry.is_dir()]
-    return sorted(keys), [name for name in folders if not _is_odd(name)]
+    return sorted(keys), [name for name in folders if not _is_odd(name)], sorted(odd)
 
 
 def _sweep_folder(folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from viplake.errors import LakeError
 from viplake.lake.hours import hour_folder
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.table_index import TableIndex
@@ -84,7 +85,11 @@ async def files_of(lake: Lake, hour: Hour) -> HourFiles:
     sizes = (await hour_folder(lake, hour)).delivered
     schema = None
     if SCHEMA_NAME in sizes and sizes[SCHEMA_NAME] <= LARGEST_SCHEMA:
-        schema = await lake.store.get(lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
+        try:
+            schema = await lake.store.get(lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
+        except LakeError as error:
+            if error.cause.word != "dest_archived":
+                raise
     known = await asyncio.to_thread(read_schema, schema) if schema is not None else None
     problem = None
     if known is None:

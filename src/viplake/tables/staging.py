@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from viplake.concurrency import map_bounded
+from viplake.errors import LakeError
 from viplake.tables.gunzip import BOMB, MAGIC, MOST_UNFOLDED, PIECE, Gunzip, GzipError, exact_byte, too_large
 from viplake.tables.mend import has_long_number, quote_long_numbers
 from viplake.tables.staged import Staged, Unreadable
@@ -89,7 +90,7 @@ async def stage(
         unfold: store them unfolded, which takes room and is read faster; else what DuckDB can read stays compressed.
 
     Raises:
-        LakeError: as `read`.
+        LakeError: as `read`; an archived file is `Unreadable`.
         OSError: there is no room here.
     """
 
@@ -124,8 +125,14 @@ async def _stage(
         return [Unreadable(name, broken.why, byte)]
     except _NotReadError as error:
         return [Unreadable(name, error.why, error.byte, empty=error.empty)]
-    except FileNotFoundError:
-        return [Unreadable(name, "it vanished while it was read")]
+    except (FileNotFoundError, LakeError) as error:
+        if isinstance(error, FileNotFoundError):
+            why = "it vanished while it was read"
+        elif error.cause.word == "dest_archived":
+            why = f"it is archived: {error.message}"
+        else:
+            raise
+        return [Unreadable(name, why)]
 
 
 def _finished(intake: _Intake, path: Path, member: str = "") -> Staged:
