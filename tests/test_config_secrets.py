@@ -70,9 +70,15 @@ def test_S4_a_variable_that_is_missing_is_named(absent: str, how: str) -> None:
     assert error.cause.word == "secrets_missing"
 
 
-def test_S4_surrounding_line_breaks_are_told_not_sent() -> None:
-    error = refused("env:", VIPLAKE_CLIENT_ID="x-canary-id", VIPLAKE_CLIENT_SECRET="canary-with-newline\n")
-    assert "Veson_client_secret" in error.message
+def test_S4_E7_a_line_break_behind_a_secret_of_the_environment_is_never_sent() -> None:
+    found = read("env:", VIPLAKE_CLIENT_ID="x-canary-id", VIPLAKE_CLIENT_SECRET="canary-with-newline\n")
+    assert found["Veson_client_secret"] == "canary-with-newline"
+
+
+def test_S4_a_line_break_inside_a_secret_is_named_and_never_sent() -> None:
+    with pytest.raises(SettingsError, match="VIPLAKE_CLIENT_SECRET holds a line end") as caught:
+        read("env:", VIPLAKE_CLIENT_ID="x-canary-id", VIPLAKE_CLIENT_SECRET="canary-with\nnewline")
+    assert "canary" not in caught.value.message + caught.value.hint
 
 
 @pytest.mark.parametrize("head", [b"", b"\xef\xbb\xbf"])

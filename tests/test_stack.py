@@ -566,7 +566,7 @@ def test_an_hour_that_fails_is_told_to_the_topic(
     [heard] = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
     message = json.loads(heard["Body"])["Message"]
     assert json.loads(message)["kind"] == "incidents"
-    assert "2022-05-10T15 delivered no export" in message
+    assert "No export since 2022-05-10 1" in message
     assert CANARIES.client_secret not in message
 
 
