@@ -88,7 +88,7 @@ def client(
         urls = {"token_url": f"{base}/token", "export_url": f"{base}/api", "files_url": f"{base}/files"}
         company = "DEMO"
     given: dict[str, Any] = {"allow_insecure_http": True, "network": network or Network(), **urls, **settings}
-    chosen = VendorSettings(PROD, company, **given)
+    chosen = VendorSettings(PROD, given.pop("company", company), **given)
     return VesonVendor(chosen, keys, clock=clock, rng=random.Random(7))
 
 

@@ -409,6 +409,25 @@ async def test_U3_a_refused_list_has_the_secret_read_anew_once() -> None:
         assert error.cause.word == "auth_rejected"
         assert r.keys.reads == [False, False, True]
         assert r.sim.requests.count("files") == 2
+        assert f"the company code {r.sim.settings.company} is the likely reason" in error.message
+        assert "VIPLAKE_COMPANY" in error.hint
+        assert "secret" in error.hint
+
+
+async def test_U3_wrong_company_is_named_when_the_list_is_refused() -> None:
+    async with rig(company="ACNE") as r:
+        error = await failure(r.vendor.list_files(await r.complete()))
+        assert (type(error), error.cause.word) == (CredentialsError, "auth_rejected")
+        assert "the company code ACNE is the likely reason" in error.message
+
+
+async def test_U3_without_a_token_for_the_secret_the_company_is_not_blamed() -> None:
+    async with rig("files:forbidden") as r:
+        guid = await r.complete()
+        r.keys.rotated = "a-secret-that-no-token-call-has-sent"
+        error = await failure(r.vendor.list_files(guid))
+        assert error.cause.word == "auth_rejected"
+        assert "company" not in error.message
 
 
 async def test_U3_S6_a_secret_rotated_since_the_token_is_found() -> None:

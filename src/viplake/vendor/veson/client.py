@@ -207,7 +207,23 @@ class VesonVendor:
             if error.cause.word != "auth_rejected":
                 raise
         # This call takes the client secret itself, which may have been rotated since we read it.
-        return await self._list(job_guid, await self._credentials(fresh=True))
+        credentials = await self._credentials(fresh=True)
+        try:
+            return await self._list(job_guid, credentials)
+        except CredentialsError as error:
+            if not self._authorization.has_accepted(credentials.client_secret):
+                raise
+            failure = self._company_doubted(error)
+        raise failure
+
+    def _company_doubted(self, error: CredentialsError) -> CredentialsError:
+        """The refusal of a files call with a secret that the token call accepted: the company may be the wrong part."""
+        return CredentialsError(
+            f"{error.message}; the token call accepted the same secret, so the company code"
+            f" {self._settings.company} is the likely reason",
+            cause=error.cause.word,
+            hint="Check VIPLAKE_COMPANY against the code that Veson gave you; then whether the secret was rotated.",
+        )
 
     async def _list(self, job_guid: str, credentials: VendorCredentials) -> tuple[ListedFile, ...]:
         """The list, asked for again where it is broken."""

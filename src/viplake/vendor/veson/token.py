@@ -75,6 +75,7 @@ class Authorization:
         self._clock = clock
         self._rng = rng
         self._token: Token | None = None
+        self._accepted: Secret | None = None
         self._good_until = 0.0
         self._renewal: asyncio.Task[Secret] | None = None
 
@@ -91,6 +92,10 @@ class Authorization:
             self._renewal.add_done_callback(self._renewed)
         # Shielded: one waiter that gives up must not take the token from the others.
         return await asyncio.shield(self._renewal)
+
+    def has_accepted(self, client_secret: Secret) -> bool:
+        """Whether the last token was given for this secret."""
+        return self._accepted == client_secret
 
     async def close(self) -> None:
         """Give up a renewal that is under way."""
@@ -126,7 +131,7 @@ class Authorization:
         while True:
             attempt += 1
             try:
-                return await self._ask(credentials)
+                token = await self._ask(credentials)
             except (VendorError, NetworkError) as error:
                 seconds = pause(attempt, self._rng, getattr(error, "retry_after", None))
                 few = isinstance(error, NotJson | NetworkError)
@@ -135,6 +140,9 @@ class Authorization:
                 if lasting or late or (few and attempt >= _FEW_TRIES):
                     raise
                 log.warning("no token yet", cause=error.cause.word, reason=error.message, seconds=round(seconds, 1))
+            else:
+                self._accepted = credentials.client_secret
+                return token
             await self._clock.sleep(seconds)
 
     async def _ask(self, credentials: VendorCredentials) -> Token:
