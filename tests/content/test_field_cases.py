@@ -16,6 +16,7 @@ from content.test_examine import HOUR, looked, table
 from query.test_query import QueriedLake
 from viplake.content.records import from_bytes, to_bytes
 from viplake.errors import SettingsError, ViplakeError
+from viplake.judge.rules.content_verdicts import Inside, Odd, nonconforming
 from viplake.tables import duck
 from viplake.tables.schema import TableSchema, changes, read_schema
 from viplake.tables.types import type_of, widened
@@ -245,6 +246,25 @@ async def test_H25_values_beyond_their_declared_size_are_counted_by_themselves(
     assert kinds(found) == expected
     content = await looked({"T_0.json": body}, json.dumps([{"DataObjectName": "T"}]).encode())
     assert from_bytes(to_bytes(content)) == content
+
+
+async def test_H14_a_record_of_the_future_is_a_finding_and_the_other_tables_are_judged() -> None:
+    times = [f"2022-05-{day:02}T12:00:00" for day in (9, 10)] * 12
+    body = [{"LastUpdateGMT": time} for time in times]
+    files = {"T_0.json": [*body, {"LastUpdateGMT": "2032-05-10T12:00:00"}], "U_0.json": body}
+    content = await looked({name: json.dumps(rows).encode() for name, rows in files.items()})
+    odd, usual = content.tables
+    assert [(finding.kind, finding.detail) for finding in odd.findings] == [
+        ("future_time", f"the newest record time is 2032-05-10 12:00 UTC, after the export of {HOUR}")
+    ]
+    assert (odd.newest, odd.span_hours, odd.rows) == (None, None, 25)
+    assert (usual.findings, usual.span_hours, content.look_back_hours) == ((), 24, 24)
+    assert from_bytes(to_bytes(content)) == content
+    [verdict] = nonconforming(Inside(HOUR, content))
+    assert isinstance(verdict, Odd)
+    assert (verdict.table, "2032-05-10" in verdict.summary) == ("T", True)
+    near = await looked({"T_0.json": json.dumps([{"LastUpdateGMT": "2022-05-11T10:00:00"}]).encode()})
+    assert near.findings == (), "a time without a zone may be a local one"
 
 
 # -- the schema -----------------------------------------------------------------------------------------------------

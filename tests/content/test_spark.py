@@ -174,7 +174,7 @@ def odd() -> dict[str, bytes]:
         "Dated_0.json": lines(*dated, {"k": "x", "LastUpdate": "no time"}),
         "Loose_0.json": lines({"a": 1, "b": "2"}, {"B2": None, "a": "x"}),
         "Bare_0.json": lines({}, {}),
-        "Unheard_0.json": lines({"a": 1}),
+        "Unheard_0.json": lines({"a": 1}, {"a": 2, "LastUpdateGMT": "2032-01-01T00:00:00"}),
         "Sizes_0.json": sizes(),
         "Sizes_1.csv.gz": gzip.compress(b"n,t,d,b,m\n7,abc,1.25,9007199254740993,5\n70000,abcdefgh,9999,x,1.23456\n"),
         "Sizes_2.zip": in_zip(
@@ -276,6 +276,7 @@ def test_the_hours_hold_something_of_everything(answers: tuple[list[HourContent]
         "too_long",
         "duplicate_key",
         "null_record",
+        "future_time",
     }
     assert [content.schema_problem for content in found] == [
         *[None] * 4,

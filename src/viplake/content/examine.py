@@ -33,6 +33,7 @@ from viplake.content.profiling import (
     odd_columns,
     profile_in_parts,
     profile_of,
+    without_future,
 )
 from viplake.errors import LakeError
 from viplake.lake.proof import read_receipt
@@ -56,7 +57,7 @@ BATCH: Final = 16 << 20
 ARRAY_ALONE: Final = 32 << 20
 """Bytes of JSON in arrays from which on a second query beside the first is worth reading them twice."""
 
-METHOD: Final = 2
+METHOD: Final = 3
 """Of examining: a higher one where the same files would give other findings."""
 
 NOT_TOGETHER: Final = "its files can be read one by one, but not together"
@@ -107,7 +108,7 @@ async def examine(
             async for batch, staged in _fetched(lake, hour, batches, root):
                 for known in batch:
                     files = staged[known.table]
-                    tables.append(await _in_thread(connection, known, files, settings))
+                    tables.append(without_future(hour, await _in_thread(connection, known, files, settings)))
     tables.sort(key=lambda table: table.table)
     return HourContent(hour, tuple(tables), found.schema_problem, settings.method)
 

@@ -9,7 +9,8 @@ such member or a null.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -45,6 +46,9 @@ FEWEST_DATED: Final = 20
 """Records that a table needs for its span to say something of the look-back: of so many spread over a window, the
 oldest and the newest are on average less than a tenth of it away from its ends."""
 
+FUTURE: Final = timedelta(days=1)
+"""After the end of its Hour: a later record time is wrong. Clocks differ, and some columns have local time."""
+
 ContentFindingKind = Literal[
     "unreadable_file",
     "empty_file",
@@ -55,6 +59,7 @@ ContentFindingKind = Literal[
     "too_long",
     "duplicate_key",
     "null_record",
+    "future_time",
 ]
 FINDINGS: Final[tuple[ContentFindingKind, ...]] = get_args(ContentFindingKind)
 
@@ -206,6 +211,17 @@ class HourContent:
         """
         spans = sorted(span for table in self.tables if (span := table.span_hours) is not None)
         return round(spans[len(spans) // 2], 3) if spans else None
+
+
+def without_future(hour: Hour, table: TableContent) -> TableContent:
+    """The table of an Hour; with a finding, and without a newest record time, where that is of the future.
+
+    One such record would make the table stale for years, and its span longer than any export's.
+    """
+    if table.newest is None or table.newest <= hour.end + FUTURE:
+        return table
+    what = f"the newest record time is {table.newest:%Y-%m-%d %H:%M} UTC, after the export of {hour}"
+    return replace(table, newest=None, findings=(*table.findings, ContentFinding("future_time", table.table, what)))
 
 
 # -- asking -----------------------------------------------------------------------------------------------------

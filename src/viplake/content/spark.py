@@ -37,6 +37,7 @@ from viplake.content.profiling import (
     odd_kinds,
     profile_of,
     values_sql,
+    without_future,
     wrong_values_sql,
 )
 from viplake.content.spark_sql import in_spark
@@ -265,7 +266,7 @@ def _examined(
         raise ViplakeError(f"Spark failed: {redact(str(error).strip().partition(chr(10))[0])[:300]}") from error
     found: dict[Hour, list[TableContent]] = {}
     for at, place in enumerate(places):
-        found.setdefault(place.hour, []).append(_content(place, answers.get(at)))
+        found.setdefault(place.hour, []).append(without_future(place.hour, _content(place, answers.get(at))))
     return [
         HourContent(one.hour, tuple(found.get(one.hour, ())), one.schema_problem, settings.method) for one in listed
     ]
