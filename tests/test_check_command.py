@@ -278,5 +278,6 @@ async def test_the_showcase_tells_its_story_each_planted_fault_once(tmp_path: Pa
     told = Counter((notice["id"], notice["state"]) for message in got for notice in message["notices"])
     assert max(told.values()) == 1
     known = [one for one in episodes.values() if one.severity != "info" and one.ready and not one.healed]
-    sent = {one.key for one in known if any(notification.tries for notification in one.notifications)}
-    assert {key for key, _ in told} == sent
+    waiting = {one.key for one in known if one.open and one.ended is not None and not one.notifications}
+    over = {one.key for one in known if one.key not in waiting and not one.notifications[-1].tries}
+    assert {key for key, _ in told} == {one.key for one in known} - over - waiting
