@@ -12,6 +12,7 @@ from viplake.content.profiling import ColumnProfile, ContentFinding, HourContent
 from viplake.judge.anomaly import InsufficientHistory, VolumeVerdict
 from viplake.judge.rules.content_verdicts import (
     BEFORE,
+    NO_PAST,
     NOT_LOOKED,
     Inside,
     Nulls,
@@ -107,12 +108,12 @@ def test_the_usual_share_is_the_median_of_the_last_hours_before() -> None:
 @pytest.mark.parametrize(
     ("newest", "expected"),
     [
-        ([1, 2, 3, 4, 5, 6, 7, 7, 7], (2, 0)),
-        ([1, 1, 1, 2, 3, 4, 5, 6, 6], (1, 2)),
-        ([1, 2, 3, 4, 5, 6, 7], (0, 0)),
-        ([1, -1, 2, 3, -1, 4, 5, 6, 7, -1, 7, 7], (2, 0)),  # where nobody looked, nothing stands still
-        ([1, 2, 3, 3, 3, 3], None),  # the past is too short
-        ([1, 2, 3, 4, 5, 6, 7, -1], None),
+        ([*range(25), 25, 25, 25], (2, 0)),
+        ([1, 1, 1, *range(2, 24), 24, 24], (1, 2)),
+        ([*range(25)], (0, 0)),
+        ([1, -1, *range(2, 13), -1, *range(13, 26), -1, 25, 25], (2, 0)),  # where nobody looked, nothing stands still
+        ([*range(23), 23, 23, 23], None),  # the past is too short
+        ([*range(30), -1], None),
         ([], None),
     ],
 )
@@ -207,3 +208,16 @@ def test_H12_a_night_in_which_most_tables_stand_still_makes_none_of_them_stale()
     stood = dict.fromkeys(("A", "B", "C", "Voyage"), (9, 1))
     assert stale(inside(content(), stuck=stood), 6) == []
     assert stale(inside(content(), stuck={**dict.fromkeys("ABCDE", (0, 1)), "Voyage": (9, 1)}), 6)
+
+
+def test_H12_the_first_night_of_a_young_lake_is_like_no_night_before_and_makes_no_table_stale() -> None:
+    """Records of 08 to 18 h in a lake of one table; from the second day on there is a night to compare with."""
+    hours = range(8, 5 * 24)
+    newest = [max(at for at in range(8, hour + 1) if 8 <= at % 24 <= 18) for hour in hours]
+    for place in range(len(newest)):
+        stood = standing_still(newest, place)
+        assert stale(inside(content(), stuck={} if stood is None else {"Voyage": stood}), 6) in ([], NO_PAST)
+    still = [*newest, *[newest[-1]] * 24]
+    stood = standing_still(still, len(still) - 1)
+    assert stood is not None
+    assert stale(inside(content(), stuck={"Voyage": stood}), 6)

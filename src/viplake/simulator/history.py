@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ROWS_A_PARTITION: Final = 150
 """A table of more rows comes in more files."""
 
-INSIDE: Final = 22
+INSIDE: Final = 36
 """Newest Hours of the showcase that bear looking into."""
 
 _MEMBERS: Final = 6

@@ -30,12 +30,16 @@ BEFORE: Final = 24
 FEWEST_BEFORE: Final = 3
 """Of them that there must be: a median of two is no middle."""
 
+A_PAST: Final = DAY
+"""Hours with content checks before a table stands still, of which one may be a night."""
+
 CLEARLY_LESS: Final = 0.85
 """Of the told look-back; a table of 20 records is on average at 0.9 of its window."""
 
 FEWEST_ROWS: Final = 20
 """Records from which on a share says something."""
 
+NO_PAST: Final = "no table has a record time, and a past to compare it with"
 NOT_LOOKED: Final = "nobody looked inside its files: run viplake content"
 
 
@@ -219,7 +223,7 @@ def stale(inside: Inside, hours: float) -> ContentVerdict:
     if inside.content is None or inside.stuck is None:
         return NOT_LOOKED
     if not inside.stuck:
-        return "no table has a record time, and a past to compare it with"
+        return NO_PAST
     newest = {table.table: table.newest for table in inside.content.tables}
     still = sum(now >= hours for now, _ in inside.stuck.values())
     if 2 < len(inside.stuck) <= 2 * still:  # noqa: PLR2004 - a night or a holiday, not a table
@@ -265,7 +269,7 @@ def standing_still(newest: Sequence[int], place: int) -> tuple[int, int] | None:
         place: the last one that counts.
 
     Returns:
-        None where there are fewer than `2 * FEWEST_BEFORE` values before the stretch.
+        None where there are fewer than `A_PAST` values before the stretch: a first night is like no other yet.
     """
     known = [value for value in newest[: place + 1] if value >= 0]
     if not known or newest[place] < 0:
@@ -277,4 +281,4 @@ def standing_still(newest: Sequence[int], place: int) -> tuple[int, int] | None:
         else:
             runs.append(0)
     now = runs.pop()
-    return (now, max(runs, default=0)) if len(known) - now - 1 >= 2 * FEWEST_BEFORE else None
+    return (now, max(runs, default=0)) if len(known) - now - 1 >= A_PAST else None
