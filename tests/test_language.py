@@ -1,0 +1,97 @@
+"""The words of README, docs, help, errors and remedies: those that people search for are there, riddles are not."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from viplake.cli import COMMANDS
+from viplake.errors import CAUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT: Final = Path(__file__).parents[1]
+SOURCES: Final = ROOT / "src" / "viplake"
+
+BANNED: Final = re.compile(
+    r"\b(told|nobody|whose|whoever|mend|mends|mended|lies (?:in|beside|below)|stands (?:in|for))\b",
+    re.IGNORECASE,
+)
+"""Words of a private dialect, which send a reader looking for what is meant."""
+
+PAGES: Final = sorted(
+    path
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md"))
+)
+
+
+def prose(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a page without its code: blocks, and what is in backticks."""
+    code = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            code = not code
+        elif not code:
+            yield number, re.sub(r"`[^`]*`", "", line)
+
+
+def messages(source: str) -> Iterator[tuple[int, str]]:
+    """The texts that a module can show: literals in calls of errors, logs and prints, hints and help."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            for part in (*node.args, *(keyword.value for keyword in node.keywords)):
+                for literal in ast.walk(part):
+                    if isinstance(literal, ast.Constant) and isinstance(literal.value, str):
+                        yield literal.lineno, literal.value
+
+
+def help_texts(source: str) -> Iterator[tuple[int, str]]:
+    """The docstring of a command, which is its help."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "command":
+            yield node.lineno, ast.get_docstring(node) or ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_page_has_no_word_of_a_private_dialect(page: Path) -> None:
+    found = [f"{number}: {line}" for number, line in prose(page.read_text(encoding="utf-8")) if BANNED.search(line)]
+    assert found == []
+
+
+@pytest.mark.sources
+@pytest.mark.parametrize("module", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.relative_to(SOURCES).as_posix())
+def test_a_message_has_no_word_of_a_private_dialect(module: Path) -> None:
+    source = module.read_text(encoding="utf-8")
+    shown = [*messages(source), *help_texts(source)]
+    assert [f"{number}: {text}" for number, text in shown if BANNED.search(text)] == []
+
+
+def test_causes_and_commands_have_no_word_of_a_private_dialect() -> None:
+    texts = [text for cause in CAUSES.values() for text in (cause.meaning, cause.remedy)]
+    texts += [line for commands in COMMANDS.values() for line in commands.values()]
+    assert [text for text in texts if BANNED.search(text)] == []
+
+
+def test_help_uses_the_words_that_people_search_for() -> None:
+    shown = " ".join(line for commands in COMMANDS.values() for line in commands.values()).lower()
+    for word in ("notification", "anomal", "slo", "data-quality", "manifest", "incident", "schema", "sql"):
+        assert word in shown, word
+
+
+def test_the_vendor_is_a_company_and_no_person() -> None:
+    for page in PAGES:
+        for number, line in prose(page.read_text(encoding="utf-8")):
+            assert not re.search(r"\b(he|him|his)\b", line), f"{page.name}:{number}: {line}"
+
+
+def test_a_banned_word_is_found_and_code_is_left_out() -> None:
+    assert BANNED.search("Nobody ran within the Hour")
+    assert not BANNED.search("It is understood, retold and sandstands")
+    page = "told\n```\ntold\n```\n`told` is code\n"
+    assert [number for number, line in prose(page) if BANNED.search(line)] == [1]
+    assert "h" in [text for _, text in messages('raise E("told", hint="h")')]
