@@ -293,6 +293,19 @@ def test_heavy_packages_are_imported_only_where_they_are_used(name: str) -> None
     assert heavy_at_import(MODULES[name]) == []
 
 
+def test_a_public_type_is_defined_in_one_module() -> None:
+    assert twins(MODULES) == {}
+
+
+def test_no_folder_has_more_than_twelve_modules() -> None:
+    assert crowded(MODULES) == {}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_import_hides_a_name_of_ours(name: str) -> None:
+    assert hidden_names(MODULES[name]) == []
+
+
 @pytest.mark.system
 def test_importing_everything_loads_no_heavy_package() -> None:
     # Others import too: a library of ours may pull in what we avoid. A fresh process, all modules in turn.
