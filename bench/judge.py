@@ -30,8 +30,8 @@ from viplake.history.datasets import DATASETS, Frame, render, upsert
 from viplake.history.facts import HourFacts, RunFacts, SchemaFacts
 from viplake.history.volumes import Volumes
 from viplake.judge.check import Checked, CheckTarget, check
+from viplake.judge.detector.usual import WEEK
 from viplake.judge.evaluate import CheckSettings
-from viplake.judge.usual import WEEK
 from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import Store, StoreSettings, open_store

@@ -27,8 +27,8 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from viplake.judge.anomaly import Series, VolumeVerdict, shared_moves
-from viplake.judge.usual import DAY, WEEK
+from viplake.judge.detector.anomaly import Series, VolumeVerdict, shared_moves
+from viplake.judge.detector.usual import DAY, WEEK
 
 PAGE = Path(__file__).parents[1] / "docs" / "bench" / "judge.md"
 HISTORIES = [folder / "shared" / "history" / "historical_job_size.csv" for folder in Path(__file__).parents[2:4]]

@@ -243,7 +243,8 @@ def twins(modules: Mapping[str, Module]) -> dict[str, list[str]]:
 
 def crowded(modules: Iterable[str]) -> dict[str, int]:
     """The folders with more than twelve modules, but for the commands, which have a file each."""
-    sizes = Counter(name.rpartition(".")[0] for name in modules if not _is_package(name))
+    own = (name for name in modules if not _is_package(name) and name != "viplake.__main__")  # how Python starts us
+    sizes = Counter(name.rpartition(".")[0] for name in own)
     return {folder: size for folder, size in sizes.items() if size > MOST_MODULES and folder != "viplake.commands"}
 
 

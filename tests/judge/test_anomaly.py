@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from viplake.errors import SettingsError
-from viplake.judge.anomaly import ADOPTED, InsufficientHistory, Series, VolumeVerdict, shared_moves
-from viplake.judge.usual import DAY, GRAIN_OF_COUNTS, KEYS, WEEK, AnomalySettings
+from viplake.judge.detector.anomaly import ADOPTED, InsufficientHistory, Series, VolumeVerdict, shared_moves
+from viplake.judge.detector.usual import DAY, GRAIN_OF_COUNTS, KEYS, WEEK, AnomalySettings
 from viplake.toml_tables import Table
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from viplake.content.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
-from viplake.judge.anomaly import InsufficientHistory, VolumeVerdict
+from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
 from viplake.judge.rules.content_verdicts import (
     BEFORE,
     NO_PAST,

@@ -14,16 +14,16 @@ import pytest
 from viplake.content.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
 from viplake.errors import SettingsError
 from viplake.history.facts import HourFacts, PromisedTable, PromiseFacts, RunFacts, SchemaFacts
-from viplake.judge.anomaly import InsufficientHistory, VolumeVerdict
 from viplake.judge.calendar import Planned
 from viplake.judge.coverage import gaps
+from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
+from viplake.judge.detector.usual import GRAIN_OF_COUNTS, AnomalySettings
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.record import Record, Wholeness, records
 from viplake.judge.rules.catalogue import RULES, RuleSettings, _minutes, judge
 from viplake.judge.rules.content import by_verdict
 from viplake.judge.rules.content_verdicts import NOT_LOOKED, Inside, Nulls, Odd
 from viplake.judge.rules.rule import Breach, Case, Limit, NoData, Results, RuleConfig, RulePassed
-from viplake.judge.usual import GRAIN_OF_COUNTS, AnomalySettings
 from viplake.lake.table_index import TableFacts
 from viplake.model import SEVERITIES, Hour
 from viplake.tables.schema import Change, TableSchema, changes, read_schema

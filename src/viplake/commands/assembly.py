@@ -117,12 +117,12 @@ async def observe(
     """Bring the history up to date.
 
     Raises:
-        LakeError, SettingsError: as `observe.history.observe`; the history is as it was.
+        LakeError, SettingsError: as `history.build.observe`; the history is as it was.
     """
-    from viplake.history.build import observe as bring_up_to_date  # noqa: PLC0415 - as above
+    from viplake.history import build  # noqa: PLC0415 - as above
 
     place, wanted = await place_of(settings, lake, writes=True), observing(settings)
-    return await bring_up_to_date(
+    return await build.observe(
         lake, place, clock or SystemClock(), wanted, scope=scope, imports=imports, progress=progress
     )
 
@@ -155,11 +155,11 @@ async def check(
     Raises:
         SettingsError, CredentialsError, LakeError: as `check_settings`, `config.notifiers`, `check.check`.
     """
-    from viplake.judge import check as checking  # noqa: PLC0415 - as above
+    import viplake.judge.check  # noqa: PLC0415 - as above
 
     told = await check_settings(settings, lake)
     listening = config.notifiers(settings, told, config.Secrets.of(settings)) if tells else None
-    return await checking.check(
+    return await viplake.judge.check.check(
         await check_target(settings, lake, writes=True),
         clock or SystemClock(),
         told,
@@ -195,21 +195,21 @@ async def content(
         SettingsError, CredentialsError, LakeError: as `place_of`; or the lake cannot be read or written.
         SettingsError, ViplakeError: Spark is not there, or fails.
     """
-    from viplake.content import records as contents  # noqa: PLC0415 - as above
+    from viplake.content import records  # noqa: PLC0415 - as above
 
     place = await place_of(settings, lake, writes=keeps)
     found: list[HourContent] = []
     kept = 0
     earlier = None
     if engine == "duckdb" and not reopen:
-        before = await contents.read(place, [hours[0].shift(-back) for back in range(1, CARRIED_FROM + 1)])
+        before = await records.read(place, [hours[0].shift(-back) for back in range(1, CARRIED_FROM + 1)])
         earlier = before[max(before)] if before else None
     async for one in _examined(settings, lake, hours, engine, earlier, reopen=reopen):
         found.append(one)
         if progress is not None:
             progress(one.hour)
         if keeps and (len(found) - kept >= KEPT_TOGETHER or one.hour == hours[-1]):
-            await contents.keep(place, found[kept:])
+            await records.keep(place, found[kept:])
             kept = len(found)
     return found
 

@@ -28,6 +28,7 @@ from viplake.errors import SettingsError, ViplakeError
 from viplake.history.build import look_at, read_history
 from viplake.history.datasets import JOBS
 from viplake.history.volumes import Volumes
+from viplake.judge.detector.usual import WEEK
 from viplake.judge.evaluate import (
     AGAIN,
     WEEKS_OF_VOLUMES,
@@ -46,7 +47,6 @@ from viplake.judge.objectives import newest_periods
 from viplake.judge.record import records
 from viplake.judge.rules.content_verdicts import BEFORE
 from viplake.judge.sla import publish_sla
-from viplake.judge.usual import WEEK
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.versions import Version, Versions
 from viplake.model import SEVERITIES, Hour

@@ -13,9 +13,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.history.datasets import MISSED
-from viplake.judge.anomaly import Series, shared_moves
 from viplake.judge.calendar import Calendar
 from viplake.judge.coverage import LOOK_BACK, Gap, covering, gaps
+from viplake.judge.detector.anomaly import Series, shared_moves
+from viplake.judge.detector.usual import WEEK
 from viplake.judge.objectives import (
     INDICATORS,
     Graded,
@@ -33,7 +34,6 @@ from viplake.judge.rules.catalogue import RuleSettings, judge
 from viplake.judge.rules.content_verdicts import BEFORE, Inside, Nulls, standing_still
 from viplake.judge.rules.delivery import OWNERS_OF_PHASES
 from viplake.judge.rules.rule import Case, NoData
-from viplake.judge.usual import WEEK
 from viplake.notify.settings import NotifySettings
 from viplake.wording import count_words, span_words
 
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from viplake.content.profiling import HourContent
-    from viplake.judge.anomaly import InsufficientHistory, VolumeVerdict
+    from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
+    from viplake.judge.detector.usual import AnomalySettings
     from viplake.judge.record import Record
     from viplake.judge.rules.rule import RuleResult
-    from viplake.judge.usual import AnomalySettings
     from viplake.model import Hour
     from viplake.tables.schema import Change
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from viplake.judge.rules.rule import RuleResult
 
-State = Literal["opened", "ongoing", "resolved"]
+IncidentState = Literal["opened", "ongoing", "resolved"]
 NotificationKind = Literal["opened", "escalated", "changed", "reopened", "reminder", "resolved"]
 
 KEPT: Final = timedelta(days=400)
@@ -201,7 +201,7 @@ class Incident:
         ended = [member.ended for member in self.members if member.last == self.last]
         return max((hour for hour in ended if hour is not None), default=None) if None not in ended else None
 
-    def state(self, now: datetime) -> State:
+    def state(self, now: datetime) -> IncidentState:
         """In the words of the JSON; `opened` in the check that found it."""
         if not self.open:
             return "resolved"

@@ -11,9 +11,9 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from viplake.judge.detector.usual import GRAIN_OF_COUNTS, KEYS, KEYS_OF_COUNTS, AnomalySettings
 from viplake.judge.rules import content, delivery, tables, volume
 from viplake.judge.rules.rule import Limit, NoData, Results, Rule, RuleConfig, TableConfig, unmet
-from viplake.judge.usual import GRAIN_OF_COUNTS, KEYS, KEYS_OF_COUNTS, AnomalySettings
 from viplake.model import SEVERITIES
 from viplake.toml_tables import Table
 

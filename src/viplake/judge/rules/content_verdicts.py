@@ -12,8 +12,8 @@ from datetime import timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from viplake.judge.anomaly import ADOPTED, VolumeVerdict
-from viplake.judge.usual import DAY, WEEK
+from viplake.judge.detector.anomaly import ADOPTED, VolumeVerdict
+from viplake.judge.detector.usual import DAY, WEEK
 from viplake.wording import count_words
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from viplake.content.profiling import HourContent, TableContent
-    from viplake.judge.anomaly import InsufficientHistory
+    from viplake.judge.detector.anomaly import InsufficientHistory
     from viplake.model import Hour
 
 BEFORE: Final = 24

@@ -11,18 +11,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from viplake.errors import CAUSES, CREDENTIALS
+from viplake.judge.detector.usual import AnomalySettings
 from viplake.judge.record import NOBODY, Wholeness
 from viplake.judge.rules.content_verdicts import NOT_LOOKED
-from viplake.judge.usual import AnomalySettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from viplake.history.facts import HourFacts
-    from viplake.judge.anomaly import InsufficientHistory, VolumeVerdict
     from viplake.judge.calendar import Planned
     from viplake.judge.coverage import Gap
+    from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
     from viplake.judge.record import Record
     from viplake.judge.rules.content_verdicts import Inside
     from viplake.model import Hour, Severity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from viplake.judge.anomaly import InsufficientHistory, VolumeVerdict
+from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
 from viplake.judge.record import FLOOR
 from viplake.judge.rules.content_verdicts import lasting_words
 from viplake.wording import count_words, size_words

@@ -43,7 +43,7 @@ _A_MONTH_AGO: Final = frozenset({28, 29, 30, 31})
 _AS_FAR: Final = 0.7
 _ALSO_FAR: Final = 0.25
 _AS_HIGH: Final = 0.1
-"""See `Past.seen_before`: shares of how far it is now, and a logarithm."""
+"""See `UsualPast.seen_before`: shares of how far it is now, and a logarithm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ GRAIN_OF_COUNTS: Final = 3.0
 
 
 @dataclass(slots=True)
-class Past:
+class UsualPast:
     """What is usual at each place.
 
     Args:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from viplake.judge.usual import DAY, FEWEST, WEEK, YOUNG, AnomalySettings, Past, median_of
+from viplake.judge.detector.usual import DAY, FEWEST, WEEK, YOUNG, AnomalySettings, UsualPast, median_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -73,7 +73,7 @@ _FEWEST_TOGETHER: Final = 10
 
 
 Kind = Literal["usual", "low", "high", "stuck"]
-View = Literal["", "level", "jump", "run"]
+VolumeView = Literal["", "level", "jump", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class VolumeVerdict:
     most: int
     score: float
     weeks: tuple[int, ...]
-    view: View = ""
+    view: VolumeView = ""
     hours: int = 0
 
 
@@ -144,7 +144,7 @@ class _Hour:
         middle: the usual; logarithm.
         scale: what it is judged by.
         spread: of the last week.
-        young, unlike: see `Past`.
+        young, unlike: see `UsualPast`.
     """
 
     at: int
@@ -161,7 +161,7 @@ class _Found:
     """What the walk made of a place."""
 
     kind: Kind
-    view: View
+    view: VolumeView
     ends: _Range
     score: float
     since: int
@@ -215,14 +215,14 @@ class Series:
     exact: bool = True
     counted: bool = False
     phase: int = 0
-    _past: Past = field(init=False)
+    _past: UsualPast = field(init=False)
     _common: Mapping[int, float] = field(init=False, default_factory=dict)
     _first: int = field(init=False, default=-1)
     _walk: _Walk = field(init=False, default_factory=lambda: _Walk(0))
 
     def __post_init__(self) -> None:
         """Nothing is judged yet."""
-        self._past = Past(self.values, self.bad, self.settings, self.counted, self.phase)
+        self._past = UsualPast(self.values, self.bad, self.settings, self.counted, self.phase)
 
     def judge(self, place: int) -> VolumeVerdict | InsufficientHistory:
         """Whether the volume at this place is usual; judged only on what came before it."""
@@ -357,7 +357,7 @@ class Series:
         ends = _Range(hour.middle, min(hour.middle - reach, low), max(hour.middle + reach, high))
         return self._outside(hour, "run", ends, hour.off, scale)
 
-    def _outside(self, hour: _Hour, view: View, ends: _Range, off: float, scale: float) -> _Found | None:
+    def _outside(self, hour: _Hour, view: VolumeView, ends: _Range, off: float, scale: float) -> _Found | None:
         x = self._past.log(hour.at)
         if ends.low <= x <= ends.high:
             return None
