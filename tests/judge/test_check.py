@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -245,6 +246,19 @@ async def test_an_incident_is_acknowledged_in_the_lake_and_an_unknown_one_is_ref
     [found] = again.to_json()["incidents"]
     assert (found["acknowledged_until"], found["note"]) == (str(FIRST.shift(30)), "known")
     assert one.acknowledged == again.incidents[0].acknowledged
+
+
+@pytest.mark.parametrize(("after", "changed"), [("INT", False), (None, False), ("bigint", True)])
+async def test_a_type_in_other_letters_or_no_type_opens_no_schema_change(after: str | None, *, changed: bool) -> None:
+    store = memory()
+    for hour, kind in ((FIRST, "int"), (FIRST.shift(1), after)):
+        columns = [{"DataObjectName": table, "Columns": [{"Name": "A", "Type": kind}]} for table in TABLES]
+        files = export(hour, size=99)
+        files[LAYOUT.file(hour, "_MasterTableSchema.json")] = json.dumps(columns).encode()
+        await fill(store, files)
+    clock = At(FIRST.shift(1).start + timedelta(minutes=50))
+    checked = await check(await observed(store, clock), clock, CheckSettings(), OBSERVING)
+    assert ("schema_change" in {one.rule for one in checked.incidents}) is changed
 
 
 async def test_O8_an_hour_that_arrives_late_takes_its_incident_back_with_one_word() -> None:
