@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import strategies as st
@@ -65,7 +65,9 @@ class Everything(RuleBasedStateMachine):
         self.world = World(FEW, FakeClock(at("13:00:05")))
         self.wires: list[Tripwire] = []
         self.excuses = self.failures = 0
-        self.told: Counter[tuple[str, str]] = Counter()
+        self.told: Counter[tuple[str, ...]] = Counter()
+        self.last: dict[str, str] = {}
+        self.rounds: Counter[str] = Counter()
         self.seen: set[Hour] = set()
         self.bits = itertools.cycle(range(1, min(map(len, FEW.values()))))
 
@@ -79,8 +81,16 @@ class Everything(RuleBasedStateMachine):
         """The channel that everyone tells."""
         checks = [wire.enter("send", "") for wire in self.wires]
         [check("before") for check in checks]
-        self.told.update((notice["notice"], notice["id"]) for notice in message.body["notices"])
+        self.told.update(self._once(notice) for notice in message.body["notices"])
         [check("after") for check in checks]
+
+    def _once(self, notice: dict[str, Any]) -> tuple[str, ...]:
+        """What may be sent once: of each cause, of each severity, and again only where it was over in between."""
+        kind, key = notice["notice"], notice["id"]
+        self.rounds[key] += kind == "reopened" and self.last.get(key) == "resolved"
+        self.last[key] = kind
+        more = {"changed": notice["cause"] + notice["owner"], "escalated": notice["severity"]}
+        return kind, key, more.get(kind, ""), str(self.rounds[key])
 
     def _process(self, work: Callable[[Extraction], Coroutine[None, None, None]]) -> None:
         """What one process does, until it ends or dies."""
@@ -228,7 +238,7 @@ class Everything(RuleBasedStateMachine):
     @invariant()
     def everything_is_told_once(self) -> None:
         """But where a process died, or the store was out, between the telling and its record."""
-        again = [times - 1 for (kind, _), times in self.told.items() if kind != "reminder"]
+        again = [times - 1 for (kind, *_), times in self.told.items() if kind != "reminder"]
         assert sum(again) <= self.excuses, self.told
 
     def teardown(self) -> None:
@@ -252,6 +262,12 @@ class Everything(RuleBasedStateMachine):
             assert last["event"] in {"delivered", "failed"}, (str(hour), last)
             if hour.label in runs:
                 assert runs[hour.label] == last["event"], (str(hour), runs[hour.label], last)
+
+    def _set_aside(self) -> set[str]:
+        """The Hours in files that were set aside."""
+        place = f"{self.world.layout.observability}quarantine/"
+        kept = [data.decode() for key, data in self.world.store.objects.items() if key.startswith(place)]
+        return {line.partition(",")[0] for text in kept for line in text.splitlines()}
 
     def _published(self, name: str) -> dict[str, str]:
         """The second column of a published file, by Hour; each has one row."""
