@@ -40,9 +40,10 @@ _SET_UP: Final = Group("Set up", sort_key=4)
 COMMANDS: Final = {
     Group("Deliver", sort_key=1): {
         "run": "Bring the current Hour to its end: trigger, wait, transfer, prove.",
-        "tick": "Advance all open Hours one step, start the current one, and exit. Meant for schedulers.",
-        "collect": "Reopen an Hour and bring it to its end; with a GUID from the vendor also one with a lost trigger"
-        " response.",
+        "tick": "Advance each unfinished Hour of today and yesterday one step, start the current Hour, and exit. For"
+        " schedulers.",
+        "collect": "Retry a failed or unfinished Hour from its existing export. It triggers none; --job-guid names an"
+        " export with a lost trigger response.",
     },
     Group("Look", sort_key=2): {
         "status": "Show the outcome of each of the last Hours, and what is open.",
@@ -60,8 +61,8 @@ COMMANDS: Final = {
     },
     Group("History", sort_key=3): {
         "observe": "Build or update the datasets: what was delivered, Hour by Hour.",
-        "consolidate": "Copy the Hours that this lake lacks from another lake; then observe them.",
-        "adopt": "Write Receipts for Hours that another program landed, where its manifest and the listing agree.",
+        "consolidate": "Copy missing Hours (backfill) from another lake into this one; then update the datasets.",
+        "adopt": "Write a Receipt (sizes only) for each Hour of another program with files that match its manifest.",
         "report": "Write one HTML file: a verdict in words, then the figures, each with its table; it needs no network"
         " to open.",
         "serve": "Serve the report, /healthz and /metrics (Prometheus) over HTTP, on loopback by default.",

@@ -34,7 +34,7 @@ def outage(hours: int = 3, good: int = 0) -> str:
 def test_an_outage_says_what_who_how_long_and_what_to_do() -> None:
     assert outage() == (
         "Prod: No export since 2022-05-05 04:00 UTC (3 Hours). Responsible: Veson: The vendor reports that its export "
-        'failed ("Failed", GUID 1b2c). Nothing is lost if an export begins by 2022-05-06 03:00 UTC (19 h 40 min left). '
+        'failed ("Failed", GUID 1b2c). Nothing is lost if an export comes by 2022-05-06 03:00 UTC (19 h 40 min left). '
         "Nothing to do before 2022-05-05 21:00 UTC; then: viplake evidence --from 2022-05-05T04 --to 2022-05-05T06. "
         "(page, outage:2022-05-05T04)"
     )

@@ -7,7 +7,8 @@ from viplake.commands.options import NO_OPTIONS, AnHour, Json, Options
 
 
 def command(hour: AnHour, *, job_guid: str | None = None, json: Json = False, options: Options = NO_OPTIONS) -> int:
-    """Reopen an Hour and bring it to its end; with a GUID from the vendor also one with a lost trigger response.
+    """Retry a failed or unfinished Hour from its existing export. It triggers none; --job-guid names an export with a
+    lost trigger response.
 
     Example: viplake collect 2022-05-10T13
 

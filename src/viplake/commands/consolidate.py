@@ -39,7 +39,7 @@ def command(
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Copy the Hours that this lake lacks from another lake; then observe them.
+    """Copy missing Hours (backfill) from another lake into this one; then update the datasets.
 
     Example: viplake consolidate s3://old-bucket --dry-run
 

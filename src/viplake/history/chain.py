@@ -61,6 +61,10 @@ class ClosedMonth(Part, frozen=True):
     name: str
     datasets: dict[str, ClosedRows]
 
+    def known(self, dataset: Dataset) -> ClosedRows:
+        """What the month holds of a dataset: nothing of one that is newer than the month's object."""
+        return self.datasets.get(dataset.name) or ClosedRows(_digest(b""), 0, 0)
+
 
 class _Version(Part, frozen=True):
     built: bool
@@ -95,7 +99,7 @@ class History:
 
     def count(self, dataset: Dataset) -> int:
         """Rows of a dataset, those of closed months too."""
-        return len(self.rows(dataset)) + sum(month.datasets[dataset.name].rows for month in self.closed)
+        return len(self.rows(dataset)) + sum(month.known(dataset).rows for month in self.closed)
 
 
 def month_of(hour: Hour) -> str:
@@ -183,7 +187,7 @@ class Chain:
             frame = frames[dataset.name]
             head = render(dataset, Frame({}, frame.extra))
             with reading("a closed month of the history"):
-                old = own_frame(dataset, b"".join([head, *(texts[dataset.name] for texts in found)]).decode())
+                old = own_frame(dataset, b"".join([head, *(texts.get(dataset.name, b"") for texts in found)]).decode())
             self.parsed += len(old.rows)
             frames[dataset.name] = Frame(old.rows | frame.rows, frame.extra)
         return replace(history, frames=frames, closed=tuple(one for one in history.closed if one not in wanted))
@@ -267,7 +271,7 @@ class Published:
         view, at = memoryview(data), len(head)
         pieces, same = {}, data.startswith(head)
         for month in history.closed:
-            known = month.datasets[dataset.name]
+            known = month.known(dataset)
             piece = view[at : at + known.size]
             at += known.size
             if hashlib.sha256(piece).hexdigest() == known.sha256:
@@ -295,9 +299,9 @@ async def whole_file(
     head = render(dataset, Frame({}, frame.extra))
     parts: list[bytes | memoryview] = [head]
     for month in history.closed:
-        known = month.datasets[dataset.name]
+        known = month.known(dataset)
         piece = pieces.get(known.sha256)
-        parts.append((await chain.rows(month))[dataset.name] if piece is None else piece)
+        parts.append((await chain.rows(month)).get(dataset.name, b"") if piece is None else piece)
     parts.append(render(dataset, frame)[len(head) :])
     return b"".join(parts)
 

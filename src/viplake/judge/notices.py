@@ -235,7 +235,7 @@ def _loss(one: Incident, now: datetime) -> str:
         return "Exports come again; nothing is lost."
     if left <= timedelta(0):
         return "Records are being lost: no export can carry all of them any more."
-    return f"Nothing is lost if an export begins by {one.until:%Y-%m-%d %H:%M} UTC ({span_words(left)} left)."
+    return f"Nothing is lost if an export comes by {one.until:%Y-%m-%d %H:%M} UTC ({span_words(left)} left)."
 
 
 def _advice(one: Incident, now: datetime) -> str:
