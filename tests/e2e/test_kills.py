@@ -240,7 +240,8 @@ class Watched:
 
     @classmethod
     def on(cls, ground: Ground) -> Watched:
-        stay_within_the_hour(120)  # a check that runs after it would find another Hour missing
+        # The current Hour must not begin to count while this runs: not at its grace, and no new Hour either.
+        stay_within_the_hour(300)
         lake = ground.lake()
         last = Hour.of(datetime.now(UTC)).shift(-1)
         past = Past((Spell(last.shift(-2), last, "lacking", ("Voyage",)),), tables=4, scale=0.02)
@@ -253,6 +254,7 @@ class Watched:
         self.histories += 1
         name = f"history-{self.histories}"
         self.killer.command.environ["VIPLAKE_HISTORY"] = f"{self.lake.url}/{name}"
+        self.killer.command.environ["VIPLAKE_GRACE_MINUTES"] = "59"
         for key in self.lake.objects() if like else ():
             if key.startswith(f"{like}/"):
                 self.lake.write(name + key.removeprefix(like), self.lake.read(key))

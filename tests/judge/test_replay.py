@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FIRST = Hour.parse("2022-05-02T00")
-PLACES = [Path(__file__).parents[number] / "shared" / "history" for number in (3, 4, 5)]
+PLACES = [folder / "shared" / "history" for folder in Path(__file__).parents[3:6]]
 
 
 def shared_history() -> Path:

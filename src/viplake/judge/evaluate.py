@@ -29,7 +29,7 @@ from viplake.judge.objectives import (
     sla_periods,
     standing,
 )
-from viplake.judge.record import NOBODY, PHASES, Wholeness, fulfilled, settle, wholeness
+from viplake.judge.record import FLOOR, NOBODY, PHASES, Wholeness, fulfilled, settle, wholeness
 from viplake.judge.rules.catalogue import RuleSettings, judge
 from viplake.judge.rules.content_verdicts import BEFORE, Inside, Nulls, standing_still
 from viplake.judge.rules.delivery import OWNERS_OF_PHASES
@@ -164,7 +164,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
         hour: replace(one, good=False) if hour in whole and whole[hour].hollow else one
         for hour, one in of_delivered.items()
     }
-    volumes = _Volumes(evidence, hours, settings)
+    volumes = _Volumes(evidence, hours, settings, whole)
     by_hour = _by_hour(found, hours)
     ledgers = [hour for hour, known in records.items() if known.ledger]
     ledger = min(ledgers if evidence.first_run is None else [*ledgers, evidence.first_run], default=None)
@@ -338,10 +338,17 @@ def _grade(known: Record, name: Indicator, limit: timedelta, *, had_schema: bool
 # -- volumes --------------------------------------------------------------------------------------------------
 
 
+def _below_floor(known: Record, one: Wholeness) -> bool:
+    """Whether an export has so few bytes that the rules report it without statistics: it is no measure of others."""
+    return one.kilobytes is not None and known.kilobytes is not None and known.kilobytes < FLOOR * one.kilobytes
+
+
 class _Volumes:
     """The verdicts on volumes, Hour by Hour."""
 
-    def __init__(self, evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -> None:
+    def __init__(
+        self, evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings, whole: Mapping[Hour, Wholeness]
+    ) -> None:
         self._records = evidence.records
         self._base = evidence.base
         configs = settings.rules.configs
@@ -355,6 +362,7 @@ class _Volumes:
             for hour in first.to(hours[-1])
             if (known := evidence.records.get(hour)) is None or not known.whole or planned(hour) or self._holiday(hour)
         }
+        unfit |= {hour for hour, one in whole.items() if one.hollow or _below_floor(evidence.records[hour], one)}
         lost = {hour for hour in unfit if (known := evidence.records.get(hour)) is None or not _arrived(known)}
         lost |= {hour for hour in unfit if planned(hour) is not None}
         self._start = first

@@ -28,6 +28,9 @@ YOUNG: Final = 3 * DAY
 WEEKS_KNOWN: Final = 3
 """Weeks of history from which on the same hour of the weeks before is compared."""
 
+_WITNESSES: Final = 2
+"""Weeks that must have a value at an hour for the comparison with the weeks before."""
+
 FEWEST: Final = 24
 """Hours of the last week that there must be to know its level or its spread."""
 
@@ -117,6 +120,7 @@ class UsualPast:
     _beside_level: list[float | None] = field(init=False, default_factory=list)
     _pairs: dict[int, tuple[float, float] | None] = field(init=False, default_factory=dict)
     _offs: dict[int, float | None] = field(init=False, default_factory=dict)
+    _weekly: dict[int, bool] = field(init=False, default_factory=dict)
     _small: dict[int, bool] = field(init=False, default_factory=dict)
     _shapes: dict[int, tuple[float, float] | None] = field(init=False, default_factory=dict)
 
@@ -140,8 +144,17 @@ class UsualPast:
         return math.log(self.values[place] + self.grain)
 
     def by_weeks(self, place: int) -> bool:
-        """Whether enough weeks are known: then hours of the week are compared, else hours of the day."""
-        return place - self.begins >= WEEKS_KNOWN * WEEK
+        """Whether enough weeks are known: then hours of the week are compared, else hours of the day.
+
+        Two of them must have a value at this very hour: one alone may be the odd one.
+        """
+        known = self._weekly.get(place)
+        if known is None:
+            backs = (place - week * WEEK for week in range(1, self.settings.weeks + 1))
+            witnesses = sum(back >= 0 and self.logs[back] is not None for back in backs)
+            known = place - self.begins >= WEEKS_KNOWN * WEEK and witnesses >= _WITNESSES
+            self._weekly[place] = known
+        return known
 
     def is_young(self, place: int) -> bool:
         """Whether only what is far off may be called abnormal."""
