@@ -220,7 +220,8 @@ async def observe(
         progress: told the last Hour of each day that was done.
 
     Raises:
-        LakeError: the lake or the history cannot be read or written; the history is as it was.
+        LakeError: the lake or the history cannot be read or written; the history is as it was. If only a published
+            CSV cannot be written, the new version is stored, and the next update publishes it.
         SettingsError: a range that ends before it begins, or an import that is no file of ours.
     """
     pass_ = _Pass(lake, place, clock.now(), settings)

@@ -104,7 +104,9 @@ async def push_rulebook(lake: Lake, local: Mapping[str, Any]) -> tuple[Rulebook,
         if number == known.version or await lake.store.put_if_absent(_key(lake, number), data):
             await lake.store.put(f"{lake.layout.rules.removesuffix('/')}.json", data)
             return Rulebook(number, tables), number != known.version
-    raise SettingsError("the rules of this lake are being pushed by others", cause="claim_lost")
+    raise SettingsError(
+        "the rules of this lake are being pushed by others", cause="claim_lost", hint="Run viplake rules push again."
+    )
 
 
 def _key(lake: Lake, number: int) -> str:

@@ -215,7 +215,7 @@ async def consolidate(
 
     Raises:
         SettingsError: a source belongs to another environment or company (`lake_mismatch`), nothing tells which
-            it belongs to, or it is the target itself; nothing was copied of that source.
+            it belongs to, or it is the target itself. Hours that were copied before it was found stay.
         LakeError: an end cannot be read or written; what was copied is kept, and the next call goes on.
     """
     await check_lake(target, environment=environment)
