@@ -15,7 +15,7 @@ RUN_EXTRAS := --extra holidays --extra notify --extra report --extra spark
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n $(shell n=$$(( $$(nproc 2>/dev/null || echo 2) + 1 )); echo $$(( n < 4 ? n : 4 ))) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test unit test-long faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo site test unit test-long faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -33,6 +33,7 @@ help:
 	@echo "make bench-content  what looking inside costs"
 	@echo "make lock    resolve the dependencies anew            (make lock ARGS=--upgrade)"
 	@echo "make docs    write the pages that are made from the code anew"
+	@echo "make site    the documentation as a site: site/index.html"
 	@echo "make pictures draw the pictures in docs/img anew"
 	@echo "make lambda  the zip for AWS Lambda                   (make lambda ARGS='--python 3.12 --arch x86_64')"
 	@echo "make wheel   the package, the same bytes each time;   make glue  the folder for AWS Glue"
@@ -177,6 +178,11 @@ test-wheel: dev chromium
 docs: dev
 	@$(BIN)/python tools/docs.py
 
+# The pages of docs/ as a site of files, which needs no network: site/index.html.
+site: dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
+	@echo site/index.html
+
 pictures: dev chromium
 	@$(BIN)/python tools/pictures.py
 	@$(BIN)/python tools/demo_picture.py
@@ -186,5 +192,5 @@ readme: dev
 	@$(BIN)/python tools/readme.py
 
 clean:
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist demo-lake mutants .fuzz
+	@rm -rf site .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist demo-lake mutants .fuzz
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
