@@ -33,7 +33,7 @@ def test_bytes_of_any_kind_are_no_surprise(name: str, data: bytes) -> None:
 
 
 def test_a_seed_gives_the_same_input_again_and_another_seed_another() -> None:
-    seeds = TARGETS["incidents.unpack"].seeds
+    seeds = TARGETS["incident_records.unpack"].seeds
     inputs = [variant(Random(seed), seeds) for seed in range(200)]
     assert inputs == [variant(Random(seed), seeds) for seed in range(200)]
     assert len(set(inputs)) > 150
