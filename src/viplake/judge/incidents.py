@@ -593,7 +593,8 @@ def _described(
             return one
         severity = max(one.severity, known.severity, key=SEVERITIES.index)
         return replace(one, summary=known.summary, evidence=known.evidence, until=known.until, severity=severity)
-    ends = [breach for breach in leading if breach.hour == max(b.hour for b in leading)]
+    last = max(breach.hour for breach in leading)
+    ends = [breach for breach in leading if breach.hour == last]
     return replace(one, summary=_summary(one, leading), evidence=ends[-1].evidence, until=ends[-1].until)
 
 
