@@ -17,6 +17,8 @@ from viplake.simulator.history import Past, generate
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.system
+
 FIRST = Hour.parse("2022-05-10T10")
 
 

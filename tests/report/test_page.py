@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, Page
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
 DAYS: Final = 4
 SMALL: Final = history(days=DAYS, tables=6)
