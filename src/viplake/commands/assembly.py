@@ -157,12 +157,12 @@ async def check(
     """
     import viplake.judge.check  # noqa: PLC0415 - as above
 
-    told = await check_settings(settings, lake)
-    listening = config.notifiers(settings, told, config.Secrets.of(settings)) if tells else None
+    judged_by = await check_settings(settings, lake)
+    listening = config.notifiers(settings, judged_by, config.Secrets.of(settings)) if tells else None
     return await viplake.judge.check.check(
         await check_target(settings, lake, writes=True),
         clock or SystemClock(),
-        told,
+        judged_by,
         observing(settings),
         notifiers=listening,
         at=at,
@@ -223,18 +223,18 @@ async def _examined(
     *,
     reopen: bool,
 ) -> AsyncIterator[HourContent]:
-    told = config.content_settings(settings)
+    wanted = config.content_settings(settings)
     if engine == "spark":
         from viplake.content.spark import examine_many  # noqa: PLC0415 - as above
 
         reached = config.store_settings(settings, config.Secrets.of(settings))
-        async for content in examine_many(reached, settings.layout, hours, told):
+        async for content in examine_many(reached, settings.layout, hours, wanted):
             yield content
         return
     from viplake.content.examine import examine  # noqa: PLC0415 - as above
 
     for hour in hours:
-        found = await examine(lake, hour, told, earlier=earlier)
+        found = await examine(lake, hour, wanted, earlier=earlier)
         earlier = None if reopen else found
         yield found
 

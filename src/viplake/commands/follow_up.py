@@ -38,10 +38,10 @@ async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tu
     """Tell of what was delivered, and check. `after_settling` takes care of what goes wrong."""
     from viplake.judge.check import after_delivery  # noqa: PLC0415 - as above
 
-    told = await check_settings(settings, ready.lake)
-    listening = config.notifiers(settings, told, config.Secrets.of(settings))
+    judged_by = await check_settings(settings, ready.lake)
+    listening = config.notifiers(settings, judged_by, config.Secrets.of(settings))
     target = await check_target(settings, ready.lake, writes=True)
-    await after_delivery(target, ready.clock, told, observing(settings), notifiers=listening, hours=hours)
+    await after_delivery(target, ready.clock, judged_by, observing(settings), notifiers=listening, hours=hours)
 
 
 async def after_settling(settings: config.Settings, ready: Extraction) -> None:
