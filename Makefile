@@ -24,7 +24,7 @@ help:
 	@echo "make unit    the tests without a socket or a child process, under a minute"
 	@echo "make test-long  the rest of the long suites: kills, Spark, every variant of the stack"
 	@echo "make faults  the catalogue of faults, by sockets, and what holds after any of them"
-	@echo "make crashes die at every call; make kills, make together: real processes; each counts for docs/proof.md"
+	@echo "make crashes die at every call; make kills, make together: real processes; each counts for docs/dev/proof.md"
 	@echo "make large   one file of 6 GB"
 	@echo "make soak    a thousand Hours with random faults, and state machines that go on for long"
 	@echo "make check   lint, format, types, layers, locks"
@@ -73,7 +73,7 @@ unit: dev
 test-long: dev chromium
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long $(ARGS)
 
-# What docs/proof.md counts: each target leaves its figures in docs/proof, and makes the page of them.
+# What docs/dev/proof.md counts: each target leaves its figures in docs/dev/proof, and makes the page of them.
 faults: dev
 	@$(BIN)/python -m pytest -q tests/test_docs.py tests/extract/test_run_invariants.py tests/extract/test_run_http.py \
 		tests/extract/test_transfer_http.py tests/vendor/test_network.py tests/lake/test_store_faults.py \

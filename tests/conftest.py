@@ -41,7 +41,7 @@ _counted: list[proofs.Figure] = []
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The counts of a session that is a proof are kept."""
     parser.addoption("--unit", action="store_true", help="only tests without sockets and processes; others fail")
-    parser.addoption("--proof", metavar="NAME", help="write what the tests counted to docs/proof/NAME.json")
+    parser.addoption("--proof", metavar="NAME", help="write what the tests counted to docs/dev/proof/NAME.json")
     parser.addoption("--whole", action="store_true", help="the largest sizes, which take minutes")
     parser.addoption("--proof-command", metavar="COMMAND", help="the command that the page names for them")
 

@@ -1,9 +1,9 @@
-"""I/O. The counts that docs/proof.md shows: each command that counts something leaves them as one JSON file.
+"""I/O. The counts that docs/dev/proof.md shows: each command that counts something leaves them as one JSON file.
 
-`docs/proof/NAME.json` holds what was counted, when, on what machine and by which command; `tools/docs.py` makes the
+`docs/dev/proof/NAME.json` holds what was counted, when, on what machine and by which command; `tools/docs.py` makes the
 page of all of them. A test says what it counted to the fixture `proof`, a program calls `write`:
 
-    python -m pytest tests/crashes --proof crashes         # docs/proof/crashes.json, where all passed
+    python -m pytest tests/crashes --proof crashes         # docs/dev/proof/crashes.json, where all passed
     write("soak", "make soak", [Figure("Hours", 1000, least=1000)])
 """
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FOLDER: Final = Path(__file__).parents[1] / "docs" / "proof"
+FOLDER: Final = Path(__file__).parents[1] / "docs" / "dev" / "proof"
 
 
 @dataclass(frozen=True, slots=True)

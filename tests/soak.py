@@ -1,6 +1,6 @@
 """I/O. Hour after Hour with random faults: does every one come to its end, and does anything pile up?
 
-    python tests/soak.py --hours 1000        # make soak: writes docs/proof/soak.json
+    python tests/soak.py --hours 1000        # make soak: writes docs/dev/proof/soak.json
 
 The vendor is the simulator over HTTP, the lake a folder; extraction, observation and judgement are the real ones, each
 tick with parts of its own, as a scheduler would start them. The clock runs 400 times as fast as the wall and is set on
@@ -512,7 +512,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=20220510)
     parser.add_argument("--folder", type=Path, help="for the lake; default: a temporary one")
     parser.add_argument("--json", type=Path, help="where to write the summary as well")
-    parser.add_argument("--no-proof", action="store_true", help="leave docs/proof as it is")
+    parser.add_argument("--no-proof", action="store_true", help="leave docs/dev/proof as it is")
     given = parser.parse_args(arguments)
     # Nothing here is encrypted, and the system's certificates take each of thousands of clients 40 ms to read.
     os.environ["SSL_CERT_FILE"] = os.devnull

@@ -46,7 +46,7 @@ def _name(path: Path) -> str:
 # -- pages that are made --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["causes.md", "settings.md", "cli.md", "faults.md", "proof.md"])
+@pytest.mark.parametrize("name", ["causes.md", "settings.md", "cli.md", "dev/faults.md", "dev/proof.md"])
 def test_a_page_made_from_the_code_is_current(docs: ModuleType, name: str) -> None:
     made: str = docs.PAGES[name]()
     assert (ROOT / "docs" / name).read_text() == made, "run: python tools/docs.py"
@@ -66,7 +66,7 @@ def test_no_cause_command_or_setting_is_missing(docs: ModuleType) -> None:
 
 
 def test_every_mutant_that_survives_is_explained() -> None:
-    table = re.findall(r"^\| .+ \| (\d+) \| .+ \|$", (ROOT / "docs" / "mutants.md").read_text(), re.MULTILINE)
+    table = re.findall(r"^\| .+ \| (\d+) \| .+ \|$", (ROOT / "docs" / "dev" / "mutants.md").read_text(), re.MULTILINE)
     [survived] = [one.figure for one in read()["mutants"] if one.what == "of them survived"]
     assert sum(map(int, table)) == survived
 

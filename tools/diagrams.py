@@ -1,4 +1,4 @@
-"""I/O. Draws the life of an ExportJob from the table that decides it: docs/states.md.
+"""I/O. Draws the life of an ExportJob from the table that decides it: docs/dev/states.md.
 
 python tools/diagrams.py            writes the page
 python tools/diagrams.py --check    says whether it is current
@@ -13,7 +13,7 @@ from typing import Final
 from viplake.extract.job import FINAL, TRANSITIONS, State
 from viplake.lake.records import EventKind
 
-PAGE: Final = Path(__file__).parents[1] / "docs" / "states.md"
+PAGE: Final = Path(__file__).parents[1] / "docs" / "dev" / "states.md"
 
 _HEAD: Final = """\
 # The life of an ExportJob
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
         current = PAGE.exists() and PAGE.read_text() == states_page()
         sys.stderr.write("" if current else f"{PAGE.name} is not current: run python tools/diagrams.py\n")
         return 0 if current else 1
-    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text(states_page())
     return 0
 

@@ -26,7 +26,7 @@ from viplake.errors import CAUSES
 DOCS: Final = Path(__file__).parents[1] / "docs"
 TESTS: Final = Path(__file__).parents[1] / "tests"
 FAULT: Final = re.compile(r"[A-Z]\d+")
-PROOF: Final = DOCS / "proof"
+PROOF: Final = DOCS / "dev" / "proof"
 WIDTH: Final = 100
 MADE: Final = "This page is made from the code by `tools/docs.py`.\n"
 
@@ -109,16 +109,16 @@ PROVEN: Final = {
     "mutants": "Mutation: would the tests notice?",
     "soak": "Soak: a thousand Hours in a row",
 }
-"""File in docs/proof -> heading, in the order of the page."""
+"""File in docs/dev/proof -> heading, in the order of the page."""
 
 
 def proof_page(folder: Path = PROOF) -> str:
-    """Every count of docs/proof, with the command that gives it again."""
+    """Every count of docs/dev/proof, with the command that gives it again."""
     lines = ["# Proof: what was tried, and how often\n"]
     lines.append(
-        "Each figure was counted by the command above its table, which counts it again and writes `docs/proof/*.json`;"
-        " `tools/docs.py` makes this page of them. A count of a session of tests is written only where every"
-        " one of them passed.\n"
+        "Each figure was counted by the command above its table, which counts it again and writes"
+        " `docs/dev/proof/*.json`; `tools/docs.py` makes this page of them. A count of a session of tests"
+        " is written only where every one of them passed.\n"
     )
     records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
     for name in sorted(records, key=lambda name: ([*PROVEN, name].index(name), name)):
@@ -185,7 +185,7 @@ def faults_page() -> str:
         lines += [f"\n## {title}\n", "| id | what happens | what viplake does | tests |", "|---|---|---|---|"]
         for fault, entry in part.items():
             held = "<br>".join(f"`{test}`" for test in tests.get(fault, []))
-            does = re.sub(r"\[(\w+)\]", r"[`\1`](causes.md#\1)", entry[1])
+            does = re.sub(r"\[(\w+)\]", r"[`\1`](../causes.md#\1)", entry[1])
             lines.append(f"| {fault} | {entry[0]} | {does} | {held or f'does not apply: {reasons.get(fault)}'} |")
     return "\n".join(lines) + "\n"
 
@@ -214,8 +214,8 @@ PAGES: Final = {
     "causes.md": causes_page,
     "settings.md": settings_page,
     "cli.md": cli_page,
-    "faults.md": faults_page,
-    "proof.md": proof_page,
+    "dev/faults.md": faults_page,
+    "dev/proof.md": proof_page,
 }
 
 
@@ -227,6 +227,7 @@ def main(arguments: list[str], folder: Path = DOCS) -> int:
             print(f"not current: {', '.join(stale)}; run python tools/docs.py", file=sys.stderr)
         return 1 if stale else 0
     for name in stale:
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(PAGES[name](), encoding="utf-8")
     return 0
 

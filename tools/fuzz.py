@@ -4,7 +4,7 @@
 
     python tools/fuzz.py --seconds 600                   # all parsers in turn
     python tools/fuzz.py --seconds 60 --only incidents   # those whose name holds this
-    python tools/fuzz.py --write                         # and put the figures into docs/proof/fuzz.json
+    python tools/fuzz.py --write                         # and put the figures into docs/dev/proof/fuzz.json
 
 An input that reaches a line that none before it reached is kept, and spoiled further. A finding is an error that the
 parser does not document, a value that is not what it declares or is not read back the same after it was written, or
@@ -137,7 +137,7 @@ def main() -> int:
     options.add_argument("--seconds", type=float, default=60, help="how long, all parsers together")
     options.add_argument("--only", default="", help="parsers whose name holds this")
     options.add_argument("--seed", type=int, default=None, help="of chance; none: another each time")
-    options.add_argument("--write", action="store_true", help="put the figures into docs/proof/fuzz.json")
+    options.add_argument("--write", action="store_true", help="put the figures into docs/dev/proof/fuzz.json")
     given = options.parse_args()
     (ROOT / ".fuzz").mkdir(exist_ok=True)
     seed = random.SystemRandom().randrange(2**32) if given.seed is None else given.seed
@@ -163,7 +163,7 @@ def main() -> int:
 
 
 def _write(campaigns: list[Campaign], seconds: int, findings: int) -> None:
-    """The figures, for docs/proof.md."""
+    """The figures, for docs/dev/proof.md."""
     figures = [
         Figure("parsers of outside data", len(campaigns), least=len(TARGETS)),
         Figure("inputs that they were given", sum(campaign.executions for campaign in campaigns), least=100_000),

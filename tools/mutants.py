@@ -5,11 +5,11 @@
     python tools/mutants.py                 # what was not tried since the source changed; five minutes from nothing
     python tools/mutants.py --survivors     # those that survived once more, after tests were written
     python tools/mutants.py --show          # what survives, as diffs; nothing is run
-    python tools/mutants.py --write         # and put the figures into docs/proof/mutants.json
+    python tools/mutants.py --write         # and put the figures into docs/dev/proof/mutants.json
 
 What is mutated and which tests are asked stands in pyproject.toml, `[tool.mutmut]`; its work lies in `mutants/`.
 A mutant that runs into its time limit was noticed where it does so again, alone; one that no test even reaches was not.
-docs/mutants.md says what may survive, and why.
+docs/dev/mutants.md says what may survive, and why.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description="Would the tests notice?")
     options.add_argument("--survivors", action="store_true", help="try those that survived once more")
     options.add_argument("--show", action="store_true", help="show what survives, run nothing")
-    options.add_argument("--write", action="store_true", help="put the figures into docs/proof/mutants.json")
+    options.add_argument("--write", action="store_true", help="put the figures into docs/dev/proof/mutants.json")
     options.add_argument("--children", type=int, default=2, help="how many at once")
     given = options.parse_args()
     if given.show:
@@ -134,7 +134,7 @@ def main() -> int:
 
 
 def _write(scores: list[Score]) -> None:
-    """The figures, for docs/proof.md."""
+    """The figures, for docs/dev/proof.md."""
     figures = [Figure(f"percent noticed in {score.module}", score.percent, least=LEAST) for score in scores]
     figures += [
         Figure("mutants", sum(score.total for score in scores)),
