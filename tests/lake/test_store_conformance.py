@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -344,6 +345,19 @@ async def test_a_sweep_takes_nothing_that_is_whole(store: Store) -> None:
     assert await store.sweep("a/") == []
     assert await store.sweep("none/") == []
     assert await names(store) == ["a/b/y (2).gz", "a/x"]
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("durable", [True, False])
+async def test_a_write_removes_what_killed_writers_left_of_the_same_file(tmp_path: Path, durable: bool) -> None:
+    store = open_store(StoreSettings(f"file://{tmp_path}", durable=durable))
+    for name, minutes in (("a.csv#1", 61), ("a.csv#2", 50), ("a.csv#3", 61), ("b.csv#1", 61)):
+        (tmp_path / name).write_bytes(b"half")
+        written = time.time() - 60 * minutes
+        os.utime(tmp_path / name, (written, written))
+    await store.put("a.csv", b"whole")
+    assert sorted(files_in(tmp_path)) == ["a.csv", "a.csv#2", "b.csv#1"], "a younger half may still grow"
+    assert await store.get("a.csv") == b"whole"
 
 
 # -- what outlives the process ------------------------------------------------------------------------------

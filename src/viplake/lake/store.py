@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import os
 import random
 import re
@@ -73,6 +74,9 @@ _UNREADABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 _NAMED: Final[set[tuple[str, ...]]] = set()
 """URL and prefix of listings, with their odd keys that are in the log already."""
+
+_GROWING: Final = 3600.0
+"""Seconds: a file that another process still writes was written to within them."""
 
 _UNFINISHED: Final = re.compile(r".*#\d+")
 
@@ -799,8 +803,11 @@ class ObjectStore:
 
     async def _settle(self, key: str) -> None:
         """In a folder, force the file and its name to the disk: a power cut must not undo a proof."""
-        if self._folder is not None and self._durable:
-            path = self._folder / key
+        if self._folder is None:
+            return
+        path = self._folder / key
+        await asyncio.to_thread(_remove_leftovers, path)
+        if self._durable:
             await asyncio.to_thread(_sync_to_disk, [path, path.parent])
             if path.parent not in self._settled:  # a new folder is a name in its parent, and so on upwards
                 await asyncio.to_thread(_sync_to_disk, _between(path.parent, self._folder))
@@ -905,6 +912,17 @@ def _plain(etag: str | None) -> str | None:
 
 def _between(folder: Path, root: Path) -> list[Path]:
     return [parent for parent in folder.parents if parent == root or root in parent.parents]
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the halves of this file that killed writers left, `name#1`, `name#2`, unless one may still be growing."""
+    for number in itertools.count(1):
+        half = path.with_name(f"{path.name}#{number}")
+        try:
+            if half.stat().st_mtime < path.stat().st_mtime - _GROWING:
+                half.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return
 
 
 def _sync_to_disk(targets: list[Path]) -> None:
