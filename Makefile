@@ -180,7 +180,7 @@ docs: dev
 
 # The pages of docs/ as a site of files, which needs no network: site/index.html.
 site: dev
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean --strict
 	@echo site/index.html
 
 pictures: dev chromium

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+from html.parser import HTMLParser
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 import pytest
 
@@ -166,6 +169,64 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     page.write_text("# A heading, `code`\n\n## Twice\n\n## Twice\n")
     text = "[a](#a-heading-code) [b](#twice-1) [c](#nowhere) [d](gone.md) [e](page.md#twice) [f](https://example.com/x)"
     assert list(broken_links(page, text)) == ["#nowhere", "gone.md"]
+
+
+class Addresses(HTMLParser):
+    """The addresses in a page of HTML that lead to this site, and the anchors that it has."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: set[str] = set()
+        self.anchors: set[str] = {""}
+        self.feed(text)
+
+    def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id" and value:
+                self.anchors.add(value)
+            elif name in {"href", "src"} and value and not re.match(r"[a-z]+:|//", value):
+                self.links.add(unquote(value))
+
+
+def broken_addresses(site: Path) -> list[str]:
+    """The links of a built site that lead to no file, or to no anchor of the page."""
+    pages = {
+        page: Addresses(page.read_text(encoding="utf-8")) for page in site.rglob("*.html") if page.name != "404.html"
+    }
+    broken = []
+    for page, addresses in pages.items():
+        for link in sorted(addresses.links):
+            path, _, anchor = link.partition("#")
+            there = (page.parent / path).resolve() if path else page
+            there = there / "index.html" if there.is_dir() else there
+            if not there.is_file() or (there in pages and anchor not in pages[there].anchors):
+                broken.append(f"{page.relative_to(site)}: {link}")
+    return broken
+
+
+@pytest.mark.system
+def test_site_builds_without_a_warning_and_every_link_and_anchor_in_it_exists(tmp_path: Path) -> None:
+    """mkdocs in strict mode: links, anchors and the navigation of every page; then the links of the HTML itself."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert broken_addresses(tmp_path / "site") == []
+    built = {
+        page.relative_to(tmp_path / "site").with_suffix(".md").as_posix()
+        for page in (tmp_path / "site").rglob("*.html")
+    }
+    assert {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")} <= built
+    assert {"readme.md", "changelog.md", "contributing.md", "security.md"} <= built
+
+
+def test_broken_link_of_a_site_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<h1 id="top"><a href="#top"></a><a href="b.html#x"></a><a href="c.html"></a></h1>'
+    )
+    (tmp_path / "b.html").write_text('<a href="a.html#top"></a><img src="https://example.com/x.png">')
+    assert broken_addresses(tmp_path) == ["a.html: b.html#x", "a.html: c.html"]
 
 
 # -- commands and settings --------------------------------------------------------------------------------------
