@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from faults import Counting, Crash, Flaky, Tripwire, lake_down
@@ -230,6 +231,83 @@ async def test_M11_a_late_hour_heals_and_the_change_is_told() -> None:
     assert result.healed[0].old["jobDelivered"] == "0"
     assert result.healed[0].new["jobDelivered"] == "1"
     assert result.to_json()["healed"][0]["hour"] == "2022-05-10T12"
+
+
+async def test_an_hour_that_loses_files_has_worsened_and_not_healed() -> None:
+    store = memory()
+    objects = await some_hours(store, Hour.parse("2022-05-10T10"), 4)
+    await build(store, at("2022-05-10T13:45"))
+    for key in objects:
+        if key.startswith("IMOSDL/Hourly/20220510/12/Voyage"):
+            await store.delete(key)
+    with structlog.testing.capture_logs() as logs:
+        result = await build(store, at("2022-05-10T13:50"))
+    assert result.healed == ()
+    assert [row.dataset for row in result.worsened] == [
+        "historical_table_metrics",
+        "historical_job_size",
+        "historical_run_metrics",
+    ]
+    assert [line["event"] for line in logs] == ["worsened"] * 3
+    assert result.to_json()["worsened"][0]["hour"] == "2022-05-10T12"
+    assert result.unchanged == 2
+
+
+# -- rows that are removed ------------------------------------------------------------------------------------
+
+
+async def test_rows_before_the_first_record_are_dropped_for_good_from_closed_months_too() -> None:
+    store = memory()
+    await some_hours(store, Hour.parse("2022-05-10T10"), 4)
+    clock = at("2022-05-10T13:45")
+    await build(store, clock)
+    expected = await published(store)
+    far = Hour.parse("2022-01-20T00")
+    added = await build(store, clock, Scope(first=far, last=H13))
+    assert len(added.added) == 2650
+    result = await build(store, clock, Scope(first=far, last=Hour.parse("2022-05-10T09"), drop=True))
+    assert result.dropped == {
+        "historical_job_metrics": 2650,
+        "historical_job_size": 2650,
+        "historical_run_metrics": 2650,
+        "historical_schema_versions": 0,
+        "historical_table_metrics": 0,
+        "table_volumes": 0,
+    }
+    assert await published(store) == expected
+    for scope in (UPDATE, Scope(rebuild=True)):
+        await build(store, at("2022-05-10T13:55"), scope)
+        assert await published(store) == expected
+    again = await build(store, clock, Scope(first=far, last=Hour.parse("2022-05-10T09"), drop=True))
+    assert not any(again.dropped.values())
+
+
+async def test_volumes_of_hours_with_removed_folders_are_dropped_too() -> None:
+    store = memory()
+    objects = await some_hours(store, Hour.parse("2022-05-09T22"), 4)
+    await build(store, at("2022-05-10T01:45"))
+    for key in objects:
+        if "/20220509/" in key:
+            await store.delete(key)
+    hours = Hour.parse("2022-05-09T22"), Hour.parse("2022-05-09T23")
+    result = await build(store, at("2022-05-10T01:50"), Scope(*hours, drop=True))
+    assert result.dropped["table_volumes"] > 0
+    assert result.dropped["historical_table_metrics"] == 2
+    volumes = await read_volumes(Place.within(Lake(store, LAYOUT)), hours[0], hours[1].shift(2))
+    assert all(values[:2].tolist() == [-1, -1] for values in volumes.sizes.values())
+    assert any(values[2] > 0 for values in volumes.sizes.values())
+
+
+@pytest.mark.parametrize(("first", "hint"), [("2022-05-01T00", "--to 2022-05-10T09"), ("2022-05-10T11", "calendar")])
+async def test_rows_that_a_rebuild_writes_again_are_not_dropped(first: str, hint: str) -> None:
+    store = memory()
+    await some_hours(store, Hour.parse("2022-05-10T10"), 4, holes=(2,))
+    await build(store, at("2022-05-10T13:45"))
+    before = await contents(store, "IMOSDL/")
+    with pytest.raises(SettingsError, match="records from 2022-05-10T10 on") as caught:
+        await build(store, at("2022-05-10T13:45"), Scope(Hour.parse(first), Hour.parse("2022-05-10T12"), drop=True))
+    assert hint in str(caught.value.hint)
+    assert await contents(store, "IMOSDL/") == before
 
 
 async def test_the_first_update_of_a_day_looks_for_holes_of_seven_days() -> None:

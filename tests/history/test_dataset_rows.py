@@ -26,6 +26,7 @@ from viplake.history.datasets import (
     runs_of,
     take_in,
     upsert,
+    worsens,
 )
 from viplake.history.facts import HourFacts, RunFacts, SchemaFacts
 from viplake.model import Hour
@@ -479,3 +480,25 @@ def test_a_file_is_written_by_hour_and_read_back_by_who_wrote_it() -> None:
     for torn, said in ((f"{LABEL},1", "a row of another width"), ("x,1,2", "not an Hour")):
         with pytest.raises(ValueError, match=said):
             own_frame(SIZES, f"date,size,files\n{torn}\n")
+
+
+# -- what got worse -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dataset", "old", "new", "worse"),
+    [
+        (JOBS, ("1", "1"), ("0", "1"), True),
+        (JOBS, ("0", "1"), ("1", "1"), False),
+        (TABLES, ("5", "5", "0", "[]", "1"), ("5", "6", "1", '["X"]', "0.8333"), True),
+        (TABLES, ("5", "6", "1", '["X"]', "0.8333"), ("6", "6", "0", "[]", "1"), False),
+        (SIZES, ("9", "4"), ("8", "3"), True),
+        (SIZES, ("9", "4"), ("8", "4"), False),
+        (RUNS, _run(H13, "delivered")[1:], _run(H13, "failed")[1:], True),
+        (RUNS, _run(H13, "waiting")[1:], _run(H13, "missed")[1:], True),
+        (RUNS, _run(H13, "failed")[1:], _run(H13, "delivered")[1:], False),
+        (RUNS, _run(H13, "delivered", "1")[1:], _run(H13, "delivered", "2")[1:], False),
+    ],
+)
+def test_a_row_worsens_where_it_reports_less_than_before(dataset: Dataset, old: Row, new: Row, *, worse: bool) -> None:
+    assert worsens(dataset, (H13.label, *old), (H13.label, *new)) is worse

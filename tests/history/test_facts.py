@@ -80,7 +80,14 @@ def test_a_promise_is_compared_by_name_and_size_for_each_table() -> None:
 def test_a_run_is_what_its_last_event_says() -> None:
     at = datetime(2022, 5, 10, 13, 26, tzinfo=UTC)
     triggered = run_facts(EventRecord(EventKind.TRIGGERED, at, "n", WORKER, job_guid="g"))
-    assert triggered.attempts == 1, "a GUID is the answer to a trigger"
+    assert triggered.attempts == 1
+    for kind in (EventKind.REPLICATED, EventKind.PROMISED, EventKind.WORKING, EventKind.REPOSTING):
+        assert run_facts(EventRecord(kind, at, "n", WORKER)).attempts == 1, kind
+    too_early = run_facts(EventRecord(EventKind.DEFERRED, at, "n", WORKER, not_before=at))
+    unsent = run_facts(EventRecord(EventKind.DEFERRED, at, "n", WORKER, not_before=at, unsent=True))
+    no_token = run_facts(EventRecord(EventKind.DEFERRED, at, "n", WORKER, cause="auth_rejected"))
+    claimed = run_facts(EventRecord(EventKind.CLAIMED, at, "n", WORKER))
+    assert [one.attempts for one in (too_early, unsent, no_token, claimed)] == [1, 0, 0, 0]
     overdue = run_facts(EventRecord(EventKind.OVERDUE, at, "n", WORKER, cause="network"))
     assert (overdue.outcome, overdue.cause, overdue.owner) == ("failed", "network", "network")
     newer = run_facts(EventRecord(EventKind.FAILED, at, "n", WORKER, cause="of_a_newer_viplake", posts=2))

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from viplake.commands import assembly
 from viplake.commands.console import SHOWN_FINDINGS, answer, hour_progress, out, table, warn
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
+from viplake.errors import SettingsError
 from viplake.history.build import Scope, read_history, read_imports
 from viplake.history.daily import daily_views
 from viplake.history.rows import Datasets
@@ -27,6 +28,9 @@ def command(
     rebuild: Annotated[bool, FLAG, Parameter(help="Read everything again, from the first hourly folder on.")] = False,
     import_: Annotated[Path | None, Parameter(name="--import", help="Folder with CSVs of datasets to import.")] = None,
     daily: Annotated[bool, FLAG, Parameter(help="Print the daily views.")] = False,
+    drop: Annotated[
+        bool, FLAG, Parameter(help="Remove the rows of a range from before the lake's first record.")
+    ] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
@@ -38,7 +42,11 @@ def command(
     """
     settings = options.settings()
     first, last = window.hours()
-    scope = Scope(first, last, rebuild=rebuild)
+    if drop and (first is None or last is None):
+        raise SettingsError("--drop needs a range: --from and --to")
+    if drop and (rebuild or daily or import_ is not None):
+        raise SettingsError("--drop excludes --rebuild, --daily and --import")
+    scope = Scope(first, last, rebuild=rebuild, drop=drop)
     imports = None if import_ is None else read_imports(import_)
 
     async def work(lake: Lake) -> tuple[Observed, Daily | None]:
@@ -53,8 +61,28 @@ def command(
 
     observed, views = assembly.on_lake(settings, work)
     record = observed.to_json() | ({} if views is None else {"daily": views.to_json()})
-    answer(record, lambda: print_observed(observed) if views is None else print_daily(views), as_json=json)
+
+    def show() -> None:
+        if drop:
+            print_dropped(observed, f"{first} to {last}")
+        elif views is None:
+            print_observed(observed)
+        else:
+            print_daily(views)
+
+    answer(record, show, as_json=json)
     return 0
+
+
+def print_dropped(observed: Observed, period: str) -> None:
+    """Print which rows were removed."""
+    removed = {name: count for name, count in observed.dropped.items() if count}
+    if not removed:
+        out(f"no dataset has a row from {period}: nothing removed")
+        return
+    out(f"removed the rows from {period}:")
+    for name, count in removed.items():
+        out(f"  {name}  {count_words(count, 'row')}")
 
 
 def print_observed(observed: Observed) -> None:
@@ -64,11 +92,12 @@ def print_observed(observed: Observed) -> None:
         return
     asked = sum(observed.requests.values())
     added, repaired = count_words(len(observed.added), "Hour"), count_words(len(observed.healed), "row")
-    out(f"{observed.first} to {observed.last}  {added} added, {repaired} healed,")
+    worse = f", {len(observed.worsened):,} worse" if observed.worsened else ""
+    out(f"{observed.first} to {observed.last}  {added} added, {repaired} healed{worse},")
     out(f"  {count_words(observed.unchanged, 'Hour')} unchanged, {count_words(asked, 'request')}")
-    for healed in observed.healed[:SHOWN_FINDINGS]:
-        changed = [f"{name} {healed.old[name]} -> {new}" for name, new in healed.new.items() if healed.old[name] != new]
-        out(f"  {healed.hour}  {healed.dataset}: {', '.join(changed)}")
+    for row in (*observed.worsened, *observed.healed)[:SHOWN_FINDINGS]:
+        changed = [f"{name} {row.old[name]} -> {new}" for name, new in row.new.items() if row.old[name] != new]
+        out(f"  {row.hour}  {row.dataset}: {', '.join(changed)}")
     for warning in observed.warnings:
         warn(warning)
 

@@ -24,6 +24,7 @@ from viplake.history.datasets import (
     DATASETS,
     JOBS,
     RUNS,
+    Frame,
     attribute_missed,
     expected_daily,
     imported_runs,
@@ -31,11 +32,12 @@ from viplake.history.datasets import (
     runs_of,
     take_in,
     upsert,
+    worsens,
 )
 from viplake.history.facts import SchemaFacts
 from viplake.history.listing import Listing
 from viplake.history.schema_store import Copies
-from viplake.history.volumes import Volumes, VolumeSeries
+from viplake.history.volumes import VOLUMES, Volumes, VolumeSeries
 from viplake.lake.records import FORMAT
 from viplake.lake.versions import Version
 from viplake.model import Hour
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from viplake.clock import Clock
-    from viplake.history.datasets import Dataset, Frame, Row
+    from viplake.history.datasets import Dataset, Row
     from viplake.history.facts import HourFacts
     from viplake.lake import Lake
     from viplake.lake.store import Store
@@ -124,17 +126,19 @@ class Scope:
             the last countable Hour.
         hours: just these, besides what an update looks at anyway.
         rebuild: everything from the first hourly folder on.
+        drop: remove the rows of the range instead, for good.
     """
 
     first: Hour | None = None
     last: Hour | None = None
     hours: tuple[Hour, ...] = ()
     rebuild: bool = False
+    drop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Healed:
-    """A row that changed: late, repaired and copied-in Hours."""
+class ChangedRow:
+    """A row that changed: late, repaired and copied-in Hours, and Hours that lost files."""
 
     hour: Hour
     dataset: str
@@ -149,9 +153,11 @@ class Observed:
     Attributes:
         first, last: the Hours looked at, from and to; None where there were none.
         added: Hours that had no row before.
-        healed: rows that changed.
+        healed: rows that changed, but those that report less now.
+        worsened: rows that report less now: files are gone.
         unchanged: Hours looked at whose rows all stayed as they were.
         imported: rows that were taken in from files of users, by dataset.
+        dropped: rows that were removed, by dataset; with nothing removed, only of a pass that was to drop rows.
         rows: that each dataset has now.
         requests: made to the lake, by kind.
         version: of the history now.
@@ -162,9 +168,11 @@ class Observed:
     first: Hour | None
     last: Hour | None
     added: tuple[Hour, ...] = ()
-    healed: tuple[Healed, ...] = ()
+    healed: tuple[ChangedRow, ...] = ()
+    worsened: tuple[ChangedRow, ...] = ()
     unchanged: int = 0
     imported: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     requests: dict[str, int] = field(default_factory=dict)
     version: int = 0
@@ -178,9 +186,11 @@ class Observed:
             "from": None if self.first is None else str(self.first),
             "to": None if self.last is None else str(self.last),
             "added": [str(hour) for hour in self.added],
-            "healed": [{"hour": str(h.hour), "dataset": h.dataset, "old": h.old, "new": h.new} for h in self.healed],
+            "healed": [_change_json(row) for row in self.healed],
+            "worsened": [_change_json(row) for row in self.worsened],
             "unchanged": self.unchanged,
             "imported": self.imported,
+            "dropped": self.dropped,
             "rows": self.rows,
             "requests": self.requests,
             "version": self.version,
@@ -222,12 +232,13 @@ async def observe(
     Raises:
         LakeError: the lake or the history cannot be read or written; the history is as it was. If only a published
             CSV cannot be written, the new version is stored, and the next update publishes it.
-        SettingsError: a range that ends before it begins, or an import that is no file of ours.
+        SettingsError: a range that ends before it begins, or an import that is no file of ours; rows to drop that the
+            lake would give again.
     """
     pass_ = _Pass(lake, place, clock.now(), settings)
     await pass_.read_history(imports or {})
     hours = await pass_.plan(replace(scope, rebuild=True) if imports else scope)
-    await pass_.look(hours, progress)
+    await (pass_.drop_volumes() if scope.drop else pass_.look(hours, progress))
     result = await pass_.write()
     await pass_.publish(clock)
     return result
@@ -306,6 +317,8 @@ class _Pass:
     result: History = field(default_factory=History)
     days: list[str] | None = None
     ledger_days: frozenset[str] | None = None
+    dropping: tuple[Hour, Hour] | None = None
+    dropped: dict[str, int] = field(default_factory=dict)
     trim: bool = False
     completes: bool = False
     schemas: bytes | None = None
@@ -400,6 +413,12 @@ class _Pass:
             known={} if scope.rebuild else _parse_schemas(self.schemas),
             keep=Copies(self.place.store, self.place.published).keep,
         )
+        if scope.drop and scope.first is not None and scope.last is not None:
+            await self._refuse_to_drop(scope.first, scope.last)
+            self.dropping = scope.first, scope.last
+            known = self.stands.closed
+            self.months = frozenset(m.month for m in known if month_of(scope.first) <= m.month <= month_of(scope.last))
+            return []
         history = self._merged_history(self.stands)
         if scope.first is None and scope.last is None and history.built and not scope.rebuild:
             hours = self._update(history.rows(JOBS), scope.hours)
@@ -446,6 +465,24 @@ class _Pass:
         known |= {*await self.listing.days(), *await self.listing.ledger_days()}
         return any(first.day <= day <= last.day for day in known)
 
+    async def _refuse_to_drop(self, first: Hour, last: Hour) -> None:
+        """Refuse Hours from the lake's first record on: their rows are made from the lake, so they would come back."""
+        for day in sorted({*await self.listing.days(), *await self.listing.ledger_days()}):
+            if day > last.day:
+                return
+            hours = Hour.parse(f"{day}/00").to(Hour.parse(f"{day}/23"))
+            facts = [one async for found in self.listing.facts(hours) for one in _from_first_record(found)]
+            if facts and facts[0].hour > last:
+                return
+            if facts:
+                record = facts[0].hour
+                before = f"viplake observe --drop --from {first} --to {record.shift(-1)} drops those before it. "
+                raise SettingsError(
+                    f"the lake has records from {record} on: rows from there on are made from the lake, so that"
+                    " viplake observe --rebuild would write them again",
+                    hint=f"{before if first < record else ''}For planned outages there is [[calendar]], docs/rules.md.",
+                )
+
     def _update(self, rows: Mapping[Hour, Row], wanted: Iterable[Hour]) -> list[Hour]:
         """The newest Hours, those since the last row, and once a day those that may have changed."""
         newest = max((hour for hour in rows if hour <= self.current), default=self.current)
@@ -481,6 +518,24 @@ class _Pass:
             if facts.schema is not None and facts.schema.problem is not None
         ]
 
+    async def drop_volumes(self) -> None:
+        """Remove the rows of the range from the table volumes; those of the datasets go with the new version."""
+        if self.dropping is not None:
+            volumes = Volumes(self.place.store, self.place.published, self.place.versions)
+            self.dropped = {VOLUMES.folder.strip("/"): await volumes.drop(*self.dropping)}
+
+    def _without_dropped(self, history: History) -> History:
+        """The history without the rows that are to go."""
+        if self.dropping is None:
+            return history
+        first, last = self.dropping
+        frames = {}
+        for name, frame in history.frames.items():
+            left = {hour: row for hour, row in frame.rows.items() if not first <= hour <= last}
+            self.dropped[name] = len(frame.rows) - len(left)
+            frames[name] = Frame(left, frame.extra)
+        return replace(history, frames=frames)
+
     async def _remember_schemas(self) -> None:
         """Spare the next pass what this one read. Best effort: nobody relies on it."""
         marks = {self.listing.marks[facts.hour] for facts in self.fresh if facts.hour in self.listing.marks}
@@ -508,7 +563,7 @@ class _Pass:
         """The history after this pass, its past months closed; before it what stood, with the months that change."""
         every = [one.month for one in stands.closed]
         self.stands = await self.chain.opened(stands, every if self.imports else self.months)
-        history = self._merged_history(self.stands)
+        history = self._without_dropped(self._merged_history(self.stands))
         frames = {d.name: upsert(d, history.frames[d.name], self.facts) for d in DATASETS}
         if (due := self.settings.due) is not None:
             frames[JOBS.name] = expected_daily(frames[JOBS.name], self.facts, due)
@@ -538,29 +593,34 @@ class _Pass:
             if self.newest.content == content or self.newest.number == base.number:
                 break
         result = self._compare(self.stands, self.merged)
-        for healed in result.healed:
-            log.info("healed", hour=str(healed.hour), dataset=healed.dataset, old=healed.old, new=healed.new)
+        for event, rows in (("healed", result.healed), ("worsened", result.worsened)):
+            for row in rows:
+                log.info(event, **_change_json(row))
+        if any(result.dropped.values()):
+            log.info("dropped", **result.dropped)
         for warning in result.warnings:
             log.warning("observe", detail=warning)
         return result
 
     def _compare(self, old: History, new: History) -> Observed:
         added = tuple(hour for hour in sorted(self.facts) if hour not in old.rows(JOBS))
-        healed = tuple(
-            Healed(hour, dataset.name, _cells(dataset, was), _cells(dataset, now))
+        changed = [
+            (worsens(dataset, was, now), ChangedRow(hour, dataset.name, _cells(dataset, was), _cells(dataset, now)))
             for dataset in DATASETS
             for hour in sorted(self.facts)
             if (was := old.rows(dataset).get(hour)) is not None
             and (now := new.rows(dataset)[hour])[: len(dataset.columns)] != was[: len(dataset.columns)]
-        )
+        ]
         hours = sorted(self.facts)
         return Observed(
             first=hours[0] if hours else None,
             last=hours[-1] if hours else None,
             added=added,
-            healed=healed,
-            unchanged=len(set(hours) - set(added) - {row.hour for row in healed}),
+            healed=tuple(row for is_worse, row in changed if not is_worse),
+            worsened=tuple(row for is_worse, row in changed if is_worse),
+            unchanged=len(set(hours) - set(added) - {row.hour for _, row in changed}),
             imported={name: len(frame.rows) for name, frame in sorted(self.imports.items())},
+            dropped=self.dropped,
             rows={dataset.name: new.count(dataset) for dataset in DATASETS},
             requests=dict(self.listing.requests),
             version=self.newest.number,
@@ -610,6 +670,10 @@ def _from_first_record(day: list[HourFacts]) -> list[HourFacts]:
     """Return the day from its first Hour on that has a folder or a ledger."""
     first = next((place for place, facts in enumerate(day) if facts.present or facts.run is not None), len(day))
     return day[first:]
+
+
+def _change_json(row: ChangedRow) -> dict[str, Any]:
+    return {"hour": str(row.hour), "dataset": row.dataset, "old": row.old, "new": row.new}
 
 
 def _cells(dataset: Dataset, row: Row) -> dict[str, str]:

@@ -340,6 +340,7 @@ SCHEMAS: Final = Dataset(
 _OUTCOME: Final = RUNS.columns.index("outcome")
 _OWNER: Final = RUNS.columns.index("owner")
 _ATTEMPTS: Final = RUNS.columns.index("attempts")
+_FILES: Final = RUNS.columns.index("files")
 
 DATASETS: Final = (JOBS, TABLES, SIZES, RUNS, SCHEMAS)
 """All datasets with one row an Hour; the first three are the original scripts'."""
@@ -369,6 +370,18 @@ def _replaces(dataset: Dataset, known: HourFacts, new: Row, old: Row) -> bool:
     if known.delivered and dataset is not RUNS:
         return True
     return dataset.weight(new) >= dataset.weight(old)
+
+
+_STANDING: Final = {"delivered": 2, "waiting": 1}
+
+
+def worsens(dataset: Dataset, old: Row, new: Row) -> bool:
+    """Whether a row reports less than the one that it replaces: less is delivered, or the outcome is worse."""
+    if dataset is RUNS:
+        before, after = ((_STANDING.get(row[_OUTCOME], 0), int(row[_FILES] or 0)) for row in (old, new))
+        return after < before
+    lost_tables = dataset is TABLES and int(new[3]) > int(old[3])
+    return lost_tables or dataset.weight(new) < dataset.weight(old)
 
 
 def expected_daily(jobs: Frame, hours: Iterable[Hour], due: int) -> Frame:

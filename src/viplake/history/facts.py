@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from operator import le
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from viplake.errors import CAUSES
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, SCHEMA_NAME
@@ -263,6 +263,24 @@ def promise_facts(promise: Promise, names: Sequence[str], sizes: Sequence[int], 
     )
 
 
+_AFTER_A_TRIGGER: Final = frozenset(
+    {
+        EventKind.REPOSTING,
+        EventKind.TRIGGERED,
+        EventKind.REPLICATED,
+        EventKind.PROMISED,
+        EventKind.WORKING,
+        EventKind.REOPENED,
+    }
+)
+
+
+def _is_triggered(record: EventRecord) -> bool:
+    """Whether a trigger was sent before this event; a deferral that names a time comes after one."""
+    deferred = record.event is EventKind.DEFERRED and record.not_before is not None and not record.unsent
+    return deferred or record.event in _AFTER_A_TRIGGER
+
+
 def run_facts(record: EventRecord) -> RunFacts:
     """What a ledger's last event tells, its summary included."""
     seconds = record.seconds or {}
@@ -274,7 +292,7 @@ def run_facts(record: EventRecord) -> RunFacts:
         at=record.at,
         detail=record.detail or None,
         job_guid=record.job_guid or None,
-        attempts=int(bool(record.job_guid)) if record.posts is None else record.posts,  # a GUID answers a trigger
+        attempts=int(_is_triggered(record)) if record.posts is None else record.posts,
         late=record.late,
         init=seconds.get("init"),
         replication=seconds.get("replication"),

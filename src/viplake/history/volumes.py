@@ -106,6 +106,14 @@ class Volumes:
             tables = tuple((table.table, (table.partitions, table.size)) for table in known.tables)
             await self._months.add(known.hour, tables if known.delivered else None)
 
+    async def drop(self, first: Hour, last: Hour) -> int:
+        """Remove the rows of these Hours, both included, and return how many there were."""
+        rows = await self._months.rows(first, last)
+        for hour in dict.fromkeys(hour for hour, _, _ in rows):
+            await self._months.add(hour, ())
+        await self._months.flush()
+        return len(rows)
+
     async def flush(self) -> None:
         """Write what was taken in."""
         await self._months.flush()
