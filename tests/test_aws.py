@@ -5,25 +5,27 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import pytest
 
 from canary import CANARIES
 from fakes import FakeClock
 from viplake import aws
-from viplake.cli import COMMANDS
+from viplake.cli import COMMANDS, app, load
 from viplake.clock import SystemClock
 from viplake.commands.demo import StoryClock
+from viplake.commands.options import Options, Window
 from viplake.config import SETTINGS
 from viplake.errors import SettingsError, ViplakeError
+from viplake.model import Hour
 from viplake.simulator import ExportShape, Simulator, SimulatorSettings, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from viplake.extract.outcome import Outcome
 
@@ -211,6 +213,41 @@ def test_every_setting_is_a_parameter_of_the_job() -> None:
 def test_every_command_is_one_of_the_job(command: str) -> None:
     job = aws.glue_arguments(["--viplake-command", command, "--JOB_NAME", "x"])
     assert (job.command, job.is_plain) == (command, command in {"tick", "run", "content"})
+
+
+def value_for(kind: object) -> str:
+    """Return a value that an option of this type accepts."""
+    accepted = [member for member in get_args(kind) if member is not type(None)] or [kind]
+    if get_origin(accepted[0]) is Literal:
+        accepted = list(get_args(accepted[0]))
+    if isinstance(accepted[0], str):
+        return accepted[0]
+    values = {bool: "true", int: "3", float: "1.5", str: "a = --b", Path: "name", Hour: "2022-05-10T13"}
+    return values[accepted[0]] if get_origin(kind) is not tuple else "a,b"
+
+
+@pytest.mark.parametrize("command", [name for commands in COMMANDS.values() for name in commands])
+def test_every_option_and_argument_of_every_command_is_a_parameter_of_the_job(command: str) -> None:
+    settings = {setting.name.replace("_", "-") for setting in SETTINGS}
+    known = {
+        argument.name.removeprefix("--"): value_for(argument.hint)
+        for argument in load(command).assemble_argument_collection()
+        if argument.name != "*"
+    }
+    words = [word for name, value in known.items() for word in (f"--viplake-{name}", value)]
+    job = aws.glue_arguments(["--JOB_NAME", "x", "--viplake-command", command, *words, "--TempDir", "s3://t/"])
+    options = {name: value for name, value in known.items() if name not in settings}
+    assert job.options == options
+    assert {name.replace("_", "-") for name in job.settings} == known.keys() - options.keys()
+    _, bound, ignored = app.parse_args(aws.command_line(job), exit_on_error=False, print_error=False)
+    assert not ignored
+    given = {
+        name: value
+        for argument, values in bound.arguments.items()
+        for name, value in (asdict(values) if isinstance(values, Options | Window) else {argument: values}).items()
+    }
+    for name in options:
+        assert given[{"from": "from_", "import": "import_", "id": "id_"}.get(name, name.replace("-", "_"))], name
 
 
 @pytest.mark.parametrize(

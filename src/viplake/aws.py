@@ -1,8 +1,8 @@
-"""I/O. The cloud's ways in: a Lambda function that ticks, and a Glue job that ticks or runs.
+"""I/O. The entry points of AWS: a Lambda function that ticks, and a Glue job that runs any command.
 
-Both tell AWS that all is well whenever they could do their part: what an Hour came to is in the lake, in the log and
-in one metric, `Delivered`, on which the dead-man alarm rests. An invocation is cut off before AWS would kill it; the
-lake holds all that was done, and the next one goes on from there, so nothing is ever retried by AWS itself.
+The function succeeds for AWS also when an Hour failed: the outcome is in the lake, in the log and in one metric,
+`Delivered`, which the dead-man alarm watches. It stops before AWS would kill it. The lake holds all work done, the next
+call continues from there, and AWS itself retries nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol
 
 import structlog
@@ -37,19 +38,19 @@ METRIC: Final = "Delivered"
 """1 for each Hour delivered, 0 for each that failed, when it ends; by `Environment`."""
 
 RESERVE_SECONDS: Final = 60.0
-"""What an invocation leaves of its time: to stop in good order, and never to be killed within a write."""
+"""Seconds that an invocation leaves unused, so that it stops in good order and is never killed within a write."""
 
 Verb = Literal["tick", "run"]
 
-LOOKED_INTO: Final = 24
-"""Hours that a job of Glue looks into: it is there once a day."""
+PROFILED_HOURS: Final = 24
+"""Hours that the content job of Glue profiles. It runs once a day."""
 
 
 class LambdaContext(Protocol):
-    """What we ask of the context that Lambda hands in (AWS Lambda Developer Guide, "context object in Python")."""
+    """The part of Lambda's context that is used (AWS Lambda Developer Guide, "context object in Python")."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until Lambda kills this invocation."""
+        """Return the milliseconds until Lambda kills this invocation."""
         ...
 
 
@@ -57,10 +58,10 @@ class LambdaContext(Protocol):
 
 
 def lambda_handler(event: object, context: LambdaContext) -> dict[str, Any]:
-    """One tick; for a schedule of every 2 to 5 minutes. Settings come from the environment, the event says nothing.
+    """Run one tick; for a schedule of every 2 to 5 minutes. Settings come from the environment; the event is ignored.
 
     Returns:
-        As `viplake tick --json` prints it, and `exit_code`. Also for a failure: Lambda has nothing to try again.
+        As `viplake tick --json` prints it, and `exit_code`. Also for a failure, which Lambda must not retry.
     """
     del event
     return ticked(context.get_remaining_time_in_millis() / 1000)
@@ -73,29 +74,29 @@ def ticked(
     clock: Clock | None = None,
     emit: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """One tick that ends at least `RESERVE_SECONDS` before the `seconds` are over.
+    """Run one tick that ends at least `RESERVE_SECONDS` before the `seconds` are over.
 
     Args:
         seconds: until AWS kills this process.
-        environ: the settings; None: this process's environment.
-        clock: None: the system's.
-        emit: takes a line for CloudWatch, which reads the metric from it (embedded metric format).
+        environ: settings. None: this process's environment.
+        clock: None: the system's clock.
+        emit: prints a line from which CloudWatch reads the metric (embedded metric format).
     """
     clock = clock or SystemClock()
 
-    def tell(ended: Outcome) -> None:
+    def emit_metric(ended: Outcome) -> None:
         emit(json.dumps(embedded_metric(ended, clock)))
 
     async def work() -> Outcome:
-        return await _advance(_settings(environ=environ), "tick", seconds - RESERVE_SECONDS, clock, tell)
+        return await _advance(_settings(environ=environ), "tick", seconds - RESERVE_SECONDS, clock, emit_metric)
 
-    return _told(work)
+    return _result(work)
 
 
 def embedded_metric(outcome: Outcome, clock: Clock) -> dict[str, Any]:
-    """The metric of an Hour that ended, as CloudWatch reads it from a line of the log.
+    """Return the metric of a final Hour, as CloudWatch reads it from a line of the log.
 
-    CloudWatch User Guide, "Specification: Embedded metric format". The other members are there to be searched for.
+    CloudWatch User Guide, "Specification: Embedded metric format". The other members are for searches in the log.
     """
     return {
         "_aws": {
@@ -142,20 +143,20 @@ def glue_main(
         put_metric: stores the metric of an Hour that ended; None: CloudWatch does.
 
     Returns:
-        As `viplake tick --json` prints it, as `Looked`, or `command` and `outcome`; and `exit_code`.
+        As `viplake tick --json` prints it, as `Profiled`, or `command` and `outcome`; and `exit_code`.
 
     Raises:
-        ViplakeError: the Hour or the command failed. Glue shows the run as failed then, with this text; it is never a
-            `SystemExit`, which Glue takes for success or failure, depending on its version.
+        ViplakeError: the Hour or the command failed. Glue then shows the run as failed, with this text. `SystemExit` is
+            never raised: whether Glue takes it for success or failure depends on its version.
     """
 
-    async def work(job: GlueJob) -> Outcome | Looked:
+    async def work(job: GlueJob) -> Outcome | Profiled:
         around = dict(config.environment() if environ is None else environ)
-        if job.region:  # Glue does not promise to say where it runs
+        if job.region:  # Glue does not promise to set it
             around["AWS_REGION"] = job.region
-        settings = _settings(job.settings, environ=around)
+        settings = _settings(job, environ=around)
         if job.command == "content":
-            return await _looked(settings)
+            return await _profiled(settings)
         store = put_metric or (lambda ended: _put_metric(ended, settings))
         observes = job.options.get("only-deliver", "false") != "true"
         verb: Verb = "run" if job.command == "run" else "tick"
@@ -163,19 +164,19 @@ def glue_main(
 
     job = glue_arguments(argv[1:])
     if job.is_plain:
-        told = _told(lambda: work(job))
-        if told["outcome"] == "failed":
+        result = _result(lambda: work(job))
+        if result["outcome"] == "failed":
             raise ViplakeError(
-                f"{told['hour'] or 'viplake'} failed: {told['detail'] or told['cause']}", cause=told["cause"]
+                f"{result['hour'] or 'viplake'} failed: {result['detail'] or result['cause']}", cause=result["cause"]
             )
     else:
-        told = _commanded(job)
-    print(json.dumps(told))  # noqa: T201 - the job's output
-    return told
+        result = _run_command(job)
+    print(json.dumps(result))  # noqa: T201 - the job's output
+    return result
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong as we say it; argparse itself would end the process."""
+    """Raises the project's own error; argparse itself would end the process."""
 
     def error(self, message: str) -> NoReturn:
         raise SettingsError(f"the job's parameters are wrong: {message}", hint="Correct them in the job's details.")
@@ -183,7 +184,7 @@ class _Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True, slots=True)
 class GlueJob:
-    """What the parameters of a Glue job ask for.
+    """The parameters of a Glue job that concern viplake.
 
     Attributes:
         command: a name of `cli.COMMANDS`.
@@ -199,14 +200,15 @@ class GlueJob:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is one of the three commands that need no command line: they have a metric, or use Spark."""
+        """Whether it runs without a command line: `tick` and `run` store a metric, `content` uses Spark."""
         return self.command in _PLAIN and self.options.keys() <= _PLAIN[self.command]
 
 
+_PROFILE: Final = frozenset({"config", "profile"})
 _PLAIN: Final[Mapping[str, frozenset[str]]] = {
-    "tick": frozenset({"only-deliver"}),
-    "run": frozenset({"only-deliver"}),
-    "content": frozenset(),
+    "tick": _PROFILE | {"only-deliver"},
+    "run": _PROFILE | {"only-deliver"},
+    "content": _PROFILE,
 }
 """Command -> the options with which it needs no command line."""
 
@@ -225,9 +227,8 @@ def glue_arguments(arguments: Sequence[str]) -> GlueJob:
     parser.add_argument("--viplake-aws-region")
     for setting in config.SETTINGS:
         parser.add_argument(f"--viplake-{setting.name.replace('_', '-')}", dest=setting.name)
-    # The console's own parameters are written with either; and a name is unknown to both or to none.
-    spelt = [_dashed(argument) for argument in arguments]
-    known, others = parser.parse_known_args(spelt)
+    # People write Glue's parameters with dashes or with underscores.
+    known, others = parser.parse_known_args([_dashed(argument) for argument in arguments])
     given = vars(known)
     command, region = given.pop("viplake_command"), given.pop("viplake_aws_region")
     settings = {name: value for name, value in given.items() if value is not None}
@@ -253,19 +254,43 @@ def _options(arguments: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _options_of(command: str) -> dict[str, bool]:
-    """Return the names of a command's options, and whether it takes several values."""
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """An option or argument of a command.
+
+    Attributes:
+        start: what precedes its value on the command line; empty for an argument without a name.
+        several: whether it takes several values.
+    """
+
+    start: str
+    several: bool
+
+
+def _options_of(command: str) -> dict[str, _Option]:
+    """Return the options and arguments of a command by name."""
     from viplake import cli  # noqa: PLC0415 - as above
 
     found = {}
     for argument in cli.load(command).assemble_argument_collection():
-        if argument.names and argument.name.startswith("--"):
-            found[argument.name.removeprefix("--")] = str(argument.hint).startswith("tuple")
+        if argument.names and argument.name != "*":
+            start = f"{argument.name}=" if argument.name.startswith("--") else ""
+            found[argument.name.removeprefix("--")] = _Option(start, str(argument.hint).startswith("tuple"))
     return found
 
 
-def _commanded(job: GlueJob) -> dict[str, Any]:
-    """Run a command line with the job's options; its settings reach it through the environment.
+def command_line(job: GlueJob) -> list[str]:
+    """Return the command line of a job, without its settings: the command, its arguments, its options."""
+    known = _options_of(job.command)
+    tokens = []
+    for name, value in job.options.items():
+        option = known[name]
+        tokens += [f"{option.start}{one}" for one in (value.split(",") if option.several else [value])]
+    return [job.command, *tokens]
+
+
+def _run_command(job: GlueJob) -> dict[str, Any]:
+    """Run a job as a command line; its settings reach the command through the environment.
 
     Raises:
         ViplakeError: the command failed.
@@ -276,13 +301,7 @@ def _commanded(job: GlueJob) -> dict[str, Any]:
     config.set_environment({variables[name]: value for name, value in job.settings.items()})
     if job.region:
         config.set_environment({"AWS_REGION": job.region})
-    several = _options_of(job.command)
-    tokens = [
-        f"--{name}={one}"
-        for name, value in job.options.items()
-        for one in (value.split(",") if several[name] else [value])
-    ]
-    code = cli.dispatch([job.command, *tokens])
+    code = cli.dispatch(command_line(job))
     if code not in {OK, WAITING} and not (code == CHECKS_FAILED and job.command in {"check", "content"}):
         raise ViplakeError(f"viplake {job.command} ended with exit code {code}")
     outcome = "waiting" if code == WAITING else "done"
@@ -290,14 +309,14 @@ def _commanded(job: GlueJob) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What a look inside the last day came to.
+class Profiled:
+    """The result of the content checks of the last day.
 
     Attributes:
-        environment: whose lake.
-        first, last: Hours that were looked into, both included.
-        tables: of these Hours, together.
-        findings: what speaks against them.
+        environment: the lake's.
+        first, last: the Hours that were profiled, both included.
+        tables: number of tables in all these Hours.
+        findings: number of findings on them.
     """
 
     environment: str
@@ -308,7 +327,7 @@ class Looked:
     exit_code: int = OK
 
     def to_json(self) -> dict[str, Any]:
-        """One object, as the job prints it."""
+        """Return the object that the job prints."""
         return {
             "schema_version": SCHEMA_VERSION,
             "environment": self.environment,
@@ -320,18 +339,18 @@ class Looked:
         }
 
 
-async def _looked(settings: config.Settings) -> Looked:
-    """Look inside the last day's Hours, up to the newest that is delivered, on the Spark that this job is."""
-    from viplake.lake.hours import newest_to_read  # noqa: PLC0415 - no other job looks inside
+async def _profiled(settings: config.Settings) -> Profiled:
+    """Profile the last day's Hours, up to the newest that is delivered, on the Spark of this job."""
+    from viplake.lake.hours import newest_to_read  # noqa: PLC0415 - no other job profiles files
 
     lake = await lake_to_read(settings)
     last = await newest_to_read(lake)
     if last is None:
-        raise NotYet("there is no Hour to look into", cause="waiting")
-    first = last.shift(1 - LOOKED_INTO)
+        raise NotYet("there is no Hour to profile", cause="waiting")
+    first = last.shift(1 - PROFILED_HOURS)
     found = await content(settings, lake, list(first.to(last)), engine="spark")
     tables = sum(len(one.tables) for one in found)
-    return Looked(settings.environment.name, first, last, tables, sum(len(one.findings) for one in found))
+    return Profiled(settings.environment.name, first, last, tables, sum(len(one.findings) for one in found))
 
 
 def _dashed(argument: str) -> str:
@@ -340,7 +359,7 @@ def _dashed(argument: str) -> str:
 
 
 def _put_metric(outcome: Outcome, settings: config.Settings) -> None:
-    """Glue's log is not read for embedded metrics, so it is put; a failure is logged and never fails the Hour."""
+    """Store the metric, since CloudWatch reads none from Glue's log. A failure is logged and never fails the Hour."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - heavy, and only Glue needs it here
 
     try:
@@ -360,13 +379,15 @@ def _put_metric(outcome: Outcome, settings: config.Settings) -> None:
         logger.warning("metric_not_stored", detail=redact(str(error)))
 
 
-# -- what both do ---------------------------------------------------------------------------------------------
+# -- both -----------------------------------------------------------------------------------------------------
 
 
-def _settings(
-    flags: Mapping[str, object] | None = None, *, environ: Mapping[str, str] | None = None
-) -> config.Settings:
-    settings = config.load(flags=flags or {}, environ=environ)
+def _settings(job: GlueJob | None = None, *, environ: Mapping[str, str] | None = None) -> config.Settings:
+    flags, options = (job.settings, job.options) if job else ({}, {})
+    file = options.get("config")
+    settings = config.load(
+        flags=flags, environ=environ, config_file=Path(file) if file else None, profile=options.get("profile")
+    )
     log.configure(settings.log_level, settings.log_format, color=False)
     return settings
 
@@ -376,15 +397,15 @@ async def _advance(
     verb: Verb,
     seconds: float | None,
     clock: Clock,
-    tell: Callable[[Outcome], None],
+    notify: Callable[[Outcome], None],
     *,
     observes: bool = True,
 ) -> Outcome:
-    """Tick or run for at most so many seconds; `tell` is told of each Hour that ended by it.
+    """Tick or run for at most so many seconds; `notify` is called with each Hour that became final by it.
 
     Raises:
-        NotYet: the time was over (`interrupted`); what was done until then is in the lake.
-        ViplakeError: nothing could be begun.
+        NotYet: the time was over (`interrupted`). The lake holds what was done until then.
+        ViplakeError: nothing could start.
     """
     if seconds is not None and seconds <= 0:
         raise NotYet("no time is left for a tick", cause="interrupted", hint="Give the function more time: 15 minutes.")
@@ -395,7 +416,7 @@ async def _advance(
                 outcome = await (ready.tick() if verb == "tick" else ready.run())
             finally:
                 for ended in _ended_here(ready, clock):
-                    tell(ended)
+                    notify(ended)
             if observes:
                 await after_settling(settings, ready)
             return outcome
@@ -406,7 +427,7 @@ async def _advance(
 
 
 def _ended_here(ready: Extraction, clock: Clock) -> list[Outcome]:
-    """The Hours whose last event this very invocation wrote."""
+    """Return the Hours that this invocation made final."""
     ledger, settings = ready.ledger, ready.settings
     return [
         outcome_of(job, settings.environment, ready.lake.layout, clock.now())
@@ -415,13 +436,13 @@ def _ended_here(ready: Extraction, clock: Clock) -> list[Outcome]:
     ]
 
 
-def _told(work: Callable[[], Coroutine[Any, Any, Outcome | Looked]]) -> dict[str, Any]:
-    """The outcome as JSON; a failure before there is one, in the same form."""
+def _result(work: Callable[[], Coroutine[Any, Any, Outcome | Profiled]]) -> dict[str, Any]:
+    """Return the outcome as JSON; a failure without an outcome has the same form."""
     try:
         outcome = asyncio.run(work())
     except ViplakeError as error:
         return _failure(error)
-    except Exception as error:  # noqa: BLE001 - the process's boundary: AWS would print a traceback, and try again
+    except Exception as error:  # noqa: BLE001 - the process's boundary: AWS would print a traceback and retry
         return _failure(ViplakeError(f"{type(error).__name__}: {error}"))
     return outcome.to_json() | {"exit_code": outcome.exit_code}
 
