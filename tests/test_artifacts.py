@@ -137,9 +137,31 @@ def test_two_builds_of_the_wheel_are_the_same_bytes(artifacts: ModuleType, tmp_p
 
 
 @pytest.mark.sources
-def test_glue_is_given_what_the_template_names(artifacts: ModuleType, tmp_path: Path) -> None:
-    folder = artifacts.build_glue(tmp_path)
+def test_the_template_names_what_make_glue_builds(artifacts: ModuleType, tmp_path: Path) -> None:
+    artifacts.build_package(tmp_path)
+    artifacts.add_glue_files(tmp_path)
     template = (ROOT / "deploy" / "viplake.yaml").read_text()
-    for path in folder.iterdir():
-        name = path.name.replace("-0.1.0-", "-${ViplakeVersion}-")
-        assert f"/${{GlueKeyPrefix}}/{name}" in template, name
+    for path in tmp_path.iterdir():
+        if path.name != "requirements.txt":  # of other jobs
+            name = path.name.replace("-0.1.0.", "-${ViplakeVersion}.")
+            assert f"/${{GlueKeyPrefix}}/{name}" in template, name
+    assert "/viplake-packages-py${Python}.zip" in template
+    for version in artifacts.GLUE_PYTHONS:
+        assert f'Version: "{version}"' in template
+
+
+@pytest.mark.sources
+def test_each_kind_of_glue_job_installs_only_what_it_needs(artifacts: ModuleType, tmp_path: Path) -> None:
+    artifacts.add_glue_files(tmp_path)
+    names = {
+        file: {line.partition("==")[0] for line in (tmp_path / file).read_text().splitlines() if "==" in line}
+        for file in artifacts.GLUE_MODULES
+    }
+    content, everything = names["requirements-content.txt"], names["requirements.txt"]
+    assert {"sqlglot", "duckdb", "obstore", "boto3"} <= content < everything
+    assert content.isdisjoint({"plotly", "apprise", "uvloop", "holidays"})
+    assert {"plotly", "jinja2", "apprise", "holidays"} <= everything
+    assert everything.isdisjoint({"hatchling", "editables", "uvloop"})
+    for file in artifacts.GLUE_MODULES:
+        blocks = (tmp_path / file).read_text().count("--hash=")
+        assert blocks >= len(names[file])

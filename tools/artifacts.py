@@ -2,7 +2,7 @@
 
 python tools/artifacts.py lambda --python 3.13 --arch arm64     dist/viplake-lambda-py3.13-arm64.zip
 python tools/artifacts.py wheel                                 dist/viplake-VERSION-py3-none-any.whl
-python tools/artifacts.py glue                                  dist/glue/: all that a Glue job is given
+python tools/artifacts.py glue --python 3.11                    dist/glue/: all that a Glue job is given
 python tools/artifacts.py wheels --python 3.13                  whether the lock has wheels for that Python
 
 The zip holds what the package itself needs: no extra, no build tool, no simulator and no demo, and no uvloop, which
@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import tomllib
 import zipfile
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[1]
 LOCK: Final = ROOT / "requirements.lock"
 DIST: Final = ROOT / "dist"
+SITE: Final = Path(sysconfig.get_path("purelib"))
 
 LARGEST: Final = 250_000_000
 """Bytes unzipped (AWS Lambda Developer Guide, "Lambda quotas": deployment package)."""
@@ -44,6 +46,16 @@ GLIBC: Final = "manylinux_2_34"
 DuckDB nor arro3 has a wheel."""
 
 PYTHONS: Final = ("3.12", "3.13")
+GLUE_PYTHONS: Final = ("3.11", "3.13")
+"""Of Glue 5.0 and 5.1, and of 6.0 (AWS Glue Developer Guide, "AWS Glue versions")."""
+
+GLUE_ARCH: Final = "x86_64"
+GLUE_MODULES: Final = {
+    "requirements-content.txt": ("spark",),
+    "requirements.txt": ("holidays", "notify", "report", "spark"),
+}
+"""What pip installs for a kind of job, where executors or a report need packages: file -> extras of viplake."""
+
 WITHOUT: Final = frozenset({"uvloop"})
 NOT_ON_LAMBDA: Final = re.compile(r"viplake/(simulator/|commands/(demo|local_s3|simulate)\.py$)")
 """What a Lambda function never runs."""
@@ -60,19 +72,19 @@ def main(arguments: list[str]) -> int:
     """Build what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("lambda", "glue", "wheel", "wheels"))
-    parser.add_argument("--python", default="3.13")
+    parser.add_argument("--python", help="3.13; for glue 3.11")
     parser.add_argument("--arch", choices=PLATFORMS, default="arm64")
     parser.add_argument("--out", type=Path, default=DIST)
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     if given.what == "lambda":
-        build_lambda(given.out, given.python, given.arch)
+        build_lambda(given.out, given.python or "3.13", given.arch)
     elif given.what == "glue":
-        build_glue(given.out)
+        build_glue(given.out, given.python or "3.11")
     elif given.what == "wheel":
         print(_shown(build_wheel(given.out)))
     else:
-        check_wheels(given.python)
+        check_wheels(given.python or "3.13")
     return 0
 
 
@@ -84,11 +96,7 @@ def build_lambda(out: Path, python: str, arch: str) -> Path:
         )
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder) / "site"
-        install(site, python, arch)
-        wanted = needed(site, _own_requirements())
-        for distribution in distributions(path=[str(site)]):
-            if canonicalize_name(distribution.name) not in wanted:
-                _remove(distribution)
+        install_needed(site, python, arch)
         with zipfile.ZipFile(build_wheel(Path(folder))) as wheel:
             extract_for_lambda(wheel, site)
         target = out / f"viplake-lambda-py{python}-{arch}.zip"
@@ -107,17 +115,48 @@ def extract_for_lambda(wheel: zipfile.ZipFile, folder: Path) -> list[str]:
     return names
 
 
-def build_glue(out: Path) -> Path:
-    """The folder for Glue: script, wheel, pinned requirements and an empty viplake.toml."""
+def build_glue(out: Path, python: str) -> Path:
+    """Build the folder for Glue: script, package, packed libraries, requirements of each kind of job, viplake.toml."""
+    if python not in GLUE_PYTHONS:
+        sys.exit(f"Glue's Python must be one of {', '.join(GLUE_PYTHONS)}")
     target = out / "glue"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    build_wheel(target)
-    shutil.copyfile(ROOT / "deploy" / "glue_job.py", target / "glue_job.py")
-    shutil.copyfile(LOCK, target / "requirements.txt")
-    (target / "viplake.toml").write_text("# Settings that are the same for every run of the job; its parameters win.\n")
-    print(f"{_shown(target)}/: {', '.join(sorted(path.name for path in target.iterdir()))}")
+    build_package(target)
+    with tempfile.TemporaryDirectory() as folder:
+        site = Path(folder)
+        install_needed(site, python, GLUE_ARCH)
+        write_zip(site, target / f"viplake-packages-py{python}.zip")
+    add_glue_files(target)
+    for path in sorted(target.iterdir()):
+        print(f"{_shown(path)}: {path.stat().st_size / 1e6:.1f} MB")
     return target
+
+
+def build_package(folder: Path) -> Path:
+    """Build the package as a zip, which Spark can hand to its executors. They cannot import from a wheel."""
+    wheel = build_wheel(folder)
+    package = wheel.with_name(f"{'-'.join(wheel.name.split('-')[:2])}.zip")
+    with tempfile.TemporaryDirectory() as unpacked:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(unpacked)
+        write_zip(Path(unpacked), package)
+    wheel.unlink()
+    return package
+
+
+def add_glue_files(folder: Path) -> None:
+    """Add the script, the requirements of each kind of job, and an empty viplake.toml."""
+    shutil.copyfile(ROOT / "deploy" / "glue_job.py", folder / "glue_job.py")
+    for name, extras in GLUE_MODULES.items():
+        (folder / name).write_text(locked(needed(SITE, _own_requirements(*extras))))
+    (folder / "viplake.toml").write_text("# Settings that are the same for every run of the job; its parameters win.\n")
+
+
+def locked(names: set[str]) -> str:
+    """Return the lines of the lock for these packages, each with its hashes."""
+    entries = re.split(r"^(?=\S)", LOCK.read_text(), flags=re.MULTILINE)
+    return "".join(entry for entry in entries if canonicalize_name(entry.partition("==")[0]) in names)
 
 
 def check_wheels(python: str) -> None:
@@ -142,6 +181,15 @@ def install(site: Path, python: str, arch: str) -> None:
     )
     if done.returncode:
         sys.exit(f"no wheels for Python {python} on {platform}:\n{done.stderr}")
+
+
+def install_needed(site: Path, python: str, arch: str) -> None:
+    """Install what the package itself needs, without extras and build tools."""
+    install(site, python, arch)
+    wanted = needed(site, _own_requirements())
+    for distribution in distributions(path=[str(site)]):
+        if canonicalize_name(distribution.name) not in wanted:
+            _remove(distribution)
 
 
 def build_wheel(folder: Path) -> Path:
@@ -190,9 +238,10 @@ def write_zip(folder: Path, target: Path) -> int:
     return size
 
 
-def _own_requirements() -> list[Requirement]:
+def _own_requirements(*extras: str) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [Requirement(line) for line in project["dependencies"]]
+    more = (line for extra in extras for line in project["optional-dependencies"][extra])
+    return [Requirement(line) for line in (*project["dependencies"], *more)]
 
 
 def _remove(distribution: Distribution) -> None:
