@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,6 @@ import pytest
 from servers.sockets import http, playing
 from viplake.errors import LakeError
 from viplake.lake.store import Store, StoreSettings, open_store
-from viplake.network.settings import Network, Timeouts
 from viplake.redact import Secret
 
 if TYPE_CHECKING:
@@ -222,35 +222,102 @@ def test_W16_a_full_disk_is_disk_full_and_keeps_nothing_partial(tmp_path: Path) 
 # -- listings and prefixes ----------------------------------------------------------------------------------
 
 
-def page(*keys: str, token: str) -> bytes:
+def page(*keys: str, token: str | None = None, truncated: bool = True) -> bytes:
     contents = "".join(
         f"<Contents><Key>{key}</Key><Size>1</Size><ETag>x</ETag>"
         "<LastModified>2022-05-10T13:00:00.000Z</LastModified></Contents>"
         for key in keys
     )
-    listing = f"<NextContinuationToken>{token}</NextContinuationToken>{contents}"
-    body = f'<?xml version="1.0"?><ListBucketResult><IsTruncated>true</IsTruncated>{listing}</ListBucketResult>'
+    listing = "" if token is None else f"<NextContinuationToken>{token}</NextContinuationToken>"
+    said = f"<IsTruncated>{str(truncated).lower()}</IsTruncated>"
+    body = f'<?xml version="1.0"?><ListBucketResult>{said}{listing}{contents}</ListBucketResult>'
     return http(body.encode(), "200 OK", "Content-Type: application/xml")
 
 
-@pytest.mark.parametrize("keys", [("Hourly/a", "Hourly/b"), ()], ids=["the same page", "empty pages"])
-@pytest.mark.parametrize("verb", ["files", "pages"])
-async def test_E14_a_listing_that_repeats_its_token_is_an_error_soon(keys: tuple[str, ...], verb: str) -> None:
-    network = Network(timeouts=Timeouts(read=1))
-    async with playing(page(*keys, token="again"), a_connection=100_000) as wire:
-        store = open_store(
-            StoreSettings(
-                "s3://b",
-                "AKIA",
-                Secret("s-0123456789"),
-                region="x",
-                endpoint=wire.url,
-                allow_http=True,
-                network=network,
-            )
-        )
-        with pytest.raises(LakeError):
-            await (store.files("Hourly/") if verb == "files" else collect(store.pages("Hourly/")))
+A_AND_B = ("Hourly/20220510/a", "Hourly/20220510/b")
+ENDLESS = {
+    "the same page for ever": ([page(*A_AND_B, token="again")], "token repeats", 2),
+    "empty pages with the same token": ([page(token="again")], "token repeats", 2),
+    "the same keys with other tokens": ([page(*A_AND_B, token=f"{n}") for n in range(9)], "the same keys", 2),
+    "empty pages with other tokens": ([page(token=f"{n}") for n in range(1002)], "1,000 pages in a row", 1000),
+    "truncated without a token": ([page(*A_AND_B)], "token is missing", 1),
+    "truncated, empty and without a token": ([page()], "token is missing", 1),
+    "a later page without a token": ([page(*A_AND_B, token="1"), page("Hourly/c")], "token is missing", 2),
+    "tokens in a circle": ([page("Hourly/1", token="1"), page("Hourly/2", token="2"), page("Hourly/3", token="1")],
+                           "token repeats", 3),
+}  # fmt: skip
+
+
+def at(url: str) -> StoreSettings:
+    return StoreSettings("s3://b", "AKIA", Secret("s-0123456789"), region="x", endpoint=url, allow_http=True)
+
+
+async def listed(store: Store, verb: str) -> object:
+    if verb == "pages":
+        return await collect(store.pages("Hourly/"))
+    return await (store.files("Hourly/") if verb == "files" else store.folders("Hourly/"))
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+@pytest.mark.parametrize("verb", ["files", "pages", "folders"])
+async def test_E14_a_listing_without_an_end_or_with_a_part_missing_is_an_error_soon(case: str, verb: str) -> None:
+    answers, reason, requests = ENDLESS[case]
+    async with playing(*answers, a_connection=100_000) as wire:
+        with pytest.raises(LakeError, match=reason) as caught:
+            await listed(open_store(at(wire.url)), verb)
+    assert caught.value.cause.word == "dest_refused"
+    assert len(wire.requests) == requests
+
+
+async def test_E14_a_token_is_followed_whatever_the_store_says_of_the_end() -> None:
+    async with playing(page("Hourly/a", token="1", truncated=False), page("Hourly/b", truncated=False),
+                       a_connection=9) as wire:  # fmt: skip
+        assert [file.key for file in await open_store(at(wire.url)).files("Hourly/")] == ["Hourly/a", "Hourly/b"]
+    assert b"continuation-token=1" in wire.requests[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (http(b"<html><body>Sign in</body></html>"), "intercepted"),
+        (http(page(*A_AND_B).partition(b"\r\n\r\n")[2][:-30]), "dest_refused"),
+        (http(b"", "200 OK"), "dest_refused"),
+        (http(b'{"files": []}'), "dest_refused"),
+        (http(b"", "404 Not Found"), "dest_refused"),
+        (http(b"<Error><Code>NoSuchBucket</Code></Error>", "404 Not Found"), "dest_missing"),
+        (http(b"", "301 Moved Permanently", "Location: https://elsewhere.example/"), "dest_region"),
+    ],
+    ids=["a web page", "cut", "empty", "JSON", "404 without a word", "no bucket", "a redirect"],
+)
+@pytest.mark.parametrize("verb", ["files", "pages", "folders"])
+async def test_E14_an_answer_that_is_no_page_is_never_an_empty_listing(answer: bytes, cause: str, verb: str) -> None:
+    async with playing(answer, a_connection=9) as wire:
+        with pytest.raises(LakeError) as caught:
+            await listed(open_store(at(wire.url)), verb)
+    assert caught.value.cause.word == cause
+    assert len(wire.requests) == 1
+
+
+async def test_a_page_that_is_refused_for_a_moment_is_asked_for_again_and_no_key_is_missing() -> None:
+    busy = http(b"<Error><Code>SlowDown</Code></Error>", "503 Slow Down")
+    answers = (page("Hourly/a", token="1"), busy, page("Hourly/b", truncated=False))
+    async with playing(*answers, a_connection=9) as wire:
+        pages = await collect(open_store(at(wire.url)).pages("Hourly/"))
+    assert [key for one in pages for key in one.keys] == ["Hourly/a", "Hourly/b"]
+    assert [b"continuation-token=1" in request for request in wire.requests] == [False, True, True]
+
+
+@pytest.mark.parametrize("left_out", ["ETag", "LastModified", "Size"])
+async def test_a_field_that_the_store_leaves_out_of_one_object_shifts_no_other(left_out: str) -> None:
+    whole = page("Hourly/a", "Hourly/b", "Hourly/c", truncated=False).partition(b"\r\n\r\n")[2].decode()
+    first, second, *rest = whole.split("<Contents>")
+    second = re.sub(f"<{left_out}>.*?</{left_out}>", "", second)
+    async with playing(http("<Contents>".join([first, second, *rest]).encode()), a_connection=9) as wire:
+        files = await open_store(at(wire.url)).files("Hourly/")
+    assert [file.key for file in files] == ["Hourly/a", "Hourly/b", "Hourly/c"]
+    whole_ones = [(file.size, file.etag, file.modified is None) for file in files]
+    assert whole_ones[1:] == [(1, "x", False)] * 2
+    assert whole_ones[0] != whole_ones[1]
 
 
 async def test_E11_a_blank_in_the_prefix_is_a_blank_in_the_keys(settings: StoreSettings, seaweed: Seaweed) -> None:

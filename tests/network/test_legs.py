@@ -1,6 +1,7 @@
 """Every network fault over every way out of the process: each leg gives it the same cause and owner.
 
-The legs are the vendor's client, the store, boto3 (here for Secrets Manager) and the webhook of the notifications.
+A new way out is one entry of `LEGS`: a function that sends one request and returns the cause of its failure, and an
+answer that it takes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from botocore.exceptions import BotoCoreError
 
 from servers.sockets import Authority, ForwardProxy, authority, forward_proxy, http, playing
 from viplake.errors import CAUSES, ViplakeError
-from viplake.lake.store import StoreSettings, open_store
+from viplake.lake.store import Store, StoreSettings, open_store
 from viplake.network.aws import AwsAccess, client, unreachable
 from viplake.network.settings import Network, Proxy, Timeouts
 from viplake.notify.message import Message, NotSent
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.system
 KEY = Secret("canary-key-of-the-legs")
 GOOD = http(b'{"SecretString": "{}"}', "200 OK", "Content-Type: application/json", 'ETag: "x"', "Connection: close",
             "Last-Modified: Tue, 10 May 2022 11:05:00 GMT")  # fmt: skip
+LISTING = http(b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>", "200 OK", "Connection: close")
 
 
 async def by_vendor(network: Network, url: str) -> str | None:
@@ -42,12 +44,23 @@ async def by_vendor(network: Network, url: str) -> str | None:
     return None
 
 
-async def by_store(network: Network, url: str) -> str | None:
-    settings = StoreSettings(
-        "s3://bucket", "AKIA", KEY, region="eu-west-1", endpoint=url, allow_http=True, network=network
+def store(network: Network, url: str) -> Store:
+    return open_store(
+        StoreSettings("s3://bucket", "AKIA", KEY, region="eu-west-1", endpoint=url, allow_http=True, network=network)
     )
+
+
+async def by_store(network: Network, url: str) -> str | None:
     try:
-        await open_store(settings).get("x")
+        await store(network, url).get("x")
+    except ViplakeError as error:
+        return error.cause.word
+    return None
+
+
+async def by_listing(network: Network, url: str) -> str | None:
+    try:
+        await store(network, url).files("x/")
     except ViplakeError as error:
         return error.cause.word
     return None
@@ -71,11 +84,20 @@ async def by_webhook(network: Network, url: str) -> str | None:
     return None
 
 
-LEGS: dict[str, Callable[[Network, str], Awaitable[str | None]]] = {
-    "vendor": by_vendor,
-    "store": by_store,
-    "boto3": by_boto3,
-    "webhook": by_webhook,
+@dataclass(frozen=True)
+class Leg:
+    """A way out: what sends a request, and an answer that it takes."""
+
+    send: Callable[[Network, str], Awaitable[str | None]]
+    good: bytes = GOOD
+
+
+LEGS = {
+    "vendor": Leg(by_vendor),
+    "store": Leg(by_store),
+    "listing": Leg(by_listing, LISTING),
+    "boto3": Leg(by_boto3),
+    "webhook": Leg(by_webhook),
 }
 
 
@@ -104,7 +126,7 @@ def through(network: Network, proxy: ForwardProxy, password: str = "p@ss#1") -> 
     return replace(network, proxy=Proxy.parse(Secret(f"http://user:{password}@{proxy.address}", remember=False)))
 
 
-async def placed(fault: str, ca: Authority, stack: AsyncExitStack) -> Place:
+async def placed(fault: str, good: bytes, ca: Authority, stack: AsyncExitStack) -> Place:
     """A server, or what is left of one, with this fault on the way."""
     if fault == "refused":
         async with playing(b"") as gone:
@@ -114,7 +136,7 @@ async def placed(fault: str, ca: Authority, stack: AsyncExitStack) -> Place:
     if fault == "hangs up":
         return Place((await stack.enter_async_context(playing(b""))).url, HASTY)
     tls = {"another host": ca.elsewhere, "expired": ca.expired}.get(fault, ca.server)
-    wire = await stack.enter_async_context(playing(GOOD, tls=tls))
+    wire = await stack.enter_async_context(playing(good, tls=tls))
     network = HASTY if fault == "unknown authority" else trusting(ca)
     url = f"https://127.0.0.1:{wire.port}"
     return (
@@ -160,18 +182,16 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_E5_E9_E10_each_leg_gives_a_network_fault_the_same_cause(fault: str, ca: Authority) -> None:
+@pytest.mark.parametrize("leg", LEGS)
+async def test_E5_E9_E10_each_leg_gives_a_network_fault_the_same_cause(leg: str, fault: str, ca: Authority) -> None:
     async with AsyncExitStack() as stack:
-        place = await placed(fault, ca, stack)
-        found = {}
-        for name, leg in LEGS.items():
-            before = len(place.proxy.targets) if place.proxy else 0
-            found[name] = await leg(place.network, place.url)
-            if place.proxy and fault == "a wrong password":
-                assert len(place.proxy.targets) - before == 1, "a wrong password is sent once: accounts are locked"
-            if place.proxy and fault == "excepted":
-                assert place.proxy.targets == []
-    assert found == dict.fromkeys(LEGS, FAULTS[fault])
+        place = await placed(fault, LEGS[leg].good, ca, stack)
+        found = await LEGS[leg].send(place.network, place.url)
+        if place.proxy and fault == "a wrong password":
+            assert len(place.proxy.targets) == 1, "a wrong password is sent once: accounts are locked"
+        if place.proxy and fault == "excepted":
+            assert place.proxy.targets == []
+    assert found == FAULTS[fault]
     if cause := FAULTS[fault]:
         assert CAUSES[cause].owner == "network"
 
@@ -182,8 +202,8 @@ async def test_E5_no_leg_reads_a_proxy_from_the_environment_by_itself(
     leg: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    async with playing(GOOD) as wire:
-        assert await LEGS[leg](HASTY, wire.url) is None
+    async with playing(LEGS[leg].good) as wire:
+        assert await LEGS[leg].send(HASTY, wire.url) is None
 
 
 @pytest.mark.parametrize(
@@ -198,13 +218,14 @@ async def test_E5_no_leg_reads_a_proxy_from_the_environment_by_itself(
         ("AWS_ALLOW_INVALID_CERTIFICATES", "true"),
     ],
 )
+@pytest.mark.parametrize("leg", ["store", "listing"])
 async def test_E4_the_s3_library_reads_no_environment(
-    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+    leg: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
-    async with playing(GOOD) as wire:
-        assert await by_store(HASTY, wire.url) is None
+    async with playing(LEGS[leg].good) as wire:
+        assert await LEGS[leg].send(HASTY, wire.url) is None
     head = wire.requests[0].lower()
-    assert head.startswith(b"get /bucket/x ")
+    assert head.startswith(b"get /bucket/x " if leg == "store" else b"get /bucket?")
     assert b"authorization: aws4-hmac-sha256" in head
     assert b"request-payer" not in head

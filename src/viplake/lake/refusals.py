@@ -10,7 +10,7 @@ import html
 import re
 from typing import Final, NamedTuple
 
-from viplake.errors import DamagedUpload, LakeError
+from viplake.errors import DamagedUpload, LakeError, NetworkError
 from viplake.redact import redact
 
 _BY_CODE: Final = {
@@ -136,7 +136,19 @@ def lake_error(text: str, what: str, *, local: bool = False, region: str = "", p
             hint = None
             if proxied and cause == "network" and "kind: Connect" in text:
                 return LakeError(f"cannot {what}: the proxy cannot be reached ({reason})", cause="proxy")
-            if cause == "network" and "resolved" in reason and region:
-                hint = f"Check the region ({region}, from AWS_REGION or the AWS profile) and name resolution."
+            if cause == "network":
+                hint = _about_region(reason, region)
             return LakeError(f"cannot {what}: {reason or first_line}", cause=cause, hint=hint)
     return LakeError(f"cannot {what}: {first_line}", cause="dest_unavailable")
+
+
+def unreached(error: NetworkError, what: str, *, region: str = "") -> LakeError:
+    """Return the error of the store for a request that got no answer; arguments as of `lake_error`."""
+    reason = error.message.partition(": ")[2]
+    return LakeError(f"cannot {what}: {reason}", cause=error.cause.word, hint=_about_region(reason, region))
+
+
+def _about_region(reason: str, region: str) -> str | None:
+    if not region or "resolved" not in reason:
+        return None
+    return f"Check the region ({region}, from AWS_REGION or the AWS profile) and name resolution."

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -28,18 +28,20 @@ from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from viplake.concurrency import map_bounded
-from viplake.errors import DamagedUpload, LakeError, SettingsError
-from viplake.lake.refusals import lake_error
+from viplake.errors import DamagedUpload, LakeError, NetworkError, SettingsError
+from viplake.lake.refusals import lake_error, unreached
 from viplake.model import StoredFile
+from viplake.network.aws import AwsAccess, BucketAddress, bucket_address, checked, client, credentials
 from viplake.network.hosts import refuse_plain_http
+from viplake.network.listing import BucketLister, EndlessListingError, ListingError, ListingGuard
 from viplake.network.retry import pause
 from viplake.network.settings import Network
 from viplake.redact import Secret, redact
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
-    from viplake.network.aws import AwsAccess
+    from viplake.network.listing import RawPage
     from viplake.network.s3 import BucketCopier
 
     _Library: TypeAlias = S3Store | LocalStore | MemoryStore
@@ -224,23 +226,22 @@ def open_store(settings: StoreSettings) -> Store:
         raise SettingsError("VIPLAKE_LAKE has parts that a lake's URL does not have")
     if parts.scheme == "s3" and parts.netloc:
         bucket, prefix = parts.netloc, unquote(parts.path).strip("/")
-        opened = partial(_opened, settings, bucket, prefix)
-        plain, open_stream = opened()
+        access = _access(settings)
+        where = bucket_address(bucket, access, endpoint=settings.endpoint)
+        opened = partial(_opened, settings, bucket, prefix, access, where)
         return ObjectStore(
-            plain,
+            opened(),
             settings.url,
-            open_stream=open_stream,
             renew=None if settings.access_key_id and settings.secret_access_key else opened,
             features=settings.features,
-            region="" if settings.endpoint else str(plain.config.get("region", "")),
+            region="" if settings.endpoint else where.region,
             seconds=settings.network.timeouts.read,
-            by_raw_keys=partial(_list_by_raw_keys, settings),
-            proxied=settings.network.proxy_for(str(plain.config.get("endpoint_url_s3", ""))) is not None,
+            proxied=settings.network.proxy_for(where.endpoint) is not None,
         )
     if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
         return _open_folder(Path(unquote(parts.path)), settings)
     if settings.url == "memory://":
-        return ObjectStore(MemoryStore(), settings.url)
+        return ObjectStore(_Line(MemoryStore()), settings.url)
     raise SettingsError(
         f"not a lake: {settings.url!r}",
         hint="VIPLAKE_LAKE is s3://bucket[/prefix] or file:///absolute/folder.",
@@ -295,11 +296,8 @@ async def _copied(copier: BucketCopier, source_key: str, target_key: str, size: 
     return None
 
 
-def _boto3_client(settings: StoreSettings, connections: int = 4) -> Any:
-    from viplake.network.aws import AwsAccess, bucket_address, client  # noqa: PLC0415 - botocore: not for folders
-
-    key, secret = settings.access_key_id, settings.secret_access_key
-    access = AwsAccess(key, secret, settings.session_token, settings.region, settings.profile)
+def _boto3_client(settings: StoreSettings, connections: int) -> Any:
+    access = _access(settings)
     where = bucket_address(urlsplit(settings.url).netloc, access, endpoint=settings.endpoint)
     return client(
         "s3",
@@ -312,30 +310,15 @@ def _boto3_client(settings: StoreSettings, connections: int = 4) -> Any:
     )
 
 
+def _may_be_odd(keys: list[str]) -> bool:
+    """Whether `_is_odd` may hold for one of the keys: one look at a page costs less than a thousand."""
+    text = "/" + "/\n/".join(keys) + "/"
+    return not "".join(keys).isprintable() or any(sign in text for sign in ("//", "/./", "/../"))
+
+
 def _below(path: str) -> str:
     """The prefix of keys that the path of a lake's URL stands for."""
     return f"{plain}/" if (plain := unquote(path).strip("/")) else ""
-
-
-def _list_by_raw_keys(settings: StoreSettings, prefix: str, delimiter: str) -> _Listed:
-    """What is below a prefix, by the keys as S3 has them.
-
-    Raises:
-        LakeError: S3 refuses, cannot be reached, or its listing has no end.
-    """
-    from viplake.network.s3 import S3RefusalError, list_raw  # noqa: PLC0415 - only an odd key needs it
-
-    parts = urlsplit(settings.url)
-    below = _below(parts.path)
-    try:
-        listed, folders = list_raw(_boto3_client(settings), parts.netloc, below + prefix, delimiter=delimiter)
-    except S3RefusalError as error:
-        text = f"status code: {error.status}: <Code>{error.code}</Code><Message>{error}</Message>"
-        raise lake_error(text if error.status else f"{error.code}: {error}", f"list {prefix}") from None
-    kept = [one for one in listed if not _is_odd(one.key)]
-    odd = [one.key.removeprefix(below) for one in listed if _is_odd(one.key) and (one.size or one.key[-1] != "/")]
-    files = [StoredFile(one.key.removeprefix(below), one.size, _plain(one.etag), one.modified) for one in kept]
-    return _Listed(files, [name.removeprefix(below) for name in folders if not _is_odd(name.removesuffix("/"))], odd)
 
 
 def _is_odd(key: str) -> bool:
@@ -349,24 +332,37 @@ def _open_folder(folder: Path, settings: StoreSettings) -> Store:
             folder.mkdir(parents=True, exist_ok=True)
         if not folder.is_dir():
             raise LakeError(f"the lake's folder does not exist: {folder}", cause="folder_missing")
-        return ObjectStore(LocalStore(folder), settings.url, folder=folder, durable=settings.durable)
+        return ObjectStore(_Line(LocalStore(folder)), settings.url, folder=folder, durable=settings.durable)
     except (OSError, BaseError) as error:
         raise lake_error(str(error), f"open the folder {folder}", local=True) from None
 
 
-def _opened(settings: StoreSettings, bucket: str, prefix: str) -> tuple[S3Store, Callable[[], S3Store]]:
-    """Return the store that sends each request once, and what opens the one for uploads in parts."""
-    from viplake.network.aws import AwsAccess  # noqa: PLC0415 - as in `_s3`
-
+def _access(settings: StoreSettings) -> AwsAccess:
     key, secret = settings.access_key_id, settings.secret_access_key
-    access = AwsAccess(key, secret, settings.session_token, settings.region, settings.profile)
+    return AwsAccess(key, secret, settings.session_token, settings.region, settings.profile)
+
+
+def _opened(settings: StoreSettings, bucket: str, prefix: str, access: AwsAccess, where: BucketAddress) -> _Line:
+    """Return what sends each request once, what opens the store for uploads in parts, and what lists.
+
+    Raises:
+        SettingsError, LakeError: as `_s3`.
+    """
     give = _credentials(access, settings.network)
-    one = partial(_s3, settings, bucket, prefix, access, give)
-    return one(), partial(one, retries=RETRIES)
+    one = partial(_s3, settings, bucket, prefix, where, give)
+    root = f"{prefix}/" if prefix else ""
+    lister = BucketLister(bucket, root, where, settings.network, give, requester_pays=settings.features.requester_pays)
+    return _Line(one(), partial(one, retries=RETRIES), lister)
 
 
 def _s3(
-    settings: StoreSettings, bucket: str, prefix: str, access: AwsAccess, give: Callable[[], Any], *, retries: int = 0
+    settings: StoreSettings,
+    bucket: str,
+    prefix: str,
+    where: BucketAddress,
+    give: Callable[[], Any],
+    *,
+    retries: int = 0,
 ) -> S3Store:
     """Return the library's store. Everything that it could read from the environment is given.
 
@@ -374,9 +370,6 @@ def _s3(
         SettingsError: the AWS configuration, the endpoint or the certificates cannot be used.
         LakeError: there are no credentials (`dest_auth`).
     """
-    from viplake.network.aws import bucket_address  # noqa: PLC0415 - botocore: not for folders
-
-    where = bucket_address(bucket, access, endpoint=settings.endpoint)
     refuse_plain_http(where.endpoint, "the S3 endpoint", allowed=settings.allow_http)
     network, limits, features = settings.network, settings.network.timeouts, settings.features
     proxy = network.proxy_for(where.endpoint)
@@ -440,8 +433,6 @@ def _credentials(access: AwsAccess, network: Network) -> Callable[[], Any]:
     Raises:
         LakeError: there are none, or they cannot travel in a header (`dest_auth`).
     """
-    from viplake.network.aws import checked, credentials  # noqa: PLC0415 - as in `_s3`
-
     if access.access_key_id and access.secret_access_key:
         token = access.session_token.reveal() if access.session_token else None
         static = checked(access.access_key_id, access.secret_access_key.reveal(), token)
@@ -450,27 +441,21 @@ def _credentials(access: AwsAccess, network: Network) -> Callable[[], Any]:
     return lambda: give() | {"expires_at": datetime.now(UTC) + timedelta(minutes=5)}  # noqa: TID251 - the library's own clock
 
 
-class _Listed(NamedTuple):
-    """A listing without the keys that the library refuses: files, folders, and these keys (no markers of folders)."""
-
-    files: list[StoredFile]
-    folders: list[str]
-    odd: list[str]
-
-
 @dataclass(slots=True)
 class _Line:
     """One of obstore's stores, with the credentials that it was opened with.
 
     Attributes:
-        store: to speak to.
-        open_stream: opens, with the same credentials, what repeats the requests of an upload in parts.
-        stream: what it opened.
+        store: reads and writes objects.
+        open_stream: opens, with the same credentials, what repeats the requests of an upload in parts; None: not S3.
+        lister: lists the bucket; None: not S3.
+        stream: what `open_stream` opened.
         worked: it has been heard with them.
     """
 
     store: _Library
     open_stream: Callable[[], _Library] | None = None
+    lister: BucketLister | None = None
     stream: _Library | None = None
     worked: bool = False
 
@@ -479,39 +464,34 @@ class ObjectStore:
     """`Store` over obstore.
 
     Args:
-        store: one of obstore's stores.
+        line: what it speaks through.
         url: the lake's URL, for messages.
         folder: where a folder lake lies on disk; None for others.
         durable: see `StoreSettings`.
-        open_stream: opens the same store so that it repeats the requests of an upload in parts; None: not S3.
-        renew: opens the store with credentials that are read again; None where there are no others.
+        renew: opens the line with credentials that are read again; None where there are no others.
         features: what uploads ask of S3.
         region: that the host of S3 was made from, where one was.
         seconds: that an answer may take; None: any time.
-        by_raw_keys: lists a prefix, with a delimiter or none, where the library refuses a key; None: it cannot.
         proxied: a proxy stands in between.
     """
 
     def __init__(
         self,
-        store: _Library,
+        line: _Line,
         url: str,
         *,
         folder: Path | None = None,
         durable: bool = True,
-        open_stream: Callable[[], S3Store] | None = None,
-        renew: Callable[[], tuple[S3Store, Callable[[], S3Store]]] | None = None,
+        renew: Callable[[], _Line] | None = None,
         features: Features | None = None,
         region: str = "",
         seconds: float | None = None,
-        by_raw_keys: Callable[[str, str], _Listed] | None = None,
         proxied: bool = False,
     ) -> None:
-        self._by_raw_keys = by_raw_keys
-        self._line = _Line(store, open_stream)
+        self._line = line
         self._url = url
         self._features, self._region, self._seconds, self._proxied = features, region, seconds, proxied
-        self._retries = 0 if open_stream is None else RETRIES
+        self._retries = 0 if line.lister is None else RETRIES
         self._folder = folder
         self._durable = durable
         self._renew = renew
@@ -629,31 +609,28 @@ class ObjectStore:
 
     async def files(self, prefix: str) -> list[StoredFile]:
         """See `Store`."""
+        if self._line.lister is None:
+            return await self._files_of_folder(prefix)
+        found: list[StoredFile] = []
+        async for page, objects in self._bucket_pages(prefix):
+            found += (StoredFile(page.keys[at], page.sizes[at], page.etag(at), page.modified_at(at)) for at in objects)
+        return sorted(found, key=lambda file: file.key)
 
-        async def all_pages(store: _Library) -> list[StoredFile]:
-            found: list[StoredFile] = []
-            async for page in obstore.list(store, prefix, chunk_size=_PAGE):
-                last = found[-1].key if found else None
-                self._refuse_repeats(prefix, last, [meta["path"] for meta in page], [meta["size"] for meta in page])
-                found += (
-                    StoredFile(meta["path"], meta["size"], _plain(meta["e_tag"]), meta["last_modified"])
-                    for meta in page
-                )
-            return found
+    async def _files_of_folder(self, prefix: str) -> list[StoredFile]:
+        async def listed(store: _Library) -> list[StoredFile]:
+            found = await obstore.list(store, prefix).collect_async()
+            return [StoredFile(one["path"], one["size"], _plain(one["e_tag"]), one["last_modified"]) for one in found]
 
         try:
-            found = await self._ask(
-                f"list {prefix}", all_pages, FileNotFoundError, InvalidPathError, seconds=self._seconds
-            )
-        except FileNotFoundError as error:
-            self._refuse_missing_bucket(error, prefix)
-            return []
+            found = await self._ask(f"list {prefix}", listed, FileNotFoundError, InvalidPathError)
+        except FileNotFoundError:
+            found = []
         except InvalidPathError:
-            found, _, self._left_out[prefix] = await self._without_odd_keys(prefix, "")
+            keys, _ = await self._walked(prefix)
+            found = await map_bounded(self._look, keys, at_once=_LOOKS_AT_ONCE)
         else:
             self._left_out.pop(prefix, None)
-        objects = await self._objects([file.key for file in found], [file.size for file in found])
-        return sorted((found[at] for at in objects), key=lambda file: file.key)
+        return sorted(found, key=lambda file: file.key)
 
     def left_out(self, prefix: str) -> list[str]:
         """See `Store`."""
@@ -661,121 +638,80 @@ class ObjectStore:
 
     async def pages(self, prefix: str) -> AsyncIterator[Page]:
         """See `Store`."""
-        last: str | None = None
-        given: set[str] = set()
-        batches = self._batches(prefix, None)
-
-        async def next_page(_store: _Library) -> Any:
-            nonlocal batches
-            try:
-                return await anext(batches, None)
-            except BaseException:  # a listing goes on behind the last key that it gave
-                batches = self._batches(prefix, last)
-                raise
-
-        try:
-            while batch := await self._ask(
-                f"list {prefix}", next_page, FileNotFoundError, InvalidPathError, seconds=self._seconds
-            ):
-                etags = batch["e_tag"]
-                keys = list(batch["path"].to_pylist())  # which its stub calls an array where NumPy is installed
-                sizes = list(batch["size"].to_pylist())
-                if self._retries:  # S3 lists in the order of the keys, a folder in any
-                    self._refuse_repeats(prefix, last, keys, sizes)
-                    last = keys[-1]
-                else:
-                    given.update(keys)
-                objects = await self._objects(keys, sizes)
-                yield Page(
-                    [keys[at] for at in objects],
-                    [sizes[at] for at in objects],
-                    lambda index, etags=etags, objects=objects: _plain(etags[objects[index]].as_py()),  # type: ignore[misc]
-                )
-        except FileNotFoundError as error:
-            self._refuse_missing_bucket(error, prefix)
-        except InvalidPathError:
-            files, _, _ = await self._without_odd_keys(prefix, "")
-            left = [
-                file
-                for file in sorted(files, key=lambda file: file.key)
-                if file.key not in given and file.key > (last or "")
-            ]
-            for start in range(0, len(left), _PAGE):
-                some = left[start : start + _PAGE]
+        if self._line.lister is None:
+            files = await self._files_of_folder(prefix)
+            for start in range(0, len(files), _PAGE):
+                some = files[start : start + _PAGE]
                 yield Page([f.key for f in some], [f.size for f in some], lambda index, some=some: some[index].etag)  # type: ignore[misc]
+            return
+        async for page, objects in self._bucket_pages(prefix):
+            whole = len(objects) == len(page.keys)
+            yield Page(
+                page.keys if whole else [page.keys[at] for at in objects],
+                page.sizes if whole else [page.sizes[at] for at in objects],
+                lambda index, page=page, objects=objects: page.etag(objects[index]),  # type: ignore[misc]
+            )
 
-    def _batches(self, prefix: str, offset: str | None) -> AsyncIterator[Any]:
-        return aiter(obstore.list(self._line.store, prefix, offset=offset, chunk_size=_PAGE, return_arrow=True))
+    async def _bucket_pages(self, prefix: str, delimiter: str = "") -> AsyncIterator[tuple[RawPage, Sequence[int]]]:
+        """The pages of a listing of S3, each with the places of the keys that a file of a lake can have."""
+        guard, token = ListingGuard(), None
+        self._left_out.pop(prefix, None)
 
-    async def _objects(self, keys: list[str], sizes: list[int]) -> list[int]:
-        """Places of the entries that are objects. The library gives the marker of a folder, `a/`, as an empty `a`."""
-        if not self._retries:  # only S3 has such keys
-            return list(range(len(keys)))
-        filled = {key for key, size in zip(keys, sizes, strict=True) if size}
+        async def next_page(_store: _Library) -> RawPage:
+            lister = cast("BucketLister", self._line.lister)  # which changes with new credentials
+            page = await lister.page(prefix, delimiter, token)
+            guard.take(page)
+            return page
 
-        async def look(key: str) -> str | None:
-            try:
-                await self._ask(
-                    f"read {key}",
-                    lambda store: obstore.head_async(store, key),
-                    FileNotFoundError,
-                    seconds=self._seconds,
-                )
-            except FileNotFoundError:
-                return None
-            except LakeError as error:
-                if error.transient:
-                    raise
-            return key
-
-        kept = filled | set(await map_bounded(look, sorted(set(keys) - filled), at_once=_LOOKS_AT_ONCE))
-        found = {key: at for at, key in enumerate(keys) if key in kept and (sizes[at] or key not in filled)}
-        return list(found.values())
-
-    def _refuse_repeats(self, prefix: str, last: str | None, keys: list[str], sizes: list[int]) -> None:
-        """A store that gives the same page again and again would be listed for ever.
-
-        An empty object `a` and the marker of a folder, `a/`, are no repeat.
-        """
-        filled = [key for at, key in enumerate(keys) if sizes[at] or (at and key == last)]
-        if self._retries and len({last, *filled}) != len(filled) + 1:
-            message = f"cannot list {prefix} in {self._url}: the store lists the same keys twice (a repeated token)"
-            raise LakeError(message, cause="dest_refused")
+        while True:
+            page = await self._ask(f"list {prefix}", next_page, seconds=self._seconds)
+            objects: Sequence[int] = range(len(page.keys))
+            if _may_be_odd(page.keys):
+                objects = [at for at, key in enumerate(page.keys) if not _is_odd(key)]
+                odd = [
+                    k for k, size in zip(page.keys, page.sizes, strict=True) if _is_odd(k) and (size or k[-1:] != "/")
+                ]
+                self._leave_out(prefix, odd)
+            yield page, objects
+            if (token := page.token) is None:
+                return
 
     async def folders(self, prefix: str) -> list[str]:
         """See `Store`."""
 
-        async def listed(store: _Library) -> Any:
-            return await obstore.list_with_delimiter_async(store, prefix)
+        async def listed(store: _Library) -> list[str]:
+            return [str(path) for path in (await obstore.list_with_delimiter_async(store, prefix))["common_prefixes"]]
 
         try:
-            result = await self._ask(
-                f"list {prefix}", listed, FileNotFoundError, InvalidPathError, seconds=self._seconds
-            )
-        except FileNotFoundError as error:
-            self._refuse_missing_bucket(error, prefix)
+            if self._line.lister is not None:
+                names = [name async for page, _ in self._bucket_pages(prefix, "/") for name in page.folders]
+            else:
+                names = await self._ask(f"list {prefix}", listed, FileNotFoundError, InvalidPathError)
+        except FileNotFoundError:
             return []
         except InvalidPathError:
-            _, names, _ = await self._without_odd_keys(prefix, "/")
-        else:
-            names = [str(path) for path in result["common_prefixes"]]
-        return sorted(name.rstrip("/").rpartition("/")[2] for name in names)
+            _, names = await self._walked(prefix)
+        plain = (name.removesuffix("/") for name in names)
+        return sorted(name.rpartition("/")[2] for name in plain if not _is_odd(name))
 
-    async def _without_odd_keys(self, prefix: str, delimiter: str) -> _Listed:
-        """The same listing where the library refuses a key of it; these keys are in the log once a process."""
-        if self._by_raw_keys is not None:
-            listed = await asyncio.to_thread(self._by_raw_keys, prefix, delimiter)
-        elif self._folder is not None:
-            keys, folders, odd = await asyncio.to_thread(_walk, self._folder, prefix)
-            files = [] if delimiter else await map_bounded(self._look, keys, at_once=_LOOKS_AT_ONCE)
-            listed = _Listed(files, folders, odd)
-        else:
+    async def _walked(self, prefix: str) -> tuple[list[str], list[str]]:
+        """The keys and folders below a prefix of a folder in which the library refuses a name."""
+        if self._folder is None:
             raise LakeError(f"cannot list {prefix} in {self._url}: a key cannot be read", cause="dest_io")
-        named = (self._url, prefix, *map(repr, listed.odd[:5]))
-        if listed.odd and named not in _NAMED:
+        keys, folders, odd = await asyncio.to_thread(_walk, self._folder, prefix)
+        self._left_out.pop(prefix, None)
+        self._leave_out(prefix, odd)
+        return keys, folders
+
+    def _leave_out(self, prefix: str, odd: list[str]) -> None:
+        """Remember the keys that a listing leaves out; they are in the log once a process."""
+        if not odd:
+            return
+        self._left_out[prefix] = self._left_out.get(prefix, []) + odd
+        named = (self._url, prefix, *map(repr, odd[:5]))
+        if named not in _NAMED:
             _NAMED.add(named)
-            log.warning("keys_left_out", prefix=prefix, keys=list(named[2:]), count=len(listed.odd))
-        return listed
+            log.warning("keys_left_out", prefix=prefix, keys=list(named[2:]), count=len(odd))
 
     async def _look(self, key: str) -> StoredFile:
         meta = await obstore.head_async(self._line.store, key)
@@ -848,12 +784,22 @@ class ObjectStore:
         except answers:
             line.worked = True
             raise
-        except (BaseError, OSError) as error:  # asyncio's TimeoutError is an OSError
+        except (
+            BaseError,
+            OSError,
+            ListingError,
+            EndlessListingError,
+            NetworkError,
+        ) as error:  # asyncio's TimeoutError is an OSError
             raise self._error(error, what, line) from None
         line.worked = True
         return answer
 
     def _error(self, error: Exception, what: str, line: _Line) -> LakeError:
+        if isinstance(error, NetworkError):
+            return unreached(error, f"{what} in {self._url}", region=self._region)
+        if isinstance(error, EndlessListingError):
+            return LakeError(f"cannot {what} in {self._url}: the listing has no end: {error}", cause="dest_refused")
         text = str(error) if str(error) or not isinstance(error, TimeoutError) else "TimedOut"
         failure = lake_error(
             text,
@@ -869,7 +815,7 @@ class ObjectStore:
         if line is self._line:
             if not line.worked:
                 return failure
-            self._line = _Line(*self._renew())
+            self._line = self._renew()
         return LakeError(failure.message, hint=failure.hint)
 
     def _refuse_missing_folder(self) -> None:

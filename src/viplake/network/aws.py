@@ -7,12 +7,9 @@ unattended run.
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
-import shutil
 import ssl
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -89,7 +86,7 @@ def session(access: AwsAccess, network: Network) -> Any:
             _refuse_mfa(core)
         core.set_config_variable("ca_bundle", bundle(network.ca))
         # For the clients that boto3 makes by itself, to exchange credentials.
-        core.set_default_client_config(Config(proxies=_proxies(network, "https://sts.amazonaws.com")))
+        core.set_default_client_config(Config(proxies=proxies(network, "https://sts.amazonaws.com")))
     except (BotoCoreError, ValueError) as error:
         raise _wrong(error) from None
     return made
@@ -132,7 +129,7 @@ def client(
             read_timeout=network.timeouts.aws,
             retries={"total_max_attempts": 1},
             max_pool_connections=connections,
-            proxies=_proxies(network, url or f"https://{service}.{region or made.region_name}.amazonaws.com"),
+            proxies=proxies(network, url or f"https://{service}.{region or made.region_name}.amazonaws.com"),
         )
         return made.client(service, region_name=region, endpoint_url=url, config=limits)
     except (BotoCoreError, ValueError) as error:
@@ -209,7 +206,7 @@ def credentials(access: AwsAccess, network: Network) -> Callable[[], dict[str, A
         LakeError: there are none (`dest_auth`).
         SettingsError: the AWS configuration is wrong, or needs an MFA code.
     """
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as in `session`
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as in `session`
 
     try:
         found = session(access, network).get_credentials()
@@ -219,7 +216,10 @@ def credentials(access: AwsAccess, network: Network) -> Callable[[], dict[str, A
         raise LakeError("no AWS credentials: none are set, and no role gives any", cause="dest_auth")
 
     def give() -> dict[str, Any]:
-        frozen = found.get_frozen_credentials()
+        try:
+            frozen = found.get_frozen_credentials()
+        except (BotoCoreError, ClientError) as error:  # a role or a login that gave some before
+            raise LakeError(f"no AWS credentials: {redact(str(error))}", cause="dest_auth") from None
         return checked(frozen.access_key, frozen.secret_key, frozen.token)
 
     return give
@@ -248,7 +248,8 @@ def unreachable(error: Exception, whom: str) -> NetworkError | None:
     inner = f"{getattr(error, 'kwargs', {}).get('error', '')} {error}"
     cause, reason = "network", ""
     if kind == "ProxyConnectionError":
-        cause, reason = "proxy", "the proxy does not let us through"
+        lets = "does not let us through" if "unnel" in inner else "cannot be reached"
+        cause, reason = "proxy", f"the proxy {lets}"
         if " 407" in inner:
             cause, reason = "proxy_auth", "the proxy wants other credentials (407)"
     elif kind == "SSLError":
@@ -316,7 +317,7 @@ def _suffix(core: Any, region: str) -> str:
     return str(found["outputs"]["dnsSuffix"])
 
 
-def _proxies(network: Network, url: str) -> dict[str, str]:
+def proxies(network: Network, url: str) -> dict[str, str]:
     """Return the proxies for a client; never None, for which boto3 reads the environment by itself."""
     proxy = network.proxy_for(url)
     return {} if proxy is None else {"https": proxy.url}
@@ -331,6 +332,10 @@ def bundle(ca: str) -> str | None:
     system = ssl.get_default_verify_paths().cafile
     if not ca:
         return system
+    import atexit  # noqa: PLC0415 - these three cost a megabyte
+    import shutil  # noqa: PLC0415 - as above
+    import tempfile  # noqa: PLC0415 - as above
+
     folder = Path(tempfile.mkdtemp(prefix="viplake-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     file = folder / "ca.pem"

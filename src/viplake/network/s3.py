@@ -1,7 +1,4 @@
-"""I/O. What S3 can do and the store's library cannot: listings by raw keys, and copies that S3 makes by itself.
-
-A listing by raw keys is for prefixes with a key that the library refuses. It ends in any case: a continuation token
-that repeats or is missing is an error.
+"""I/O. Copies that S3 makes by itself, which the store's library cannot ask for.
 
 No byte of a copy passes here. Each object costs a HEAD, which gives its ETag, checksum and storage class, and a
 CopyObject, which is refused where the object has changed since. Above 5 GiB S3 copies in parts. What arrived is
@@ -21,7 +18,6 @@ from viplake.network.retry import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
 COPIES_AT_ONCE: Final = 32
 
@@ -64,50 +60,6 @@ class S3RefusalError(Exception):
 
 class S3MismatchError(Exception):
     """The copy is not what was to be copied."""
-
-
-@dataclass(frozen=True, slots=True)
-class RawObject:
-    """An object of a listing, by its key as S3 has it."""
-
-    key: str
-    size: int
-    etag: str | None
-    modified: datetime | None
-
-
-def list_raw(client: Any, bucket: str, prefix: str, *, delimiter: str = "") -> tuple[list[RawObject], list[str]]:
-    """All objects and common prefixes below a prefix of the bucket.
-
-    Raises:
-        S3RefusalError: S3 refuses, cannot be reached, or its listing has no end.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only these two things need it
-
-    objects: list[RawObject] = []
-    folders: list[str] = []
-    given: dict[str, str] = {"Bucket": bucket, "Prefix": prefix} | ({"Delimiter": delimiter} if delimiter else {})
-    seen: set[str] = set()
-    while True:
-        try:
-            page = client.list_objects_v2(**given)
-        except ClientError as error:
-            raise _refusal(error) from None
-        except BotoCoreError as error:
-            raise S3RefusalError(0, type(error).__name__, str(error)) from None
-        objects += [
-            RawObject(one["Key"], one["Size"], one.get("ETag"), one.get("LastModified"))
-            for one in page.get("Contents", ())
-        ]
-        folders += [one["Prefix"] for one in page.get("CommonPrefixes", ())]
-        if not page.get("IsTruncated"):
-            return objects, folders
-        token = page.get("NextContinuationToken")
-        if not token or token in seen:
-            what = "repeats" if token else "is missing"
-            raise S3RefusalError(200, "InvalidListing", f"the continuation token of the listing of {prefix} {what}")
-        seen.add(token)
-        given["ContinuationToken"] = token
 
 
 def _refusal(error: Any) -> S3RefusalError:
