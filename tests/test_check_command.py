@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -116,6 +117,28 @@ async def test_an_acknowledged_incident_is_shown_by_check_and_sends_no_reminder_
     assert json.loads(acknowledged.out)["acknowledged_until"] == until
     assert f"acknowledged until {until}: ticket 123" in printed.out
     assert notices == [["opened"], ["opened"], ["opened", "reminder"]]
+
+
+def test_check_prints_open_incidents_with_their_id_before_resolved_ones_and_fits_the_terminal(
+    commands: Commands, tmp_path: Path
+) -> None:
+    now = Hour.of(datetime.now(UTC))
+    gone = Spell(now.shift(-3), now, "lacking", ("Voyage",))
+    back = Spell(now.shift(-9), now.shift(-8), "failed")
+    fill(tmp_path, 14, Past((gone, back), tables=5))
+    assert commands.run("observe").code == 0
+    assert commands.run("check", "--no-notify").code == 1
+    code, sent = commands.at_a_terminal("check", "--no-notify", COLUMNS="80")
+    assert code == 1
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", sent).splitlines()]
+    assert max(map(len, lines)) <= 80
+    [opened] = (number for number, line in enumerate(lines) if f"missing_table:{now.shift(-3)}" in line)
+    [resolved] = (number for number, line in enumerate(lines) if re.match(r"\d+ resolved incident", line))
+    assert opened < resolved
+    assert any("vendor_job_failed" in line for line in lines[resolved:])
+    assert f"\x1b[1;31m{lines[opened]}" in sent
+    periods = [line.split()[0] for line in lines if re.match(r" (day|week|month|window) ", line)]
+    assert periods == ["day", "week", "month", "window"]
 
 
 @pytest.mark.parametrize(

@@ -129,3 +129,26 @@ def test_at_a_terminal_the_table_is_the_same(commands: Commands) -> None:
     assert code == 0
     assert "newest" in sent
     assert "1 row of 2022-05-10T13" in sent
+
+
+@pytest.mark.parametrize("written", ["2022-05-10T13", "20220510-13", "2022-05-10 13:00"])
+def test_sql_compares_the_hour_column_with_an_hour_in_each_notation(commands: Commands, written: str) -> None:
+    assert commands.run("observe").code == 0
+    done = commands.run("query", f"select date from historical_job_metrics where hour = '{written}'", "--csv")
+    assert (done.code, done.out) == (0, "date\n20220510-13\n")
+
+
+def test_unknown_table_names_the_newest_hour_that_has_it(commands: Commands, tmp_path: Path) -> None:
+    store = open_store(StoreSettings(f"file://{tmp_path}/lake"))
+    before = HOUR.shift(-30)
+
+    async def land() -> None:
+        await store.put(LAYOUT.file(before, "Retired_1.json"), b"[]")
+        await store.put(LAYOUT.file(before, RECEIPT_NAME), b"{}")
+
+    asyncio.run(land())
+    done = commands.run("query", "select * from Retired", "--partial")
+    assert done.code == 2
+    assert f"this Hour has no table 'retired'; the newest Hour that has it is {before}" in done.err
+    assert f"next   viplake query --at {before}" in done.err
+    assert "cause" not in done.err

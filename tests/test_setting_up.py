@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,11 @@ import pytest
 
 from viplake import cli, config
 from viplake.config.template import template
+from viplake.lake import Lake
+from viplake.lake.layout import Layout
+from viplake.lake.store import StoreSettings, open_store
+from viplake.model import PROD, Hour
+from viplake.simulator.history import Past, generate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +90,54 @@ def test_completion_is_a_script_that_its_shell_reads(shell: str, capsys: pytest.
         assert command in script
     if (found := shutil.which(shell)) is not None:
         subprocess.run([found, "-n"], input=script, text=True, check=True, timeout=20)
+
+
+@pytest.mark.system
+def test_bash_completes_profiles_and_the_hours_and_tables_of_the_lake(tmp_path: Path) -> None:
+    hours = Hour.parse("2022-05-10T12").to(Hour.parse("2022-05-10T13"))
+    lake = Lake(open_store(StoreSettings(f"file://{tmp_path}/lake", create=True)), Layout(PROD.prefix))
+    asyncio.run(generate(lake, hours, Past(tables=2), environment=PROD))
+    (tmp_path / "viplake.toml").write_text('[profiles.staging]\n[profiles.prod]\nenvironment = "Prod"\n')
+    script = subprocess.run([sys.executable, "-m", "viplake", "completion", "bash"], capture_output=True, check=True)
+    (tmp_path / "complete").write_bytes(script.stdout)
+    environ = {**os.environ, "VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": f"file://{tmp_path}/lake"}
+
+    def completed(*words: str) -> list[str]:
+        quoted = " ".join(map(shlex.quote, words))
+        code = (
+            f'viplake() {{ {shlex.quote(sys.executable)} -m viplake "$@"; }}; source ./complete;'
+            f" COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _viplake_values; echo ${{COMPREPLY[@]}}"
+        )
+        bash = ["bash", "-c", code]
+        return subprocess.run(
+            bash, env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.split()
+
+    assert completed("viplake", "status", "--profile", "") == ["prod", "staging"]
+    assert completed("viplake", "status", "--at", "2022") == ["2022-05-10T13", "2022-05-10T12"]
+    assert completed("viplake", "tables", "--table", "Voyage_") == ["Voyage_Itinerary"]
+    assert "status" in completed("viplake", "sta")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_asks_for_the_values_of_an_option(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.execute(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for option, kind in (("profile", "profile"), ("since", "hour")):
+        [*lines] = (line for line in script.splitlines() if re.search(rf"--{option}\[|-l {option} -r", line))
+        assert lines
+        wanted = f":_viplake_{kind}'" if shell == "zsh" else f"-a '(viplake completion fish --values {kind} "
+        assert all(wanted in line for line in lines)
+
+
+def test_completion_of_values_is_empty_where_there_is_no_lake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VIPLAKE_LAKE", raising=False)
+    for kind in ("profile", "hour", "table"):
+        assert cli.execute(["completion", "bash", "--values", kind]) == 0
+    assert capsys.readouterr().out.strip() == ""
 
 
 def test_init_writes_what_its_options_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

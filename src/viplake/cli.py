@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from viplake import __version__
-from viplake.commands.process import end_with, fail, print_traceback
+from viplake.commands.process import end_with, fail, print_last_words, print_traceback
 from viplake.errors import UNEXPECTED, USAGE, NotYet, SettingsError, ViplakeError
 
 if TYPE_CHECKING:
@@ -94,19 +94,34 @@ for _group, _commands in COMMANDS.items():
 
 
 @app.command(group=_SET_UP, sort_key=99)
-def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
-    """Print what completes viplake's commands and options in your shell.
+def completion(
+    shell: Literal["bash", "zsh", "fish"],
+    *,
+    values: Annotated[
+        Literal["profile", "hour", "table"] | None, Parameter(help="Print these instead: the script calls it.")
+    ] = None,
+) -> int:
+    """Print what completes viplake's commands, options, profiles, Hours and tables in your shell.
 
     bash: put  source <(viplake completion bash)  into ~/.bashrc
     zsh:  write it to _viplake in a folder of your fpath
     fish: write it to ~/.config/fish/completions/viplake.fish
+
+    Example: viplake completion bash
+
+    See docs/operations.md.
 
     Parameters
     ----------
     shell
         Which one.
     """
-    print(app.generate_completion(shell=shell))  # noqa: T201 - the data
+    from viplake.commands.completion import values_of, with_values  # noqa: PLC0415 - as every command
+
+    if values is None:
+        print(with_values(app.generate_completion(shell=shell), shell))  # noqa: T201 - the data
+    else:
+        print("\n".join(values_of(values)))  # noqa: T201 - the data
     return 0
 
 
@@ -160,7 +175,7 @@ def execute(tokens: Sequence[str]) -> int:
     try:
         return dispatch(tokens)
     except UsageError as error:
-        print(f"viplake: {error.message}\n  next   {error.hint}", file=sys.stderr)  # noqa: T201 - the last words
+        print_last_words([f"viplake: {error.message}", f"  next   {error.hint}"])
         return USAGE
     except ViplakeError as error:
         if "--debug" in tokens:

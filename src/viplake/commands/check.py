@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from viplake.judge.check import Checked
+    from viplake.judge.incidents import Incident
 
 
 def command(
     *,
     window: Window = NO_WINDOW,
-    verbose: Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Print every rule without data.")] = False,
+    verbose: Annotated[
+        bool, FLAG, Parameter(group=OUTPUT, help="Print every rule without data, and resolved incidents in full.")
+    ] = False,
     no_notify: Annotated[bool, FLAG, Parameter(help="Update the incidents, but send no notification.")] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,
@@ -39,35 +42,46 @@ def command(
     checked = assembly.on_lake(
         settings, lambda lake: assembly.check(settings, lake, at=last, first=first, tells=not no_notify)
     )
-    answer(checked.to_json(), lambda: print_checked(checked, verbose=verbose), as_json=json)
+    answer(
+        checked.to_json(),
+        lambda: print_checked(checked, verbose=verbose, color=settings.surroundings.color),
+        as_json=json,
+    )
     return 0 if checked.well else 1
 
 
-def print_checked(checked: Checked, *, verbose: bool = False) -> None:
+def print_checked(checked: Checked, *, verbose: bool = False, color: bool = True) -> None:
     """Print open incidents first, then what was resolved, the objectives, and what could not be judged."""
     if checked.reason:
         out(f"nothing could be judged: {checked.reason}")
         return
     hours, many = count_words(checked.hours, "Hour"), len(checked.open)
-    is_open = f"{count_words(many, 'incident')} {'is' if many == 1 else 'are'} open"
+    is_open = f"{count_words(many, 'incident') if many else 'no incident'} {'is' if many <= 1 else 'are'} open"
     out(f"{checked.environment}, {hours} up to {checked.at}: {is_open}", "bad" if many else "good")
-    if checked.past:
-        out(f"  {count_words(checked.past, 'past incident')} on record: --json lists them", "dim")
-    shown = [one for one in checked.incidents if one.open or not checked.past]
-    for one in sorted(shown, key=lambda incident: not incident.open):
-        cause = f"{one.cause} ({one.owner})"
-        line = f"  {one.state(checked.now):8}  {one.severity:6}  {one.rule}  {cause}  {one.summary}"
-        out(line, "bad" if one.open else "dim", indent=" " * 20)
-        if one.open and one.acknowledged is not None:
-            out(f"    {one.acknowledged.words}", "dim")
+    for one in checked.open:
+        out("")
+        out(f"  {_head(one)}  {one.key}", "bad")
+        out(f"    {one.summary}", indent=" " * 4)
+        if one.acknowledged is not None:
+            out(f"    {one.acknowledged.words}", "dim", indent=" " * 4)
+    if resolved := [one for one in checked.incidents if not one.open]:
+        out("")
+        out(f"{count_words(len(resolved), 'resolved incident')}{'' if verbose else ' (--verbose: in full)'}")
+        for one in resolved:
+            out(f"  {one.hour}  {_head(one)}: {one.summary}", "dim", indent=" " * 4 if verbose else "", cut=not verbose)
+    out("")
     for state in checked.objectives:
         style = "" if state.met is None else "good" if state.met else "bad"
-        out(f"  objective {state.objective.name}: {state.words}", style, indent=" " * 6)
-    print_sla(checked.sla, "  SLA of the ")
+        out(f"objective {state.objective.name}: {state.words}", style, indent=" " * 4)
+    print_sla(checked.sla, color=color)
     _print_no_data(checked.no_data, verbose=verbose)
     for channel, failure in checked.told.items():
         if failure is not None:
             warn(f"{channel} was not notified: {failure}")
+
+
+def _head(one: Incident) -> str:
+    return f"{one.severity:6}  {one.rule}  {one.cause} ({one.owner})"
 
 
 def _print_no_data(no_data: Mapping[str, Mapping[str, int]], *, verbose: bool) -> None:
@@ -77,10 +91,10 @@ def _print_no_data(no_data: Mapping[str, Mapping[str, int]], *, verbose: bool) -
         reason, hours = max(why.items(), key=lambda item: item[1])
         if verbose:
             many = count_words(sum(why.values()), "Hour")
-            out(f"  no data for {rule} in {many}, mostly: {reason} ({hours})", "dim", indent=" " * 6)
+            out(f"no data for {rule} in {many}, mostly: {reason} ({hours})", "dim", indent=" " * 4)
         rules.setdefault(reason, []).append(rule)
     if not verbose:
         for reason, names in rules.items():
-            out(f"  no data for {name_words(names)}: {reason}", "dim", indent=" " * 6)
+            out(f"no data for {name_words(names)}: {reason}", "dim", indent=" " * 4)
         if rules:
-            out("  --verbose lists them by rule and Hours", "dim")
+            out("--verbose lists them by rule and Hours", "dim")

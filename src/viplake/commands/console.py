@@ -164,23 +164,34 @@ def table(
     return len(headings) - len(shown)
 
 
-def out(line: str, style: str = "", *, indent: str = "") -> None:
+def out(line: str, style: str = "", *, indent: str = "", cut: bool = False) -> None:
     """Print a line of data on stdout, without secrets and control characters.
 
     Args:
         line: what to print.
         style: a word of `_CODES`, for terminals.
         indent: begins the further lines where a terminal is too narrow for one; without it the terminal folds.
+        cut: elide what a terminal has no room for, in place of folding.
     """
     text = redact(printable(line))
     if sys.stdout.isatty():
-        if indent:
-            text = textwrap.fill(
-                text, screen_width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-            )
+        if cut and len(text) > screen_width():
+            text = text[: screen_width() - 1] + "…"
+        text = folded(text, indent, screen_width()) if indent else text
         if style and _colored:
             text = f"\x1b[{_CODES[style]}m{text}\x1b[0m"
     print(text)  # noqa: T201 - stdout carries the data
+
+
+def folded(text: str, indent: str, width: int) -> str:
+    """Return the text in lines that fit; paths and names stay whole, so that they can be copied."""
+    return textwrap.fill(
+        text,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def err(line: str) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+from rich.markup import escape
 
 from viplake.commands import assembly
-from viplake.commands.console import SHOWN_FINDINGS, answer, err, hour_progress, out
+from viplake.commands.console import SHOWN_FINDINGS, answer, err, hour_progress, out, printable, table
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.content.records import to_json
 from viplake.errors import SettingsError
 from viplake.lake.hours import newest_to_read
+from viplake.wording import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from viplake.content.profiling import HourContent
+    from viplake.content.profiling import HourContent, TableContent
     from viplake.lake import Lake
     from viplake.model import Hour
 
@@ -46,7 +48,7 @@ def command(
     async def work(lake: Lake) -> list[HourContent]:
         end = last or await newest_to_read(lake)
         if end is None:
-            raise SettingsError("there is no Hour to look into", hint="Let an Hour land first: viplake run.")
+            raise SettingsError("no Hour has files to check", hint="Let an Hour land first: viplake run.")
         hours = list((first or end).to(end))
         if not hours:
             raise SettingsError(f"--to {end} is before --from {first}")
@@ -58,33 +60,48 @@ def command(
 
     found = assembly.on_lake(settings, work)
     record = {"environment": settings.environment.name, "hours": [to_json(one) for one in found]}
-    answer(record, lambda: print_content(found), as_json=json)
+    answer(record, lambda: print_content(found, color=settings.surroundings.color), as_json=json)
     tables = [table for one in found for table in one.tables]
     return 0 if tables and all(table.rows is not None and not table.findings for table in tables) else 1
 
 
 def _print_progress(hour: Hour) -> None:
-    err(f"{hour}  looked into")
+    err(f"{hour}  content checked")
 
 
-def print_content(found: Sequence[HourContent]) -> None:
-    """A line a table, with what speaks against it; of many Hours only the tables that something does."""
+def print_content(found: Sequence[HourContent], *, color: bool = True) -> None:
+    """Print a table of an Hour's tables, then their findings; of many Hours only the tables that have findings."""
     for content in found:
         counts = {word: sum(t.conformance == word for t in content.tables) for word in ("passed", "failed", "unknown")}
         words = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no table has a file"
         carried = content.look_back_hours
         look_back = "" if carried is None else f"; it carries {carried:.1f} h of records"
-        out(f"{content.hour}  {len(content.tables)} tables: {words}{look_back}")
+        out(f"{content.hour}  {count_words(len(content.tables), 'table')}: {words}{look_back}")
         if content.schema_problem:
-            out(f"  columns are unknown: {content.schema_problem}")
-        for table in content.tables:
-            if len(found) > 1 and not table.findings:
-                continue
-            rows = "unreadable" if table.rows is None else f"{table.rows:,} records"
-            newest = "" if table.newest is None else f"  newest {table.newest:%Y-%m-%d %H:%M}"
-            same = "" if table.examined is None else f"  same files as in {table.examined}"
-            why = f"  ({table.unknown})" if table.unknown and not content.schema_problem else ""
-            out(f"  {table.table:32}{table.conformance:8}{rows:>16}  {table.files:>3} files{newest}{same}{why}")
-            for finding in table.findings[:SHOWN_FINDINGS]:
+            out(f"  columns are unknown: {content.schema_problem}", indent=" " * 4)
+        shown = [one for one in content.tables if len(found) == 1 or one.findings]
+        if len(found) == 1 and shown:
+            rows = [_row(one, explained=bool(content.schema_problem)) for one in shown]
+            noted = 5 + any(row[-1] for row in rows)
+            headings = ("table", "schema", "records", "files", "newest record", "note")[:noted]
+            table(
+                headings, [row[:noted] for row in rows], right=(2, 3), drop=(5, 4, 3), fixed=(1, 2, 3, 4), color=color
+            )
+        for one in shown:
+            for finding in one.findings[:SHOWN_FINDINGS]:
                 place = "" if finding.byte is None else f" (byte {finding.byte:,})"
-                out(f"    {finding.kind}  {finding.detail}{place}")
+                out(f"  {one.table}  {finding.kind}  {finding.detail}{place}", "bad", indent=" " * 4)
+
+
+def _row(one: TableContent, *, explained: bool) -> tuple[str, ...]:
+    """The cells of a table of an Hour; `explained`: why columns are unknown is already printed."""
+    style = {"passed": "green", "failed": "bold red"}.get(one.conformance, "dim")
+    same = "" if one.examined is None else f"same files as in {one.examined}"
+    return (
+        escape(printable(one.table)),
+        f"[{style}]{one.conformance}[/]",
+        "unreadable" if one.rows is None else f"{one.rows:,}",
+        f"{one.files:,}",
+        "" if one.newest is None else f"{one.newest:%Y-%m-%d %H:%M}",
+        escape(printable(same or ("" if explained else one.unknown or ""))),
+    )

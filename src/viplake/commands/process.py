@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
+import textwrap
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -13,7 +15,7 @@ from viplake.errors import QueryError, ViplakeError
 from viplake.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from typing_extensions import Buffer
 
@@ -36,12 +38,26 @@ def end_with(work: Callable[[], int]) -> NoReturn:
 def fail(error: ViplakeError) -> int:
     """Print what failed, its cause and owner, and the next step; return the exit code."""
     owner = f" ({error.owner})" if error.owner else ""
-    cause = f"  cause  {error.cause.word}{owner}: {error.cause.meaning}\n"
-    if isinstance(error, QueryError):  # a slip in SQL says by itself what it is
-        cause = ""
-    words = f"viplake: {error.message}\n{cause}  next   {error.hint}"
-    print(redact(words), file=sys.stderr)  # noqa: T201 - the command's last words
+    lines = [f"viplake: {error.message}"]
+    if not isinstance(error, QueryError):  # a slip in SQL says by itself what it is
+        lines.append(f"  cause  {error.cause.word}{owner}: {error.cause.meaning}")
+    lines.append(f"  next   {error.hint}")
+    print_last_words(lines)
     return error.exit_code
+
+
+def print_last_words(lines: Sequence[str]) -> None:
+    """Print how a command ended on stderr; a terminal gets no line that is wider than it is."""
+    shown = [redact(line) for line in lines]
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        # A mark below SQL stays below it, and a command can be copied from the terminal's own fold alone.
+        shown = [line if "\n" in line or line.startswith("  next") else _folded(line, width) for line in shown]
+    print("\n".join(shown), file=sys.stderr)  # noqa: T201 - the command's last words
+
+
+def _folded(line: str, width: int) -> str:
+    return textwrap.fill(line, width, subsequent_indent=" " * 9, break_long_words=False, break_on_hyphens=False)
 
 
 def print_traceback() -> None:

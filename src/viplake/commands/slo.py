@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from viplake.clock import SystemClock
 from viplake.commands.assembly import check_settings, on_lake, place_of
-from viplake.commands.console import answer, out
+from viplake.commands.console import answer, out, table
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.judge.sla import read_sla
 
@@ -49,17 +49,33 @@ def command(
 
     periods = on_lake(settings, work)
     record = {"environment": settings.environment.name, "periods": [one.to_json() for one in periods]}
-    answer(record, lambda: print_sla(periods), as_json=json)
+    answer(record, lambda: print_sla(periods, color=settings.surroundings.color), as_json=json)
     windows = [one.met for one in periods if one.kind == "window"]
     return 0 if windows and False not in windows else 1
 
 
-def print_sla(periods: Sequence[SlaPeriod], indent: str = "") -> None:
-    """Print one line a period and indicator."""
-    if not periods and not indent:
+def print_sla(periods: Sequence[SlaPeriod], *, color: bool = True) -> None:
+    """Print one line a period, with the verdict, the ratio and the bad Hours of each indicator."""
+    if not periods:
         out("no Hour is on record: run viplake observe")
+        return
+    names = list(dict.fromkeys(one.objective.name for one in periods))
+    lines: dict[tuple[str, str, str], dict[str, SlaPeriod]] = {}
     for one in periods:
-        share = "" if one.tally.ratio is None else f", {one.tally.ratio:.2%}"
-        verdict = f"{one.verdict:10}  {one.tally.good:,} of {one.tally.expected:,} Hours{share}"
-        line = f"{indent}{one.kind:6}  {one.first} to {one.last}  {one.objective.name:9}  {verdict}"
-        out(line, indent=" " * (len(indent) + 8))
+        lines.setdefault((one.kind, str(one.first), str(one.last)), {})[one.objective.name] = one
+    rows = [
+        [*of, str(max(one.tally.expected for one in found.values()))]
+        + [cell for name in names for cell in (_cells(found[name]) if name in found else ("", "", ""))]
+        for of, found in lines.items()
+    ]
+    headings = ["period", "from", "to", "Hours", *(heading for name in names for heading in (name, "ratio", "bad"))]
+    ratios = range(5, len(headings), 3)
+    bad = [place + 1 for place in ratios]
+    fixed = range(len(headings))
+    table(headings, rows, right=[3, *ratios, *bad], drop=(2, *reversed(bad)), fixed=fixed, color=color)
+
+
+def _cells(one: SlaPeriod) -> tuple[str, str, str]:
+    style = {True: "green", False: "bold red", None: "dim"}[one.met]
+    ratio = "" if one.tally.ratio is None else f"{one.tally.ratio:.2%}"
+    return f"[{style}]{one.verdict}[/]", ratio, f"{one.tally.expected - one.tally.good:,}"

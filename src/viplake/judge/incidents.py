@@ -639,7 +639,7 @@ def _summary(one: Incident, leading: Sequence[Breach]) -> str:
         return f"{rule.headline.format(tables=_named(tables))} {period(one)}{''.join(what.partition('; ')[1:])}"
     if len(tables) > 1 and rule is not None:
         what = f"{rule.meaning}: {_named(tables)}; {what}"
-    return what if one.hours == 1 else f"{what} ({period(one)})"
+    return what if one.hours == 1 else f"{what}; {period(one)}"
 
 
 def _named(tables: Sequence[str]) -> str:

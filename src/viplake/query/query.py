@@ -27,6 +27,7 @@ from viplake.concurrency import map_bounded
 from viplake.errors import QueryError, SettingsError, ViplakeError
 from viplake.lake.hours import day_folders, listed_days, newest_first
 from viplake.lake.table_index import TableIndex
+from viplake.model import Hour
 from viplake.query.result import SCHEMA, TABLE, QueryResult
 from viplake.query.views import Notes, bring, history, snapshots
 from viplake.tables import duck
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from viplake.history.build import Place
     from viplake.lake import Lake
-    from viplake.model import Hour
     from viplake.query.views import View
 
 T = TypeVar("T")
@@ -51,6 +51,9 @@ _AT_ONCE: Final = 8
 
 _SEARCHED: Final = 31 * 24
 """Hours back in which a file of a table is searched for."""
+
+_SEARCHED_FOR_UNKNOWN: Final = 7 * 24
+"""Likewise, where the Hour's schema does not have the table: its name may be misspelled, and each day is a listing."""
 
 _SHOWN_LINES: Final = 4
 """Of an error of DuckDB: what, the line, the mark below it."""
@@ -179,11 +182,11 @@ def _statement(connection: DuckDBPyConnection, sql: str) -> Statement:
     except duck.faults() as error:
         raise _refused(error) from None
     if len(statements) != 1:
-        raise SettingsError(f"there are {len(statements)} statements in the query", hint="It takes one.")
+        raise QueryError(f"there are {len(statements)} statements in the query", hint="It takes one.")
     if statements[0].type not in {StatementType.SELECT, StatementType.MULTI, StatementType.EXPLAIN}:  # MULTI: a PIVOT
         word = statements[0].type.name
         hint = "SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE, PIVOT and EXPLAIN are answered."
-        raise SettingsError(f"a query only reads: {word} is not answered", hint=hint)
+        raise QueryError(f"a query only reads: {word} is not answered", hint=hint)
     return statements[0]
 
 
@@ -222,32 +225,42 @@ async def _named(lake: Lake, views: Mapping[str, View], names: Names, without: M
         newest = await _newest_with(lake, absent[0], {*views, *without})
         what = f"{table} is in the schema, but no file of it was delivered"
         if newest is None:
-            raise SettingsError(
-                what, hint="--at reads another Hour, --since several; viplake status shows which lack it."
-            )
-        raise SettingsError(f"{what}; the newest Hour that has it is {newest}", hint=f"viplake query --at {newest} ...")
+            raise QueryError(what, hint="--at reads another Hour, --since several; viplake status shows which lack it.")
+        raise _elsewhere(what, newest)
     if absent:
+        if not _close(absent[0], views):
+            newest = await _newest_with(lake, absent[0], {*views, *without, absent[0]}, back=_SEARCHED_FOR_UNKNOWN)
+            if newest is not None:
+                raise _elsewhere(f"this Hour has no table {absent[0]!r}", newest)
         raise _unknown(absent[0], views)
     return [view for key, view in views.items() if key in names.words or key in names.maybe]
 
 
-async def _newest_with(lake: Lake, table: str, tables: Iterable[str]) -> Hour | None:
-    """The newest Hour with a Receipt that has a file of a table, within a month; names are in small letters."""
+def _elsewhere(what: str, newest: Hour) -> QueryError:
+    return QueryError(f"{what}; the newest Hour that has it is {newest}", hint=f"viplake query --at {newest} ...")
+
+
+async def _newest_with(lake: Lake, table: str, tables: Iterable[str], *, back: int = _SEARCHED) -> Hour | None:
+    """The newest Hour with a Receipt that has a file of a table, so many Hours back; names are in small letters."""
     index = TableIndex(tables)
     newest: Hour | None = None
     async for folder in newest_first(lake):
         newest = newest or folder.hour
-        if folder.hour < newest.shift(-_SEARCHED):
+        if folder.hour < newest.shift(-back):
             return None
         if folder.proven and any(index.table_of(name.casefold()) == table for name in folder.delivered):
             return folder.hour
     return None
 
 
-def _unknown(name: str, views: Mapping[str, View]) -> SettingsError:
-    close = [views[key].name for key in difflib.get_close_matches(name, views, n=3)]
+def _close(name: str, views: Mapping[str, View]) -> list[str]:
+    return [views[key].name for key in difflib.get_close_matches(name, views, n=3)]
+
+
+def _unknown(name: str, views: Mapping[str, View]) -> QueryError:
+    close = _close(name, views)
     meant = f"Did you mean {' or '.join(close)}? " if close else ""
-    return SettingsError(f"there is no table {name!r}", hint=meant + LISTED)
+    return QueryError(f"there is no table {name!r}", hint=meant + LISTED)
 
 
 def _refused(error: Exception, *, lines_before: int = 0) -> QueryError:
@@ -395,4 +408,26 @@ def _run(connection: DuckDBPyConnection, statement: Statement) -> None:
         connection.execute(f"create or replace table {TABLE} (explain_key varchar, explain_value varchar)")
         connection.executemany(f"insert into {TABLE} values (?, ?)", plan)  # noqa: S608 - our own name
         return
-    connection.execute(f"create or replace table {TABLE} as\n{statement.query}")
+    from duckdb import ConversionException  # noqa: PLC0415 - as above
+
+    text = statement.query
+    while True:
+        try:
+            connection.execute(f"create or replace table {TABLE} as\n{text}")
+        except ConversionException as error:
+            before, text = text, _with_times(text, str(error))
+            if text == before:
+                raise
+        else:
+            return
+
+
+def _with_times(sql: str, error: str) -> str:
+    """Return the SQL with the Hour that DuckDB could not read as a time, as 2022-05-10T13, written as a time."""
+    if (found := re.search(r'invalid timestamp field format: "([^"]*)"', error)) is None:
+        return sql
+    try:
+        hour = Hour.parse(found[1])
+    except SettingsError:
+        return sql
+    return sql.replace(f"'{found[1]}'", f"'{hour.start:%Y-%m-%d %H:%M}'")

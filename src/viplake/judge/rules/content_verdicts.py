@@ -40,7 +40,7 @@ FEWEST_ROWS: Final = 20
 """Records from which on a share says something."""
 
 NO_PAST: Final = "no table has a record time, and a past to compare it with"
-NOT_LOOKED: Final = "nobody looked inside its files: run viplake content"
+NOT_LOOKED: Final = "no content check has run on its files: run viplake content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +231,12 @@ def stale(inside: Inside, hours: float) -> ContentVerdict:
     return [
         Odd(
             table,
-            f"{table}: the newest record is of {newest[table]:%Y-%m-%d %H:%M} for {now} Hours now; it never stood "
-            f"still for more than {longest} before",
+            f"{table}: the newest record has been of {newest[table]:%Y-%m-%d %H:%M} for {now} Hours; it "
+            + (
+                f"stood still for at most {count_words(longest, 'Hour')} before"
+                if longest
+                else "moved each Hour before"
+            ),
         )
         for table, (now, longest) in sorted(inside.stuck.items())
         if now >= hours and now > 2 * longest and newest.get(table) is not None
