@@ -26,7 +26,7 @@ from viplake.clock import SystemClock
 from viplake.commands import assembly
 from viplake.errors import SettingsError
 from viplake.lake.hours import hour_folder, newest_proven
-from viplake.model import Hour
+from viplake.model import Hour, HourOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -183,7 +183,7 @@ class DataLake:
                 LakeHour(
                     self,
                     str(job.hour),
-                    run.outcome if run else "delivered" if job.delivered else "missed",
+                    run.outcome if run else HourOutcome.without_run(delivered=bool(job.delivered), ours=False).word,
                     run.cause if run else "",
                     run.owner if run else "",
                     size.files if size else None,

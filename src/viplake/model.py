@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 
-from viplake.errors import SettingsError
+from viplake.errors import CAUSES, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -117,6 +117,45 @@ def stretches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
         stretch.append(hour)
     if stretch:
         yield stretch
+
+
+MISSED: Final = "missed"
+"""Outcome of an Hour of which the lake shows neither a file nor a run; also its cause where viplake should have run."""
+
+UNKNOWN: Final = "unknown"
+"""Cause of an Hour that another program should have delivered, and its owner: neither is on record, and none is
+guessed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HourOutcome:
+    """How an Hour ended, or that it has not. Commands, datasets, rules and reports render this value.
+
+    Attributes:
+        word: `delivered`, `failed` (an overdue Hour has failed, for now), `waiting` (its run has not ended), or
+            `missed` (neither a file nor a run); of a history that was imported, what it says.
+        cause: a word of `errors.CAUSES`, or `UNKNOWN`; None where nothing is wrong.
+        owner: who has to act; None without a cause, or where this viplake does not know it.
+    """
+
+    word: str
+    cause: str | None = None
+    owner: str | None = None
+
+    @classmethod
+    def of(cls, word: str, cause: str | None = None) -> Self:
+        """The outcome with the owner of its cause."""
+        return cls(word, cause, CAUSES[cause].owner if cause is not None and cause in CAUSES else None)
+
+    @classmethod
+    def without_run(cls, *, delivered: bool, ours: bool) -> Self:
+        """The outcome of an Hour without a ledger.
+
+        Args:
+            delivered: its folder holds files of an export, which another program put there.
+            ours: it is after the first Hour with a ledger, so viplake should have run.
+        """
+        return cls("delivered") if delivered else cls.of(MISSED, MISSED if ours else UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,13 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from fakes import DictStore, FakeClock
 from faults import Flaky, Tripwire, lake_down
 from viplake.errors import LakeError, NotYet
-from viplake.extract.job import IllegalTransition, State
+from viplake.extract.job import TRANSITIONS, IllegalTransition, State
 from viplake.extract.ledger import Ledger, is_dead, summary_of, this_worker
+from viplake.extract.outcome import verdict_on
+from viplake.history.facts import run_facts
 from viplake.lake import Lake
 from viplake.lake.layout import Layout
-from viplake.lake.records import EventKind, Worker
+from viplake.lake.records import EventKind, Worker, parse_event
 from viplake.model import Hour
 from world import at
 
@@ -74,6 +76,30 @@ async def test_what_was_appended_is_read_back(lake: LedgerWorld) -> None:
     assert job == replace(first.jobs[HOUR], last=job.last)
     assert (job.state, job.job_guid, job.number) == (State.TRIGGERED, GUID, 2)
     assert lake.numbers() == ["0001.json", "0002.json"]
+
+
+def paths() -> dict[str, tuple[EventKind, ...]]:
+    """For each pair of the table: the shortest events from IDLE that end with it."""
+    ways: dict[State, tuple[EventKind, ...]] = {State.IDLE: ()}
+    while missing := {after: (*ways[s], k) for (s, k), after in TRANSITIONS.items() if s in ways and after not in ways}:
+        ways |= missing
+    return {f"{state}-{kind}": (*ways[state], kind) for state, kind in TRANSITIONS}
+
+
+@pytest.mark.parametrize("path", paths().values(), ids=paths())
+async def test_history_and_run_agree_on_the_outcome_after_each_event(
+    lake: LedgerWorld, path: tuple[EventKind, ...]
+) -> None:
+    ledger = lake.ledger()
+    for kind in path:
+        final = kind in {EventKind.DELIVERED, EventKind.FAILED}
+        data = summary_of(ledger.jobs[HOUR]) if final else {}
+        data |= {"cause": "vendor_timeout"} if kind in {EventKind.OVERDUE, EventKind.FAILED} else {}
+        data |= {"files": 3, "bytes": 12} if kind is EventKind.DELIVERED else {}
+        job = await ledger.append(HOUR, kind, **data)
+    key = LAYOUT.event(HOUR, job.number)
+    run = run_facts(parse_event(lake.store.objects[key], key))
+    assert (run.outcome, run.cause or "waiting") == (verdict_on(job)[0], verdict_on(job)[1] or "waiting")
 
 
 async def test_two_appends_at_once_take_two_numbers(lake: LedgerWorld) -> None:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _SUMMARY = ("posts", "late", "claimed_at", "triggered_at", "replicated_at")
+_STILL_OVERDUE = frozenset({EventKind.REPLICATED, EventKind.PROMISED, EventKind.WORKING})
+"""Events of a late attempt. They repeat why the Hour is overdue, for a reader of the last event alone."""
+
 _ATTEMPTS = 3
 
 
@@ -161,6 +164,8 @@ class Ledger:
         """
         async with self._turn:
             job = self.jobs.get(hour) or ExportJob(hour)
+            if job.state is State.OVERDUE and kind in _STILL_OVERDUE:
+                data = {"late": True, "cause": job.cause, "detail": job.detail} | data
             event = Event(kind, self.clock.now(), self.me, self.nonce(), data)
             overtaken = NotYet(f"another viplake has gone on with {hour}", cause="claim_lost")
             try:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from viplake.errors import CAUSES, OK, WAITING
 from viplake.extract.job import State
+from viplake.lake.records import outcome_after
+from viplake.model import MISSED
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -93,14 +95,13 @@ class Outcome:
 
 
 def verdict_on(job: ExportJob) -> tuple[Word, str | None]:
-    """The outcome and cause that a state comes to."""
-    match job.state:
-        case State.DELIVERED:
-            return "delivered", None
-        case State.FAILED | State.OVERDUE:
-            return "failed", job.cause or "unexpected"
-        case State.IDLE:
-            return "failed", "missed"
+    """The outcome and cause of an Hour as commands print them; one that was never begun has failed."""
+    if job.last is None or job.state is State.IDLE:
+        return "failed", MISSED
+    ended = outcome_after(job.last.kind, job.cause, overdue=job.state is State.OVERDUE)
+    match ended.word:
+        case "delivered" | "failed":
+            return ended.word, ended.cause
         case _:
             return "waiting", "waiting"
 

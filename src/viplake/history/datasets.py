@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake.errors import CAUSES, SettingsError
-from viplake.model import FIRST_YEAR, LAST_YEAR, Hour
+from viplake.errors import SettingsError
+from viplake.model import FIRST_YEAR, LAST_YEAR, MISSED, UNKNOWN, Hour, HourOutcome
 from viplake.strictjson import LARGEST_COUNT
 
 if TYPE_CHECKING:
@@ -222,34 +222,34 @@ def _size_row(facts: HourFacts) -> Row:
     return facts.hour.label, str(facts.size // 1000), str(facts.files)
 
 
-MISSED: Final = "missed"
-"""Outcome of an Hour of which the lake shows neither a file nor a run; also its cause where we should have run."""
-
-UNKNOWN: Final = "unknown"
-"""Cause of a missed Hour from before the first ledger: another program ran then, and left no word why."""
-
-
 def _run_row(facts: HourFacts) -> Row:
     run = facts.run
-    if run is None:
-        outcome, cause = ("delivered", "") if facts.delivered else (MISSED, UNKNOWN)
-        return _run_cells(facts, outcome, cause, "", ("", "", "", "", ""))
-    figures = (
-        *("" if value is None else _seconds(str(value)) for value in (run.init, run.replication, run.transfer)),
-        str(run.attempts),
-        "" if run.requests is None else str(run.requests),
-    )
-    return _run_cells(facts, run.outcome, _text((run.cause or "").strip()), run.owner or "", figures)
-
-
-def _run_cells(facts: HourFacts, outcome: str, cause: str, owner: str, figures: tuple[str, ...]) -> Row:
-    run = facts.run
-    init, replication, transfer, attempts, requests = figures
+    outcome = outcome_cells(facts.outcome(ours=False))  # whose a missed Hour is, `attribute_missed` decides
     files = facts.files - facts.has_promise if run is None or run.files is None else run.files
     size = facts.delivered_size if run is None or run.size is None else run.size
-    return (
-        facts.hour.label, outcome, cause, owner, init, replication, transfer, attempts, str(files), str(size), requests,
-    )  # fmt: skip
+    if run is None:
+        return facts.hour.label, *outcome, "", "", "", "", str(files), str(size), ""
+    phases = ("" if value is None else _seconds(str(value)) for value in (run.init, run.replication, run.transfer))
+    requests = "" if run.requests is None else str(run.requests)
+    return facts.hour.label, *outcome, *phases, str(run.attempts), str(files), str(size), requests
+
+
+def outcome_cells(outcome: HourOutcome) -> tuple[str, str, str]:
+    """Return the cells `outcome`, `cause` and `owner` of the run metrics."""
+    return outcome.word, _text((outcome.cause or "").strip()), outcome.owner or ""
+
+
+def outcome_of_cells(job: Row, run: Row | None) -> HourOutcome:
+    """Return the outcome that the rows of an Hour say.
+
+    Args:
+        job: of the job metrics.
+        run: of the run metrics; None where the Hour has none.
+    """
+    if run is None:
+        return HourOutcome.without_run(delivered=job[1] != "0", ours=False)
+    word, cause, owner = run[_OUTCOME : _OUTCOME + 3]
+    return HourOutcome(word, cause or None, owner or None)
 
 
 def _schema_row(facts: HourFacts) -> Row | None:
@@ -274,10 +274,10 @@ def attribute_missed(frame: Frame, first: Hour | None, due: int | None = None) -
     for hour, row in frame.rows.items():
         if row[_OUTCOME] == MISSED and row[_OWNER] != UNKNOWN:
             ours = first is not None and hour > first
-            cause, owner = (MISSED, CAUSES[MISSED].owner or "") if ours else (UNKNOWN, "")
+            missed = HourOutcome.without_run(delivered=False, ours=ours)
             if due is not None and hour.start.hour != due:
-                cause = owner = ""
-            rows[hour] = (*row[: _OUTCOME + 1], cause, owner, *row[_OUTCOME + 3 :])
+                missed = HourOutcome(MISSED)
+            rows[hour] = (*row[:_OUTCOME], *outcome_cells(missed), *row[_OUTCOME + 3 :])
     return Frame(rows, frame.extra)
 
 
@@ -402,7 +402,7 @@ def imported_runs(runs: Frame, jobs: Mapping[Hour, Row]) -> Frame:
     for hour, job in jobs.items():
         old = rows.get(hour)
         if old is None or (old[_OUTCOME] == MISSED and not old[_ATTEMPTS]):
-            core = ("delivered", "", "") if job[1] != "0" else (MISSED, "", UNKNOWN)
+            core = outcome_cells(HourOutcome("delivered") if job[1] != "0" else HourOutcome(MISSED, owner=UNKNOWN))
             empty = ("",) * (len(RUNS.columns) - len(core) - 1)
             extra = ("",) * len(runs.extra) if old is None else old[len(RUNS.columns) :]
             rows[hour] = (hour.label, *core, *empty, *extra)

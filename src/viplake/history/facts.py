@@ -9,12 +9,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from operator import le
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from viplake.errors import CAUSES
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME, SCHEMA_NAME
 from viplake.lake.records import EventKind
 from viplake.lake.table_index import TableFacts, TableIndex
+from viplake.model import HourOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class RunFacts:
         requests: that the run made; None where it was not counted.
     """
 
-    outcome: Literal["delivered", "failed", "waiting"]
+    outcome: str
     cause: str | None
     at: datetime
     detail: str | None = None
@@ -69,11 +69,6 @@ class RunFacts:
     files: int | None = None
     size: int | None = None
     requests: int | None = None
-
-    @property
-    def owner(self) -> str | None:
-        """Whose turn it is; None where nothing is wrong, or where the cause is one that this viplake does not know."""
-        return CAUSES[self.cause].owner if self.cause is not None and self.cause in CAUSES else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +152,16 @@ class HourFacts:
     def present(self) -> bool:
         """Whether the lake has a folder for it, whatever is in there."""
         return self.files > 0 or self.has_receipt
+
+    def outcome(self, *, ours: bool) -> HourOutcome:
+        """How the Hour ended.
+
+        Args:
+            ours: it is after the first Hour with a ledger, so viplake should have run.
+        """
+        if self.run is not None:
+            return HourOutcome.of(self.run.outcome, self.run.cause)
+        return HourOutcome.without_run(delivered=self.delivered, ours=ours)
 
     @property
     def ratio(self) -> float | None:
@@ -285,10 +290,10 @@ def run_facts(record: EventRecord) -> RunFacts:
     """What a ledger's last event tells, its summary included."""
     seconds = record.seconds or {}
     delivered = record.event is EventKind.DELIVERED
-    failed = record.event in {EventKind.FAILED, EventKind.OVERDUE}
+    ended = record.outcome
     return RunFacts(
-        outcome="delivered" if delivered else "failed" if failed else "waiting",
-        cause=(record.cause or "unexpected") if failed else None,
+        outcome=ended.word,
+        cause=ended.cause,
         at=record.at,
         detail=record.detail or None,
         job_guid=record.job_guid or None,

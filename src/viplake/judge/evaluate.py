@@ -12,7 +12,6 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake.history.datasets import MISSED
 from viplake.judge.calendar import Calendar
 from viplake.judge.coverage import LOOK_BACK, Gap, covering, gaps
 from viplake.judge.detector.anomaly import Series, shared_moves
@@ -29,11 +28,12 @@ from viplake.judge.objectives import (
     sla_periods,
     standing,
 )
-from viplake.judge.record import FLOOR, NOBODY, PHASES, Wholeness, fulfilled, settle, wholeness
+from viplake.judge.record import FLOOR, PHASES, Wholeness, fulfilled, settle, wholeness
 from viplake.judge.rules.catalogue import RuleSettings, judge
 from viplake.judge.rules.content_verdicts import BEFORE, Inside, Nulls, standing_still
 from viplake.judge.rules.delivery import OWNERS_OF_PHASES
 from viplake.judge.rules.rule import Case, NoData
+from viplake.model import MISSED, UNKNOWN
 from viplake.notify.settings import NotifySettings
 from viplake.wording import count_words, span_words
 
@@ -318,18 +318,18 @@ def graded(
 
 def _grade(known: Record, name: Indicator, limit: timedelta, *, had_schema: bool) -> tuple[bool | None, str]:
     """Return whether an Hour is good, and who is responsible where it is not."""
-    sender = "vendor" if known.ledger else NOBODY
+    sender = "vendor" if known.ledger else UNKNOWN
     if name == "on_time" and not known.ledger and known.cause != MISSED:
-        return None, NOBODY  # another program ran it: its times are not on record
+        return None, UNKNOWN  # another program ran it: its times are not on record
     if not _arrived(known):
-        return False, known.owner or NOBODY
+        return False, known.owner or UNKNOWN
     if name == "complete":
         # An export that lost its schema is not complete; before the first schema nothing can be said.
         lost = False if had_schema else None
         return (lost if known.missing is None else not known.missing), sender
     if name == "on_time":
         if known.took is None:
-            return None, NOBODY
+            return None, UNKNOWN
         slowest = max(zip(known.seconds, PHASES, strict=True), key=lambda phase: phase[0] or 0)[1]
         return known.took <= limit.total_seconds(), OWNERS_OF_PHASES[slowest]
     return True, ""

@@ -14,10 +14,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from viplake.judge.record import NOBODY
 from viplake.judge.rules.catalogue import DECIDES, ORDER, RULES, group_of
 from viplake.judge.rules.rule import Breach, Loss, NoData
-from viplake.model import SEVERITIES, Hour, Severity
+from viplake.model import SEVERITIES, UNKNOWN, Hour, Severity
 from viplake.wording import count_words, name_words
 
 if TYPE_CHECKING:
@@ -298,7 +297,7 @@ class _Episode:
         leading = _leading(self.breaches)
         if leading:
             return Counter((breach.cause, breach.owner) for breach in leading).most_common(1)[0][0]
-        return (self.of.cause, self.of.owner) if self.of is not None else (NOBODY, NOBODY)
+        return (self.of.cause, self.of.owner) if self.of is not None else (UNKNOWN, UNKNOWN)
 
 
 def _thread_of(group: str, table: str | None) -> _Thread:
@@ -526,8 +525,8 @@ def _incident(known: Incident | None, parts: Sequence[_Episode], first: Hour, no
         spans[0][0],
         tuple(members),
         known.severity if known is not None else "info",
-        NOBODY,
-        NOBODY,
+        UNKNOWN,
+        UNKNOWN,
         "",
         spans,
         now if known is None else known.opened_at,
@@ -612,7 +611,7 @@ def _causes(
         by_hour.setdefault(breach.hour, Counter())[breach.cause, breach.owner] += 1
     found += [(*by_hour[hour].most_common(1)[0][0], hour) for hour in sorted(by_hour)]
     if not found:
-        found = [(known.cause, known.owner, one.hour)] if known is not None else [(NOBODY, NOBODY, one.hour)]
+        found = [(known.cause, known.owner, one.hour)] if known is not None else [(UNKNOWN, UNKNOWN, one.hour)]
     return (found[0], *(after for before, after in pairwise(found) if before[:2] != after[:2]))
 
 

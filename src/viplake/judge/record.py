@@ -14,8 +14,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from viplake.errors import CAUSES
-from viplake.history.datasets import JOBS, MISSED, RUNS, SIZES, TABLES, UNKNOWN
+from viplake.history.datasets import JOBS, RUNS, SIZES, TABLES, outcome_of_cells
 from viplake.lake.table_index import TableIndex
+from viplake.model import UNKNOWN, HourOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from viplake.model import Hour
 
 PHASES: Final = ("init", "replication", "transfer")
-
-NOBODY: Final = "unknown"
-"""Owner where nobody knows whose turn it is: never a guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +110,21 @@ def fulfilled(known: Mapping[Hour, Record], due: int | None) -> dict[Hour, Recor
 
 def _of_rows(hour: Hour, job: Row, table: Row | None, size: Row | None, run: Row | None) -> Record:
     delivered = job[1] != "0"
-    outcome, cause, owner, ledger = "delivered" if delivered else MISSED, "", "", False
+    ledger = False
     seconds: list[float | None] = [None, None, None]
     if run is not None:
         cells = dict(zip(RUNS.columns, run, strict=False))
-        outcome, cause, owner, ledger = cells["outcome"], cells["cause"], cells["owner"], bool(cells["attempts"])
+        ledger = bool(cells["attempts"])
         seconds = [float(cell) if (cell := cells[f"{phase}Seconds"]) else None for phase in PHASES]
-    if not cause and not delivered and outcome != "waiting":
-        cause = UNKNOWN
+    outcome = outcome_of_cells(job, run)
+    if not outcome.cause and not delivered and outcome.word != "waiting":
+        outcome = HourOutcome(outcome.word, UNKNOWN)
     return Record(
         hour,
         delivered,
-        outcome,
-        cause or None,
-        (owner or NOBODY) if cause else None,
+        outcome.word,
+        outcome.cause,
+        (outcome.owner or UNKNOWN) if outcome.cause else None,
         ledger,
         (seconds[0], seconds[1], seconds[2]),
         None if table is None else int(table[2]),
@@ -137,16 +136,13 @@ def _of_rows(hour: Hour, job: Row, table: Row | None, size: Row | None, run: Row
 
 def _of_facts(facts: HourFacts, *, ours: bool) -> Record:
     run = facts.run
-    outcome = run.outcome if run is not None else "delivered" if facts.delivered else MISSED
-    cause, owner = (run.cause, run.owner) if run is not None else (None, None)
-    if run is None and not facts.delivered:
-        cause, owner = (MISSED, CAUSES[MISSED].owner) if ours else (UNKNOWN, None)
+    outcome = facts.outcome(ours=ours)
     return Record(
         facts.hour,
         facts.delivered,
-        outcome,
-        cause,
-        (owner or NOBODY) if cause else None,
+        outcome.word,
+        outcome.cause,
+        (outcome.owner or UNKNOWN) if outcome.cause else None,
         run is not None,
         (None, None, None) if run is None else (run.init, run.replication, run.transfer),
         None if facts.expected is None else len(facts.expected),

@@ -19,7 +19,17 @@ import msgspec
 from viplake import strictjson
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME
-from viplake.model import FIRST_YEAR, LAST_YEAR, Hour, Promise, PromisedFile, ProofKind, ProvenFile, Receipt
+from viplake.model import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    Hour,
+    HourOutcome,
+    Promise,
+    PromisedFile,
+    ProofKind,
+    ProvenFile,
+    Receipt,
+)
 from viplake.strictjson import LARGEST_COUNT, count_of
 
 if TYPE_CHECKING:
@@ -292,6 +302,11 @@ class EventRecord(Part, frozen=True):
     triggered_at: Moment | None = None
     replicated_at: Moment | None = None
 
+    @property
+    def outcome(self) -> HourOutcome:
+        """Of an Hour that has this as its last event."""
+        return outcome_after(self.event, self.cause or None, overdue=self.late)
+
     def __post_init__(self) -> None:
         """Refuse a delivery without its figures."""
         super(EventRecord, self).__post_init__()  # noqa: UP008 - a Struct has no __class__ cell
@@ -304,6 +319,22 @@ class EventRecord(Part, frozen=True):
         common, clears = {"event", "at", "nonce", "worker"}, {"job_guid", "cause", "detail"}
         given = {name: value for name, value in self.members().items() if name not in common}
         return {name: v for name, v in given.items() if v is not msgspec.UNSET and (name in clears or v)}
+
+
+def outcome_after(last: EventKind, cause: str | None, *, overdue: bool) -> HourOutcome:
+    """How an Hour has ended after its last event.
+
+    Args:
+        last: what happened last.
+        cause: that the run gave last.
+        overdue: a deadline has passed; later ticks still try, and until one succeeds the Hour has failed.
+    """
+    if last is EventKind.DELIVERED:
+        return HourOutcome("delivered")
+    trying = {EventKind.REPLICATED, EventKind.PROMISED, EventKind.WORKING}
+    if last in {EventKind.FAILED, EventKind.OVERDUE} or (overdue and last in trying):
+        return HourOutcome.of("failed", cause or "unexpected")
+    return HourOutcome("waiting")
 
 
 def event_bytes(kind: EventKind, at: datetime, nonce: str, worker: Worker, data: dict[str, Any]) -> bytes:

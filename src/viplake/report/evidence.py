@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 from viplake import strictjson
 from viplake.concurrency import map_bounded
 from viplake.history.build import look_at, read_history
-from viplake.judge.record import NOBODY, records
+from viplake.judge.record import records
 from viplake.lake.records import parse_utc
+from viplake.model import UNKNOWN
 from viplake.redact import redact
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ async def gather(
     planned = {hour for hour in inside if settings.calendar.at(hour) is not None}
     limit = settings.objectives.on_time.total_seconds()
     below = {h: found for h, record in inside.items() if h not in planned and (found := _findings(record, limit))}
-    evidence = {hour: found for hour, found in below.items() if _owner(inside[hour]) in {"vendor", NOBODY}}
+    evidence = {hour: found for hour, found in below.items() if _owner(inside[hour]) in {"vendor", UNKNOWN}}
     left_out: dict[str, int] = {}
     for hour in below.keys() - evidence.keys():
         left_out[_owner(inside[hour])] = left_out.get(_owner(inside[hour]), 0) + 1
@@ -153,8 +154,8 @@ async def gather(
 def _owner(record: Record) -> str:
     """Who answers for it: what a whole run brought is as the vendor sent it."""
     if record.cause is not None:
-        return record.owner or NOBODY
-    return "vendor" if record.ledger else NOBODY
+        return record.owner or UNKNOWN
+    return "vendor" if record.ledger else UNKNOWN
 
 
 def _findings(record: Record, limit: float) -> tuple[str, ...]:
@@ -183,7 +184,7 @@ async def _exhibit(lake: Lake, record: Record, found: tuple[str, ...], promise: 
     return Exhibit(
         record.hour,
         found,
-        record.cause or ("as_sent" if record.ledger else NOBODY),
+        record.cause or ("as_sent" if record.ledger else UNKNOWN),
         _owner(record),
         redact(guid),
         times,

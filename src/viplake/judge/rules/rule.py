@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from viplake.errors import CAUSES, CREDENTIALS
 from viplake.judge.detector.usual import AnomalySettings
-from viplake.judge.record import NOBODY, Wholeness
+from viplake.judge.record import Wholeness
 from viplake.judge.rules.content_verdicts import NOT_LOOKED
+from viplake.model import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -185,8 +186,8 @@ class Case:
         """The cause and owner on record; `unknown` both where there is none."""
         record = self.record
         if record is None or record.cause is None:
-            return NOBODY, NOBODY
-        return record.cause, record.owner or NOBODY
+            return UNKNOWN, UNKNOWN
+        return record.cause, record.owner or UNKNOWN
 
     @property
     def sender(self) -> tuple[str, str]:
