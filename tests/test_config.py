@@ -360,6 +360,12 @@ def test_E4_variables_that_only_the_s3_library_knows_are_named_and_refused(varia
     assert config.store_settings(folder, config.Secrets.of(folder)).url == "file:///data"
 
 
+@pytest.mark.parametrize("checksum", ["crc32c", "CRC32C", "sha1"])
+def test_a_checksum_that_the_s3_library_cannot_compute_is_refused_with_those_that_it_can(checksum: str) -> None:
+    message = refused(VIPLAKE_CHECKSUM=checksum).message
+    assert "uploads cannot carry (the S3 library knows crc64nvme and sha256)" in message
+
+
 def test_F9_the_environment_is_named_exactly() -> None:
     assert "'prod'" in refused(VIPLAKE_ENVIRONMENT="prod").message
     assert "Prod" in refused(VIPLAKE_ENVIRONMENT="prod").hint

@@ -172,6 +172,12 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _checksum(text: str) -> str:
+    if text.lower() in {"crc32", "crc32c", "sha1"}:
+        raise ValueError("a checksum that uploads cannot carry (the S3 library knows crc64nvme and sha256)")
+    return _one_of("crc64nvme", "sha256", "md5", "none")(text)
+
+
 def _seconds(text: str) -> float:
     value = float(text) if re.fullmatch(r"[0-9.eE+-]+", text) else math.nan
     if not (math.isfinite(value) and 0 < value <= 86_400):  # noqa: PLR2004 - a day: no deadline of an Hour is longer
@@ -373,7 +379,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("requester_pays", _flag, "false", "`true`: requests to S3 say that we pay for them"),
     Setting(
         "checksum",
-        _one_of("crc64nvme", "sha256", "md5", "none"),
+        _checksum,
         "crc64nvme",
         "checksum of uploads to S3: `crc64nvme`, `sha256`; for stores without: `md5` (the ETag is compared) or `none`",
     ),

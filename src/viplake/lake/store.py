@@ -600,10 +600,12 @@ class ObjectStore:
         return {name: value for name, value in found.items() if value} or None
 
     def _compared(self, key: str, etag: str | None, data: bytes) -> str | None:
-        """The ETag; compared with the MD5 of what was sent where that is the checksum."""
-        plain = _plain(etag)
-        compares = self._features is not None and self._features.checksum == "md5" and _MD5.fullmatch(plain or "")
-        if compares and plain != hashlib.md5(data, usedforsecurity=False).hexdigest():
+        """The ETag; compared with the MD5 of what was sent where that is the checksum and KMS does not change it."""
+        plain, features = _plain(etag), self._features
+        compares = (
+            features is not None and features.checksum == "md5" and not (features.sse or "").startswith("aws:kms")
+        )
+        if compares and _MD5.fullmatch(plain or "") and plain != hashlib.md5(data, usedforsecurity=False).hexdigest():
             raise DamagedUpload(f"{key} arrived with other bytes than were sent: its MD5 is {plain}")
         return plain
 
