@@ -19,6 +19,7 @@ from viplake.errors import CAUSES, ViplakeError
 from viplake.lake.store import Store, StoreSettings, open_store
 from viplake.network.aws import AwsAccess, client, unreachable
 from viplake.network.settings import Network, Proxy, Timeouts
+from viplake.notify.apprise import Apprise
 from viplake.notify.message import Message, NotSent
 from viplake.notify.webhook import Webhook
 from viplake.redact import Secret
@@ -27,7 +28,10 @@ from viplake.vendor.http import Http
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-pytestmark = pytest.mark.system
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),  # apprise's own, of Python 3.11
+]
 
 KEY = Secret("canary-key-of-the-legs")
 GOOD = http(b'{"SecretString": "{}"}', "200 OK", "Content-Type: application/json", 'ETag: "x"', "Connection: close",
@@ -84,6 +88,16 @@ async def by_webhook(network: Network, url: str) -> str | None:
     return None
 
 
+async def by_apprise(network: Network, url: str) -> str | None:
+    pytest.importorskip("apprise")
+    address = url.replace("https://", "jsons://").replace("http://", "json://")
+    try:
+        await Apprise(Secret(f"{address}/in", remember=False), "x", network).send(Message("test", "s", "t", {}))
+    except NotSent as error:
+        return error.cause
+    return None
+
+
 @dataclass(frozen=True)
 class Leg:
     """A way out: what sends a request, and an answer that it takes."""
@@ -98,6 +112,7 @@ LEGS = {
     "listing": Leg(by_listing, LISTING),
     "boto3": Leg(by_boto3),
     "webhook": Leg(by_webhook),
+    "apprise": Leg(by_apprise),
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from history.lakes import At, at
+from servers.sockets import http, playing
 from viplake.errors import SettingsError
 from viplake.notify.apprise import Apprise
 from viplake.notify.message import LARGEST, Audience, Message, Notifier, NotSent, shorten
@@ -23,6 +24,7 @@ from viplake.redact import Secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from servers.ministack import Ministack
 
@@ -218,8 +220,30 @@ async def test_H4_an_address_that_fails_repeats_nothing_to_the_others() -> None:
         both = [Apprise(address(bad), "BAD"), Apprise(address(good), "GOOD")]
         told = await send_to_all(both, HELLO, still())
     assert told["apprise:GOOD"] is None
-    assert told["apprise:BAD"] == "it did not take the message (3 tries)"
+    assert told["apprise:BAD"] == "it answered 500 (3 tries)"
     assert (len(good.got), len(bad.got)) == (1, 3)
+
+
+@SOUND
+@pytest.mark.parametrize("status", [401, 404, 410])
+async def test_H4_an_address_that_refuses_for_good_is_tried_once_and_its_status_is_named(status: int) -> None:
+    pytest.importorskip("apprise")
+    async with hooked(status) as hook:
+        told = await send_to_all([Apprise(address(hook), "GONE")], HELLO, still())
+    assert told == {"apprise:GONE": f"it answered {status} (1 try)"}
+    assert len(hook.got) == 1
+
+
+@SOUND
+async def test_H4_apprise_sends_no_password_of_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("apprise")
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password of-another-program\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with playing(http(b"", "200 OK")) as wire:
+        url = Secret(wire.url.replace("http://", "json://"), remember=False)
+        assert await send_to_all([Apprise(url, "CHAT")], HELLO, still()) == {"apprise:CHAT": None}
+    assert b"authorization" not in wire.requests[0].lower()
 
 
 @SOUND

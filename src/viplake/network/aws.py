@@ -243,11 +243,11 @@ def checked(access_key_id: str, secret_access_key: str, token: str | None) -> di
 
 
 def unreachable(error: Exception, whom: str) -> NetworkError | None:
-    """Return why boto3 got no answer, in the words of the other legs; None where it is about something else."""
+    """Return why boto3 or requests got no answer, in the words of the other legs; None for any other error."""
     kind = type(error).__name__
     inner = f"{getattr(error, 'kwargs', {}).get('error', '')} {error}"
     cause, reason = "network", ""
-    if kind == "ProxyConnectionError":
+    if kind in {"ProxyConnectionError", "ProxyError"}:
         lets = "does not let us through" if "unnel" in inner else "cannot be reached"
         cause, reason = "proxy", f"the proxy {lets}"
         if " 407" in inner:
@@ -259,7 +259,7 @@ def unreachable(error: Exception, whom: str) -> NetworkError | None:
         reason = (
             "its name cannot be resolved" if lost else "Connection refused" if "refused" in inner else "no connection"
         )
-    elif kind in {"ConnectTimeoutError", "ReadTimeoutError"}:
+    elif kind in {"ConnectTimeoutError", "ReadTimeoutError", "ConnectTimeout", "ReadTimeout"}:
         reason = "no connection in time" if kind.startswith("Connect") else "no answer in time"
     elif kind in {"ConnectionClosedError", "ResponseStreamingError", "IncompleteReadError"}:
         reason = "it hung up without an answer"

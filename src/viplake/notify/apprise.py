@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from viplake.errors import NetworkError
 from viplake.network.settings import Network
 from viplake.notify.message import NotSent, shorten
 from viplake.redact import redact
@@ -51,27 +55,59 @@ class Apprise:
         made = apprise.Apprise.instantiate(self.url.reveal(), suppress_exceptions=True)
         if made is None:
             raise NotSent("the address is none that apprise knows", final=True)
-        # Nothing else in this process uses this library, which would read the environment by itself.
-        requests.Session.merge_environment_settings = _merge(self.network)  # type: ignore[method-assign]
+        requests.Session.request = _by_our_rules(requests.Session.request, self.network)  # type: ignore[method-assign]
         title = redact(message.subject)
         most = min(getattr(made, "body_maxlen", _LONGEST) - len(title) - 2, _LONGEST)
         kind = {"delivered": apprise.NotifyType.SUCCESS, "test": apprise.NotifyType.INFO}
+        _LAST.outcome = None
         taken = made.notify(
             title=title,
             body=shorten(redact(message.text), max(most, 100)),
             notify_type=kind.get(message.kind, apprise.NotifyType.WARNING),
         )
         if not taken:
-            raise NotSent("it did not take the message")
+            raise _why(_LAST.outcome)
 
 
-def _merge(network: Network) -> Any:
-    """Return the rules of a request, in place of those that the library finds in the environment."""
+_LAST: Final = threading.local()
+"""`outcome`: what the last request of this thread came to, which apprise itself only writes to its log."""
+
+
+def _by_our_rules(request: Any, network: Network) -> Any:
+    """Return `requests.Session.request` with our network, in place of what it reads from the environment and ~/.netrc.
+
+    Nothing else in this process uses this library.
+    """
     from viplake.network.aws import bundle  # noqa: PLC0415 - only this channel needs it
 
-    def merge(_self: Any, url: str, _proxies: Any, stream: Any, _verify: Any, cert: Any) -> dict[str, Any]:
-        proxy = network.proxy_for(url)
-        proxies = {} if proxy is None else {"https": proxy.url}
-        return {"proxies": proxies, "stream": bool(stream), "verify": bundle(network.ca) or True, "cert": cert}
+    plain = getattr(request, "__wrapped__", request)
 
-    return merge
+    @functools.wraps(plain)
+    def governed(session: Any, method: str, url: str, *more: Any, **given: Any) -> Any:
+        session.trust_env = False
+        proxy = network.proxy_for(url)
+        given["proxies"] = {} if proxy is None else {"https": proxy.url}
+        given["verify"] = bundle(network.ca) or True
+        try:
+            _LAST.outcome = plain(session, method, url, *more, **given)
+        except Exception as error:
+            _LAST.outcome = error
+            raise
+        return _LAST.outcome
+
+    return governed
+
+
+def _why(outcome: Any) -> NotSent:
+    """Return why a message was not taken, from what the last request came to."""
+    from viplake.network.aws import unreachable  # noqa: PLC0415 - as in `_by_our_rules`
+    from viplake.vendor.wire import HttpAnswer, retry_after  # noqa: PLC0415 - as above
+
+    if isinstance(outcome, Exception):
+        error = unreachable(outcome, "it cannot be reached") or NetworkError("it cannot be reached")
+        return NotSent(error.message, cause=error.cause.word, final=not error.transient)
+    if outcome is None or outcome.ok:
+        return NotSent("it did not take the message")
+    answer = HttpAnswer(outcome.status_code, {name.lower(): value for name, value in outcome.headers.items()}, b"")
+    now = datetime.now(UTC)  # noqa: TID251 - a date of Retry-After is of this very moment
+    return NotSent(f"it answered {answer.status}", final=not answer.busy, wait=retry_after(answer, now))
