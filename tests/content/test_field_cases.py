@@ -16,7 +16,7 @@ from content.test_examine import HOUR, looked, table
 from query.test_query import QueriedLake
 from viplake.content.records import from_bytes, to_bytes
 from viplake.errors import SettingsError, ViplakeError
-from viplake.judge.rules.content_verdicts import Inside, Odd, nonconforming
+from viplake.judge.rules.content_verdicts import CheckedContent, Odd, nonconforming
 from viplake.tables import duck
 from viplake.tables.schema import TableSchema, changes, read_schema
 from viplake.tables.types import type_of, widened
@@ -261,7 +261,7 @@ async def test_H14_a_record_of_the_future_is_a_finding_and_the_other_tables_are_
     assert (usual.findings, usual.span_hours, content.look_back_hours) == ((), 24, 24)
     assert from_bytes(to_bytes(content)) == content
     summary = f"T: {odd.findings[0].detail}"
-    assert nonconforming(Inside(HOUR, content)) == [Odd("T", summary)]
+    assert nonconforming(CheckedContent(HOUR, content)) == [Odd("T", summary)]
     near = await looked({"T_0.json": json.dumps([{"LastUpdateGMT": "2022-05-11T10:00:00"}]).encode()})
     assert near.findings == (), "a time without a zone may be a local one"
 

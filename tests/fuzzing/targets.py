@@ -41,7 +41,7 @@ from viplake.history.datasets import DATASETS, RUNS, Dataset, Frame, names_json,
 from viplake.history.facts import HourFacts, RunFacts, Schema, SchemaFacts, promise_facts, run_facts
 from viplake.judge import incident_records, incidents, notices
 from viplake.judge.evaluate import CheckSettings
-from viplake.judge.rules import content_verdicts as inside
+from viplake.judge.rules import content_verdicts
 from viplake.lake.layout import Layout, schema_tables
 from viplake.lake.prune import parse_age
 from viplake.lake.reconcile import judge, to_read_again
@@ -517,11 +517,15 @@ def _content_record(data: bytes) -> None:
 def _again(content: HourContent) -> None:
     """What was found is read back the same, and can be judged."""
     assert from_bytes(to_bytes(content)) == content
-    judged = inside.Inside(HOUR, content, [content] * 3, {}, {}, inside.Nulls.of([content] * 4))
+    nulls = content_verdicts.Nulls.of([content] * 4)
+    checked = content_verdicts.CheckedContent(HOUR, content, [content] * 3, {}, {}, nulls)
     for verdict in (
-        inside.nonconforming(judged), inside.row_counts(judged), inside.null_ratios(judged, 10),
-        inside.stale(judged, 6), inside.look_back_changes(judged, 20),
-    ):  # fmt: skip
+        content_verdicts.nonconforming(checked),
+        content_verdicts.row_counts(checked),
+        content_verdicts.null_ratios(checked, 10),
+        content_verdicts.stale(checked, 6),
+        content_verdicts.look_back_changes(checked, 20),
+    ):
         json.dumps(verdict if isinstance(verdict, str) else [odd.summary for odd in verdict]).encode()
 
 

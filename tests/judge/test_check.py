@@ -21,8 +21,8 @@ from viplake.judge.check import (
     after_delivery,
     check,
     incidents_prefix,
+    notify_delivered,
     read_incidents,
-    tell_delivered,
 )
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
@@ -227,7 +227,7 @@ async def test_O1_what_a_channel_refused_is_told_by_a_later_check_and_the_others
     lake = await observed(store, clock)
     good, bad = Ear("good"), Ear("bad", deaf=True)
     checked = await check(lake, clock, NOW, OBSERVING, notifiers=[good, bad])
-    assert checked.told == {"good": None, "bad": "deaf (3 tries)"}
+    assert checked.sent == {"good": None, "bad": "deaf (3 tries)"}
     bad.deaf = False
     clock.moment += timedelta(minutes=11)
     await check(lake, clock, NOW, OBSERVING, notifiers=[good, bad])
@@ -319,7 +319,7 @@ async def test_a_delivered_hour_is_told_with_its_folder_to_programs_only() -> No
     await fill(store, export(FIRST.shift(1)))
     ear, people = Ear(), Ear("apprise", audience="people")
     clock = at("2022-05-09T01:50")
-    await tell_delivered(lake_of(store), clock, OBSERVING, [ear, people], [FIRST, FIRST.shift(1)])
+    await notify_delivered(lake_of(store), clock, OBSERVING, [ear, people], [FIRST, FIRST.shift(1)])
     [message] = ear.heard
     assert message.kind == "delivered"
     assert message.key == "delivered-Prod-20220509-00"

@@ -14,7 +14,7 @@ from viplake.judge.rules.content_verdicts import (
     BEFORE,
     NO_PAST,
     NOT_LOOKED,
-    Inside,
+    CheckedContent,
     Nulls,
     look_back_changes,
     nonconforming,
@@ -37,9 +37,9 @@ def content(n: int = 0, *, nulls: int = 0, rows: int = 100, carried: float | Non
     return HourContent(HOUR.shift(n), (replace(table, **changed),))
 
 
-def inside(now: HourContent | None, before: list[HourContent] | None = None, **more: Any) -> Inside:
+def inside(now: HourContent | None, before: list[HourContent] | None = None, **more: Any) -> CheckedContent:
     past = before if before is not None else [content(n) for n in range(-5, 0)]
-    return Inside(HOUR, now, past, **{"nulls": Nulls.of([*past, *([now] if now else [])]), **more})
+    return CheckedContent(HOUR, now, past, **{"nulls": Nulls.of([*past, *([now] if now else [])]), **more})
 
 
 def test_where_nobody_looked_every_verdict_says_so() -> None:
@@ -149,7 +149,7 @@ def test_a_look_back_that_changed_or_is_less_than_told_is_odd(
     carried: float, before: float, told: int, words: str
 ) -> None:
     past = [content(n, carried=before) for n in range(-24, 0)]
-    odd = look_back_changes(inside(content(carried=carried), past, told=timedelta(hours=told)), 25)
+    odd = look_back_changes(inside(content(carried=carried), past, configured=timedelta(hours=told)), 25)
     assert not isinstance(odd, str)
     assert [words in one.summary for one in odd] == ([True] if words else [])
 
@@ -165,7 +165,7 @@ def test_the_look_back_that_counts_is_that_of_the_export_itself_where_it_is_clea
         last = 1 - len(carried)
         past = [content(n, carried=carried[0]) for n in range(last - 24, last)] if len(carried) > 1 else []
         past += [content(n + last, carried=hours) for n, hours in enumerate(carried)]
-        return inside(past[-1], past[-25:-1], told=told).look_back
+        return inside(past[-1], past[-25:-1], configured=told).look_back
 
     assert inside(None, []).look_back == told
     assert effective(None, None, None) == told
@@ -181,12 +181,14 @@ def test_H11_quiet_nights_are_no_shorter_look_back() -> None:
     evening = replace(content().tables[0], oldest=HOUR.shift(-29).start, newest=HOUR.shift(-19).start)
     noon = replace(content().tables[0], oldest=HOUR.shift(-4).start, newest=HOUR.start)
     past = [HourContent(HOUR.shift(-18), (evening,)), HourContent(HOUR.shift(-10), (replace(evening),))]
-    whole = Inside(HOUR, HourContent(HOUR, (replace(noon, oldest=HOUR.shift(-24).start),)), past)
+    whole = CheckedContent(HOUR, HourContent(HOUR, (replace(noon, oldest=HOUR.shift(-24).start),)), past)
     assert whole.look_back == timedelta(hours=24)
-    later = Inside(HOUR.shift(6), HourContent(HOUR.shift(6), (replace(noon, oldest=HOUR.shift(2).start),)), past)
+    later = CheckedContent(
+        HOUR.shift(6), HourContent(HOUR.shift(6), (replace(noon, oldest=HOUR.shift(2).start),)), past
+    )
     assert later.look_back == timedelta(hours=24)
     assert look_back_changes(later, 25) == []
-    torn = Inside(HOUR, HourContent(HOUR, (replace(noon, oldest=HOUR.shift(-2).start),)), past)
+    torn = CheckedContent(HOUR, HourContent(HOUR, (replace(noon, oldest=HOUR.shift(-2).start),)), past)
     assert torn.look_back == timedelta(hours=2), "the export of the evening has records that this one lacks"
 
 

@@ -148,7 +148,7 @@ def test_an_hour_that_came_late_after_all_resolves_its_incident() -> None:
     opened = after([breach(1)], last=1)
     [one] = after([passed(n) for n in range(3)], known=opened, last=2).values()
     assert (one.open, one.healed) == (False, True)
-    assert "its Hours are well" in one.summary
+    assert "its Hours are good" in one.summary
     [again] = after([passed(n) for n in range(3)], known={one.key: one}, last=2).values()
     assert again == one
 

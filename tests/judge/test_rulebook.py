@@ -63,7 +63,7 @@ async def test_local_tables_that_differ_are_named_and_those_of_the_lake_hold() -
     book, _ = await push_rulebook(lake, LOCAL)
     other: dict[str, Any] = {"rules": {}, "calendar": [], "notify": {}}
     assert book.warning(other) == (
-        "[rules] of viplake.toml differ from version 1 in the lake, which holds. "
+        "[rules] of viplake.toml differ from version 1 in the lake, which applies. "
         "To change the rules of the lake: viplake rules push."
     )
     assert book.over(other) == {**KEPT, "notify": {}}

@@ -22,7 +22,7 @@ from viplake.judge.evaluate import CheckSettings
 from viplake.judge.record import Record, Wholeness, records
 from viplake.judge.rules.catalogue import RULES, RuleSettings, _minutes, judge
 from viplake.judge.rules.content import by_verdict
-from viplake.judge.rules.content_verdicts import NOT_LOOKED, Inside, Nulls, Odd
+from viplake.judge.rules.content_verdicts import NOT_LOOKED, CheckedContent, Nulls, Odd
 from viplake.judge.rules.rule import Breach, Case, Limit, NoData, Results, RuleConfig, RulePassed
 from viplake.lake.table_index import TableFacts
 from viplake.model import SEVERITIES, Hour
@@ -76,7 +76,7 @@ COLUMN = ColumnProfile("Port", "string", "text", 100, 0, 9, "a", "z", 0)
 CONTENT = HourContent(
     HOUR, (TableContent("Voyage", 1, 100, (COLUMN,), oldest=EARLIER, newest=EARLIER + timedelta(hours=24), dated=100),)
 )
-INSIDE = Inside(
+INSIDE = CheckedContent(
     HOUR,
     CONTENT,
     [replace(CONTENT, hour=HOUR.shift(n)) for n in (-3, -2, -1)],
@@ -89,7 +89,7 @@ INSIDE = Inside(
 def inside(**changed: Any) -> Case:
     """An Hour with something odd in the content of its table."""
     table = replace(CONTENT.tables[0], **changed)
-    return replace(GOOD, inside=replace(INSIDE, content=replace(CONTENT, tables=(table,))))
+    return replace(GOOD, checked_content=replace(INSIDE, content=replace(CONTENT, tables=(table,))))
 
 
 WAITING = record(None, outcome="waiting", seconds=(None, None, None))
@@ -103,7 +103,7 @@ GOOD = Case(
         None: VolumeVerdict("usual", 900, 900, 800, 1000, 0.0, (1, 2, 3)),
         "Voyage": VolumeVerdict("usual", 5, 5, 4, 6, 0.0, (1,)),
     },
-    inside=INSIDE,
+    checked_content=INSIDE,
 )
 
 
@@ -196,7 +196,7 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
     ),
     (
         "row_count",
-        case(record(), inside=replace(INSIDE, counts={"Voyage": LOW})),
+        case(record(), checked_content=replace(INSIDE, counts={"Voyage": LOW})),
         "Voyage",
         "as_sent",
         "vendor",
@@ -205,7 +205,7 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
     ("null_ratio", inside(columns=(replace(COLUMN, nulls=90),)), "Voyage", "as_sent", "vendor", "90% of its 100"),
     (
         "stale_table",
-        case(record(), inside=replace(INSIDE, stuck={"Voyage": (7, 1)})),
+        case(record(), checked_content=replace(INSIDE, stuck={"Voyage": (7, 1)})),
         "Voyage",
         "as_sent",
         "vendor",
@@ -269,14 +269,14 @@ def test_an_hour_that_is_not_on_record_passes_no_rule(rule: str) -> None:
 NO_DATA: list[tuple[str, Case, str]] = [
     ("never_started", case(NOTHING, now=EARLY), "minute 15 is not over"),
     ("never_started", case(OLD, ours=False), "another program ran"),
-    ("missing_job", case(WAITING), "on its way"),
+    ("missing_job", case(WAITING), "in progress"),
     ("missing_job", case(NOTHING, now=EARLY), "not over"),
     ("vendor_failure", case(OLD, ours=False), "another program ran"),
     ("incomplete_job", case(OLD_DELIVERED), "not compared"),
     ("incomplete_job", case(NOTHING), "nothing was delivered"),
     ("late_job", case(OLD_DELIVERED), "no run record"),
     ("late_job", case(WAITING, now=EARLY), "not over"),
-    ("missing_table", case(WAITING), "on its way"),
+    ("missing_table", case(WAITING), "in progress"),
     ("missing_table", case(record(None, missing=None)), "no schema"),
     ("missing_table", case(record(replace(FACTS, schema=SchemaFacts(None, None, "torn")), missing=None)), "torn"),
     ("missing_partition", case(OLD_DELIVERED), "not compared"),
@@ -571,20 +571,20 @@ def test_a_breach_says_what_is_wrong_in_these_words(rule: str, given: Case, word
 
 
 REASONS: list[tuple[str, Case, str]] = [
-    ("missing_job", case(WAITING), "the Hour is on its way"),
+    ("missing_job", case(WAITING), "the run is in progress"),
     ("missing_job", case(NOTHING, now=EARLY), "the Hour is not over"),
     ("vendor_failure", case(NOTHING), "no run took place"),
     ("vendor_failure", case(OLD, ours=False), "another program ran this Hour; no run record exists"),
     ("incomplete_job", case(NOTHING), "nothing was delivered"),
-    ("incomplete_job", case(replace(WAITING, facts=FACTS)), "the Hour is on its way"),
+    ("incomplete_job", case(replace(WAITING, facts=FACTS)), "the run is in progress"),
     ("incomplete_job", case(OLD_DELIVERED), "its manifest was not compared with what is stored"),
     ("late_job", case(OLD_DELIVERED), "no run record exists, so its times are unknown"),
     ("late_job", case(FAILED), "the Hour was not delivered"),
     ("late_job", case(record(None, seconds=(None, 1200.0, 1.0))), "its times are not known"),
-    ("late_job", case(WAITING, now=EARLY), "the Hour is on its way, and minute 60 is not over"),
+    ("late_job", case(WAITING, now=EARLY), "the run is in progress, and minute 60 is not over"),
     ("slow_phase", case(OLD_DELIVERED), "no run record exists, so its times are unknown"),
     ("slow_phase", case(record(None, seconds=(None, None, None))), "its times are not known"),
-    ("missing_table", case(WAITING), "the Hour is on its way"),
+    ("missing_table", case(WAITING), "the run is in progress"),
     ("missing_table", case(NOTHING), "nothing was delivered"),
     ("missing_table", case(record(None, missing=None)), "it has no schema"),
     ("missing_partition", case(OLD_DELIVERED), "its manifest was not compared with what is stored"),
@@ -899,21 +899,21 @@ def test_and_what_it_may_be_is_said(value: Any, hint: str) -> None:
 
 
 def test_a_rule_of_content_says_what_its_verdict_says_of_what_was_found_inside() -> None:
-    content = Inside(HOUR, None)
+    content = CheckedContent(HOUR, None)
     verdicts: list[list[Odd] | str] = []
 
-    def judged(known: Record | None = None, looked: Inside | None = content) -> list[RuleResult]:
-        def verdict(inside_: Inside, limits: Mapping[str, float]) -> list[Odd] | str:
+    def judged(known: Record | None = None, looked: CheckedContent | None = content) -> list[RuleResult]:
+        def verdict(inside_: CheckedContent, limits: Mapping[str, float]) -> list[Odd] | str:
             assert (inside_, limits) == (content, {"points": 7})
             return verdicts[-1]
 
-        given = case(known or record(), inside=looked)
+        given = case(known or record(), checked_content=looked)
         return list(
             by_verdict(verdict)(given, RuleConfig(limits={"points": 7}), Results("null_ratio", given, "ticket"))
         )
 
-    assert of("null_ratio", case(WAITING)) == [NoData("null_ratio", HOUR, "the Hour is on its way", "unsettled")]
-    unlooked = case(record(), inside=None)
+    assert of("null_ratio", case(WAITING)) == [NoData("null_ratio", HOUR, "the run is in progress", "unsettled")]
+    unlooked = case(record(), checked_content=None)
     assert of("null_ratio", unlooked) == [NoData("null_ratio", HOUR, NOT_LOOKED)]
     verdicts.append("too few Hours")
     assert judged() == [NoData("null_ratio", HOUR, "too few Hours")]

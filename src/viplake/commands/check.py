@@ -75,7 +75,7 @@ def print_checked(checked: Checked, *, verbose: bool = False, color: bool = True
         out(f"objective {state.objective.name}: {state.words}", style, indent=" " * 4)
     print_sla(checked.sla, color=color)
     _print_no_data(checked.no_data, verbose=verbose)
-    for channel, failure in checked.told.items():
+    for channel, failure in checked.sent.items():
         if failure is not None:
             warn(f"{channel} was not notified: {failure}")
 

@@ -11,7 +11,7 @@ from viplake.commands.assembly import on_lake
 from viplake.commands.console import answer, out, warn
 from viplake.commands.options import NO_OPTIONS, Json, Options
 from viplake.errors import SettingsError
-from viplake.judge.rulebook import KEPT_TABLES, push_rulebook, read_rulebook
+from viplake.judge.rulebook import STORED_TABLES, push_rulebook, read_rulebook
 
 if TYPE_CHECKING:
     from viplake.judge.rulebook import Rulebook
@@ -36,7 +36,7 @@ def command(
     See docs/rules.md.
     """
     settings = options.settings()
-    local = {name: settings.tables[name] for name in KEPT_TABLES if name in settings.tables}
+    local = {name: settings.tables[name] for name in STORED_TABLES if name in settings.tables}
 
     async def work(lake: Lake) -> tuple[Rulebook, bool]:
         if action == "show":

@@ -1,7 +1,7 @@
-"""PURE. The calendar: Hours of which it was known beforehand that they would lack something.
+"""PURE. The calendar: Hours for which a missing or smaller export was announced in advance.
 
-A planned Hour raises no incident and counts in no objective; figures and incidents still name it. Holes, diversions
-of the flow to another bucket and maintenance at the vendor are data, never a code path.
+A planned Hour raises no incident and counts in no objective; figures and incidents still name it. Outages, diversions
+to another bucket and vendor maintenance are data here, never special cases in code.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Planned:
     """One entry of the calendar.
 
     Attributes:
-        kind: `hole` (nobody runs), `maintenance` (the vendor's, announced), `diversion` (to another bucket),
-            `holiday` (exports come as ever, but there is less in them).
+        kind: `hole` (no run is scheduled), `maintenance` (announced by the vendor), `diversion` (to another bucket) or
+            `holiday` (exports arrive as usual, with fewer records).
         first, last: Hours, both included.
-        reason: in the reader's own words.
+        reason: free text from the configuration.
     """
 
     kind: PlannedKind
@@ -36,22 +36,22 @@ class Planned:
     reason: str = ""
 
     def __contains__(self, hour: Hour) -> bool:
-        """Whether it holds this Hour."""
+        """Return whether the entry includes this Hour."""
         return self.first <= hour <= self.last
 
     def __str__(self) -> str:
-        """As incidents and figures name it."""
+        """Return the entry in words, for incidents and figures."""
         return f"{self.kind} from {self.first} to {self.last}" + (f": {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """All entries, in order of time.
+    """All calendar entries, ascending by time.
 
     Attributes:
-        entries: that excuse their Hours; none overlaps another.
-        holidays: exports come as ever, but there is less in them.
-        due: the hour of the day of a daily export: no other Hour is expected to have one; None: every Hour is.
+        entries: those that excuse their Hours; none overlaps another.
+        holidays: those that only lower the expected volume.
+        due: hour of the day (UTC) of a daily export; no other Hour is expected to have one. None: every Hour is.
     """
 
     entries: tuple[Planned, ...] = ()
@@ -76,20 +76,20 @@ class Calendar:
         return cls(entries, tuple(entry for entry in found if entry.kind == "holiday"))
 
     def at(self, hour: Hour) -> Planned | None:
-        """The entry that excuses this Hour, or why no export is expected in it."""
+        """Return the entry that excuses this Hour; with a daily export, also for Hours in which none is due."""
         not_due = self.due is not None and hour.start.hour != self.due
         daily = Planned("hole", hour, hour, f"the daily export is due at {self.due:02d}:00 UTC") if not_due else None
         return next((entry for entry in self.entries if hour in entry), daily)
 
     def holiday(self, hour: Hour) -> Planned | None:
-        """The holiday that holds this Hour."""
+        """Return the holiday that includes this Hour, if any."""
         end = bisect_right(self.holidays, hour, key=lambda entry: entry.first)
         return next((entry for entry in self.holidays[max(end - 3, 0) : end] if hour in entry), None)
 
 
 FIRST_HOLIDAYS: Final = 2020
 LAST_HOLIDAYS: Final = 2040
-"""Years of the public holidays of a country, where the entry names none."""
+"""Years for which the public holidays of a country are loaded when the entry names none."""
 
 
 def _entries(value: Any) -> list[Planned]:
@@ -108,7 +108,7 @@ def _entries(value: Any) -> list[Planned]:
 
 
 def _public_holidays(country: str) -> list[Planned]:
-    """The public holidays of a country, whole days of UTC."""
+    """Return the public holidays of a country as whole UTC days."""
     try:
         from holidays import country_holidays  # noqa: PLC0415 - an extra
     except ImportError:

@@ -1,14 +1,14 @@
-"""I/O. The check: load what is on record, judge it, bring the incidents in the lake up to date, tell.
+"""I/O. The check: load the history, evaluate the rules, update the incidents in the lake, send notifications.
 
 ::
 
     evidence = await _load(...)                   # the history, the lake's newest Hours, the volumes
     judgement = decide(evidence, hours, ...)      # PURE: rules, volumes, coverage, objectives
     version = await versions.update(...)          # incidents: a version chain, so that two checks lose nothing
-    await _tell(...)                              # each once, grouped in one message
+    await _send_notifications(...)                              # each once, grouped in one message
 
-Incidents live in `_viplake/incidents/` of where the history lives. What is to be told is claimed in the same write
-that makes it known, so that of two checks at once only one tells. A check that finds nothing on record says so.
+Incidents are stored in `_viplake/incidents/`, beside the history. A notification is claimed in the same write that
+records its incident, so of two checks at once only one sends it. A check without any data reports that.
 """
 
 from __future__ import annotations
@@ -75,31 +75,31 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 LOOKED_AT: Final = 3
-"""Newest Hours whose facts every check reads from the lake: the history keeps neither Promises nor schemas."""
+"""Newest Hours that every check lists in the lake, because the history has neither manifests nor schemas."""
 
 MOST_LOOKED_AT: Final = 168
-"""And those since the last check, up to so many: the first check looks back a week."""
+"""At most so many Hours since the last check are listed too; the first check lists a week."""
 
 DEADLINE: Final = 120.0
-"""Seconds that judging and telling after a delivery may take."""
+"""Time limit in seconds for check and notifications after a delivery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         environment: `Prod` or `Test`.
-        now: when.
-        at: the last Hour that was judged.
-        hours: how many were.
-        incidents: those that are open, and those that were in the judged Hours; the oldest first.
-        objectives: where each stands.
-        gaps: of look-back coverage in the judged Hours, planned ones too.
-        no_data: why rules could not be judged, by rule: how many Hours had each reason.
-        told: what became of telling, by channel: None, or why not; empty where there was nothing to tell.
-        reason: why nothing at all could be judged; empty where something was.
-        look_back: what exports carry now.
+        now: time of the check.
+        at: the last Hour that was checked.
+        hours: number of checked Hours.
+        incidents: the open ones, and those within the checked Hours; the oldest first.
+        objectives: state of each.
+        gaps: of look-back coverage in the checked Hours, planned ones included.
+        no_data: for each rule that could not be evaluated, the number of Hours by reason.
+        sent: for each channel None, or why it failed; empty where no notification was due.
+        reason: why nothing could be evaluated; empty otherwise.
+        look_back: the period that exports carry now.
         sla: the newest day, week and month, and the windows, of each indicator of the agreement.
     """
 
@@ -111,25 +111,25 @@ class Checked:
     objectives: tuple[ObjectiveState, ...] = ()
     gaps: tuple[Gap, ...] = ()
     no_data: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    told: Mapping[str, str | None] = field(default_factory=dict)
+    sent: Mapping[str, str | None] = field(default_factory=dict)
     reason: str = ""
     look_back: timedelta = timedelta(hours=24)
     sla: tuple[SlaPeriod, ...] = ()
 
     @property
     def open(self) -> tuple[Incident, ...]:
-        """The incidents that last."""
+        """The open incidents."""
         return tuple(one for one in self.incidents if one.open)
 
     @property
     def past(self) -> int:
-        """Incidents that were over at this first check: they are on record, and not notified."""
+        """Number of incidents that had ended before this first check: recorded, but not notified."""
         marks = [one.notifications[-1] for one in self.incidents if one.notifications]
         return sum(not mark.tries and mark.at == self.now for mark in marks)
 
     @property
     def well(self) -> bool:
-        """Nothing is open, and that was seen."""
+        """Whether data was evaluated and no incident is open."""
         return not self.open and not self.reason
 
     def to_json(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class Checked:
             "sla": [one.to_json() for one in self.sla],
             "coverage": [self._gap_json(gap) for gap in self.gaps],
             "no_data": {rule: dict(why) for rule, why in self.no_data.items()},
-            "told": dict(self.told),
+            "told": dict(self.sent),
             "reason": self.reason or None,
         }
 
@@ -163,13 +163,13 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class CheckTarget:
-    """What is checked.
+    """The lake to check, and where its records are.
 
     Attributes:
-        lake: which.
-        place: where its history is, and its incidents.
+        lake: the lake.
+        place: the store and folder of its history and incidents.
         environment: `Prod` or `Test`.
-        report: where its report is published, for notifications; empty: nowhere.
+        report: address of the published report, for notifications; empty where there is none.
     """
 
     lake: Lake
@@ -188,23 +188,24 @@ async def check(
     at: Hour | None = None,
     first: Hour | None = None,
 ) -> Checked:
-    """Judge, keep, tell.
+    """Evaluate the rules, update the incidents and send the notifications that are due.
 
     Args:
-        target: where to look.
-        clock: tells now.
+        target: the lake.
+        clock: gives the current time.
         settings: rules, calendar, objectives.
-        observing: what tables are expected.
-        notifiers: whom to tell; None: nobody now, and a later check tells.
-        at: the last Hour to judge; None: the current one.
-        first: the first; None: all on record the first time, then what is new and the last two days.
+        observing: which tables are expected.
+        notifiers: the channels; None: send nothing now, a later check does.
+        at: the last Hour to check; None: the current one.
+        first: the first Hour to check; None: at the first check all on record, later the new Hours and the last two
+            days.
 
     Raises:
         LakeError: the lake, the history or the incidents cannot be read or written.
     """
     now = clock.now()
     last = min(at or Hour.of(now), Hour.of(now))
-    moment = min(now, last.end)  # a check of 2022 speaks of 2022
+    moment = min(now, last.end)  # incidents found in 2022 data get a time of 2022
     versions = Versions(target.place.store, incidents_prefix(target.place))
     newest = await versions.newest()
     kept = unpack(newest.content)
@@ -220,18 +221,18 @@ async def check(
     version = await versions.update(
         lambda content: pack(_marked(unpack(content), judgement, by, now, least, watched)), known=newest
     )
-    told = await _tell(target, versions, version, by, notifiers or (), clock)
-    return _checked(target, judgement, unpack(version.content).incidents, told, now)
+    sent = await _send_notifications(target, versions, version, by, notifiers or (), clock)
+    return _checked(target, judgement, unpack(version.content).incidents, sent, now)
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a check would find now.
+    """The result that a check would have now.
 
     Attributes:
-        checked: the last Hour that a check has judged; None: no check has run.
-        incidents: as a check would keep them, by identity.
-        records: what is on record, the newest Hours of the lake included.
+        checked: the last Hour that a check evaluated; None: no check has run.
+        incidents: as a check would store them, by identity.
+        records: the history together with the newest Hours of the lake.
     """
 
     checked: Hour | None
@@ -242,14 +243,14 @@ class Preview:
 async def preview(
     target: CheckTarget, settings: CheckSettings, observing: ObserveSettings, *, now: datetime
 ) -> Preview:
-    """Judge as `check` does, in memory: nothing is written and no notification is sent.
+    """Evaluate as `check` does, in memory: nothing is written and no notification is sent.
 
-    Where a check has judged all Hours that count, its incidents are returned as they are.
+    If a check has already evaluated all Hours that count, its stored incidents are returned.
 
     Raises:
         LakeError: the lake, the history or the incidents cannot be read.
     """
-    kept = await read_kept(target.place)
+    kept = await read_incident_store(target.place)
     if kept.judged is not None and kept.judged >= Hour.of(now - observing.grace):
         return Preview(kept.judged, dict(kept.incidents), records((await read_history(target.place)).frames))
     evidence, hours = await _load(target, kept, observing, _reach(settings), now, (None, Hour.of(now)))
@@ -261,7 +262,7 @@ async def preview(
 
 
 def fold_settings(settings: CheckSettings, observing: ObserveSettings) -> FoldSettings:
-    """When an incident is over, and which rules and tables are watched."""
+    """Return when an incident ends, and which rules and tables are evaluated."""
 
     def watches(rule: str, table: str | None) -> bool:
         return table not in observing.out_of_scope and settings.rules.watches(rule, table)
@@ -270,21 +271,21 @@ def fold_settings(settings: CheckSettings, observing: ObserveSettings) -> FoldSe
 
 
 def incidents_prefix(place: Place) -> str:
-    """Where the incidents lie: beside the history's versions."""
+    """Return the prefix of the incidents' versions, beside those of the history."""
     return f"{place.versions.removesuffix('history/')}incidents/"
 
 
 async def read_incidents(place: Place) -> Incidents:
-    """The incidents as they stand, by identity.
+    """Return the stored incidents, by identity.
 
     Raises:
         LakeError: they cannot be read.
     """
-    return dict((await read_kept(place)).incidents)
+    return dict((await read_incident_store(place)).incidents)
 
 
-async def read_kept(place: Place) -> IncidentStore:
-    """The incidents as they stand, and up to which Hour was judged; nothing is written.
+async def read_incident_store(place: Place) -> IncidentStore:
+    """Return the stored incidents and the last evaluated Hour. Writes nothing.
 
     Raises:
         LakeError: they cannot be read.
@@ -294,7 +295,7 @@ async def read_kept(place: Place) -> IncidentStore:
 
 
 async def acknowledge(place: Place, key: str, until: Hour, note: str) -> Incident:
-    """Mark an incident as known up to an Hour.
+    """Acknowledge an incident up to an Hour.
 
     Raises:
         SettingsError: there is no such incident, or it is over.
@@ -327,12 +328,12 @@ async def _load(
     now: datetime,
     span: tuple[Hour | None, Hour],
 ) -> tuple[Evidence, tuple[Hour, ...]]:
-    """What is on record up to an Hour, and the Hours to judge."""
+    """Load the evidence up to an Hour, and choose the Hours to evaluate."""
     first, last = span
     history = await _history(target.place, _since(kept.judged, last, first, reach))
     standing = records(history.frames)
     looked = await look_at(target.lake, _to_look_at(standing, kept.judged, last), observing)
-    if not standing:  # nobody observes this lake: it begins where it first holds something, not a week ago
+    if not standing:  # without a history, start at the first Hour that the lake has, not a week ago
         looked = list(dropwhile(lambda facts: not facts.present and facts.run is None, looked))
     if not standing and not looked:
         return Evidence({}, now), ()
@@ -351,12 +352,12 @@ async def _load(
 
 
 def _reach(settings: CheckSettings) -> int:
-    """Hours before the first judged one that a check needs: the longest window, or the month before."""
+    """Return how many earlier Hours a check needs: the longest window, or the month before."""
     return max(31 * 24, WEEKS_OF_VOLUMES * 168, *(one.window for one in settings.objectives.objectives))
 
 
 def _since(judged: Hour | None, last: Hour, first: Hour | None, reach: int) -> Hour | None:
-    """The Hour from which on the history is read; None: all of it, where no check has judged yet."""
+    """Return the first Hour of the history to read; None: all of it, at the first check."""
     if judged is None:
         return None
     begins = min(judged.shift(1), last.shift(1 - AGAIN), last if first is None else first)
@@ -364,14 +365,14 @@ def _since(judged: Hour | None, last: Hour, first: Hour | None, reach: int) -> H
 
 
 async def _history(place: Place, since: Hour | None) -> History:
-    """The history that a check needs: all of it where nothing was delivered since, so that an outage has a start."""
+    """Read the history that a check needs; all of it where nothing was delivered since, to find an outage's start."""
     history = await read_history(place, since)
     delivered = any(row[1] != "0" for row in history.rows(JOBS).values())
     return history if delivered or not history.closed else await read_history(place)
 
 
 def _in_scope(known: Mapping[Hour, Record], out_of_scope: frozenset[str]) -> dict[Hour, Record]:
-    """The records, without the tables that are out of scope by now among those that are missing."""
+    """Return the records; tables that are now out of scope no longer count as missing."""
     return {
         hour: record
         if not record.missing or out_of_scope.isdisjoint(record.missing)
@@ -381,14 +382,14 @@ def _in_scope(known: Mapping[Hour, Record], out_of_scope: frozenset[str]) -> dic
 
 
 def _weeks_before(hours: Sequence[Hour]) -> list[Hour]:
-    """Noon of each judged day one and two weeks before: what is usual on a Saturday."""
+    """Return noon one and two weeks before each checked day: weekdays are compared with their own kind."""
     noons = {hour.shift(12 - hour.start.hour) for hour in hours}
     before = {noon.shift(-weeks * WEEK) for noon in noons for weeks in (1, 2)}
     return sorted(noon for noon in before if noon < hours[0].shift(-BEFORE))
 
 
 def _to_look_at(standing: Mapping[Hour, Record], judged: Hour | None, last: Hour) -> list[Hour]:
-    """The newest Hours, those that are new, and the delivered one before them to compare with."""
+    """Return the Hours to list: the newest, the new ones, and the delivered Hour before them for comparison."""
     newest = max((hour for hour in standing if hour <= last), default=last)
     since = last.shift(1 - LOOKED_AT)
     for mark in (newest, judged):
@@ -405,7 +406,7 @@ def _to_look_at(standing: Mapping[Hour, Record], judged: Hour | None, last: Hour
 
 
 def _add_looked_at(series: dict[str, array[int]], base: Hour, looked: Iterable[HourFacts], last: Hour) -> None:
-    """The volumes of Hours that the history does not have yet."""
+    """Add the volumes of Hours that are not in the history yet."""
     length = next((len(values) for values in series.values()), 0) or sum(1 for _ in base.to(last))
     for facts in looked:
         place = round((facts.hour.start - base.start).total_seconds() / 3600)
@@ -414,7 +415,7 @@ def _add_looked_at(series: dict[str, array[int]], base: Hour, looked: Iterable[H
 
 
 async def _schema_changes(target: CheckTarget, looked: Sequence[HourFacts]) -> dict[Hour, Sequence[Change] | str]:
-    """What each schema differs in from the delivered Hour's before; read only where their hashes differ."""
+    """Return how each schema differs from the one before; schemas are read only where their hashes differ."""
     found: dict[Hour, Sequence[Change] | str] = {}
     before: HourFacts | None = None
     for facts in looked:
@@ -444,13 +445,13 @@ async def _tables(target: CheckTarget, hour: Hour) -> dict[str, TableSchema] | N
     return None if data is None else await asyncio.to_thread(read_schema, data)
 
 
-# -- keep -----------------------------------------------------------------------------------------------------
+# -- store ----------------------------------------------------------------------------------------------------
 
 
 def _marked(
     kept: IncidentStore, judgement: Judgement, by: str, now: datetime, least: int, settings: FoldSettings
 ) -> IncidentStore:
-    """The incidents as they are now, with the notifications that this check is to send marked as its own."""
+    """Return the updated incidents; notifications that are due are marked as sent by this check."""
     folded = fold(kept.incidents, judgement.findings, judgement.hours, now, settings)
     if kept.judged is None:
         folded = pass_over(folded, by, now)
@@ -459,18 +460,18 @@ def _marked(
     return IncidentStore(folded | claim(audible, by, now), judged)
 
 
-# -- tell -----------------------------------------------------------------------------------------------------
+# -- notify ---------------------------------------------------------------------------------------------------
 
 
 def _known_names(notifier: Notifier) -> set[str]:
-    """A channel's names in records: those of before 2026-12 name all addresses of a kind alike."""
+    """Return a channel's names in records; older records (before 2026-12) name only the kind, not the address."""
     return {notifier.name, notifier.name.partition(":")[0]}
 
 
-async def _tell(
+async def _send_notifications(
     target: CheckTarget, versions: Versions, version: Version, by: str, notifiers: Sequence[Notifier], clock: Clock
 ) -> dict[str, str | None]:
-    """Tell what this check has claimed, in one message a channel, and write down what became of it."""
+    """Send the notifications that this check claimed, one message a channel, and record the results."""
     standing = unpack(version.content).incidents
     mine = claimed(standing, by)
     if not mine:
@@ -500,15 +501,15 @@ async def _tell(
 
 
 def incidents_message(
-    target: CheckTarget, told: Sequence[tuple[Incident, Notification]], now: datetime, past: int = 0
+    target: CheckTarget, due: Sequence[tuple[Incident, Notification]], now: datetime, past: int = 0
 ) -> Message:
-    """All that is to be told, as one message: a storm is one message, not forty."""
-    items = [(one, notification.kind) for one, notification in told]
+    """Return all notifications as one message, so that 40 incidents do not send 40 messages."""
+    items = [(one, notification.kind) for one, notification in due]
     subject = subject_words(target.environment, items)
     lines = [notice_words(target.environment, one, kind, now) for one, kind in items]
     if past:
         lines.append(f"{count_words(past, 'past incident')} on record: viplake check.")
-    notices = [{"notice": notification.kind, **one.to_json(now)} for one, notification in told]
+    notices = [{"notice": notification.kind, **one.to_json(now)} for one, notification in due]
     body = {"environment": target.environment, "lake": target.lake.url, "notices": notices}
     if target.report:
         lines.append(f"Report: {target.report}")
@@ -523,7 +524,7 @@ def _checked(
     target: CheckTarget,
     judgement: Judgement,
     standing: Mapping[str, Incident],
-    told: Mapping[str, str | None],
+    sent: Mapping[str, str | None],
     now: datetime,
 ) -> Checked:
     first, last = judgement.hours[0], judgement.hours[-1]
@@ -537,7 +538,7 @@ def _checked(
         judgement.objectives,
         tuple(gap for gap in judgement.gaps if gap.last >= first and gap.first <= last),
         reasons(judgement.findings),
-        dict(told),
+        dict(sent),
         look_back=judgement.look_back,
         sla=newest_periods(judgement.sla),
     )
@@ -555,14 +556,14 @@ async def after_delivery(
     notifiers: Sequence[Notifier],
     hours: Sequence[Hour],
 ) -> Checked | None:
-    """What follows an Hour that has just come to its end: tell programs that it is delivered, then check.
+    """Notify programs that the Hour was delivered, then run a check. Called after an Hour has ended.
 
-    It has its own deadline and never raises: whatever happens here changes neither the outcome nor the exit code.
+    It has its own time limit and never raises: a failure here changes neither the outcome nor the exit code.
     """
     try:
         async with asyncio.timeout(DEADLINE):
             if settings.notify.delivered:
-                await tell_delivered(target, clock, observing, notifiers, hours)
+                await notify_delivered(target, clock, observing, notifiers, hours)
             return await check(target, clock, settings, observing, notifiers=notifiers)
     except TimeoutError:
         log.warning("not_checked", detail=f"it took longer than {DEADLINE:.0f} s")
@@ -573,10 +574,10 @@ async def after_delivery(
     return None
 
 
-async def tell_delivered(
+async def notify_delivered(
     target: CheckTarget, clock: Clock, observing: ObserveSettings, notifiers: Sequence[Notifier], hours: Sequence[Hour]
 ) -> dict[str, str | None]:
-    """Tell programs of each of these Hours that has its Receipt, so that loads downstream can start on proof.
+    """Notify programs of each of these Hours that has a Receipt, so that downstream loads can start.
 
     Raises:
         LakeError: the lake cannot be read.
@@ -590,7 +591,7 @@ async def tell_delivered(
 
 
 def delivered_message(target: CheckTarget, facts: HourFacts) -> Message:
-    """An Hour is delivered and proven: where it lies, and what is in it."""
+    """Return the message of a delivered, proven Hour: its folder, Receipt, files and missing tables."""
     run, folder = facts.run, target.lake.layout.folder(facts.hour)
     body = {
         "environment": target.environment,
@@ -606,5 +607,5 @@ def delivered_message(target: CheckTarget, facts: HourFacts) -> Message:
     }
     subject = f"[viplake {target.environment}] {facts.hour} delivered"
     text = f"{facts.hour} is delivered and proven: {body['files']} files, {body['bytes']} bytes in {folder}"
-    # The same id whoever tells it: an Hour is delivered once.
+    # The same id from every process, because an Hour is delivered once.
     return Message("delivered", subject, text, body, key=f"delivered-{target.environment}-{facts.hour.label}")

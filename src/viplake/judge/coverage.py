@@ -1,8 +1,8 @@
-"""PURE. Look-back coverage: which record-time no delivered Hour carries, and how long until some is lost for good.
+"""PURE. Look-back coverage: which period no delivered export covers, and how long until its records are lost.
 
-An export carries the records of about one day before it. So a hole heals by itself with the next delivered Hour,
-as long as that Hour begins no later than one look-back after the last one before the hole. The vendor documents
-no exact length ("1Day" in the name of the configuration): the look-back is a setting, and margins are "about".
+An export carries the records that changed in about one day before it. So the next delivered Hour closes a gap, if it
+begins no later than one look-back after the last Hour before the gap. The vendor documents no exact length ("1Day" is
+in the name of the configuration). So the look-back is a setting, and margins say "about".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from viplake.model import Hour
 
 LOOK_BACK: Final = timedelta(hours=24)
-"""What `onDemandExtract1Day...` says of itself."""
+"""The period in the name `onDemandExtract1Day...`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,15 @@ class Gap:
     """A stretch of Hours in which a table, or the whole export, did not arrive.
 
     Attributes:
-        table: whose; None: the whole export.
+        table: the table; None: the whole export.
         first, last: Hours without it, both included.
         after: the last Hour before that delivered it; None where the record begins with the gap.
         before: the first Hour after that delivered it; None while the gap lasts.
-        planned: every one of its Hours stands in the calendar.
-        unknown: Hours of it of which nobody knows what they delivered.
-        margin: from the look-back's end to the next delivery, negative where something is lost; None where `after`
-            or `before` is not known.
-        lost: record-time, from and to, that no delivered Hour carries; None where there is none, or nobody knows.
+        planned: all its Hours are in the calendar.
+        unknown: number of its Hours for which no record shows what they delivered.
+        margin: time between the next delivery and the end of the look-back, negative where records are lost; None where
+            `after` or `before` is unknown.
+        lost: start and end of the period that no delivered Hour covers; None where nothing is lost, or it is unknown.
     """
 
     table: str | None
@@ -50,21 +50,21 @@ class Gap:
     lost: tuple[datetime, datetime] | None = None
 
     def deadline(self, look_back: timedelta) -> datetime | None:
-        """The start of the last Hour that can still carry all of it; None where it is not known."""
+        """Latest start of an Hour that still covers the whole gap; None where unknown."""
         return None if self.after is None else self.after.start + look_back
 
     def left(self, now: datetime, look_back: timedelta) -> timedelta | None:
-        """While it lasts: the time left until something is lost for good, negative once it is; else None."""
+        """Time left until records are lost, negative once they are; None after the gap has ended."""
         deadline = self.deadline(look_back)
         return None if deadline is None or self.before is not None else deadline - now
 
 
 def covering(arrived: Mapping[Hour, bool], weak: Collection[Hour]) -> dict[Hour, bool | None]:
-    """Whether each Hour covers its records; a weak one ends no hole, and begins none.
+    """Return whether each Hour covers its records; a weak export neither ends nor begins a gap.
 
     Args:
         arrived: whether an export came, ascending.
-        weak: Hours whose export is not whole enough to end a hole.
+        weak: Hours with an export that is too incomplete to end a gap.
     """
     found: dict[Hour, bool | None] = {}
     before = False
@@ -82,16 +82,16 @@ def gaps(
     planned: Callable[[Hour], bool] = lambda _: False,
     short: Collection[Hour] = (),
 ) -> list[Gap]:
-    """All gaps, those of the whole export first, then by table and time.
+    """Return all gaps: those of the whole export first, then by table and time.
 
     Args:
         delivered: each Hour of the record up to the last one that counts: whether it delivered an export; None where
             that is not known. Hours between its first and last that it does not have are not known either.
-        lacking: the Hours that delivered an export without a table, by table. Tables that never lacked need not stand
-            there: they have the gaps of the export.
-        look_back: what an export carries; where that is measured, what the one of a given Hour does.
+        lacking: by table, the Hours that delivered an export without it. A table that is not listed has the gaps of the
+            whole export.
+        look_back: the period that an export carries; a function of the Hour where it was measured.
         planned: whether the calendar holds an Hour.
-        short: delivered Hours whose export carries less than an hour: what it does not carry is a gap too.
+        short: delivered Hours with an export that carries less than one hour; the rest of that hour is a gap too.
     """
     if not delivered:
         return []
@@ -112,7 +112,7 @@ def gaps(
 def _joined(
     own: list[Hour], begins: Mapping[Hour, list[Hour]], finishes: Mapping[Hour, list[Hour]]
 ) -> Iterator[list[Hour]]:
-    """A table's own gaps, each with the holes of the export that touch it, before, between and behind."""
+    """Return a table's gaps, each joined with the export's gaps that touch it."""
     stretch: list[Hour] = []
     for hour in own:
         if stretch and stretch[-1] >= hour:
@@ -129,7 +129,7 @@ def _joined(
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What is common to all gaps of a record."""
+    """The inputs that all gaps share."""
 
     delivered: Mapping[Hour, bool | None]
     ends: tuple[Hour, Hour]
@@ -150,7 +150,7 @@ class _Record:
         return Gap(table, first, last, after, before, planned, unknown, margin, lost)
 
     def between(self, stretch: list[Hour]) -> Gap | None:
-        """The gap of Hours that came one after the other and carry less than the hour between them."""
+        """Return the gap of consecutive Hours with exports that each carry less than one hour."""
         carrying = [hour for hour in stretch if self.delivered.get(hour) and self.delivered.get(hour.shift(-1))]
         if not carrying:
             return None

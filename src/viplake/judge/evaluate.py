@@ -1,7 +1,7 @@
-"""PURE. From what is on record to findings: which Hours, what rules ask for about each, and the objectives.
+"""PURE. Evaluates rules and objectives: chooses the Hours, and collects for each the facts that the rules need.
 
-The driver (`check`) loads, this decides, `incidents` keeps count. Everything that a rule may ask is put together here
-once for all Hours, so that an hourly check over months of 300 tables stays a matter of a second.
+`check` loads the data, this module evaluates it, `incidents` turns breaches into incidents. The facts are computed once
+for all Hours, so that an hourly check over months with 300 tables takes about a second.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from viplake.judge.objectives import (
 )
 from viplake.judge.record import FLOOR, PHASES, Wholeness, fulfilled, settle, wholeness
 from viplake.judge.rules.catalogue import RuleSettings, judge
-from viplake.judge.rules.content_verdicts import BEFORE, Inside, Nulls, standing_still
+from viplake.judge.rules.content_verdicts import BEFORE, CheckedContent, Nulls, standing_still
 from viplake.judge.rules.delivery import OWNERS_OF_PHASES
 from viplake.judge.rules.rule import Case, NoData
 from viplake.model import MISSED, UNKNOWN
@@ -50,18 +50,18 @@ if TYPE_CHECKING:
     from viplake.tables.schema import Change
 
 AGAIN: Final = 48
-"""Hours that every check judges again: later ticks try for 6 hours, people repair the day after."""
+"""Hours that every check evaluates again: later ticks retry for 6 hours, and people repair the day after."""
 
 EVALUATIONS: Final = 15_000
-"""Volumes of tables that one check judges: the newest Hours of all tables. At 50 us each that is below a second."""
+"""Most table volumes that one check evaluates, newest Hours first. At 50 us each that takes less than a second."""
 
 WEEKS_OF_VOLUMES: Final = 8
-"""Weeks of the past that volumes are judged on: six at the hour of the week, and those that these are judged on."""
+"""Weeks of history that volumes need: six to compare with, and those that the six themselves are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckSettings:
-    """What the tables of `viplake.toml` say of judging and telling."""
+    """The tables of `viplake.toml` that configure checks and notifications."""
 
     rules: RuleSettings = field(default_factory=RuleSettings)
     calendar: Calendar = field(default_factory=Calendar)
@@ -70,10 +70,10 @@ class CheckSettings:
 
     @classmethod
     def parse(cls, tables: Mapping[str, Any]) -> CheckSettings:
-        """Read `rules`, `calendar`, `objectives` and `notify`; what is not given is as by default.
+        """Read `rules`, `calendar`, `objectives` and `notify`; missing ones get their defaults.
 
         Raises:
-            SettingsError: one of them is wrong, in one line that says where.
+            SettingsError: one of them is wrong; the message names the place in one line.
         """
         return cls(
             RuleSettings.parse(tables.get("rules", {})),
@@ -85,17 +85,17 @@ class CheckSettings:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was loaded.
+    """The data that a check has loaded.
 
     Attributes:
         records: by Hour, ascending.
-        now: when.
-        volumes: bytes by table, one an Hour from `base` on; -1 where there is none.
+        now: time of the check.
+        volumes: bytes by table, one value an Hour from `base` on; -1 where there is none.
         base: the Hour of the first volume.
-        changes: what an Hour's schema differs in from the delivered Hour before; a reason where it is not known.
-        contents: what was found inside Hours, of those to judge and of some before, ascending.
-        counts: records by table, one an Hour from `base` on; -1 where nobody looked.
-        newest: seconds of the newest record time, likewise.
+        changes: how an Hour's schema differs from that of the delivered Hour before; a reason where that is unknown.
+        contents: results of content checks, for the Hours to evaluate and some before, ascending.
+        counts: number of records by table, one an Hour from `base` on; -1 without a content check.
+        newest: the newest record time by table in seconds, likewise.
         first_run: the first Hour with a ledger, where that is before these records.
     """
 
@@ -112,15 +112,15 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was decided.
+    """The result of an evaluation.
 
     Attributes:
-        hours: that were judged, ascending.
-        findings: of all rules in them.
-        objectives: where each stands at the last of them.
-        gaps: of look-back coverage, in all that is on record.
-        look_back: what exports carry now, as told or as measured.
-        sla: the days, weeks and months that the judged Hours touch, and the windows.
+        hours: the evaluated Hours, ascending.
+        findings: results of all rules in them.
+        objectives: state of each at the last of them.
+        gaps: of look-back coverage, in the whole history.
+        look_back: the period that exports carry now, as configured or as measured.
+        sla: the days, weeks and months that overlap the evaluated Hours, and the windows.
     """
 
     hours: tuple[Hour, ...]
@@ -132,7 +132,7 @@ class Judgement:
 
 
 def hours_to_judge(on_record: Iterable[Hour], judged: Hour | None, last: Hour, first: Hour | None) -> tuple[Hour, ...]:
-    """Which Hours a check judges: all on record the first time, then those since, and the last two days again."""
+    """Return the Hours to evaluate: at the first check all on record, later the new ones and the last two days."""
     known = [hour for hour in on_record if hour <= last]
     if not known:
         return ()
@@ -142,13 +142,13 @@ def hours_to_judge(on_record: Iterable[Hour], judged: Hour | None, last: Hour, f
 
 
 def first_of_volumes(records: Mapping[Hour, Record], hours: Sequence[Hour]) -> Hour:
-    """The first Hour whose tables' volumes are judged: as many of the newest Hours as `EVALUATIONS` allows."""
+    """Return the first Hour in which table volumes are evaluated; `EVALUATIONS` limits how many there are."""
     tables = max((known.expected or 0 for known in records.values()), default=0)
     return max(hours[0], hours[-1].shift(1 - max(EVALUATIONS // max(tables, 1), AGAIN)))
 
 
 def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -> Judgement:
-    """Judge these Hours."""
+    """Evaluate all rules and objectives for these Hours."""
     if not hours:
         return Judgement(())
     daily = fulfilled(evidence.records, settings.calendar.due)
@@ -185,7 +185,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
             volumes=volumes.of(hour),
             gaps=by_hour.get(hour, ()),
             look_back=contents.look_back(hour),
-            inside=contents.of(hour),
+            checked_content=contents.of(hour),
             burning=burning(covered, hour) is not None,
             planned=planned(hour),
             whole=whole.get(hour, Wholeness()),
@@ -204,7 +204,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
 
 
 def reasons(findings: Iterable[RuleResult]) -> dict[str, dict[str, int]]:
-    """Why rules could not be judged, by rule: how many Hours had each reason."""
+    """Return for each rule without data the number of Hours by reason."""
     found: dict[str, dict[str, int]] = {}
     for finding in findings:
         if isinstance(finding, NoData):
@@ -214,7 +214,7 @@ def reasons(findings: Iterable[RuleResult]) -> dict[str, dict[str, int]]:
 
 
 def gap_words(gap: Gap, now: datetime, look_back: timedelta) -> str:
-    """What a gap came to, in one clause."""
+    """Return the effect of a gap in one clause, such as `nothing lost, margin about 1 h`."""
     if gap.lost is not None:
         return f"lost: records from about {gap.lost[0]:%Y-%m-%d %H:%M} to {gap.lost[1]:%Y-%m-%d %H:%M}"
     if gap.unknown:
@@ -235,12 +235,12 @@ def gap_words(gap: Gap, now: datetime, look_back: timedelta) -> str:
 
 
 def settled(records: Mapping[Hour, Record], last: Hour, now: datetime) -> dict[Hour, Record]:
-    """The records up to an Hour of which nothing is still to be expected in time: those that objectives count."""
+    """Return the records of all settled Hours; objectives count only these."""
     return {hour: known for hour, known in records.items() if hour <= last and _counts(known, now)}
 
 
 def _counts(known: Record, now: datetime) -> bool:
-    """Whether an Hour is settled: nothing of it is still to be expected in time."""
+    """Return whether an Hour is settled: its run has ended, or the Hour has passed without a run."""
     return known.outcome in {"delivered", "failed"} or (known.outcome != "waiting" and now >= known.hour.end)
 
 
@@ -260,7 +260,7 @@ def _gaps(
     arrived = {hour: _arrived(known) and hour not in hollow for hour, known in counted.items()}
     delivered = covering(arrived, {hour for hour, one in whole.items() if one.schema_lost})
     if delivered:
-        # Hours that have passed and of which nothing is on record are unknown, also after the last one that is.
+        # Past Hours without a record are unknown, also those after the last record.
         for hour in max(delivered).shift(1).to(last):
             if now >= hour.end:
                 delivered[hour] = None
@@ -279,7 +279,7 @@ def _gaps(
 
 
 def _by_hour(found: Iterable[Gap], hours: Sequence[Hour]) -> dict[Hour, list[Gap]]:
-    """The gaps that touch each judged Hour."""
+    """Return the gaps that overlap each evaluated Hour."""
     by_hour: dict[Hour, list[Gap]] = {}
     for gap in found:
         for hour in max(gap.first, hours[0]).to(min(gap.last, hours[-1])):
@@ -291,7 +291,7 @@ def _by_hour(found: Iterable[Gap], hours: Sequence[Hour]) -> dict[Hour, list[Gap
 
 
 def whole_exports(records: Mapping[Hour, Record], settings: CheckSettings) -> dict[Hour, Wholeness]:
-    """How whole the export of each delivered Hour is, by the share of tables that `[rules.missing_table]` names."""
+    """Return how complete the export of each delivered Hour is, by the `share` of `[rules.missing_table]`."""
     return wholeness(records, settings.rules.configs["missing_table"].limits["share"])
 
 
@@ -324,7 +324,7 @@ def _grade(known: Record, name: Indicator, limit: timedelta, *, had_schema: bool
     if not _arrived(known):
         return False, known.owner or UNKNOWN
     if name == "complete":
-        # An export that lost its schema is not complete; before the first schema nothing can be said.
+        # An export that lost its schema is not complete; before the first schema the grade is unknown.
         lost = False if had_schema else None
         return (lost if known.missing is None else not known.missing), sender
     if name == "on_time":
@@ -339,12 +339,12 @@ def _grade(known: Record, name: Indicator, limit: timedelta, *, had_schema: bool
 
 
 def _below_floor(known: Record, one: Wholeness) -> bool:
-    """Whether an export has so few bytes that the rules report it without statistics: it is no measure of others."""
+    """Return whether an export is so small that it is reported without statistics; it is no baseline for others."""
     return one.kilobytes is not None and known.kilobytes is not None and known.kilobytes < FLOOR * one.kilobytes
 
 
 class _Volumes:
-    """The verdicts on volumes, Hour by Hour."""
+    """Computes the verdicts on volumes, Hour by Hour."""
 
     def __init__(
         self, evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings, whole: Mapping[Hour, Wholeness]
@@ -385,7 +385,7 @@ class _Volumes:
         return known.kilobytes * 1000 if known is not None and known.delivered and known.kilobytes is not None else -1
 
     def of(self, hour: Hour) -> Mapping[str | None, VolumeVerdict | InsufficientHistory] | str:
-        """The verdicts on an Hour's volumes; why there are none."""
+        """Return the verdicts on an Hour's volumes, or the reason why there are none."""
         known = self._records.get(hour)
         if known is None or not known.delivered:
             return "nothing was delivered"
@@ -406,51 +406,54 @@ class _Volumes:
 
 
 class _Contents:
-    """What was found inside each Hour, and what it is judged on."""
+    """The content records of each Hour, and the earlier ones to compare them with."""
 
     def __init__(self, evidence: Evidence, settings: CheckSettings) -> None:
-        self._told = settings.rules.look_back
+        self._configured = settings.rules.look_back
         self._contents = evidence.contents
         self._hours = sorted(evidence.contents)
         self._nulls = Nulls.of(evidence.contents[hour] for hour in self._hours)
         self._base, self._newest = evidence.base, evidence.newest
-        told = settings.rules.configs["row_count"]
+        row_count = settings.rules.configs["row_count"]
         bad = frozenset[int]()
         if evidence.base is not None and evidence.counts:
             known = evidence.records.items()
             unfit = [hour for hour, record in known if hour >= evidence.base and not record.whole]
             bad = _places(unfit, evidence.base)
-        counts = evidence.counts.items() if told.enabled else ()
+        counts = evidence.counts.items() if row_count.enabled else ()
         phase = 0 if evidence.base is None else _hour_of_week(evidence.base)
         self._counts = {
-            table: Series(values, bad, told.anomaly, exact=False, counted=True, phase=phase) for table, values in counts
+            table: Series(values, bad, row_count.anomaly, exact=False, counted=True, phase=phase)
+            for table, values in counts
         }
 
     @cached_property
     def _carried(self) -> dict[Hour, timedelta]:
-        """What the export of each Hour carries whose content is known."""
-        return {hour: self._inside(hour).look_back for hour in self._hours}
+        """Return the period that each export carries, for Hours with a content check."""
+        return {hour: self._checked(hour).look_back for hour in self._hours}
 
-    def _inside(self, hour: Hour, **more: Any) -> Inside:
+    def _checked(self, hour: Hour, **more: Any) -> CheckedContent:
         at = bisect_left(self._hours, hour)
         before = [self._contents[known] for known in self._hours[max(at - BEFORE, 0) : at]]
-        return Inside(hour, self._contents[hour], before, told=self._told, nulls=self._nulls, **more)
+        return CheckedContent(
+            hour, self._contents[hour], before, configured=self._configured, nulls=self._nulls, **more
+        )
 
     @property
     def short(self) -> tuple[Hour, ...]:
-        """Hours whose export carries less than the hour before it."""
+        """Return the Hours with an export that carries less than one hour."""
         return tuple(hour for hour, carried in self._carried.items() if carried < timedelta(hours=1))
 
     def look_back(self, hour: Hour) -> timedelta:
-        """What the export of an Hour carries: as measured, or like most of the last three that were."""
+        """Return the period that an Hour's export carries: measured, or the median of the last three measured."""
         if hour in self._contents:
             return self._carried[hour]
         at = bisect_right(self._hours, hour)
         recent = [self._carried[known] for known in self._hours[max(at - 3, 0) : at]]
-        return sorted(recent)[len(recent) // 2] if recent else self._told
+        return sorted(recent)[len(recent) // 2] if recent else self._configured
 
-    def of(self, hour: Hour) -> Inside | None:
-        """The content of an Hour; None where nobody looked."""
+    def of(self, hour: Hour) -> CheckedContent | None:
+        """Return the content record of an Hour; None without a content check."""
         content = self._contents.get(hour)
         if content is None:
             return None
@@ -464,11 +467,11 @@ class _Contents:
                 newest = self._newest.get(table.table)
                 if newest and place < len(newest) and (stood := standing_still(newest, place)) is not None:
                     stuck[table.table] = stood
-        return self._inside(hour, counts=counts, stuck=stuck)
+        return self._checked(hour, counts=counts, stuck=stuck)
 
 
 def _without_shared(series: dict[str, Series], place: int) -> dict[str, Series]:
-    """The series without what all of them do together, to be judged from a place on."""
+    """Return the series without their common trend, to be evaluated from an index on."""
     one = next(iter(series.values()))
     shared = shared_moves([*series.values()], one.warm_up(place) - WEEK, len(one.values) - 1)
     for each in series.values():

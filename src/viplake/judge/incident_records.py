@@ -1,7 +1,7 @@
-"""PURE. The bytes of the incidents: what checks leave in the lake for the next one.
+"""PURE. How incidents are stored: the bytes that a check writes for the next one.
 
-Members that a viplake of before did not know are written only where they say something, so that what it wrote is
-written with the same bytes.
+Members that older versions do not know are written only where they differ from the default, so that records of older
+versions keep their bytes.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from viplake.model import Hour, Severity
 
 @dataclass(frozen=True, slots=True)
 class IncidentStore:
-    """What is kept in the lake between two checks.
+    """The state that is stored in the lake between two checks.
 
     Attributes:
         incidents: by identity.
-        judged: the last Hour that was judged; None: none was.
+        judged: the last Hour that was evaluated; None before the first check.
     """
 
     incidents: Mapping[str, Incident] = field(default_factory=dict)
@@ -123,7 +123,7 @@ class _Store(Part, frozen=True):
 
 
 def pack(kept: IncidentStore) -> bytes:
-    """As JSON."""
+    """Return the JSON value."""
     record = {
         "format": FORMAT,
         "judged": None if kept.judged is None else str(kept.judged),
@@ -133,7 +133,7 @@ def pack(kept: IncidentStore) -> bytes:
 
 
 def unpack(data: bytes | None) -> IncidentStore:
-    """Read it; nothing: none yet.
+    """Read the stored incidents; None gives an empty store.
 
     Raises:
         LakeError: it cannot be read (`ledger_damaged`), or is of a newer format (`lake_format`).
@@ -176,7 +176,7 @@ def _plain_notification(notification: Notification) -> dict[str, Any]:
 
 
 def _defaults(record: type[msgspec.Struct], name: str) -> tuple[Any, ...]:
-    """The default of a member, as it is and as JSON has it."""
+    """Return the default of a member, as a value and as JSON."""
     names = record.__struct_fields__
     default = record.__struct_defaults__[names.index(name) - len(names)]
     return (default, []) if default == () else (default,)

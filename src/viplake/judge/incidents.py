@@ -1,9 +1,9 @@
-"""PURE. Incidents: one event each, opened, ongoing, resolved, with its cause, owner, Hours, rules and tables.
+"""PURE. Turns breaches into incidents: opened, ongoing, resolved, each with cause, owner, Hours, rules and tables.
 
-`fold` is a function of (what is on record, what was found, when), so that two checks that race come to the same, and
-an Hour that is judged again (it came late, it was repaired) changes what was found in it. Breaches of one trouble that
-overlap in time and have the same cause are one incident. It is over after `end_after` good Hours in a row; its length
-counts to the first of them. An Hour without data neither opens nor ends anything: what was found in it before holds.
+`fold` is a function of stored incidents, results and time. So two checks at once get the same result, and an Hour that
+is evaluated again (late or repaired) replaces its earlier results. Breaches of one group that overlap in time and have
+the same cause are one incident. It ends after `end_after` good Hours in a row; its duration counts to the first of
+them. An Hour without data neither opens nor ends an incident: earlier results stay.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ IncidentState = Literal["opened", "ongoing", "resolved"]
 NotificationKind = Literal["opened", "escalated", "changed", "reopened", "reminder", "resolved"]
 
 KEPT: Final = timedelta(days=400)
-"""How long resolved incidents are kept: a year of figures."""
+"""How long resolved incidents are stored: figures show a year."""
 
 FLAPPING: Final = 2
-"""So many times the Hours in a row that an outage is notified from, where they are not in a row."""
+"""An outage with interruptions is notified after so many times the Hours that a continuous one needs."""
 
 OUTAGE: Final = "outage"
-"""The group of a missing export: it concerns the whole Hour, whatever the table."""
+"""The group of a missing export. It concerns the whole Hour, not single tables."""
 
 _POINTS: Final = frozenset(rule.group or rule.name for rule in RULES.values() if rule.point)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What an incident is made of: a rule, for a table.
+    """One part of an incident: a rule, for a table.
 
     Attributes:
-        rule, table: which.
+        rule, table: the rule, and the table or None.
         last: the last Hour in breach.
-        good: the good Hours since, in a row.
-        over: there were enough of them.
+        good: the good Hours in a row since then.
+        over: enough good Hours have followed.
     """
 
     rule: str
@@ -58,25 +58,25 @@ class Member:
 
     @property
     def ended(self) -> Hour | None:
-        """The first good Hour; None: there was none yet."""
+        """The first good Hour after the breach; None before there is one."""
         return self.good[0] if self.good else None
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A notification that was, or is to be, sent.
+    """A notification that was sent or is due.
 
     Attributes:
-        kind: what.
-        at: when sending was last begun.
+        kind: `opened`, `escalated`, `changed`, `reopened`, `reminder` or `resolved`.
+        at: start of the last attempt to send it.
         by: the process that sends it.
-        severity: that the incident had then.
-        tries: how often sending was begun; 0: the incident was over at the first check, and is not notified.
+        severity: of the incident at that time.
+        tries: attempts to send it; 0: the incident had ended before the first check and is not notified.
         done: every channel has it, or there is no channel.
         sent: the channels that have it.
         failed: why the others do not, by channel.
-        cause, owner: of the incident then; empty where a viplake of before wrote it.
-        loss: of records, then.
+        cause, owner: of the incident at that time; empty in records of older versions.
+        loss: of records, at that time.
     """
 
     kind: NotificationKind
@@ -94,7 +94,7 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """Somebody knows of an incident: reminders and changes are not notified up to an Hour."""
+    """An acknowledgement: up to its last Hour, reminders and changes of cause are not sent."""
 
     until: Hour
     note: str = ""
@@ -107,29 +107,29 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """An event.
+    """An incident.
 
     Attributes:
-        group: the trouble.
-        hour: in which it began.
+        group: of rules, such as `outage`.
+        hour: the first Hour.
         members: its rules and tables.
-        severity: the gravest that it has been.
+        severity: the highest so far.
         cause, owner: of its last Hour.
         summary: what happened, in one sentence.
-        spans: its Hours in breach, as runs from and to, both included, ascending.
-        opened_at: when it was first found.
-        resolved_at: when it was found to be over; None while open.
-        healed: a later check found that its Hours are well: they came late, or were repaired.
-        notifications: that were sent of it, oldest first.
+        spans: its Hours in breach, as ranges with both ends included, ascending.
+        opened_at: when a check first found it.
+        resolved_at: when a check found that it has ended; None while open.
+        healed: a later check found its Hours good: they were delivered late, or repaired.
+        notifications: sent for it, oldest first.
         id: its identity.
-        causes: cause, owner and the Hour since which they hold, where they changed.
-        evidence: what the vendor said last, and the GUID.
+        causes: each cause and owner with its first Hour, where they changed.
+        evidence: the vendor's last response, and the GUID.
         loss: whether records are lost, or will be soon.
-        lost: which, in words.
-        until: by when an Hour must begin so that nothing is lost.
-        ready: it lasts long enough, or is grave enough, to be notified.
-        closed: it is over because nothing watches it any more: its rule or table was turned off.
-        acknowledged: by somebody.
+        lost: the lost period in words.
+        until: an Hour must begin by then so that nothing is lost.
+        ready: long or severe enough to be notified.
+        closed: ended because its rule or table was turned off.
+        acknowledged: by whom and until when.
     """
 
     group: str
@@ -166,17 +166,17 @@ class Incident:
 
     @property
     def is_point(self) -> bool:
-        """Whether it is a point in time, which is never over."""
+        """Whether it is a point in time, such as a schema change, which has no end."""
         return self.group in _POINTS
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """Its rules, the gravest first."""
+        """Its rules, the most severe first."""
         return tuple(sorted({member.rule for member in self.members}, key=_gravity))
 
     @property
     def rule(self) -> str:
-        """The gravest of its rules."""
+        """The most severe of its rules."""
         return self.rules[0]
 
     @property
@@ -201,7 +201,7 @@ class Incident:
         return max((hour for hour in ended if hour is not None), default=None) if None not in ended else None
 
     def state(self, now: datetime) -> IncidentState:
-        """In the words of the JSON; `opened` in the check that found it."""
+        """Return its state as JSON has it; `opened` in the check that found it."""
         if not self.open:
             return "resolved"
         return "opened" if self.opened_at == now else "ongoing"
@@ -244,7 +244,7 @@ def _length(first: Hour, last: Hour) -> int:
 # -- breaches to episodes -------------------------------------------------------------------------------------
 
 _Thread = tuple[str, str | None]
-"""A trouble, for a table; an outage has one thread."""
+"""A group and a table, which identify a thread of breaches; an outage has one thread, without a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,7 @@ class FoldSettings:
 
     Attributes:
         end_after: good Hours in a row after which an incident is over.
-        watches: whether a rule is judged, for a table; an incident of what is not is closed.
+        watches: whether a rule is evaluated for a table; otherwise its incidents are closed.
     """
 
     end_after: int = 6
@@ -262,7 +262,7 @@ class FoldSettings:
 
 @dataclass(slots=True)
 class _Episode:
-    """A thread in breach from one Hour on, until it is over; `of` is the incident on record that it belongs to."""
+    """Consecutive breaches of one thread; `of` is the stored incident that it belongs to."""
 
     thread: _Thread
     start: Hour
@@ -278,7 +278,7 @@ class _Episode:
     of: Incident | None = None
 
     def bad(self, hour: Hour, rule: str, table: str | None) -> None:
-        """The Hour is in breach."""
+        """Add a breach of this Hour."""
         self.members[rule, table] = hour
         if not self.hours or self.hours[-1] != hour:
             self.hours.append(hour)
@@ -288,12 +288,12 @@ class _Episode:
 
     @property
     def decides(self) -> str:
-        """The rule whose pass makes an Hour good."""
+        """Return the rule that must pass to make an Hour good."""
         return DECIDES.get(self.thread[0]) or min((rule for rule, _ in self.members), key=_gravity)
 
     @property
     def cause(self) -> tuple[str, str]:
-        """The most frequent cause and owner of its gravest rule."""
+        """Return the most frequent cause and owner of its most severe rule."""
         leading = _leading(self.breaches)
         if leading:
             return Counter((breach.cause, breach.owner) for breach in leading).most_common(1)[0][0]
@@ -305,14 +305,14 @@ def _thread_of(group: str, table: str | None) -> _Thread:
 
 
 def _leading(breaches: Sequence[Breach]) -> list[Breach]:
-    """Those of the gravest rule."""
+    """Return the breaches of the most severe rule."""
     lead = min((_gravity(breach.rule) for breach in breaches), default=None)
     return [breach for breach in breaches if _gravity(breach.rule) == lead]
 
 
 @dataclass(slots=True)
 class _Found:
-    """Results by Hour, and what is on record of Hours of which there are none now."""
+    """Results by Hour, with the stored ones of Hours that have no new result."""
 
     known: Mapping[str, Incident]
     settings: FoldSettings
@@ -321,7 +321,7 @@ class _Found:
     excused: set[tuple[str, Hour]] = field(default_factory=set)
 
     def add(self, results: Iterable[RuleResult]) -> None:
-        """Sort the results."""
+        """Add the results of rules."""
         for result in results:
             if isinstance(result, NoData):
                 if result.excused:
@@ -333,7 +333,7 @@ class _Found:
                 self.breaches.setdefault(result.hour, {}).setdefault(thread, []).append(result)
 
     def on_record(self, hours: Sequence[Hour]) -> tuple[_OnRecord, dict[Hour, set[_Thread]]]:
-        """What is on record of Hours that were not judged: the breaches, and the good Hours, by Hour and thread."""
+        """Return the stored breaches and good Hours of Hours that were not evaluated, by Hour and thread."""
         bad: _OnRecord = {}
         good: dict[Hour, set[_Thread]] = {}
         for one in self.known.values():
@@ -366,14 +366,14 @@ def fold(
     now: datetime,
     settings: FoldSettings = FoldSettings(),
 ) -> Incidents:
-    """The incidents after a judgement.
+    """Return the incidents after an evaluation.
 
     Args:
-        known: what is on record.
-        results: of these Hours, of all rules.
-        hours: that were judged, ascending, without holes. What is on record of Hours before and after stays.
-        now: when.
-        settings: when an incident is over.
+        known: the stored incidents.
+        results: of all rules in these Hours.
+        hours: the evaluated Hours, ascending, without gaps. Stored results of Hours before and after stay.
+        now: time of the check.
+        settings: when an incident ends.
     """
     if not hours:
         return dict(known)
@@ -395,7 +395,7 @@ def fold(
         for other in matches[1:]:
             result[other.key] = _closed(other, now, f"; joined with {one.key}")
     for key in gone:
-        result[key] = _closed(known[key], now, "; looked at again, its Hours are well", healed=True)
+        result[key] = _closed(known[key], now, "; checked again, its Hours are good", healed=True)
     return {
         key: one
         for key, one in sorted(result.items(), key=lambda item: (item[1].hour, item[0]))
@@ -408,7 +408,7 @@ def _good_hours(one: Incident) -> Iterable[Hour]:
 
 
 def _walk(found: _Found, hours: Sequence[Hour]) -> list[_Episode]:
-    """Hour by Hour: what goes on, what ends, what begins."""
+    """Walk through the Hours: continue, end and begin episodes."""
     bad, good = found.on_record(hours)
     running = _running(found.known, hours[0])
     episodes = list(running.values())
@@ -445,7 +445,7 @@ def _is_watched(settings: FoldSettings, current: _Episode) -> bool:
 
 
 def _running(known: Mapping[str, Incident], first: Hour) -> dict[_Thread, _Episode]:
-    """What was in breach before the first judged Hour and was not over by then."""
+    """Return the episodes that were open before the first evaluated Hour."""
     running: dict[_Thread, _Episode] = {}
     for one in known.values():
         for member in one.members if one.hour < first and not one.healed else ():
@@ -464,7 +464,7 @@ def _running(known: Mapping[str, Incident], first: Hour) -> dict[_Thread, _Episo
 
 
 def _events(episodes: Iterable[_Episode]) -> list[list[_Episode]]:
-    """Episodes of one trouble that overlap and have the same cause, or belong to one incident on record."""
+    """Group episodes that overlap and have the same group and cause, or belong to one stored incident."""
     events: list[list[_Episode]] = []
     alive: list[list[_Episode]] = []
     for current in sorted(episodes, key=lambda one: (one.thread[0], one.start, one.thread[1] or "")):
@@ -485,7 +485,7 @@ def _overlaps(parts: Sequence[_Episode], current: _Episode) -> bool:
 
 
 def _matching(known: Mapping[str, Incident], parts: Sequence[_Episode], free: Collection[str]) -> list[Incident]:
-    """The incidents on record that an event is, the oldest first: it goes on with them, or shares an Hour."""
+    """Return the stored incidents that these episodes continue or overlap, the oldest first."""
     own = {part.of.key: part.of for part in parts if part.of is not None}
     threads = {part.thread for part in parts}
     hours = {hour for part in parts for hour in part.hours}
@@ -499,14 +499,14 @@ def _matching(known: Mapping[str, Incident], parts: Sequence[_Episode], free: Co
 
 
 def _new_id(one: Incident, taken: Collection[str]) -> str:
-    """`outage:2022-05-10T04`; two troubles of one group that begin together are told apart by their cause."""
+    """Return the identity, `outage:2022-05-10T04`; the cause is added where two of one group begin in one Hour."""
     base = f"{one.group}:{one.hour}"
     names = [base, f"{base}:{one.cause}", *(f"{base}:{one.cause}:{number}" for number in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
 
 
 def _incident(known: Incident | None, parts: Sequence[_Episode], first: Hour, now: datetime) -> Incident:
-    """One incident of the episodes of an event; `first` is the first Hour that was judged."""
+    """Build one incident from its episodes; `first` is the first evaluated Hour."""
     threads = {part.thread for part in parts}
     group = parts[0].thread[0]
     members = [
@@ -542,7 +542,7 @@ def _incident(known: Incident | None, parts: Sequence[_Episode], first: Hour, no
 
 
 def _newest(members: Iterable[Member]) -> list[Member]:
-    """Each rule and table once, with its last Hour; the gravest rule first."""
+    """Return each rule and table once, with its last Hour; the most severe rule first."""
     found: dict[tuple[str, str | None], Member] = {}
     for member in members:
         before = found.get((member.rule, member.table))
@@ -552,7 +552,7 @@ def _newest(members: Iterable[Member]) -> list[Member]:
 
 
 def _spans(known: Incident | None, found: Iterable[Hour], first: Hour) -> tuple[tuple[Hour, Hour], ...]:
-    """The runs of Hours in breach: those on record before the first judged Hour, and those found now."""
+    """Return the ranges of Hours in breach: stored ones before the first evaluated Hour, and new ones."""
     runs = [(begin, min(end, first.shift(-1))) for begin, end in (known.spans if known else ()) if begin < first]
     for hour in sorted(set(found)):
         if runs and runs[-1][1].shift(1) == hour:
@@ -565,7 +565,7 @@ def _spans(known: Incident | None, found: Iterable[Hour], first: Hour) -> tuple[
 def _described(
     one: Incident, known: Incident | None, parts: Sequence[_Episode], breaches: Sequence[Breach], first: Hour
 ) -> Incident:
-    """With the words and figures of its breaches; those on record where it has none."""
+    """Return the incident with summary and numbers of its breaches; without any, the stored ones stay."""
     newest = max((breach.hour for breach in breaches), default=None)
     leading = _leading(breaches)
     causes = _causes(one, known, leading, first)
@@ -600,7 +600,7 @@ def _described(
 def _causes(
     one: Incident, known: Incident | None, leading: Sequence[Breach], first: Hour
 ) -> tuple[tuple[str, str, Hour], ...]:
-    """Which cause and owner hold since when."""
+    """Return each cause and owner with its first Hour."""
     found: list[tuple[str, str, Hour]] = []
     if known is not None:
         of_known = known.causes or ((known.cause, known.owner, known.hour),)
@@ -616,7 +616,7 @@ def _causes(
 
 
 def _closed(one: Incident, now: datetime, why: str, *, healed: bool = False) -> Incident:
-    """It is over for another reason than good Hours: its Hours are well, or it is part of another incident."""
+    """Return the incident, ended without good Hours: its Hours were repaired, or it joined another incident."""
     if one.healed or (not one.open and not healed):
         return one
     members = tuple(replace(member, good=member.good or (member.last.shift(1),), over=True) for member in one.members)
@@ -628,7 +628,7 @@ def _closed(one: Incident, now: datetime, why: str, *, healed: bool = False) -> 
 
 
 def _summary(one: Incident, leading: Sequence[Breach]) -> str:
-    """What happened: the headline of the gravest rule and its Hours, or else its last breach."""
+    """Return the summary: headline of the most severe rule and its Hours, or else the last breach."""
     newest = max(breach.hour for breach in leading)
     last = [breach for breach in leading if breach.hour == newest]
     rule = RULES.get(leading[0].rule)

@@ -1,7 +1,7 @@
-"""PURE. Which notifications of incidents are due, which process sends them, and their words.
+"""PURE. Which notifications of incidents are due, which process sends them, and their text.
 
-Each is sent once: a check claims it in the same write that makes the incident known. The words say, in this order:
-what happened, who has to act and on what evidence, what is lost or how long until it is, and what to do now.
+Each is sent once: a check claims it in the same write that records the incident. The text says, in this order: what
+happened, who has to act and the evidence, what is lost or will be and when, and the next step.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from viplake.model import Hour
 
 FIRST_REMINDER: Final = timedelta(days=1)
-"""After an incident was opened, where there was no other notification of it since."""
+"""Time from `opened` to the first reminder, if nothing else was sent since."""
 
 LATER_REMINDERS: Final[Mapping[str, timedelta]] = {
     "page": timedelta(days=3),
     "ticket": timedelta(days=14),
     "info": timedelta(days=14),
 }
-"""After the last notification, by severity."""
+"""Time from the last notification to the next reminder, by severity."""
 
 LEASE: Final = timedelta(minutes=10)
-"""How long a process has for sending before another may: three tries of 10 s on a few channels end long before."""
+"""Time that a process has to send before another may; three tries of 10 s on a few channels take less."""
 
 ATTEMPTS: Final = 5
-"""Checks that try to send one notification, each of them three times."""
+"""Number of checks that try to send one notification, three times each."""
 
 _LOSSES: Final[tuple[Loss, ...]] = ("", "soon", "lost")
 
@@ -46,7 +46,7 @@ _LOSSES: Final[tuple[Loss, ...]] = ("", "soon", "lost")
 
 
 def due(one: Incident, now: datetime) -> NotificationKind | None:
-    """Which notification of an incident is due now; None: none, or another process is at it."""
+    """Return the notification that is due now; None where none is, or another process is sending it."""
     newest = one.notifications[-1] if one.notifications else None
     is_pending = newest is not None and not newest.done and newest.tries < ATTEMPTS
     if newest is not None and is_pending and abs(now - newest.at) < LEASE:
@@ -58,7 +58,7 @@ def due(one: Incident, now: datetime) -> NotificationKind | None:
 
 
 def _following(one: Incident, now: datetime) -> NotificationKind | None:
-    """The notification that follows those of an incident; None: none now."""
+    """Return the notification that follows those already sent; None where none is due."""
     sent = [notification for notification in one.notifications if notification.tries]
     if not sent:
         return None if one.notifications and not one.open else _first(one)
@@ -68,9 +68,9 @@ def _following(one: Incident, now: datetime) -> NotificationKind | None:
 
 
 def _first(one: Incident) -> NotificationKind | None:
-    """The first notification: what came and went between two checks is told once, as resolved.
+    """Return the first notification; an incident that began and ended between two checks is sent once, as resolved.
 
-    What has recovered already when it has lasted long enough to be notified waits: for its end, or for more of it.
+    An incident that is recovering when it becomes due waits until it ends or has another breach.
     """
     recovers = one.open and one.ended is not None and not one.loss and not one.is_point
     if not one.ready or one.healed or recovers:
@@ -79,7 +79,7 @@ def _first(one: Incident) -> NotificationKind | None:
 
 
 def _again(one: Incident, sent: Sequence[Notification], now: datetime) -> NotificationKind | None:
-    """A further notification of an incident that lasts."""
+    """Return a further notification of an open incident."""
     graver = SEVERITIES.index(one.severity) > max(SEVERITIES.index(before.severity) for before in sent)
     nearer = _LOSSES.index(one.loss) > max(_LOSSES.index(before.loss) for before in sent)
     if (graver and one.severity == "page") or nearer:
@@ -96,7 +96,7 @@ def _again(one: Incident, sent: Sequence[Notification], now: datetime) -> Notifi
 
 
 def claim(incidents: Mapping[str, Incident], by: str, now: datetime) -> Incidents:
-    """The incidents with everything that is due marked as being sent by this process."""
+    """Return the incidents; each notification that is due is claimed by this process."""
     result = dict(incidents)
     for key, one in incidents.items():
         kind = due(one, now)
@@ -113,7 +113,7 @@ def claim(incidents: Mapping[str, Incident], by: str, now: datetime) -> Incident
 
 
 def pass_over(incidents: Mapping[str, Incident], by: str, now: datetime) -> Incidents:
-    """The incidents, where those that are over already are marked as not to be notified: those of a first check."""
+    """Return the incidents of a first check; those that have ended are marked as not to be notified."""
     silent = {
         key: replace(one, notifications=(Notification("resolved", now, by, one.severity, tries=0, done=True),))
         for key, one in incidents.items()
@@ -123,7 +123,7 @@ def pass_over(incidents: Mapping[str, Incident], by: str, now: datetime) -> Inci
 
 
 def claimed(incidents: Mapping[str, Incident], by: str) -> list[tuple[Incident, Notification]]:
-    """What this process is to send: pages first, then what lasts, then what is over; the oldest first."""
+    """Return the notifications to send: pages first, then open incidents, then ended ones; the oldest first."""
     mine = [
         (one, one.notifications[-1])
         for one in incidents.values()
@@ -141,10 +141,10 @@ def notified(
     """The incidents with the results of sending.
 
     Args:
-        incidents: what is on record.
+        incidents: the stored ones.
         by: the process that sent.
-        sent: the channels that took it, by the incident's identity.
-        failed: why others did not, likewise.
+        sent: by incident, the channels that accepted it.
+        failed: by incident and channel, why it failed.
     """
     result = dict(incidents)
     for one, mark in claimed(incidents, by):
@@ -169,7 +169,7 @@ _MEANINGS: Final = {
     "slow_replication": "Veson's replication took too long",
     "slow_transfer": "the transfer took too long",
 }
-"""Causes that only judging knows."""
+"""Causes that are found by rules only, with their meaning."""
 
 _LEADS: Final[Mapping[NotificationKind, str]] = {
     "opened": "",
@@ -193,13 +193,13 @@ def notice_words(environment: str, one: Incident, kind: NotificationKind, now: d
     return f"{environment}: {_LEADS[kind]}{' '.join(filter(None, sentences))} ({one.severity}, {one.key})"
 
 
-def subject_words(environment: str, told: Sequence[tuple[Incident, NotificationKind]]) -> str:
+def subject_words(environment: str, items: Sequence[tuple[Incident, NotificationKind]]) -> str:
     """One line for all notifications of a message."""
-    worst = max((one.severity for one, _ in told), key=SEVERITIES.index)
-    (first, kind), *others = told
+    worst = max((one.severity for one, _ in items), key=SEVERITIES.index)
+    (first, kind), *others = items
     what = f"{first.rule} {kind}, since {first.hour}"
     if others:
-        what = f"{len(told)} incidents, the first since {min(one.hour for one, _ in told)}"
+        what = f"{len(items)} incidents, the first since {min(one.hour for one, _ in items)}"
     return f"[viplake {environment} {worst}] {what}"
 
 
@@ -225,7 +225,7 @@ def _who(one: Incident) -> str:
 
 
 def _loss(one: Incident, now: datetime) -> str:
-    """What is lost, or how long until it is."""
+    """Return what is lost, or the time left until then."""
     if one.loss == "lost":
         return _sentence(one.lost)
     if one.until is None or one.group != OUTAGE:
@@ -255,7 +255,7 @@ def _advice(one: Incident, now: datetime) -> str:
 
 
 def _well(one: Incident) -> str:
-    """What is well again, and how long it lasted."""
+    """Return what has recovered, and how long the incident lasted."""
     since = one.ended
     if one.closed:
         return f"{one.rule} is not watched any more: it, or its table, was turned off; it was open {period(one)}"
@@ -267,7 +267,7 @@ def _well(one: Incident) -> str:
         what = f"{name_words(tables)} {verb} complete again"
     lasted = f"it lasted {count_words(one.hours, 'Hour')}"
     if one.healed:
-        return f"{what}: looked at again, the Hours are well"
+        return f"{what}: checked again, the Hours are good"
     both = dict.fromkeys((cause, owner) for cause, owner, _ in one.causes or ((one.cause, one.owner, one.hour),))
     causes = ", ".join(f"{cause} ({_OWNERS.get(owner, 'unknown')})" for cause, owner in both)
     running = _running(one)

@@ -41,12 +41,12 @@ FEWEST: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Burn:
-    """When bad Hours are too many at once.
+    """A burn rule: how many bad Hours in a short window are too many.
 
     Attributes:
-        bad, window: so many of the last so many Hours.
-        severity: what that is.
-        source: where the figures come from.
+        bad, window: `bad` of the last `window` Hours.
+        severity: of an incident then.
+        source: of these numbers.
     """
 
     bad: int
@@ -64,7 +64,7 @@ BURNS: Final = (
         "or lengthen windows until one failure alone does not page; 3 Hours are 45 % of a 99 % budget of 28 days",
     ),
 )
-"""What pages besides the time until loss."""
+"""The rules that page in addition to the time until loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ _WINDOW: Final = re.compile(r"(\d{1,3})([dhw])")
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveSettings:
-    """What is promised to those downstream.
+    """All objectives that downstream users may rely on.
 
     Attributes:
         objectives: one an indicator at most.
@@ -131,7 +131,7 @@ class ObjectiveSettings:
         """Read `[objectives]` of `viplake.toml`.
 
         Raises:
-            SettingsError: an unknown key, or a target or window that cannot be.
+            SettingsError: an unknown key, or a target or window out of range.
         """
         table = Table.of("objectives", value)
         table.only((*INDICATORS, "on_time_minutes"))
@@ -156,11 +156,11 @@ def _objective(tables: Table, default: Objective) -> Objective | None:
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """An Hour, by one indicator.
+    """The grade of an Hour by one indicator.
 
     Attributes:
-        hour: which.
-        good: None where it cannot be said.
+        hour: the Hour.
+        good: None where the grade is unknown.
         owner: who is responsible for a bad Hour; `unknown` without a record of it.
         planned: the calendar has it, and it does not count.
     """
@@ -248,18 +248,18 @@ _HOUR: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveState:
-    """Where an objective stands.
+    """The state of an objective.
 
     Attributes:
         objective: which.
         good, bad: Hours of the window that count.
         planned: Hours of the window that the calendar takes out.
-        unknown: Hours of the window of which it cannot be said, those that are not on record included.
+        unknown: Hours of the window with an unknown grade, those without a record included.
         sli: good / (good + bad); None where no Hour counts.
         budget: Hours that may be bad, of those that count.
         spent: bad Hours by owner, the largest first.
-        exhausted: when the budget will be spent at the pace of the last week; the moment of asking, where it is;
-            None where it never will be at that pace.
+        exhausted: when the budget will be spent at the pace of the last week; now, if it is already; None if it never
+            will be at that pace.
         reason: why there is no figure; empty where there is one.
     """
 
@@ -276,7 +276,7 @@ class ObjectiveState:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is held; None without data, or where it is too early to say."""
+        """Whether the target is met; None without data, or with too few Hours."""
         return None if self.sli is None or self.early else self.sli >= self.objective.target
 
     @property

@@ -1,7 +1,7 @@
-"""PURE. An Hour as judgement sees it: a row of the history, with the facts of the lake where somebody just looked.
+"""PURE. One Hour as the rules see it: its row of the history, with facts of the lake where it was just listed.
 
-Rules ask this one shape, whether an Hour is of this morning or of four months ago; what the history does not keep
-is None here, and a rule that needs it says "no data", with that reason.
+Rules use this one record for an Hour of this morning and for one of four months ago. Facts that the history does not
+have are None, and a rule that needs them returns "no data" with that reason.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ PHASES: Final = ("init", "replication", "transfer")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of an Hour.
+    """The facts about one Hour.
 
     Attributes:
-        hour: which.
-        delivered: its folder holds files of an export.
+        hour: the Hour.
+        delivered: its folder has files of an export.
         outcome: `delivered`, `failed`, `waiting`, or `missed` (neither files nor a run).
-        cause: why it is not well; None where nothing is wrong, `unknown` where nobody left word.
-        owner: whose turn it is; None with no cause.
-        ledger: viplake itself ran it, and wrote down what happened.
+        cause: why it failed; None where nothing failed, `unknown` where no record says.
+        owner: who has to act; None without a cause.
+        ledger: viplake ran it and recorded its events.
         seconds: of init, replication and transfer; None each where unknown.
-        expected: how many tables were; None without a schema that can be read.
+        expected: number of expected tables; None without a readable schema.
         missing: expected tables without any file, sorted; None where `expected` is.
         kilobytes: of its folder; None where not on record.
         files: in its folder; None where not on record.
-        facts: what the lake shows right now; None where nobody looked.
+        facts: what the lake shows now; None where it was not listed.
     """
 
     hour: Hour
@@ -69,18 +69,18 @@ class Record:
 
     @property
     def whole(self) -> bool:
-        """Delivered, settled, and as far as is known with every table: fit to say what is usual."""
+        """Whether it is delivered, settled and, as far as known, complete: a baseline for other Hours."""
         return self.delivered and self.outcome not in {"waiting", "failed"} and not self.missing
 
 
 def records(
     frames: Mapping[str, Frame], looked: Iterable[HourFacts] = (), first_run: Hour | None = None
 ) -> dict[Hour, Record]:
-    """The Hours of a history and those that were just looked at, by Hour, ascending.
+    """Return the records of the history and of the Hours that were just listed, by Hour, ascending.
 
     Args:
         frames: of the datasets (`observe.history.History.frames`).
-        looked: facts; they go before what the history says.
+        looked: facts of listed Hours; they replace those of the history.
         first_run: the first Hour with a ledger, where that is before these frames.
     """
     jobs, tables, sizes, runs = (frames[d.name].rows if d.name in frames else {} for d in (JOBS, TABLES, SIZES, RUNS))
@@ -97,7 +97,7 @@ def records(
 
 
 def fulfilled(known: Mapping[Hour, Record], due: int | None) -> dict[Hour, Record]:
-    """The records where a daily export that came before the next due Hour counts for the due one."""
+    """Return the records; a daily export that arrived before the next due Hour counts for the due one."""
     found = dict(known)
     for hour, record in known.items():
         if due is None or hour.start.hour != due or record.delivered:
@@ -156,13 +156,13 @@ def _of_facts(facts: HourFacts, *, ours: bool) -> Record:
 # -- how whole an export is -----------------------------------------------------------------------------------
 
 FLOOR: Final = 1 / 3
-"""Of the usual files or bytes, below which an export has lost most of what it should have."""
+"""Share of the usual files or bytes below which an export counts as almost empty."""
 
 RECENT: Final = 24
-"""Delivered Hours before that say what is usual as long as there are no statistics."""
+"""Number of earlier delivered Hours that give the usual size before there are statistics."""
 
 ABANDONED: Final = timedelta(hours=7)
-"""After the start of an Hour, when a run that has not ended will not: later ticks try until 6 hours after the claim."""
+"""Time after an Hour's start at which an unended run has failed; ticks retry until 6 hours after the claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class Wholeness:
 
     Attributes:
         files, kilobytes: medians of the last delivered Hours before; None where there are none.
-        hollow: almost all of its files or tables are missing: it is like no export.
+        hollow: almost all files or tables are missing; it counts as a missing export.
         schema_from: the last Hour before with a schema that can be read; None where there is none.
         schema_lost: it has no schema that can be read, and exports before had one.
         missing: expected tables without a file, by its own schema or else by the last one known; None where unknown.
@@ -186,11 +186,11 @@ class Wholeness:
 
 
 def wholeness(records: Mapping[Hour, Record], share: float) -> dict[Hour, Wholeness]:
-    """How whole the export of each delivered Hour is.
+    """Return how complete the export of each delivered Hour is.
 
     Args:
         records: by Hour, ascending.
-        share: of the expected tables, above which missing ones are like a missing export.
+        share: an export that lacks more than this share of the expected tables counts as missing.
     """
     recent: deque[tuple[int, int]] = deque(maxlen=RECENT)
     tables: tuple[TableIndex, frozenset[str]] | None = None
@@ -220,7 +220,7 @@ def wholeness(records: Mapping[Hour, Record], share: float) -> dict[Hour, Wholen
 
 
 def settle(records: Mapping[Hour, Record], now: datetime) -> dict[Hour, Record]:
-    """The records, where a run that did not end in time has failed."""
+    """Return the records; a run that did not end in time has failed."""
     return {
         hour: replace(record, outcome="failed", cause="abandoned", owner=CAUSES["abandoned"].owner)
         if record.outcome == "waiting" and now - hour.start > ABANDONED

@@ -1,4 +1,4 @@
-"""I/O. The rules that judge a lake, kept in the lake itself, so that it is judged alike from every folder.
+"""I/O. The rule configuration that is stored in the lake, so that checks from every machine use the same rules.
 
 ::
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from viplake.lake import Lake
 
-KEPT_TABLES: Final = ("rules", "calendar", "objectives")
-"""Tables that are kept in the lake. `[notify]` is not: whom to notify depends on where a check runs."""
+STORED_TABLES: Final = ("rules", "calendar", "objectives")
+"""Tables that are stored in the lake. `[notify]` is not: the channels depend on where a check runs."""
 
 _NAME: Final = re.compile(r"v(\d{10})\.json")
 _ATTEMPTS: Final = 5
@@ -39,10 +39,10 @@ class _Stored(Part, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """The rules that are kept in a lake.
+    """The rule configuration that is stored in a lake.
 
     Attributes:
-        version: their number; 0: none were pushed.
+        version: the number of the push; 0 before the first.
         tables: as `viplake.toml` would have them.
     """
 
@@ -50,12 +50,12 @@ class Rulebook:
     tables: Mapping[str, Any] = field(default_factory=dict)
 
     def over(self, local: Mapping[str, Any]) -> dict[str, Any]:
-        """The tables that count: these, where there are any, and the local ones besides."""
+        """Return the tables that apply: the stored ones, and the local ones where none is stored."""
         return {**local, **self.tables}
 
     def differing(self, local: Mapping[str, Any]) -> list[str]:
-        """The local tables that say something else."""
-        return [name for name in KEPT_TABLES if self.version and name in local and local[name] != self.tables[name]]
+        """Return the names of local tables that differ from the stored ones."""
+        return [name for name in STORED_TABLES if self.version and name in local and local[name] != self.tables[name]]
 
     def warning(self, local: Mapping[str, Any]) -> str | None:
         """One sentence where local tables differ; None where they do not."""
@@ -63,13 +63,13 @@ class Rulebook:
         if not names:
             return None
         return (
-            f"{', '.join(names)} of viplake.toml differ from version {self.version} in the lake, which holds. "
+            f"{', '.join(names)} of viplake.toml differ from version {self.version} in the lake, which applies. "
             "To change the rules of the lake: viplake rules push."
         )
 
 
 async def read_rulebook(lake: Lake) -> Rulebook:
-    """The rules that hold in a lake.
+    """Read the rule configuration of a lake.
 
     Raises:
         LakeError: they cannot be read.
@@ -85,18 +85,18 @@ async def read_rulebook(lake: Lake) -> Rulebook:
         raise LakeError(f"{key} vanished while it was read", cause="ledger_damaged")
     with reading(key):
         stored = decode(data, _Stored)
-    return Rulebook(max(numbers), {name: getattr(stored, name) for name in KEPT_TABLES})
+    return Rulebook(max(numbers), {name: getattr(stored, name) for name in STORED_TABLES})
 
 
 async def push_rulebook(lake: Lake, local: Mapping[str, Any]) -> tuple[Rulebook, bool]:
-    """Keep these tables in the lake; the rules that hold now, and whether that is a new version.
+    """Store these tables in the lake; return the configuration that now applies, and whether it is a new version.
 
     Raises:
         SettingsError: one of the tables is wrong; nothing is written.
         LakeError: the lake cannot be read or written.
     """
-    CheckSettings.parse({name: local[name] for name in KEPT_TABLES if name in local})
-    tables = {name: local.get(name, [] if name == "calendar" else {}) for name in KEPT_TABLES}
+    CheckSettings.parse({name: local[name] for name in STORED_TABLES if name in local})
+    tables = {name: local.get(name, [] if name == "calendar" else {}) for name in STORED_TABLES}
     for _ in range(_ATTEMPTS):
         known = await read_rulebook(lake)
         number = known.version + (known.tables != tables)
@@ -105,7 +105,7 @@ async def push_rulebook(lake: Lake, local: Mapping[str, Any]) -> tuple[Rulebook,
             await lake.store.put(f"{lake.layout.rules.removesuffix('/')}.json", data)
             return Rulebook(number, tables), number != known.version
     raise SettingsError(
-        "the rules of this lake are being pushed by others", cause="claim_lost", hint="Run viplake rules push again."
+        "another process is pushing rules to this lake", cause="claim_lost", hint="Run viplake rules push again."
     )
 
 

@@ -1,7 +1,7 @@
 """PURE. The table of rules: everything about a rule is in its row. To add one, write its function and its row.
 
 `viplake.toml` may change thresholds and severity, and turn a rule off. The order is that of gravity: of several rules
-in one incident the first one names it.
+in one incident names it.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             ),
             Rule(
                 "unexpected_table",
-                "files came that no table of the schema in scope explains",
+                "files belong to no table of the schema in scope",
                 tables.unexpected_table,
                 "info",
                 advice="If it is expected from now on, change VIPLAKE_OUT_OF_SCOPE.",
@@ -242,14 +242,14 @@ DECIDES: Final[Mapping[str, str]] = {rule.group: rule.name for rule in RULES.val
 
 
 def group_of(rule: str) -> str:
-    """The trouble that a rule belongs to."""
+    """Return the group that a rule belongs to."""
     known = RULES.get(rule)
     return known.group or rule if known is not None else rule
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSettings:
-    """What `[rules]` of `viplake.toml` says.
+    """The configuration in `[rules]` of `viplake.toml`.
 
     Attributes:
         look_back: what an export carries.
@@ -266,7 +266,7 @@ class RuleSettings:
         """Read `[rules]`.
 
         Raises:
-            SettingsError: an unknown rule or key, with a suggestion, or a threshold that cannot be.
+            SettingsError: an unknown rule or key, with a suggestion, or a threshold out of range.
         """
         table = Table.of("rules", value)
         table.only(("look_back_hours", "end_after", *RULES))
@@ -276,7 +276,7 @@ class RuleSettings:
         return cls(timedelta(hours=hours), end_after, configs)
 
     def watches(self, rule: str, table: str | None) -> bool:
-        """Whether a rule is judged, for a table."""
+        """Return whether a rule is evaluated for a table."""
         config = self.configs.get(rule)
         own = config.tables.get(table) if config is not None and table is not None else None
         return config is not None and config.enabled and not (own is not None and own.ignore)
@@ -318,7 +318,7 @@ def _tables(table: Table) -> dict[str, TableConfig]:
 
 
 def judge(case: Case, settings: RuleSettings) -> Iterable[RuleResult]:
-    """The results of all rules for an Hour. A planned Hour has no breaches, but of rules that are `excused`."""
+    """Return the results of all rules for an Hour. In a planned Hour only rules marked `excused` have breaches."""
     lacking = unmet(case)
     for name, rule in RULES.items():
         config = settings.configs[name]

@@ -9,12 +9,12 @@ from viplake.judge.rules import content_verdicts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from viplake.judge.rules.content_verdicts import ContentVerdict, Inside
+    from viplake.judge.rules.content_verdicts import CheckedContent, ContentVerdict
     from viplake.judge.rules.rule import Case, Results, RuleConfig, RuleResult
 
 
 def by_verdict(
-    verdict: Callable[[Inside, Mapping[str, float]], ContentVerdict],
+    verdict: Callable[[CheckedContent, Mapping[str, float]], ContentVerdict],
 ) -> Callable[[Case, RuleConfig, Results], Iterator[RuleResult]]:
     """The rule that judges the content of an Hour by this verdict."""
 
@@ -31,8 +31,8 @@ def by_verdict(
     return judge
 
 
-lookback_change = by_verdict(lambda inside, limits: content_verdicts.look_back_changes(inside, limits["percent"]))
-nonconforming_content = by_verdict(lambda inside, _: content_verdicts.nonconforming(inside))
-row_count = by_verdict(lambda inside, _: content_verdicts.row_counts(inside))
-null_ratio = by_verdict(lambda inside, limits: content_verdicts.null_ratios(inside, limits["points"]))
-stale_table = by_verdict(lambda inside, limits: content_verdicts.stale(inside, limits["hours"]))
+lookback_change = by_verdict(lambda checked, limits: content_verdicts.look_back_changes(checked, limits["percent"]))
+nonconforming_content = by_verdict(lambda checked, _: content_verdicts.nonconforming(checked))
+row_count = by_verdict(lambda checked, _: content_verdicts.row_counts(checked))
+null_ratio = by_verdict(lambda checked, limits: content_verdicts.null_ratios(checked, limits["points"]))
+stale_table = by_verdict(lambda checked, limits: content_verdicts.stale(checked, limits["hours"]))

@@ -1,7 +1,7 @@
-"""PURE. What rules say of the content of an Hour, beside that of the Hours before it.
+"""PURE. Evaluates the content of an Hour, compared with the Hours before it.
 
-An Hour's own findings need nothing else. Whether a share of nulls, a newest record time or the look-back is odd shows
-only against the Hours before, of which a few are enough; whether a number of records is, against weeks of them.
+An Hour's own findings need no comparison. A share of nulls, a newest record time or the look-back is compared with a
+few Hours before; a number of records is compared with weeks.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ BEFORE: Final = 24
 """Hours before that an Hour's content is compared with."""
 
 FEWEST_BEFORE: Final = 3
-"""Of them that there must be: a median of two is no middle."""
+"""Fewest of them that are needed for a median."""
 
 A_PAST: Final = DAY
-"""Hours with content checks before a table stands still, of which one may be a night."""
+"""Hours with content checks that are needed before a table counts as stale; they include a night."""
 
 CLEARLY_LESS: Final = 0.85
-"""Of the told look-back; a table of 20 records is on average at 0.9 of its window."""
+"""Share of the configured look-back; a table of 20 records reaches 0.9 of its window on average."""
 
 FEWEST_ROWS: Final = 20
-"""Records from which on a share says something."""
+"""Fewest records for which a share of nulls is evaluated."""
 
 NO_PAST: Final = "no table has a record time, and a past to compare it with"
 NOT_LOOKED: Final = "no content check has run on its files: run viplake content"
@@ -45,14 +45,14 @@ NOT_LOOKED: Final = "no content check has run on its files: run viplake content"
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """Something about a table, or about the whole export, in one sentence."""
+    """An abnormal finding about a table or the whole export, in one sentence."""
 
     table: str | None
     summary: str
 
 
 ContentVerdict = list[Odd] | str
-"""What is odd; nothing: all is well; text: why it cannot be judged."""
+"""The abnormal findings; empty: none; text: why it cannot be evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Nulls:
         return median(known) if len(known) >= FEWEST_BEFORE else None
 
     def weeks_before(self, hour: Hour, table: str, column: str) -> float:
-        """The largest median of the same day one and two weeks before; 0 where nothing is known of them."""
+        """Return the largest median of the same day one and two weeks before; 0 without data."""
         hours, ratios = self.shares.get((table, column), ([], []))
         found = 0.0
         for weeks in (1, 2):
@@ -96,18 +96,18 @@ class Nulls:
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
-    """The content of an Hour, and what it is judged on.
+class CheckedContent:
+    """The content of an Hour, and the data to compare it with.
 
     Attributes:
-        hour: which.
-        content: of it; None where nobody looked.
+        hour: the Hour.
+        content: of the Hour; None without a content check.
         before: of the Hours before, ascending, at most `BEFORE`.
         counts: verdicts on the numbers of records, by table.
-        stuck: for how many Hours the newest record time has stood still, by table, and the longest that it ever did
-            before; without tables whose past is too short.
+        stuck: by table, the Hours since the newest record time last moved, and the longest such stretch before; without
+            tables that have too little history.
         nulls: of this Hour and those before.
-        told: what an export is told to carry.
+        configured: the period that an export should carry.
     """
 
     hour: Hour
@@ -116,18 +116,18 @@ class Inside:
     counts: Mapping[str, VolumeVerdict | InsufficientHistory] | None = None
     stuck: Mapping[str, tuple[int, int]] | None = None
     nulls: Nulls = field(default_factory=Nulls)
-    told: timedelta = timedelta(hours=24)
+    configured: timedelta = timedelta(hours=24)
 
     @property
     def carried(self) -> timedelta | None:
-        """What the export carries, as far as records prove; None where no table has enough record times.
+        """The period that the export provably carries; None where no table has enough record times.
 
-        Activity is not coverage: a table that nobody changed at night has no old records and yet lacks none. An export
-        carries less than it should where earlier exports have records of its window that it does not have.
+        A quiet table is not a gap: without changes at night it has no old records, and none are missing. An export
+        carries too little where earlier exports have records of its period that it lacks.
         """
         if self.content is None:
             return None
-        begins = self.hour.start - self.told
+        begins = self.hour.start - self.configured
         known: dict[str, list[datetime]] = {}
         for content in self.before:
             for table in content.tables:
@@ -137,23 +137,23 @@ class Inside:
             if table.oldest is not None and table.span_hours is not None:
                 oldest = table.oldest
                 lacks = any(begins <= time < oldest for time in known.get(table.table, ()))
-                spans.append(max(self.hour.start - oldest, timedelta(0)) if lacks else self.told)
+                spans.append(max(self.hour.start - oldest, timedelta(0)) if lacks else self.configured)
         return sorted(spans)[len(spans) // 2] if spans else None
 
     @property
     def look_back(self) -> timedelta:
-        """What the export carries, for coverage: as measured where that is clearly less than is configured."""
+        """The period that coverage uses: the measured one where it is clearly less than configured."""
         carried = self.carried
-        return carried if carried is not None and carried < CLEARLY_LESS * self.told else self.told
+        return carried if carried is not None and carried < CLEARLY_LESS * self.configured else self.configured
 
 
-def nonconforming(inside: Inside) -> ContentVerdict:
+def nonconforming(checked: CheckedContent) -> ContentVerdict:
     """Tables whose files do not agree with the schema, or cannot be read."""
-    if inside.content is None:
+    if checked.content is None:
         return NOT_LOOKED
-    odd = [Odd(table.table, _findings(table)) for table in inside.content.tables if table.findings]
-    unknown = [table.unknown for table in inside.content.tables if table.unknown is not None]
-    if not odd and unknown and len(unknown) == len(inside.content.tables):
+    odd = [Odd(table.table, _findings(table)) for table in checked.content.tables if table.findings]
+    unknown = [table.unknown for table in checked.content.tables if table.unknown is not None]
+    if not odd and unknown and len(unknown) == len(checked.content.tables):
         return str(unknown[0])
     return odd
 
@@ -164,19 +164,19 @@ def _findings(table: TableContent) -> str:
     return f"{table.table}: {first.detail}{place}" + (f"; and {more} more findings" if more else "")
 
 
-def row_counts(inside: Inside) -> ContentVerdict:
+def row_counts(checked: CheckedContent) -> ContentVerdict:
     """Tables with far too few or too many records."""
-    if inside.content is None or inside.counts is None:
+    if checked.content is None or checked.counts is None:
         return NOT_LOOKED
-    known = {table: verdict for table, verdict in inside.counts.items() if isinstance(verdict, VolumeVerdict)}
+    known = {table: verdict for table, verdict in checked.counts.items() if isinstance(verdict, VolumeVerdict)}
     if not known:
-        reasons = [verdict.reason for verdict in inside.counts.values() if not isinstance(verdict, VolumeVerdict)]
+        reasons = [verdict.reason for verdict in checked.counts.values() if not isinstance(verdict, VolumeVerdict)]
         return reasons[0] if reasons else "no number of records is on record"
     return [
         Odd(
             table,
-            f"{table} has {verdict.value:,} records in {inside.hour}, too {verdict.kind}: expected are about "
-            f"{verdict.usual:,}, from {verdict.least:,} to {verdict.most:,}{lasting_words(inside.hour, verdict)}",
+            f"{table} has {verdict.value:,} records in {checked.hour}, too {verdict.kind}: expected are about "
+            f"{verdict.usual:,}, from {verdict.least:,} to {verdict.most:,}{lasting_words(checked.hour, verdict)}",
         )
         for table, verdict in known.items()
         if verdict.kind in {"low", "high"}
@@ -184,7 +184,9 @@ def row_counts(inside: Inside) -> ContentVerdict:
 
 
 def lasting_words(hour: Hour, verdict: VolumeVerdict) -> str:
-    """Since when a volume is off, by how much, and from when on that will be the new usual; empty for a first Hour."""
+    """Return since when a volume is abnormal, by how much, and when that becomes the new usual; empty in its first
+    Hour.
+    """
     if verdict.hours < 2 or not verdict.usual:  # noqa: PLR2004 - two Hours running
         return ""
     since = hour.shift(1 - verdict.hours)
@@ -192,41 +194,41 @@ def lasting_words(hour: Hour, verdict: VolumeVerdict) -> str:
     return f"; off since {since}, now {share:+.0%}; if it lasts, that is usual from {since.shift(ADOPTED)} on"
 
 
-def null_ratios(inside: Inside, points: float) -> ContentVerdict:
+def null_ratios(checked: CheckedContent, points: float) -> ContentVerdict:
     """Columns with so many percentage points more nulls than is usual."""
-    if inside.content is None:
+    if checked.content is None:
         return NOT_LOOKED
-    if len(inside.before) < FEWEST_BEFORE:
-        many = count_words(len(inside.before), "Hour")
+    if len(checked.before) < FEWEST_BEFORE:
+        many = count_words(len(checked.before), "Hour")
         return f"{FEWEST_BEFORE} Hours with content checks are needed before this one; there are only {many}"
     odd = []
-    for table in inside.content.tables:
+    for table in checked.content.tables:
         absent = {finding.column for finding in table.findings if finding.kind == "missing_column"}
         for column in table.columns if (table.rows or 0) >= FEWEST_ROWS else ():
             ratio = column.null_ratio or 0
-            if ratio <= points / 100 or column.name in absent:  # so small a share is not so much above any other
+            if ratio <= points / 100 or column.name in absent:  # too small to exceed another
                 continue
-            usual = inside.nulls.before(inside.hour, table.table, column.name)
+            usual = checked.nulls.before(checked.hour, table.table, column.name)
             if usual is not None:
-                usual = max(usual, inside.nulls.weeks_before(inside.hour, table.table, column.name))
+                usual = max(usual, checked.nulls.weeks_before(checked.hour, table.table, column.name))
             if usual is not None and ratio - usual > points / 100:
                 share = f"{ratio:.0%} of its {table.rows:,} records; {usual:.0%} are usual"
                 odd.append(Odd(table.table, f"{table.table}: {column.name} is empty in {share}"))
     return odd
 
 
-def stale(inside: Inside, hours: float) -> ContentVerdict:
-    """Tables whose newest record time has stood still for so many Hours, and never did for as long before.
+def stale(checked: CheckedContent, hours: float) -> ContentVerdict:
+    """Return tables whose newest record time has not moved for so many Hours, longer than ever before.
 
-    None where half of the tables stand still: no records are written at night.
+    None where half of the tables do not move: at night no records are written.
     """
-    if inside.content is None or inside.stuck is None:
+    if checked.content is None or checked.stuck is None:
         return NOT_LOOKED
-    if not inside.stuck:
+    if not checked.stuck:
         return NO_PAST
-    newest = {table.table: table.newest for table in inside.content.tables}
-    still = sum(now >= hours for now, _ in inside.stuck.values())
-    if 2 < len(inside.stuck) <= 2 * still:  # noqa: PLR2004 - a night or a holiday, not a table
+    newest = {table.table: table.newest for table in checked.content.tables}
+    still = sum(now >= hours for now, _ in checked.stuck.values())
+    if 2 < len(checked.stuck) <= 2 * still:  # noqa: PLR2004 - a night or a holiday, not a table
         return []
     return [
         Odd(
@@ -238,24 +240,24 @@ def stale(inside: Inside, hours: float) -> ContentVerdict:
                 else "moved each Hour before"
             ),
         )
-        for table, (now, longest) in sorted(inside.stuck.items())
+        for table, (now, longest) in sorted(checked.stuck.items())
         if now >= hours and now > 2 * longest and newest.get(table) is not None
     ]
 
 
-def look_back_changes(inside: Inside, percent: float) -> ContentVerdict:
+def look_back_changes(checked: CheckedContent, percent: float) -> ContentVerdict:
     """The export carries less record time than is configured, or far more than the exports before."""
-    carried = inside.carried
-    if inside.content is None or carried is None:
-        return NOT_LOOKED if inside.content is None else "no table has enough records with a time"
-    hours, wanted = (time / timedelta(hours=1) for time in (carried, inside.told))
-    if carried < (1 - percent / 100) * inside.told:
-        what = f"the export of {inside.hour} carries {hours:.1f} h of records; {wanted:g} h are configured"
+    carried = checked.carried
+    if checked.content is None or carried is None:
+        return NOT_LOOKED if checked.content is None else "no table has enough records with a time"
+    hours, wanted = (time / timedelta(hours=1) for time in (carried, checked.configured))
+    if carried < (1 - percent / 100) * checked.configured:
+        what = f"the export of {checked.hour} carries {hours:.1f} h of records; {wanted:g} h are configured"
         return [Odd(None, what)]
-    reach, before = _reach(inside.content), [far for content in inside.before if (far := _reach(content)) is not None]
+    reach, before = _reach(checked.content), [far for content in checked.before if (far := _reach(content)) is not None]
     usual = max(wanted, median(before)) if len(before) >= FEWEST_BEFORE else None
     if reach is not None and usual is not None and reach > (1 + percent / 100) * usual:
-        return [Odd(None, f"the export of {inside.hour} reaches back {reach:.1f} h; before it were {usual:.1f} h")]
+        return [Odd(None, f"the export of {checked.hour} reaches back {reach:.1f} h; before it were {usual:.1f} h")]
     return []
 
 
@@ -266,14 +268,14 @@ def _reach(content: HourContent) -> float | None:
 
 
 def standing_still(newest: Sequence[int], place: int) -> tuple[int, int] | None:
-    """For how many values up to a place, in a row, nothing moved; and the longest such stretch before that.
+    """Return for how many values in a row up to an index the time did not move, and the longest such stretch before.
 
     Args:
-        newest: a value an Hour; below zero where nobody looked: such Hours say nothing.
+        newest: a value an Hour; below zero without a content check: such Hours are skipped.
         place: the last one that counts.
 
     Returns:
-        None where there are fewer than `A_PAST` values before the stretch: a first night is like no other yet.
+        None with fewer than `A_PAST` values before the stretch, because a first night has nothing to compare with.
     """
     known = [value for value in newest[: place + 1] if value >= 0]
     if not known or newest[place] < 0:

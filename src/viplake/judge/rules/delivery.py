@@ -1,7 +1,7 @@
-"""PURE. The rules of delivery: whether an export came, in time, whole, and whether records are lost for good.
+"""PURE. The rules of delivery: whether an export arrived, in time and complete, and whether records are lost.
 
-A breach carries one cause and one owner, from the ledger and the listing. For Hours that another program ran there is
-no record of why they failed: there both are `unknown`, never a guess.
+A breach has one cause and one owner, from ledger and listing. Hours that another program ran have no record of why they
+failed; there both are `unknown`, never a guess.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from viplake.model import Hour, Severity
 
 OWNERS_OF_PHASES: Final = {"init": "vendor", "replication": "vendor", "transfer": "network"}
-"""Who has to act on a slow phase: the vendor answers the trigger and replicates; the transfer is the way between."""
+"""Who has to act on a slow phase: the vendor for trigger and replication, the network for the transfer."""
 
 
 def never_started(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether a run had claimed the Hour by minute N."""
+    """Evaluate `never_started`: a run has claimed the Hour by minute N."""
     minutes = config.limits["minutes"]
     record = case.known
     if record.ledger or record.delivered:
@@ -40,7 +40,7 @@ def never_started(case: Case, config: RuleConfig, results: Results) -> Iterator[
 
 
 def missing_job(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether the Hour has an export."""
+    """Evaluate `missing_job`: the Hour has an export."""
     record = case.known
     if record.delivered:
         yield results.passed()
@@ -49,7 +49,7 @@ def missing_job(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleRes
 
 
 def _margin(case: Case) -> str:
-    """What the hole that the Hour lies in came to, once it is over; empty before, or where records are lost."""
+    """Return the margin of the gap around the Hour once it has ended; empty before, or where records are lost."""
     hole = next((gap for gap in case.gaps if gap.table is None and gap.first <= case.hour <= gap.last), None)
     if hole is None or hole.margin is None or hole.unknown or hole.lost:
         return ""
@@ -57,7 +57,7 @@ def _margin(case: Case) -> str:
 
 
 def vendor_failure(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether the vendor failed the Hour."""
+    """Evaluate `vendor_failure`: the vendor did not fail the Hour."""
     record = case.known
     if not record.ledger and not record.delivered:
         yield results.no_data("no run took place" if case.ours else OTHER_PROGRAM)
@@ -69,7 +69,7 @@ def vendor_failure(case: Case, _: RuleConfig, results: Results) -> Iterator[Rule
 
 
 def incomplete_job(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether all files of the manifest are stored with their sizes."""
+    """Evaluate `incomplete_job`: all files of the manifest are stored with their sizes."""
     record = case.known
     if record.facts is not None and (promise := record.facts.promise) is not None:
         lacking = promise.files - promise.stored
@@ -89,12 +89,12 @@ def incomplete_job(case: Case, _: RuleConfig, results: Results) -> Iterator[Rule
 
 
 def late_job(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether the export was delivered by minute N."""
+    """Evaluate `late_job`: the export was delivered by minute N."""
     minutes = config.limits["minutes"]
     record = case.known
     if record.outcome == "waiting":
         if case.minute < minutes:
-            yield results.no_data(f"the Hour is on its way, and minute {minutes:.0f} is not over", "unsettled")
+            yield results.no_data(f"the run is in progress, and minute {minutes:.0f} is not over", "unsettled")
         else:
             yield results.breach(f"{case.hour} is not delivered by minute {minutes:.0f}", case.attribution)
     elif record.outcome == "delivered" and (took := record.took) is not None:
@@ -111,7 +111,7 @@ def late_job(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleR
 
 
 def slow_phase(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether init, replication or transfer took far too long."""
+    """Evaluate `slow_phase`: init, replication and transfer stayed within their limits."""
     seconds_of = dict(zip(PHASES, case.known.seconds, strict=True))
     slow = False
     for phase, seconds in seconds_of.items():
@@ -126,7 +126,7 @@ def slow_phase(case: Case, config: RuleConfig, results: Results) -> Iterator[Rul
 
 
 def lookback_gap(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether records are lost for good, or will be soon."""
+    """Evaluate `lookback_gap`: no records are lost or about to be."""
     at = min(case.now, case.hour.end)
     breaches = [breach for gap in case.gaps if (breach := _gap(case, results, gap, at)) is not None]
     yield from breaches
@@ -140,10 +140,9 @@ def lookback_gap(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleRe
 
 
 def _gap(case: Case, results: Results, gap: Gap, at: datetime) -> Breach | None:
-    """The breach of one gap, as it was at a time; None where nothing is lost or about to be.
+    """Return the breach of one gap at a time; None where nothing is lost or about to be.
 
-    A planned gap is only reported. The absence of one table is no proof of a loss: whether it had records to carry is
-    not known.
+    A planned gap is only reported. The absence of one table does not prove a loss, because it may have had no records.
     """
     deadline = gap.deadline(case.look_back)
     over = gap.before is not None and gap.lost is None

@@ -1,7 +1,7 @@
 """PURE. What a rule is: its row, the Hour that it judges, and its result: a breach, a pass, or no data with the reason.
 
-A rule names the facts that it needs. `unmet` says why they are not there, in one place for all rules, so that a rule
-is a function of facts that exist. "No data" is a result, never an absence: no rule takes silence for health.
+A rule names the facts that it needs. `unmet` finds missing ones in one place for all rules, so that a rule is a
+function of facts that exist. "No data" is a result of its own: missing data never counts as a pass.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from viplake.judge.coverage import Gap
     from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
     from viplake.judge.record import Record
-    from viplake.judge.rules.content_verdicts import Inside
+    from viplake.judge.rules.content_verdicts import CheckedContent
     from viplake.model import Hour, Severity
     from viplake.tables.schema import Change
 
@@ -48,16 +48,16 @@ Need = Literal["record", "begun", "settled", "run", "export", "manifest", "files
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """A rule is broken in an Hour.
+    """A rule is violated in an Hour.
 
     Attributes:
-        rule, hour: which, and where.
-        table: of which table; None: of the whole export.
-        severity: how grave.
+        rule, hour: the rule and the Hour.
+        table: the table; None: the whole export.
+        severity: `info`, `ticket` or `page`.
         cause, owner: why, and who has to act; `unknown` where no record says.
         summary: one sentence with its numbers.
-        group: the trouble that it belongs to, where that is not its rule's own.
-        evidence: what the vendor said, and the job GUID; empty where no record says.
+        group: the incident group, where it differs from the rule's own.
+        evidence: the vendor's response, and the job GUID; empty without a record.
         loss: of look-back coverage: records will be lost `soon`, or are `lost`; empty where neither is so.
         until: the last moment at which an Hour must begin so that nothing is lost; None where that is unknown.
         after: Hours in breach from which on there is a notification.
@@ -81,7 +81,7 @@ class Breach:
 
 @dataclass(frozen=True, slots=True)
 class RulePassed:
-    """A rule holds in this Hour, for all tables that have no breach."""
+    """A rule passed in this Hour, for all tables without a breach."""
 
     rule: str
     hour: Hour
@@ -89,7 +89,7 @@ class RulePassed:
 
 @dataclass(frozen=True, slots=True)
 class NoData:
-    """A rule cannot be judged in this Hour."""
+    """A rule cannot be evaluated in this Hour."""
 
     rule: str
     hour: Hour
@@ -98,7 +98,7 @@ class NoData:
 
     @property
     def excused(self) -> bool:
-        """The rule need not be judged: the Hour is planned, or the rule is turned off."""
+        """Whether the rule does not apply: the Hour is planned, or the rule is turned off."""
         return self.kind == "excused"
 
 
@@ -107,23 +107,23 @@ RuleResult = Breach | RulePassed | NoData
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An Hour to judge, with all facts that rules need.
+    """An Hour to evaluate, with all facts that rules need.
 
     Attributes:
-        record: what is known of it; None: it is not on record.
-        hour: which.
-        now: when it is judged.
+        record: the facts on record; None: there are none.
+        hour: the Hour.
+        now: time of the evaluation.
         ours: viplake ran before this Hour, so it should have run in it.
         begun: an export was delivered, or viplake ran, in this Hour or before.
         unmatched: files that belong to no table in the newest delivered Hour before; None where unknown.
         changes: how its schema differs from that of the newest delivered Hour before; a reason where that is unknown.
-        volumes: by table, None: of the whole export; a reason where none was judged.
-        gaps: of look-back coverage, that touch this Hour.
-        look_back: what an export carries.
-        inside: the content of its files; None where there was no content check.
+        volumes: verdicts by table, None for the whole export; a reason where there are none.
+        gaps: of look-back coverage, that overlap this Hour.
+        look_back: the period that an export carries.
+        checked_content: the content of its files; None where there was no content check.
         burning: too many of the last Hours were bad.
-        planned: the calendar's entry that holds it.
-        whole: its export beside those before it.
+        planned: the calendar entry that includes it.
+        whole: its completeness, compared with the exports before.
     """
 
     record: Record | None
@@ -136,14 +136,14 @@ class Case:
     volumes: Mapping[str | None, VolumeVerdict | InsufficientHistory] | str = "no volumes are on record"
     gaps: Sequence[Gap] = ()
     look_back: timedelta = timedelta(hours=24)
-    inside: Inside | None = None
+    checked_content: CheckedContent | None = None
     burning: bool = False
     planned: Planned | None = None
     whole: Wholeness = field(default_factory=Wholeness)
 
     @property
     def is_open(self) -> bool:
-        """Whether the Hour is not over, or its run is on its way: it is neither a breach nor a good Hour."""
+        """Whether the Hour has not ended, or its run is in progress: then it is neither a breach nor a good Hour."""
         record = self.record
         if record is None or record.outcome == "waiting":
             return record is not None
@@ -151,7 +151,7 @@ class Case:
 
     @property
     def until(self) -> datetime | None:
-        """While an outage lasts: the start of the last Hour that can still carry all records."""
+        """During an outage, the latest start of an Hour that still covers all records; None otherwise."""
         lasting = next((gap for gap in self.gaps if gap.table is None and gap.before is None), None)
         return None if lasting is None or lasting.unknown else lasting.deadline(self.look_back)
 
@@ -170,20 +170,20 @@ class Case:
         return self.known.facts
 
     @property
-    def content(self) -> Inside:
+    def content(self) -> CheckedContent:
         """The content of its files, for rules that need it."""
-        if self.inside is None:
+        if self.checked_content is None:
             raise LookupError("a rule that reads the content must name it in its needs")
-        return self.inside
+        return self.checked_content
 
     @property
     def minute(self) -> float:
-        """Minutes since its start, at the time of judging."""
+        """Minutes from its start to the evaluation."""
         return (self.now - self.hour.start) / timedelta(minutes=1)
 
     @property
     def attribution(self) -> tuple[str, str]:
-        """The cause and owner on record; `unknown` both where there is none."""
+        """The cause and owner on record; both `unknown` where there is none."""
         record = self.record
         if record is None or record.cause is None:
             return UNKNOWN, UNKNOWN
@@ -191,7 +191,7 @@ class Case:
 
     @property
     def sender(self) -> tuple[str, str]:
-        """Cause and owner of what is odd in an export: what is proven is as the vendor sent it."""
+        """Cause and owner of abnormal data: in a proven Hour it is as the vendor sent it (`as_sent`, `vendor`)."""
         record = self.record
         if record is not None and record.cause is None and record.ledger and record.outcome == "delivered":
             return "as_sent", "vendor"
@@ -199,7 +199,7 @@ class Case:
 
     @property
     def evidence(self) -> str:
-        """What the vendor said last, and the GUID of the job; empty where no record says."""
+        """The vendor's last response, and the GUID of the job; empty without a record."""
         run = self.record.facts.run if self.record is not None and self.record.facts is not None else None
         if run is None:
             return ""
@@ -207,7 +207,7 @@ class Case:
 
     @property
     def severity(self) -> Severity:
-        """Of an outage, while it lasts: by the time left until records are lost for good."""
+        """The severity of a running outage, by the time left until records are lost."""
         at = min(self.now, self.hour.end)
         left = [gap.left(at, self.look_back) for gap in self.gaps if gap.table is None]
         close = any(time is not None and time < PAGE_BELOW for time in left)
@@ -216,7 +216,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A threshold of a rule: its key, default, range, and what it is a number of."""
+    """A threshold of a rule: key, default, range and unit."""
 
     key: str
     default: float
@@ -227,14 +227,14 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class RuleConfig:
-    """What `viplake.toml` says of a rule.
+    """The configuration of a rule in `viplake.toml`.
 
     Attributes:
-        enabled: whether it is judged.
+        enabled: whether it is evaluated.
         severity: instead of the rule's own; None: its own.
         limits: its thresholds, by key.
-        anomaly: how far off is abnormal, for the rules of volumes.
-        tables: what it says of single tables, by name.
+        anomaly: the thresholds of anomalies, for the rules of volumes.
+        tables: the configuration of single tables, by name.
     """
 
     enabled: bool = True
@@ -246,10 +246,10 @@ class RuleConfig:
 
 @dataclass(frozen=True, slots=True)
 class TableConfig:
-    """What `viplake.toml` says of a table.
+    """The configuration of a table in `viplake.toml`.
 
     Attributes:
-        ignore: the rule does not look at it.
+        ignore: the rule skips it.
         severity: instead of the rule's; None: the rule's.
         key: it is a key table: a page, at once.
     """
@@ -265,22 +265,22 @@ class Rule:
 
     Attributes:
         name: stable, for JSON and `viplake.toml`.
-        meaning: when it is broken, in one clause.
-        judge: the function that says so.
-        severity: how grave a breach is, unless it says otherwise itself.
-        headline: of an incident of several Hours, which the period follows; `{tables}` names its tables.
-        advice: what to do now, a command; `{first}` and `{last}` are its Hours, `{evidence}` the command that makes
+        meaning: when it is violated, in one clause.
+        judge: the function that evaluates it.
+        severity: of a breach, unless the breach has its own.
+        headline: text of an incident of several Hours, followed by the period; `{tables}` names its tables.
+        advice: the next step, a command; `{first}` and `{last}` are its Hours, `{evidence}` the command that makes
             the pack for Veson's support.
         limits: its thresholds.
         waits: notified from so many Hours on as its limit `hours` says; its whole group too.
-        point: a point in time: it is over at the next good Hour, and that is not notified.
-        needs: facts without which it has no data, in the order in which they are looked for.
-        group: the trouble that it belongs to: breaches of one group are one incident; empty: its own name.
-        decides: its pass ends the incidents of its group; without it each rule's pass ends its own.
-        outage: a breach is as grave as the time left until records are lost.
-        excused: planned Hours are judged too.
+        point: a point in time: it ends at the next good Hour, without a notification.
+        needs: facts without which it has no data, in the order of the search.
+        group: breaches of one group are one incident; empty: its own name.
+        decides: its pass ends the incidents of its group; without one, each rule's pass ends its own.
+        outage: the severity of a breach depends on the time left until records are lost.
+        excused: planned Hours are evaluated too.
         counted_down: its incidents end in a loss of records, unless they end before.
-        counts: it judges amounts of this, and takes the keys of `AnomalySettings` too.
+        counts: the unit of the amounts that it evaluates; it then also takes the keys of `AnomalySettings`.
     """
 
     name: str
@@ -320,18 +320,18 @@ class Results:
         severity: Severity | None = None,
         **more: Any,
     ) -> Breach:
-        """The rule is broken; `attribution` is cause and owner, `more` the other members of `Breach`."""
+        """Return a breach; `attribution` is cause and owner, `more` the other members of `Breach`."""
         case, grave = self.case, severity or self.severity
         own = {"group": self.group, "evidence": case.evidence, "until": case.until, "after": self.after}
         own["urgent"] = attribution[0] in URGENT
         return Breach(self.rule, case.hour, table, grave, *attribution, summary, **{**own, **more})
 
     def passed(self) -> RulePassed:
-        """The rule holds."""
+        """Return a pass."""
         return RulePassed(self.rule, self.case.hour)
 
     def no_data(self, reason: str, kind: NoDataKind = "absent") -> NoData:
-        """The rule cannot be judged."""
+        """Return "no data" with its reason."""
         return NoData(self.rule, self.case.hour, reason, kind)
 
 
@@ -340,7 +340,7 @@ OTHER_PROGRAM: Final = "another program ran this Hour; no run record exists"
 
 
 def unmet(case: Case) -> dict[Need, tuple[str, NoDataKind]]:
-    """The facts that an Hour lacks, each with the reason and the kind of "no data"."""
+    """Return the facts that an Hour lacks, each with the reason and the kind of "no data"."""
     record = case.record
     if record is None:
         return {"record": (NOT_ON_RECORD, "absent")}
@@ -350,7 +350,7 @@ def unmet(case: Case) -> dict[Need, tuple[str, NoDataKind]]:
         "begun": (not case.begun, "nothing was delivered before: this lake had not begun", "absent"),
         "settled": (
             case.is_open,
-            "the Hour is on its way" if record.outcome == "waiting" else "the Hour is not over",
+            "the run is in progress" if record.outcome == "waiting" else "the Hour is not over",
             "unsettled",
         ),
         "run": (not record.ledger, "no run record exists, so its times are unknown", "absent"),
@@ -366,6 +366,6 @@ def unmet(case: Case) -> dict[Need, tuple[str, NoDataKind]]:
             "it has no schema" if schema is None else f"its schema cannot be read: {schema.problem}",
             "absent" if schema is None else "unreadable",
         ),
-        "content": (case.inside is None, NOT_LOOKED, "absent"),
+        "content": (case.checked_content is None, NOT_LOOKED, "absent"),
     }
     return {need: (reason, kind) for need, (is_lacking, reason, kind) in lacking.items() if is_lacking}

@@ -1,4 +1,4 @@
-"""PURE. The rules of tables: which came, which did not, which are empty, and what changed in the schema."""
+"""PURE. The rules of tables: missing, empty and unexpected tables, and schema changes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from viplake.judge.rules.rule import Case, Results, RuleConfig, RuleResult
 
 EMPTY_GZIP: Final = 20
-"""Bytes of a gzip file of nothing: header 10, an empty block 2, trailer 8 (RFC 1952, RFC 1951)."""
+"""Bytes of an empty gzip file: header 10, an empty block 2, trailer 8 (RFC 1952, RFC 1951)."""
 
 
 def schema_missing(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether the export has a schema that can be read, as exports before it had."""
+    """Evaluate `schema_missing`: the export has a readable schema, as earlier exports had."""
     record, whole = case.known, case.whole
     if record.expected is not None:
         yield results.passed()
@@ -32,7 +32,7 @@ def schema_missing(case: Case, _: RuleConfig, results: Results) -> Iterator[Rule
 
 
 def missing_table(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether every expected table has a file, by the schema of the Hour or else by the last one known."""
+    """Evaluate `missing_table`: every table of the Hour's schema, or else of the last known one, has a file."""
     record, missing = case.known, case.whole.missing if case.known.missing is None else case.known.missing
     if missing is None:
         schema = record.facts.schema if record.facts else None
@@ -54,7 +54,7 @@ def missing_table(case: Case, config: RuleConfig, results: Results) -> Iterator[
 
 
 def _why_missing(case: Case, table: str) -> tuple[str, str]:
-    """The vendor did not promise it, or the run did not store it."""
+    """Return the cause: the manifest lacks it, or the run did not store it."""
     facts = case.known.facts
     promise = facts.promise if facts else None
     if promise is not None and facts is not None and facts.run is not None:
@@ -64,7 +64,7 @@ def _why_missing(case: Case, table: str) -> tuple[str, str]:
 
 
 def missing_partition(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether every promised partition of a table is stored."""
+    """Evaluate `missing_partition`: every partition of a table in the manifest is stored."""
     promise = case.files.promise
     lacking = [known for known in promise.tables if known.stored < known.promised] if promise else []
     for known in lacking:
@@ -75,7 +75,7 @@ def missing_partition(case: Case, _: RuleConfig, results: Results) -> Iterator[R
 
 
 def unexpected_table(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether the schema in scope explains every file."""
+    """Evaluate `unexpected_table`: every file belongs to a table of the schema in scope."""
     facts: HourFacts = case.files
     odd = [known for known in facts.tables if known.table not in (facts.expected or ())]
     for known in odd:
@@ -91,7 +91,7 @@ def unexpected_table(case: Case, _: RuleConfig, results: Results) -> Iterator[Ru
 
 
 def schema_change(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether the schema is as in the delivered Hour before; what was removed comes first."""
+    """Evaluate `schema_change`: the schema is that of the delivered Hour before; removals are listed first."""
     if isinstance(case.changes, str):
         yield results.no_data(case.changes)
         return
@@ -105,7 +105,7 @@ def schema_change(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleR
 
 
 def empty_file(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether the files of every table hold anything."""
+    """Evaluate `empty_file`: the files of every table have content."""
     empty = [known for known in case.files.tables if known.size <= EMPTY_GZIP * known.partitions]
     for known in empty:
         what = f"{known.table}: {known.partitions} files hold nothing ({known.size} bytes in all)"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def volume_job(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether the export's size is within its limits, and usual."""
+    """Evaluate `volume_job`: the export's size is within its limits, and usual."""
     size = (case.known.kilobytes or 0) * 1000
     least, most = (config.limits[key] * 1_000_000 for key in ("min_mb", "max_mb"))
     if size < least or (most and size > most):
@@ -29,12 +29,12 @@ def volume_job(case: Case, config: RuleConfig, results: Results) -> Iterator[Rul
 
 
 def _explained(case: Case, results: Results) -> dict[str, Any]:
-    """An export without some of its tables is too small because of that: it is one trouble."""
+    """Return the group: an export that is small because tables are missing joins their incident."""
     return {"group": "missing_table"} if case.whole.missing and results.group != "outage" else {}
 
 
 def _floor(case: Case, size: int) -> str | None:
-    """What is below a third of the usual; None where nothing is. Bytes count only until statistics speak."""
+    """Return what is below a third of the usual; None if nothing is. Bytes count only before there are statistics."""
     record, whole = case.known, case.whole
     if record.files is not None and whole.files is not None and record.files < FLOOR * whole.files:
         return f"{case.hour} has {count_words(record.files, 'file')}; usual are {whole.files:,.0f}"
@@ -46,7 +46,7 @@ def _floor(case: Case, size: int) -> str | None:
 
 
 def volume_table(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
-    """Whether each table's size is usual."""
+    """Evaluate `volume_table`: each table's size is usual."""
     tables = case.volumes if not isinstance(case.volumes, str) else {}
     yield from _volumes(case, results, [table for table in tables if table is not None])
 
