@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from viplake.errors import SettingsError
-from viplake.model import Hour
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
+    from collections.abc import Iterable
 
 T = TypeVar("T")
 
@@ -34,6 +31,11 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(names)}."
 
 
+def limited(low: float, high: float, what: str) -> Any:
+    """The type of a number from `low` to `high`, both included; `what` says of what, for the message."""
+    return Annotated[float, msgspec.Meta(ge=low, le=high, description=what)]
+
+
 def decode(name: str, value: Any, kind: type[T]) -> T:
     """A table of the file, as a msgspec Struct that forbids unknown fields.
 
@@ -47,114 +49,30 @@ def decode(name: str, value: Any, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         text = str(error)
     if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", text, re.DOTALL):
-        known = [field.name for field in msgspec.structs.fields(kind)]  # type: ignore[arg-type]
+        known = [field.encode_name for field in msgspec.structs.fields(kind)]  # type: ignore[arg-type]
         raise refuse(f"[{name}]", f"has the unknown key {unknown[1]!r}", suggest(unknown[1], known))
     if missing := re.fullmatch(r"Object missing required field `(.*)`", text):
         raise refuse(f"[{name}]", f"has no {missing[1]}", f"Write {missing[1]} = ... below [{name}].")
-    what, _, key = text.partition(" - at `$.")
-    key = key.rstrip("`")
-    raise refuse(f"{key} of [{name}]", f"is {value.get(key)!r}", f"{what}.")
+    what, _, path = text.partition(" - at `$.")
+    key = re.split(r"[.\[`]", path)[0]
+    raise refuse(f"{key} of [{name}]", f"is {value[key]!r}", _hint(kind, key, value[key]) or f"{what}.")
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of the file, being read.
-
-    Attributes:
-        name: as messages call it: `[rules.late_job]`.
-        values: what it holds.
-    """
-
-    name: str
-    values: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, name: str, value: Any) -> Table:
-        """The value as a table.
-
-        Raises:
-            SettingsError: it is none.
-        """
-        if not isinstance(value, dict):
-            raise refuse(f"[{name}]", "is not a table", f"Write it as [{name}] with one key a line.")
-        return cls(f"[{name}]", value)
-
-    def only(self, known: Iterable[str]) -> None:
-        """Refuse keys that mean nothing.
-
-        Raises:
-            SettingsError: there is one.
-        """
-        names = tuple(known)
-        for key in self.values:
-            if key not in names:
-                raise refuse(self.name, f"has the unknown key {key!r}", suggest(key, names))
-
-    def number(self, key: str, default: float, *, low: float, high: float, what: str) -> float:
-        """A number from `low` to `high`, both included; `what` says of what, for the message.
-
-        Raises:
-            SettingsError: it is something else.
-        """
-        value = self.values.get(key, default)
-        plain = isinstance(value, int | float) and not isinstance(value, bool)
-        if not plain or not low <= value <= high:  # NaN is neither
-            raise refuse(f"{key} of {self.name}", f"is {value!r}", f"It is {what}, from {low:g} to {high:g}.")
-        return float(value)
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        """True or false.
-
-        Raises:
-            SettingsError: it is something else.
-        """
-        value = self.values.get(key, default)
-        if not isinstance(value, bool):
-            raise refuse(f"{key} of {self.name}", f"is {value!r}", "It is true or false.")
-        return value
-
-    def word(self, key: str, default: str, words: Iterable[str]) -> str:
-        """One of these words.
-
-        Raises:
-            SettingsError: it is something else.
-        """
-        value, known = self.values.get(key, default), tuple(words)
-        if value not in known:
-            hint = suggest(value, known) if isinstance(value, str) else f"It is one of {', '.join(known)}."
-            raise refuse(f"{key} of {self.name}", f"is {value!r}", hint)
-        return str(value)
-
-    def text(self, key: str, default: str = "") -> str:
-        """Text.
-
-        Raises:
-            SettingsError: it is something else.
-        """
-        value = self.values.get(key, default)
-        if not isinstance(value, str):
-            raise refuse(f"{key} of {self.name}", "is not text", "Put it in quotes.")
-        return value.strip()
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """A list of texts; none given: empty.
-
-        Raises:
-            SettingsError: it is something else.
-        """
-        value = self.values.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
-            raise refuse(f"{key} of {self.name}", "is not a list of texts", f'Write it as {key} = ["...", "..."].')
-        return tuple(item.strip() for item in value)
-
-    def hour(self, key: str) -> Hour:
-        """An Hour.
-
-        Raises:
-            SettingsError: it is missing, or none.
-        """
-        try:
-            return Hour.parse(self.text(key))
-        except SettingsError:
-            hint = "Write it as 2022-05-10T13, in quotes and in UTC."
-            raise refuse(f"{key} of {self.name}", f"is no Hour: {self.values.get(key)!r}", hint) from None
+def _hint(kind: type, key: str, value: Any) -> str:
+    """What the value may be, in words; empty where its type says nothing more than msgspec does."""
+    hints = get_type_hints(kind, include_extras=True)
+    [field] = [field.name for field in msgspec.structs.fields(kind) if field.encode_name == key]
+    parts = get_args(hints[field])
+    for part in (hints[field], *parts):
+        meta = next((m for m in getattr(part, "__metadata__", ()) if isinstance(m, msgspec.Meta)), None)
+        if meta is not None and meta.description:
+            return f"It is {meta.description}, from {meta.ge:g} to {meta.le:g}."
+        if get_origin(part) is Literal and isinstance(value, str):
+            return suggest(value, get_args(part))
+        if get_origin(part) is Literal:
+            return f"It is one of {', '.join(get_args(part))}."
+    if hints[field] is bool:
+        return "It is true or false."
+    if get_origin(hints[field]) is tuple:
+        return f'It is a list of texts: {key} = ["...", "..."].'
+    return "It is a text: put it in quotes." if hints[field] is str else ""

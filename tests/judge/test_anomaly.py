@@ -11,8 +11,8 @@ import pytest
 
 from viplake.errors import SettingsError
 from viplake.judge.detector.anomaly import ADOPTED, InsufficientHistory, Series, VolumeVerdict, shared_moves
-from viplake.judge.detector.usual import DAY, GRAIN_OF_COUNTS, KEYS, WEEK, AnomalySettings
-from viplake.toml_tables import Table
+from viplake.judge.detector.usual import DAY, GRAIN_OF_COUNTS, WEEK, AnomalySettings
+from viplake.judge.rules.catalogue import RuleSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -366,7 +366,5 @@ def test_two_hours_nearly_far_enough_off_are_an_alarm_together() -> None:
 
 @pytest.mark.parametrize("value", [{"threshold": 0}, {"threshold": 5, "twice": 6}, {"weeks": 2}, {"floor": "2 %"}])
 def test_thresholds_that_cannot_be_are_refused(value: dict[str, object]) -> None:
-    table = Table.of("rules.volume_table", value)
-    table.only(KEYS)
     with pytest.raises(SettingsError, match=r"rules\.volume_table"):
-        AnomalySettings.parse(table)
+        RuleSettings.parse({"volume_table": value})

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, Literal
 
+import msgspec
+
+from viplake.errors import SettingsError
 from viplake.model import Hour
-from viplake.toml_tables import Table, refuse
+from viplake.toml_tables import decode, refuse
 
 PlannedKind = Literal["hole", "maintenance", "diversion", "holiday"]
-
-KINDS: Final[tuple[PlannedKind, ...]] = ("hole", "maintenance", "diversion", "holiday")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +93,35 @@ LAST_HOLIDAYS: Final = 2040
 """Years for which the public holidays of a country are loaded when the entry names none."""
 
 
+class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An entry as the file has it."""
+
+    kind: PlannedKind = "hole"
+    first: str = msgspec.field(name="from", default="")
+    last: str = msgspec.field(name="to", default="")
+    reason: str = ""
+    country: str = ""
+
+
 def _entries(value: Any) -> list[Planned]:
-    table = Table.of("calendar", value)
-    table.only(("kind", "from", "to", "reason", "country"))
-    word = table.word("kind", "hole", KINDS)
-    [kind] = [known for known in KINDS if known == word]
-    if (country := table.text("country")) and kind == "holiday":
+    given = decode("calendar", value, _Entry)
+    if (country := given.country.strip()) and given.kind == "holiday":
         return _public_holidays(country)
     if country:
-        raise refuse("country of [[calendar]]", f"belongs to a holiday, not to a {kind}", 'Write kind = "holiday".')
-    entry = Planned(kind, table.hour("from"), table.hour("to"), table.text("reason"))
+        what = f"belongs to a holiday, not to a {given.kind}"
+        raise refuse("country of [[calendar]]", what, 'Write kind = "holiday".')
+    entry = Planned(given.kind, _hour("from", given.first), _hour("to", given.last), given.reason.strip())
     if entry.last < entry.first:
         raise refuse("[[calendar]]", f"has an entry that ends before it begins: {entry}", "Exchange from and to.")
     return [entry]
+
+
+def _hour(key: str, text: str) -> Hour:
+    try:
+        return Hour.parse(text.strip())
+    except SettingsError:
+        hint = "Write it as 2022-05-10T13, in quotes and in UTC."
+        raise refuse(f"{key} of [calendar]", f"is no Hour: {text!r}", hint) from None
 
 
 def _public_holidays(country: str) -> list[Planned]:

@@ -12,10 +12,12 @@ from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
 
 from viplake.model import Hour
-from viplake.toml_tables import Table, refuse
+from viplake.toml_tables import decode, refuse
 from viplake.wording import count_words
 
 if TYPE_CHECKING:
@@ -133,25 +135,41 @@ class ObjectiveSettings:
         Raises:
             SettingsError: an unknown key, or a target or window out of range.
         """
-        table = Table.of("objectives", value)
-        table.only((*INDICATORS, "on_time_minutes"))
-        minutes = table.number("on_time_minutes", 60, low=1, high=1440, what="a number of minutes")
-        chosen = tuple(_objective(table, default) for default in DEFAULTS)
-        return cls(tuple(one for one in chosen if one is not None), timedelta(minutes=minutes))
+        given = decode("objectives", value, _Objectives)
+        chosen = (_objective(default, getattr(given, default.name)) for default in DEFAULTS)
+        return cls(tuple(one for one in chosen if one is not None), timedelta(minutes=given.on_time_minutes))
 
 
-def _objective(tables: Table, default: Objective) -> Objective | None:
-    if default.name not in tables.values:
+class _Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table as the file has it."""
+
+    delivered: Any = msgspec.UNSET
+    complete: Any = msgspec.UNSET
+    on_time: Any = msgspec.UNSET
+    on_time_minutes: Annotated[float, msgspec.Meta(ge=1, le=1440, description="a number of minutes")] = 60.0
+
+
+class _Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table of one objective as the file has it."""
+
+    target: Annotated[float, msgspec.Meta(ge=0.5, le=0.9999, description="a share of Hours")] | None = None
+    window: str = ""
+    enabled: bool = True
+
+
+def _objective(default: Objective, value: Any) -> Objective | None:
+    if value is msgspec.UNSET:
         return default
-    table = Table.of(f"objectives.{default.name}", tables.values[default.name])
-    table.only(("target", "window", "enabled"))
-    target = table.number("target", default.target, low=0.5, high=0.9999, what="a share of Hours")
-    text = table.text("window", f"{default.window}h")
+    given = decode(f"objectives.{default.name}", value, _Target)
+    text = given.window.strip() or f"{default.window}h"
     match = _WINDOW.fullmatch(text)
     hours = int(match[1]) * {"h": 1, "d": 24, "w": 168}[match[2]] if match else 0
     if not 24 <= hours <= 366 * 24:  # noqa: PLR2004 - a day to a year
-        raise refuse(f"window of {table.name}", f"is {text!r}", "It is a day to a year: 28d, 4w or 672h.")
-    return Objective(default.name, target, hours) if table.flag("enabled", default=True) else None
+        raise refuse(
+            f"window of [objectives.{default.name}]", f"is {text!r}", "It is a day to a year: 28d, 4w or 672h."
+        )
+    target = default.target if given.target is None else given.target
+    return Objective(default.name, target, hours) if given.enabled else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,18 @@ the secret instead.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from viplake.model import SEVERITIES
+import msgspec
+from msgspec.structs import replace
+
+from viplake.model import Severity
 from viplake.network.hosts import is_loopback
-from viplake.toml_tables import Table, refuse
-
-if TYPE_CHECKING:
-    from viplake.model import Severity
+from viplake.toml_tables import decode, refuse
 
 
-@dataclass(frozen=True, slots=True)
-class NotifySettings:
+class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `[notify]` of `viplake.toml` says.
 
     Attributes:
@@ -44,24 +42,17 @@ class NotifySettings:
         Raises:
             SettingsError: an unknown key, or an address that cannot be.
         """
-        table = Table.of("notify", value)
-        table.only(("sns_topic", "webhook", "apprise", "delivered", "severity"))
-        word = table.word("severity", "ticket", SEVERITIES)
-        told = cls(
-            table.text("sns_topic"),
-            table.text("webhook"),
-            table.texts("apprise"),
-            table.flag("delivered", default=True),
-            next(known for known in SEVERITIES if known == word),
-        )
-        if told.sns_topic and not is_topic(told.sns_topic):
+        given = decode("notify", value, cls)
+        apprise = tuple(url.strip() for url in given.apprise)
+        settings = replace(given, sns_topic=given.sns_topic.strip(), webhook=given.webhook.strip(), apprise=apprise)
+        if settings.sns_topic and not is_topic(settings.sns_topic):
             hint = "Write it as arn:aws:sns:eu-west-1:123456789012:topic."
-            raise refuse("sns_topic of [notify]", f"is no ARN of a topic: {told.sns_topic!r}", hint)
-        _check_webhook(told.webhook)
-        if any(not url.startswith("secret:") for url in told.apprise):
+            raise refuse("sns_topic of [notify]", f"is no ARN of a topic: {settings.sns_topic!r}", hint)
+        _check_webhook(settings.webhook)
+        if any(not url.startswith("secret:") for url in settings.apprise):
             hint = 'Put each address into the secret, and write apprise = ["secret:KEY"].'
             raise refuse("apprise of [notify]", "holds an address: these hold tokens", hint)
-        return told
+        return settings
 
     @property
     def needs_secret(self) -> bool:

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from viplake.toml_tables import Table
-
 DAY: Final = 24
 WEEK: Final = 168
 """Hours."""
@@ -69,27 +67,7 @@ class AnomalySettings:
     floor: float = 0.02
     grain: float = 256.0
 
-    @classmethod
-    def parse(cls, table: Table) -> AnomalySettings:
-        """Read the keys of a rule's table.
 
-        Raises:
-            SettingsError: a number that cannot be, or a second threshold above the first.
-        """
-        own = cls()
-        high = table.number("threshold", own.threshold, low=3, high=100, what="a number of scales")
-        twice = table.number("twice", min(own.twice, high), low=2, high=high, what="a number of scales")
-        weeks = int(table.number("weeks", own.weeks, low=3, high=26, what="a number of weeks"))
-        quiet = int(table.number("quiet_weeks", own.quiet_weeks, low=2, high=weeks, what="a number of weeks"))
-        floor = table.number("floor", own.floor, low=0.001, high=1, what="a share")
-        grain = table.number("grain_bytes", own.grain, low=0, high=1e9, what="a number of bytes")
-        return cls(high, twice, weeks, quiet, floor, grain)
-
-
-KEYS: Final = ("threshold", "twice", "weeks", "quiet_weeks", "floor", "grain_bytes")
-"""Of a rule's table, for `AnomalySettings.parse`."""
-
-KEYS_OF_COUNTS: Final = KEYS[:-1]
 GRAIN_OF_COUNTS: Final = 3.0
 """Where records are counted: log(n + 3), so that 0, 1 and 2 are alike."""
 

@@ -6,22 +6,23 @@ in one incident names it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake.judge.detector.usual import GRAIN_OF_COUNTS, KEYS, KEYS_OF_COUNTS, AnomalySettings
+import msgspec
+
+from viplake.judge.detector.usual import GRAIN_OF_COUNTS, AnomalySettings
 from viplake.judge.rules import content, delivery, tables, volume
 from viplake.judge.rules.rule import Limit, NoData, Results, Rule, RuleConfig, TableConfig, unmet
-from viplake.model import SEVERITIES
-from viplake.toml_tables import Table
+from viplake.model import Severity
+from viplake.toml_tables import decode, limited, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from viplake.judge.rules.rule import Case, Need, RuleResult
-    from viplake.model import Severity
 
 
 def _minutes(key: str, default: float) -> Limit:
@@ -268,12 +269,9 @@ class RuleSettings:
         Raises:
             SettingsError: an unknown rule or key, with a suggestion, or a threshold out of range.
         """
-        table = Table.of("rules", value)
-        table.only(("look_back_hours", "end_after", *RULES))
-        hours = table.number("look_back_hours", 24, low=1, high=24 * 90, what="a number of hours")
-        end_after = int(table.number("end_after", 6, low=1, high=168, what="a number of good Hours"))
-        configs = {name: _config_of(name, table.values.get(name, {})) for name in RULES}
-        return cls(timedelta(hours=hours), end_after, configs)
+        given: Any = decode("rules", value, _RULES)
+        configs = {name: _config_of(name, getattr(given, name)) for name in RULES}
+        return cls(timedelta(hours=given.look_back_hours), int(given.end_after), configs)
 
     def watches(self, rule: str, table: str | None) -> bool:
         """Return whether a rule is evaluated for a table."""
@@ -283,38 +281,78 @@ class RuleSettings:
 
 
 def _config_of(name: str, value: Any) -> RuleConfig:
-    rule = RULES[name]
-    table = Table.of(f"rules.{name}", value)
-    more = {"bytes": KEYS, "records": KEYS_OF_COUNTS, None: ()}[rule.counts]
-    own = ("key", "tables") if name == "missing_table" else ()
-    table.only(("enabled", "severity", *own, *(limit.key for limit in rule.limits), *more))
-    limits = {
-        limit.key: table.number(limit.key, limit.default, low=limit.low, high=limit.high, what=limit.what)
-        for limit in rule.limits
-    }
+    given: Any = decode(f"rules.{name}", value, _SHAPES[name])
+    limits = {limit.key: getattr(given, limit.key) for limit in RULES[name].limits}
     if limits.get("max_mb") and limits["max_mb"] <= limits["min_mb"]:
-        table.number("max_mb", 0, low=limits["min_mb"] + 1, high=1e9, what="more than min_mb")
-    judged = AnomalySettings.parse(table) if rule.counts else AnomalySettings()
-    if rule.counts == "records":
-        judged = replace(judged, grain=GRAIN_OF_COUNTS)
-    return RuleConfig(table.flag("enabled", default=True), _severity(table), limits, judged, _tables(table))
+        hint = f"It is more than min_mb, from {limits['min_mb'] + 1:g} to {1e9:g}."
+        raise refuse(f"max_mb of [rules.{name}]", f"is {value['max_mb']!r}", hint)
+    tables = {table: TableConfig(key=True) for table in getattr(given, "key", ())}
+    for table, one in getattr(given, "tables", {}).items():
+        own = decode(f"rules.{name}.tables.{table}", one, _OfTable)
+        tables[table] = TableConfig(own.ignore, own.severity, table in tables if own.key is None else own.key)
+    return RuleConfig(given.enabled, given.severity, limits, _anomaly(name, given), tables)
 
 
-def _severity(table: Table) -> Severity | None:
-    word = table.word("severity", SEVERITIES[0], SEVERITIES) if "severity" in table.values else None
-    return next((known for known in SEVERITIES if known == word), None)
+def _anomaly(name: str, given: Any) -> AnomalySettings:
+    """How far off is abnormal, for a rule that judges amounts."""
+    counts = RULES[name].counts
+    if counts is None:
+        return AnomalySettings()
+    twice = min(AnomalySettings().twice, given.threshold) if given.twice is None else given.twice
+    if twice > given.threshold:
+        hint = f"It is a number of scales, from 2 to {given.threshold:g}."
+        raise refuse(f"twice of [rules.{name}]", f"is {twice:g}", hint)
+    if given.quiet_weeks > given.weeks:
+        hint = f"It is a number of weeks, from 2 to {given.weeks:g}."
+        raise refuse(f"quiet_weeks of [rules.{name}]", f"is {given.quiet_weeks:g}", hint)
+    grain = GRAIN_OF_COUNTS if counts == "records" else given.grain_bytes
+    return AnomalySettings(given.threshold, twice, int(given.weeks), int(given.quiet_weeks), given.floor, grain)
 
 
-def _tables(table: Table) -> dict[str, TableConfig]:
-    """`key` and `tables` of a rule's table."""
-    found = {name: TableConfig(key=True) for name in table.texts("key")}
-    each = Table.of(f"{table.name.strip('[]')}.tables", table.values.get("tables", {}))
-    for name, value in each.values.items():
-        own = Table.of(f"{each.name.strip('[]')}.{name}", value)
-        own.only(("ignore", "severity", "key"))
-        is_key = own.flag("key", default=name in found)
-        found[name] = TableConfig(own.flag("ignore", default=False), _severity(own), is_key)
-    return found
+class _OfTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the file says of one table."""
+
+    ignore: bool = False
+    severity: Severity | None = None
+    key: bool | None = None
+
+
+def _shape(name: str, *fields: tuple[str, Any, Any]) -> type[msgspec.Struct]:
+    return msgspec.defstruct(name, fields, frozen=True, forbid_unknown_fields=True)
+
+
+def _shape_of(rule: Rule) -> type[msgspec.Struct]:
+    """The keys that the file may have for a rule."""
+    own = AnomalySettings()
+    amounts = (
+        ("threshold", limited(3, 100, "a number of scales"), own.threshold),
+        ("twice", limited(2, 100, "a number of scales") | None, None),
+        ("weeks", limited(3, 26, "a number of weeks"), float(own.weeks)),
+        ("quiet_weeks", limited(2, 26, "a number of weeks"), float(own.quiet_weeks)),
+        ("floor", limited(0.001, 1, "a share"), own.floor),
+    )
+    grain = ("grain_bytes", limited(0, 1e9, "a number of bytes"), own.grain)
+    return _shape(
+        rule.name,
+        ("enabled", bool, True),
+        ("severity", Severity | None, None),
+        *((limit.key, limited(limit.low, limit.high, limit.what), float(limit.default)) for limit in rule.limits),
+        *(amounts if rule.counts else ()),
+        *((grain,) if rule.counts == "bytes" else ()),
+        *(_KEY_TABLES if rule.name == "missing_table" else ()),
+    )
+
+
+_KEY_TABLES: Final[tuple[tuple[str, Any, Any], ...]] = (("key", tuple[str, ...], ()), ("tables", dict[str, Any], {}))
+
+_SHAPES: Final = {name: _shape_of(rule) for name, rule in RULES.items()}
+
+_RULES: Final = _shape(
+    "rules",
+    ("look_back_hours", limited(1, 24 * 90, "a number of hours"), 24.0),
+    ("end_after", limited(1, 168, "a number of good Hours"), 6.0),
+    *((name, Any, msgspec.field(default_factory=dict)) for name in RULES),
+)
 
 
 def judge(case: Case, settings: RuleSettings) -> Iterable[RuleResult]:
