@@ -152,7 +152,7 @@ lock: dev
 lambda: dev
 	@$(BIN)/python tools/artifacts.py lambda $(ARGS)
 
-wheel: dev
+wheel: runtime
 	@$(BIN)/python tools/artifacts.py wheel $(ARGS)
 
 glue: dev

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from html.parser import HTMLParser
 from importlib import util
 from pathlib import Path
@@ -252,7 +253,7 @@ def test_every_command_line_in_a_shell_block_is_understood(page: Path) -> None:
 
 
 def test_the_guides_show_commands_at_all() -> None:
-    shown = {a[0] for page in ("operations.md", "schedulers.md", "deploy.md") for a in command_lines(_read(page))}
+    shown = {a[0] for page in ("operations.md", "schedulers.md", "deploy-cron.md") for a in command_lines(_read(page))}
     assert {"collect", "consolidate", "doctor", "prune", "run", "status", "tick", "verify"} <= shown
 
 
@@ -264,7 +265,8 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 
 def test_every_parameter_of_the_template_that_the_guides_name_exists() -> None:
     template = (ROOT / "deploy" / "viplake.yaml").read_text()
-    text = _read("operations.md") + _read("deploy.md")
+    pages = [path.name for path in (ROOT / "docs").glob("deploy*.md")]
+    text = "".join(map(_read, ["operations.md", *pages]))
     typed = " ".join(re.findall(r"--parameter-overrides (.*)", text))
     named = set(re.findall(r"\b(\w+)=", typed)) | set(re.findall(r"`([A-Z][a-z]+[A-Z]\w+)(?:=\w+)?`", text))
     assert {"VipEnvironment", "Company", "ArtifactBucket", "RetentionDays", "ReserveConcurrency"} <= named
@@ -287,3 +289,12 @@ def test_the_check_runs_as_a_program() -> None:
 
 def _read(page: str) -> str:
     return (ROOT / "docs" / page).read_text()
+
+
+def test_the_address_of_the_project_is_decided_in_one_place() -> None:
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    text = "".join(page.read_text() for page in (*PAGES, *(ROOT / "src").rglob("*.py")))
+    named = set(re.findall(r"https?://[^\s)\"'`>]*viplake[^\s)\"'`>]*", text, re.IGNORECASE))
+    assert {
+        url for url in named if not url.startswith(("http://127.0.0.1", "https://example.com/", *known.values()))
+    } == set()
