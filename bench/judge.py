@@ -67,15 +67,15 @@ class Shape:
     holidays: int = 0
 
 
-def series(chance: random.Random, shape: Shape) -> list[int]:
-    """Volumes of 17 weeks; -1 where there is none."""
+def series(chance: random.Random, shape: Shape, weeks: int = WEEKS) -> list[int]:
+    """Volumes of so many weeks; -1 where there is none."""
     typical = math.exp(chance.uniform(math.log(shape.smallest), math.log(shape.largest)))
     swing, weekend = chance.uniform(0, shape.swing), chance.uniform(0, shape.weekend)
     noise, memory = chance.uniform(*shape.noise), chance.uniform(0, 0.7)
     growth = chance.uniform(*shape.growth)
-    holidays = {chance.randrange(21, WEEKS * 7) for _ in range(shape.holidays)}
+    holidays = {chance.randrange(21, weeks * 7) for _ in range(shape.holidays)}
     values, deviation = [], 0.0
-    for hour in range(WEEKS * WEEK):
+    for hour in range(weeks * WEEK):
         day = hour // 24
         deviation = memory * deviation + chance.gauss(0, noise) * math.sqrt(1 - memory**2)
         quiet = weekend if day % 7 >= 5 or day in holidays else 0.0
@@ -92,7 +92,7 @@ def facts(count: int, tables: int) -> list[HourFacts]:
     chance = random.Random(7)
     names = tuple(f"Table_{number:03d}" for number in range(tables))
     shape = Shape(undelivered=0.0)
-    sizes = [series(chance, shape) for _ in names]
+    sizes = [series(chance, shape, weeks=count // WEEK + 1) for _ in names]
     schema, made = SchemaFacts("0" * 64, names), []
     for place, hour in enumerate(LAST.shift(1 - count).to(LAST)):
         missed = chance.random() < 0.005
@@ -105,9 +105,7 @@ def facts(count: int, tables: int) -> list[HourFacts]:
             continue
         absent = {chance.choice(names)} if chance.random() < 0.02 else set()
         known = tuple(
-            TableFacts(name, 1, sizes[number][place % len(sizes[number])])
-            for number, name in enumerate(names)
-            if name not in absent
+            TableFacts(name, 1, sizes[number][place]) for number, name in enumerate(names) if name not in absent
         )
         total = sum(table.size for table in known)
         made.append(

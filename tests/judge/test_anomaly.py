@@ -11,7 +11,7 @@ import pytest
 
 from viplake.errors import SettingsError
 from viplake.judge.detector.anomaly import ADOPTED, InsufficientHistory, Series, VolumeVerdict, shared_moves
-from viplake.judge.detector.usual import DAY, GRAIN_OF_COUNTS, WEEK, AnomalySettings
+from viplake.judge.detector.usual import DAY, GRAIN_OF_COUNTS, WEEK, AnomalySettings, UsualPast
 from viplake.judge.rules.catalogue import RuleSettings
 
 if TYPE_CHECKING:
@@ -48,6 +48,28 @@ def kind(verdict: VolumeVerdict | InsufficientHistory) -> str:
 
 def counted(values: list[int]) -> Series:
     return Series(values, settings=COUNTS, exact=False, counted=True)
+
+
+@pytest.mark.parametrize("form", [by_hour, by_day])
+@pytest.mark.parametrize("weeks", [2, 7])
+def test_what_is_kept_by_day_is_what_each_hour_gives_from_scratch(
+    form: Callable[[list[int]], list[int]], weeks: int
+) -> None:
+    """With a lasting change, a hole and bad Hours: to the last bit, and without a look at later Hours."""
+    values = form(weekly(weeks, seed=weeks))
+    first = len(values) - WEEK
+    values[first + 20 :] = [2 * value for value in values[first + 20 :]]
+    values[first + 70 : first + 75] = [-1] * 5
+    bad = frozenset({first - 30, first + 12, first + 90})
+    whole, past = Series(values, bad), UsualPast(values, bad, AnomalySettings(), counted=False, phase=0)
+    for place in range(first, len(values), 7):
+        begun, alone = values[: place + 1], UsualPast(values, bad, AnomalySettings(), counted=False, phase=0)
+        assert past.off(place) == alone.off(place)
+        assert (past.level(place), past.middle(place)) == (alone.level(place), alone.middle(place))
+        if values[place] >= 0:
+            walked = Series(begun, bad)
+            walked.judge(first)
+            assert whole.judge(place) == walked.judge(place)
 
 
 def alarms(series: Series, first: int = 3 * WEEK) -> list[int]:

@@ -134,7 +134,7 @@ class _Range(NamedTuple):
     high: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Hour:
     """What is known of the Hour that the walk is at.
 
@@ -180,7 +180,9 @@ class _Walk:
         held: the level from one place to another: while a run goes on, and after a change was adopted.
         since: the place of the last adopted change.
         odd: abnormal places; they say nothing of the spread.
+        found: what each place was found to be; one that is usual, as it was judged.
         offs: how far each place was off, as it was judged.
+        days: how far the good places of each day were off, and of these the places of large volume, by day.
     """
 
     next: int
@@ -192,8 +194,9 @@ class _Walk:
     since: int = 0
     odd: set[int] = field(default_factory=set)
     offs: dict[int, float] = field(default_factory=dict)
+    days: dict[int, tuple[list[tuple[int, float]], list[tuple[int, float]]]] = field(default_factory=dict)
     spreads: dict[int, _Spread] = field(default_factory=dict)
-    found: dict[int, _Found | InsufficientHistory] = field(default_factory=dict)
+    found: dict[int, _Found | _Hour | InsufficientHistory] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -238,6 +241,10 @@ class Series:
         found = self._walk.found[place]
         if isinstance(found, InsufficientHistory):
             return found
+        if isinstance(found, _Hour):
+            reach = self.settings.threshold * found.scale
+            ends = _Range(found.middle, found.middle - reach, found.middle + reach)
+            found = _Found("usual", "", ends, found.off / found.scale, place)
         usual, least, most = (max(round(math.exp(min(x, 99)) - past.grain), 0) for x in found.ends)
         stuck = found.kind == "usual" and self.exact and self._is_stuck(place)
         known = range(1, self.settings.weeks + 1) if past.by_weeks(place) else ()
@@ -267,34 +274,30 @@ class Series:
         walk, past = self._walk, self._past
         if self.values[at] < 0:
             return
-        self._end_run(at)
+        if walk.run is not None:
+            self._end_run(at)
         hour = self._hour(at)
         if isinstance(hour, InsufficientHistory):
             walk.found[at] = hour
             return
         found = self._by_level(hour) or self._by_jump(hour) or self._by_run(hour)
-        known = past.logs[at] is not None
-        if known:
+        if past.logs[at] is not None:
             self._remember(hour, found)
-        if found is None:
-            reach = self.settings.threshold * hour.scale
-            ends = _Range(hour.middle, hour.middle - reach, hour.middle + reach)
-            found = _Found("usual", "", ends, hour.off / hour.scale, at)
-        walk.found[at] = found
+        walk.found[at] = hour if found is None else found
 
     def _hour(self, at: int) -> _Hour | InsufficientHistory:
         walk, past = self._walk, self._past
         age = at - past.begins
         if age < YOUNG:
             return InsufficientHistory(f"its history has {max(age, 0) // DAY} days, and {YOUNG // DAY} are needed")
-        held = walk.held
-        off = past.off(at, held[2] if held is not None and held[0] <= at < held[1] and past.by_weeks(at) else None)
+        held, weekly = walk.held, past.by_weeks(at)
+        off = past.off(at, held[2] if held is not None and held[0] <= at < held[1] and weekly else None)
         if off is None:
             return InsufficientHistory("no week before has a volume at this hour")
         spread = self._spread(past.day(at))
         if spread is None:
             return InsufficientHistory("too few Hours of the last week have a volume")
-        unlike = past.is_unlike(at)
+        unlike = not weekly and past.is_unlike(at)
         if walk.good is not None and not past.alike(walk.good[0], at):
             walk.good = None  # it was compared with other Hours: what it was off by says nothing here
         off -= self._common.get(at, 0.0) if spread.together else 0.0
@@ -411,6 +414,7 @@ class Series:
         walk.since, walk.run, walk.near, walk.good, walk.sums = since, None, None, None, [0.0, 0.0]
         walk.odd = {place for place in walk.odd if place < since}
         walk.spreads.pop(past.day(at), None)
+        walk.days.clear()
         places = [place for place in range(since, at + 1) if past.logs[place] is not None]
         if not past.by_weeks(since):
             walk.held = None
@@ -443,26 +447,34 @@ class Series:
 
     def _offs(self, day: int) -> list[tuple[int, float]]:
         """How far the good Hours of the week before were off; without those of small volume where there are others."""
-        found = self._all_offs(day)
-        large = [(at, off) for at, off in found if not self._past.is_small(at)]
-        return large if len(large) >= FEWEST else found
+        days, since = self._walk.days, self._walk.since
+        for before in range(day - 7, day):
+            if before not in days:
+                days[before] = self._offs_of(before)
+        week = [days[before] for before in range(day - 7, day)]
+        large = [item for _, found in week for item in found if item[0] >= since]
+        return large if len(large) >= FEWEST else [item for found, _ in week for item in found if item[0] >= since]
 
-    def _all_offs(self, day: int) -> list[tuple[int, float]]:
-        past, walk = self._past, self._walk
-        start, found = past.start(day), []
-        for at in range(max(start - WEEK, walk.since, 0), start):
+    def _offs_of(self, day: int) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+        """Those of a day that is over, and those of large volume among them; kept until a change is adopted."""
+        past, walk, found = self._past, self._walk, []
+        for at in range(past.start(day), past.start(day + 1)):
             if past.logs[at] is not None and at not in walk.odd and not past.is_unlike(at):
                 off = walk.offs.get(at)
                 if off is None:
                     off = past.off(at)
                 if off is not None:
                     found.append((at, off))
-        return found
+        return found, [item for item in found if not past.is_small(item[0])]
 
     def _is_stuck(self, place: int) -> bool:
         """The same bytes as in the Hours before, where such a run has never been seen."""
         value = self.values[place]
-        if place < WEEK or any(self.values[place - back] != value for back in range(1, _STUCK)):
+        if (
+            place < WEEK
+            or self.values[place - 1] != value
+            or any(self.values[place - back] != value for back in range(1, _STUCK))
+        ):
             return False
         start = place - _STUCK + 1
         while start > 0 and self.values[start - 1] == value:

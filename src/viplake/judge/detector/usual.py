@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -93,12 +93,13 @@ class UsualPast:
     logs: list[float | None] = field(init=False)
     begins: int = field(init=False)
     _forgotten: int = field(init=False, default=0)
+    _sorted_days: dict[int, list[int]] = field(init=False, default_factory=dict)
     _levels: dict[int, float] = field(init=False, default_factory=dict)
     _now: dict[int, float] = field(init=False, default_factory=dict)
     _beside_level: list[float | None] = field(init=False, default_factory=list)
-    _pairs: dict[int, tuple[float, float] | None] = field(init=False, default_factory=dict)
+    _pairs: dict[int, list[tuple[float, float]]] = field(init=False, default_factory=dict)
     _offs: dict[int, float | None] = field(init=False, default_factory=dict)
-    _weekly: dict[int, bool] = field(init=False, default_factory=dict)
+    _weekly: list[bool | None] = field(init=False)
     _small: dict[int, bool] = field(init=False, default_factory=dict)
     _shapes: dict[int, tuple[float, float] | None] = field(init=False, default_factory=dict)
 
@@ -106,8 +107,12 @@ class UsualPast:
         """Take logarithms once."""
         log, bad = math.log, self.bad
         grain = self.grain = max(self.settings.grain, 1.0)
-        self.logs = [log(v + grain) if v >= 0 and p not in bad else None for p, v in enumerate(self.values)]
+        self.logs = [log(v + grain) if v >= 0 else None for v in self.values]
+        for place in bad:
+            if 0 <= place < len(self.logs):
+                self.logs[place] = None
         self.begins = next((place for place, value in enumerate(self.logs) if value is not None), len(self.logs))
+        self._weekly = [None] * len(self.logs)
 
     def day(self, place: int) -> int:
         """The day that a place lies in."""
@@ -119,18 +124,20 @@ class UsualPast:
 
     def log(self, place: int) -> float:
         """The logarithm of a value, a bad one too."""
-        return math.log(self.values[place] + self.grain)
+        x = self.logs[place]
+        return math.log(self.values[place] + self.grain) if x is None else x
 
     def by_weeks(self, place: int) -> bool:
         """Whether enough weeks are known: then hours of the week are compared, else hours of the day.
 
         Two of them must have a value at this very hour: one alone may be the odd one.
         """
-        known = self._weekly.get(place)
+        known = self._weekly[place]
         if known is None:
-            backs = (place - week * WEEK for week in range(1, self.settings.weeks + 1))
-            witnesses = sum(back >= 0 and self.logs[back] is not None for back in backs)
-            known = place - self.begins >= WEEKS_KNOWN * WEEK and witnesses >= _WITNESSES
+            known = place - self.begins >= WEEKS_KNOWN * WEEK
+            if known:
+                back = self.logs[max(place - self.settings.weeks * WEEK, place % WEEK) : place : WEEK]
+                known = len(back) - back.count(None) >= _WITNESSES
             self._weekly[place] = known
         return known
 
@@ -182,16 +189,23 @@ class UsualPast:
         """The level of the week before a day: the size of Hour at which half of its volume lies in smaller ones."""
         known = self._levels.get(day)
         if known is None:
-            start, values, logs = self.start(day), self.values, self.logs
-            places = range(max(start - WEEK, 0), start)
-            week = [values[place] for place in places if logs[place] is not None]
+            week = list(chain.from_iterable(map(self._values_of, range(day - 7, day))))
             if len(week) < FEWEST:  # its own first day says more than nothing
-                places = range(self.begins, min(self.begins + DAY, len(logs)))
-                week = [values[place] for place in places if logs[place] is not None]
-            week.sort()
+                places = range(self.begins, min(self.begins + DAY, len(self.logs)))
+                week = [self.values[place] for place in places if self.logs[place] is not None]
+            week.sort()  # of sorted days: that is a merge
             sums = list(accumulate(week))
             known = math.log(week[bisect_left(sums, sums[-1] / 2)] + self.grain) if week else 0.0
             self._levels[day] = known
+        return known
+
+    def _values_of(self, day: int) -> list[int]:
+        """The good values of a day, sorted."""
+        known = self._sorted_days.get(day)
+        if known is None:
+            first, end = self.start(day), max((day + 1) * DAY - self.phase, 0)
+            pairs = zip(self.values[first:end], self.logs[first:end], strict=True)
+            known = self._sorted_days[day] = sorted([value for value, x in pairs if x is not None])
         return known
 
     def _relative(self, place: int) -> Sequence[float | None]:
@@ -215,38 +229,46 @@ class UsualPast:
         """
         if not self.by_weeks(place):
             return 0.0
-        day = self.day(place)
+        day = (place + self.phase) // DAY
         known = self._now.get(day)
         if known is None:
-            start, pairs, level = self.start(day), [], self._level(day)
-            for at in range(max(start - WEEK, self.begins + WEEK), start):
-                if at not in self._pairs:
-                    self._pairs[at] = self._pair(at)
-                if (pair := self._pairs[at]) is not None:
-                    pairs.append(pair)
+            pairs = list(chain.from_iterable(map(self._pairs_of, range(day - 7, day))))
+            level = self._level(day)
             if len(pairs) >= FEWEST:
-                pairs.sort()
-                sums = list(accumulate(weight for _, weight in pairs))
+                pairs.sort()  # of sorted days: that is a merge
+                sums = list(accumulate([weight for _, weight in pairs]))
                 level = pairs[bisect_left(sums, sums[-1] / 2)][0]
             known = self._now[day] = level
         return known
 
-    def _pair(self, place: int) -> tuple[float, float] | None:
-        """How a value lies against its usual shape, and its weight; None where one of them is not known."""
-        x, shape = self.logs[place], self._shape(place)
-        if x is None or shape is None:
-            return None
-        least = self.least(shape[0] + self._level(self.day(place)))
-        return x - shape[0], 1 / max(least, shape[1]) ** 2
+    def _pairs_of(self, day: int) -> list[tuple[float, float]]:
+        """How the values of a day lie against their usual shapes, and their weights; sorted."""
+        known = self._pairs.get(day)
+        if known is None:
+            known, level = [], self._level(day)
+            for place in range(max(self.start(day), self.begins + WEEK), self.start(day + 1)):
+                x, shape = self.logs[place], self._shape(place)
+                if x is not None and shape is not None:
+                    middle, apart = shape
+                    known.append((x - middle, 1 / max(self.least(middle + level), apart) ** 2))
+            known.sort()
+            self._pairs[day] = known
+        return known
 
     # -- shape -----------------------------------------------------------------------------------------------
 
     def _shape(self, place: int) -> tuple[float, float] | None:
         """The median of its own hour in the weeks before, beside their level, and how far these lie apart."""
         if place not in self._shapes:
-            back = min(self.settings.weeks, (place - self.begins) // WEEK) * WEEK
-            self._shapes[place] = _middle_of(self._relative_to_level()[place - back : place : WEEK])
+            self._add_shapes((place + self.phase) // DAY)
         return self._shapes[place]
+
+    def _add_shapes(self, day: int) -> None:
+        """Those of a whole day: one by one they would be most of the cost of a check."""
+        relative, weeks, begins = self._relative_to_level(), self.settings.weeks, self.begins
+        for place in range(self.start(day), min(self.start(day + 1), len(relative))):
+            back = min(weeks, (place - begins) // WEEK) * WEEK
+            self._shapes[place] = _middle_of(relative[place - back : place : WEEK])
 
     def _own(self, place: int) -> tuple[float, float] | None:
         if self.by_weeks(place):
@@ -267,11 +289,25 @@ class UsualPast:
         """How far a value lies from what is usual, as a logarithm; None where that is not known."""
         if level is None and place in self._offs:
             return self._offs[place]
+        if level is None and self.by_weeks(place):
+            self._add_offs((place + self.phase) // DAY)
+            return self._offs[place]
         middle = self.middle(place) if self.values[place] >= 0 else None
         if level is not None:
             return None if middle is None else self.log(place) - middle - level
         off = self._offs[place] = None if middle is None else self.log(place) - middle - self.level(place)
         return off
+
+    def _add_offs(self, day: int) -> None:
+        """Those of a whole day where the weeks before are known."""
+        first, end = self.start(day), min(self.start(day + 1), len(self.logs))
+        places = [place for place in range(first, end) if self.by_weeks(place)]
+        level, offs, values = self.level(places[0]), self._offs, self.values
+        if places[0] not in self._shapes:
+            self._add_shapes(day)
+        for place in places:
+            shape = self._shapes[place]
+            offs[place] = None if shape is None or values[place] < 0 else self.log(place) - shape[0] - level
 
     def least(self, middle: float) -> float:
         """The least scale at a usual value: what one record more or less, or chance, makes of it."""
@@ -334,27 +370,32 @@ class UsualPast:
             at = place - back * DAY
             if at < first:
                 break
-            if did(at - 1) or did(at) or did(at + 1):
-                if back in _A_MONTH_AGO:
+            if (back in _A_MONTH_AGO or back != last + 1) and (did(at - 1) or did(at) or did(at + 1)):
+                days, last = days + 1, back
+                if back in _A_MONTH_AGO or days >= _SEPARATE_DAYS:
                     return True
-                if back != last + 1:
-                    days, last = days + 1, back
-        return days >= _SEPARATE_DAYS
+        return False
 
     def _was_off(self, at: int, side: int, far: tuple[float, float, float], common: float) -> bool:
         """Whether a place was far off; or off, and as high (low) as the one that is judged."""
-        x = self._relative(at)[at]
-        if x is None or (off := self.off(at)) is None:
+        if self.logs[at] is None or (off := self.off(at)) is None:
             return False
         off = side * (off - common)
-        return off >= far[0] or (off >= far[1] and side * x > far[2])
+        if off >= far[0]:
+            return True
+        x = self._relative(at)[at] if off >= far[1] else None
+        return x is not None and side * x > far[2]
 
 
 def _middle_of(values: Sequence[float | None]) -> tuple[float, float] | None:
     """The median, and how far the values lie apart; of many without the lowest and the highest."""
     own = sorted([x for x in values if x is not None])
-    cut = len(own) > _MANY
-    return (median_of(own), own[-1 - cut] - own[cut]) if own else None
+    if not own:
+        return None
+    many = len(own)
+    half, odd = divmod(many, 2)
+    cut = many > _MANY
+    return own[half] if odd else (own[half - 1] + own[half]) / 2, own[-1 - cut] - own[cut]
 
 
 def _ends(groups: Iterable[Sequence[float]]) -> tuple[float, float] | None:
