@@ -41,7 +41,7 @@ from viplake.judge.evaluate import (
     reasons,
 )
 from viplake.judge.incident_records import IncidentStore, pack, unpack
-from viplake.judge.incidents import Acknowledgement, FoldSettings, Incident, Notification, fold
+from viplake.judge.incidents import Acknowledgement, FoldSettings, Incident, Notification, fold, up_to
 from viplake.judge.notices import claim, claimed, notice_words, notified, pass_over, subject_words
 from viplake.judge.objectives import newest_periods
 from viplake.judge.record import records
@@ -91,6 +91,7 @@ class Checked:
     Attributes:
         environment: `Prod` or `Test`.
         now: time of the check.
+        moment: the time that its words are about: now, or the end of the last Hour where that is earlier.
         at: the last Hour that was checked.
         hours: number of checked Hours.
         incidents: the open ones, and those within the checked Hours; the oldest first.
@@ -105,6 +106,7 @@ class Checked:
 
     environment: str
     now: datetime
+    moment: datetime
     at: Hour
     hours: int = 0
     incidents: tuple[Incident, ...] = ()
@@ -157,7 +159,7 @@ class Checked:
             "lasts": gap.before is None,
             "margin_hours": None if gap.margin is None else round(gap.margin.total_seconds() / 3600, 2),
             "lost": None if gap.lost is None else [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in gap.lost],
-            "summary": gap_words(gap, self.now, self.look_back),
+            "summary": gap_words(gap, self.moment, self.look_back),
         }
 
 
@@ -212,7 +214,7 @@ async def check(
     evidence, hours = await _load(target, kept, observing, _reach(settings), moment, (first, last))
     if not hours:
         why = "no Hour is on record: run viplake observe"
-        return Checked(target.environment, now, last, reason=why)
+        return Checked(target.environment, now, moment, last, reason=why)
     judgement = await asyncio.to_thread(decide, evidence, hours, settings)
     by = uuid.uuid4().hex
     least = len(SEVERITIES) if notifiers is None else SEVERITIES.index(settings.notify.severity)
@@ -221,8 +223,11 @@ async def check(
     version = await versions.update(
         lambda content: pack(_marked(unpack(content), judgement, by, now, least, watched)), known=newest
     )
-    sent = await _send_notifications(target, versions, version, by, notifiers or (), clock)
-    return _checked(target, judgement, unpack(version.content).incidents, sent, now)
+    sent = await _send_notifications(target, versions, version, by, notifiers or (), clock, last=last)
+    shown = unpack(version.content).incidents
+    if kept.judged is not None and last < kept.judged:  # later checks know more than this one is about
+        shown = fold(up_to(kept.incidents, last, watched), judgement.findings, judgement.hours, now, watched)
+    return _checked(target, judgement, shown, sent, (now, moment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,7 +474,14 @@ def _known_names(notifier: Notifier) -> set[str]:
 
 
 async def _send_notifications(
-    target: CheckTarget, versions: Versions, version: Version, by: str, notifiers: Sequence[Notifier], clock: Clock
+    target: CheckTarget,
+    versions: Versions,
+    version: Version,
+    by: str,
+    notifiers: Sequence[Notifier],
+    clock: Clock,
+    *,
+    last: Hour,
 ) -> dict[str, str | None]:
     """Send the notifications that this check claimed, one message a channel, and record the results."""
     standing = unpack(version.content).incidents
@@ -477,7 +489,7 @@ async def _send_notifications(
     if not mine:
         return {}
     passed_over = [one for one in standing.values() if one.notifications and not one.notifications[-1].tries]
-    past = sum(one.notifications[-1].by == by for one in passed_over)
+    past = [one.hour for one in passed_over if one.notifications[-1].by == by]
     answers: dict[str, str | None] = {}
     sent: dict[str, list[str]] = {one.key: [] for one, _ in mine}
     failed: dict[str, dict[str, str]] = {one.key: {} for one, _ in mine}
@@ -485,7 +497,8 @@ async def _send_notifications(
         new = [(one, notification) for one, notification in mine if not _known_names(notifier) & set(notification.sent)]
         if not new:
             continue
-        answers |= await send_to_all([notifier], incidents_message(target, new, clock.now(), past), clock)
+        message = incidents_message(target, new, min(clock.now(), last.end), past)
+        answers |= await send_to_all([notifier], message, clock)
         for one, _ in new:
             if (why := answers[notifier.name]) is None:
                 sent[one.key].append(notifier.name)
@@ -501,14 +514,21 @@ async def _send_notifications(
 
 
 def incidents_message(
-    target: CheckTarget, due: Sequence[tuple[Incident, Notification]], now: datetime, past: int = 0
+    target: CheckTarget, due: Sequence[tuple[Incident, Notification]], now: datetime, past: Sequence[Hour] = ()
 ) -> Message:
-    """Return all notifications as one message, so that 40 incidents do not send 40 messages."""
+    """Return all notifications as one message, so that 40 incidents do not send 40 messages.
+
+    Args:
+        target: the lake, and where its report is.
+        due: incidents and their notifications.
+        now: the time that the texts are about.
+        past: first Hours of the incidents that were over at the first check.
+    """
     items = [(one, notification.kind) for one, notification in due]
     subject = subject_words(target.environment, items)
     lines = [notice_words(target.environment, one, kind, now) for one, kind in items]
     if past:
-        lines.append(f"{count_words(past, 'past incident')} on record: viplake check.")
+        lines.append(f"{count_words(len(past), 'past incident')} on record: viplake check --from {min(past)}.")
     notices = [{"notice": notification.kind, **one.to_json(now)} for one, notification in due]
     body = {"environment": target.environment, "lake": target.lake.url, "notices": notices}
     if target.report:
@@ -525,13 +545,13 @@ def _checked(
     judgement: Judgement,
     standing: Mapping[str, Incident],
     sent: Mapping[str, str | None],
-    now: datetime,
+    times: tuple[datetime, datetime],
 ) -> Checked:
     first, last = judgement.hours[0], judgement.hours[-1]
     shown = [one for one in standing.values() if one.hour <= last and (one.open or one.last >= first)]
     return Checked(
         target.environment,
-        now,
+        *times,
         last,
         len(judgement.hours),
         tuple(shown),

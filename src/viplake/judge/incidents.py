@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from viplake.judge.rules.catalogue import DECIDES, ORDER, RULES, group_of
+from viplake.judge.rules.content_verdicts import LASTING
 from viplake.judge.rules.rule import Breach, Loss, NoData
 from viplake.model import SEVERITIES, UNKNOWN, Hour, Severity
 from viplake.wording import count_words, name_words
@@ -35,6 +36,9 @@ FLAPPING: Final = 2
 
 OUTAGE: Final = "outage"
 """The group of a missing export. It concerns the whole Hour, not single tables."""
+
+MISSING_TABLE: Final = "missing_table"
+"""The group of tables without a file."""
 
 _POINTS: Final = frozenset(rule.group or rule.name for rule in RULES.values() if rule.point)
 
@@ -403,6 +407,31 @@ def fold(
     }
 
 
+def up_to(known: Mapping[str, Incident], last: Hour, settings: FoldSettings) -> Incidents:
+    """The incidents as they stood at the end of an Hour: what came later is left out."""
+    found: Incidents = {}
+    for key, one in known.items():
+        if one.last <= last and not any(hour > last for hour in _good_hours(one)):
+            found[key] = one
+            continue
+        spans = tuple((first, min(end, last)) for first, end in one.spans if first <= last)
+        if not spans:
+            continue
+        members = tuple(_member_up_to(member, one, last, settings) for member in one.members)
+        is_over = all(member.over for member in members)
+        found[key] = replace(
+            one, members=members, spans=spans, resolved_at=one.resolved_at if is_over else None, healed=False
+        )
+    return found
+
+
+def _member_up_to(member: Member, one: Incident, last: Hour, settings: FoldSettings) -> Member:
+    newest = max(min(end, last) for first, end in one.spans if first <= last)
+    good = tuple(hour for hour in member.good if member.last <= last and hour <= last)
+    needed = 1 if one.is_point else settings.end_after
+    return replace(member, last=min(member.last, newest), good=good, over=member.over and len(good) >= needed)
+
+
 def _good_hours(one: Incident) -> Iterable[Hour]:
     return (hour for member in one.members for hour in member.good)
 
@@ -594,7 +623,8 @@ def _described(
         return replace(one, summary=known.summary, evidence=known.evidence, until=known.until, severity=severity)
     last = max(breach.hour for breach in leading)
     ends = [breach for breach in leading if breach.hour == last]
-    return replace(one, summary=_summary(one, leading), evidence=ends[-1].evidence, until=ends[-1].until)
+    until = min((breach.until for breach in ends if breach.until is not None), default=None)
+    return replace(one, summary=_summary(one, leading), evidence=ends[-1].evidence, until=until)
 
 
 def _causes(
@@ -638,7 +668,9 @@ def _summary(one: Incident, leading: Sequence[Breach]) -> str:
         return f"{rule.headline.format(tables=_named(tables))} {period(one)}{''.join(what.partition('; ')[1:])}"
     if len(tables) > 1 and rule is not None:
         what = f"{rule.meaning}: {_named(tables)}; {what}"
-    return what if one.hours == 1 else f"{what}; {period(one)}"
+    what, lasting, when = what.partition(LASTING)
+    what = what if one.hours == 1 else f"{what}; {period(one)}"
+    return f"{what}{lasting}{when}" if one.ended is None else what
 
 
 def _named(tables: Sequence[str]) -> str:
