@@ -63,6 +63,9 @@ def _table(*causes: Cause) -> Mapping[str, Cause]:
     return MappingProxyType({cause.word: cause for cause in causes})
 
 
+HEALS: Final = " The next Hour's export usually heals the data."
+"""Ends the remedy of an Hour that failed; in an outage that lasts, the time left until records are lost says more."""
+
 CAUSES: Mapping[str, Cause] = _table(
     # -- settings -----------------------------------------------------------------------------------
     Cause(
@@ -173,7 +176,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "vendor",
         UNAVAILABLE,
         "The vendor reports that its export failed.",
-        "Open a ticket at Veson with the job GUID. The next Hour's export usually heals the data.",
+        f"Open a ticket at Veson with the job GUID.{HEALS}",
     ),
     Cause(
         "vendor_timeout",
@@ -187,7 +190,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "vendor",
         UNAVAILABLE,
         "The vendor allows no trigger within this Hour: another export came first.",
-        "Find who else triggers this configuration. The next Hour's export usually heals the data.",
+        f"Find who else triggers this configuration.{HEALS}",
     ),
     Cause(
         "trigger_drift",
@@ -474,7 +477,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "us",
         CHECKS_FAILED,
         "No trigger was sent within the Hour: viplake did not run, or not in time.",
-        "Check the schedule. The next Hour's export usually heals the data.",
+        f"Check the schedule.{HEALS}",
     ),
     Cause(
         "checks_failed",

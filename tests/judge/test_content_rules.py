@@ -16,6 +16,7 @@ from viplake.judge.rules.content_verdicts import (
     NOT_LOOKED,
     CheckedContent,
     Nulls,
+    amount_words,
     look_back_changes,
     nonconforming,
     null_ratios,
@@ -24,6 +25,7 @@ from viplake.judge.rules.content_verdicts import (
     standing_still,
 )
 from viplake.model import Hour
+from viplake.wording import size_words
 
 HOUR = Hour.parse("2022-05-10T13")
 
@@ -55,7 +57,7 @@ def test_a_table_with_findings_is_one_odd_thing_with_the_first_and_the_number_of
     assert not isinstance(verdict, str)
     [odd] = verdict
     assert odd.table == "Voyage"
-    assert odd.summary == "Voyage: 0.gz: it is cut (byte 1,234); and 1 more findings"
+    assert odd.summary == "Voyage: 0.gz: it is cut (byte 1,234); and 1 more finding"
     assert nonconforming(inside(content())) == []
 
 
@@ -77,9 +79,30 @@ def test_too_few_and_too_many_records_are_odd_and_the_same_ones_again_are_not() 
     odd = row_counts(inside(content(), counts=counts))
     assert not isinstance(odd, str)
     assert [one.table for one in odd] == ["A", "B"]
-    assert "5 records in 2022-05-10T13, too low: expected are about 50, from 40 to 60" in odd[0].summary
+    assert odd[0].summary == (
+        "A is 90 % smaller than usual for Tuesdays at 13:00 UTC (5 records in 2022-05-10T13; usually 40 to 60 records, "
+        "by 3 weeks since 2022-04-19)"
+    )
     assert row_counts(inside(content(), counts={"E": InsufficientHistory("young")})) == "young"
     assert row_counts(inside(content(), counts={})) == "no number of records is on record"
+
+
+def test_the_numbers_of_a_volume_never_contradict_its_sentence() -> None:
+    def words(verdict: VolumeVerdict) -> str:
+        return amount_words("A", HOUR, verdict, size_words, lambda count: f"{count:,} B")
+
+    near = VolumeVerdict("high", 2_404_000, 2_000_000, 1_600_000, 2_401_000, 9.0, (1, 2))
+    assert words(near) == (
+        "A is 20 % larger than usual for Tuesdays at 13:00 UTC (2,404,000 B in 2022-05-10T13; usually 1,600,000 B to "
+        "2,401,000 B, by 2 weeks since 2022-04-26)"
+    )
+    young = replace(near, value=9_000_000_000, weeks=())
+    assert words(young) == ("A is far larger than usual at 13:00 UTC (9 GB in 2022-05-10T13; usually 1.6 MB to 2.4 MB)")
+    jump = replace(near, kind="low", value=900_000, view="jump", hours=3)
+    assert words(jump) == (
+        "A is 55 % smaller than expected after the last good Hour (900 kB in 2022-05-10T13; expected 1.6 MB to "
+        "2.4 MB); if it lasts, that is usual from 2022-05-13T23 on"
+    )
 
 
 @pytest.mark.parametrize(("nulls", "usual", "is_odd"), [(31, 0, True), (30, 0, False), (90, 61, False), (95, 60, True)])

@@ -55,7 +55,8 @@ def test_a_table_that_came_back_is_named() -> None:
     passed = [RulePassed("missing_table", START.shift(n)) for n in range(9, 15)]
     [one] = fold({}, [*breaches, *passed], list(START.to(START.shift(14))), NOW, FoldSettings()).values()
     assert notice_words("Prod", one, "resolved", NOW).startswith(
-        "Over: VoyageRemark is complete again since 2022-05-05 13:00 UTC (6 Hours running); it lasted 9 Hours"
+        "Over: VoyageRemark is complete again since 2022-05-05 13:00 UTC (6 Hours running); it was missing for 9 "
+        "Hours; cause: not_promised (Veson). Nothing lost. "
     )
 
 

@@ -362,7 +362,10 @@ class _Volumes:
             for hour in first.to(hours[-1])
             if (known := evidence.records.get(hour)) is None or not known.whole or planned(hour) or self._holiday(hour)
         }
-        unfit |= {hour for hour, one in whole.items() if one.hollow or _below_floor(evidence.records[hour], one)}
+        unfit |= {hour for hour, one in whole.items() if one.hollow}
+        small = {hour for hour, one in whole.items() if _below_floor(evidence.records[hour], one)}
+        # What is as small every week at this hour is usual.
+        unfit |= {hour for hour in small if small.isdisjoint((hour.shift(-WEEK), hour.shift(WEEK)))}
         lost = {hour for hour in unfit if (known := evidence.records.get(hour)) is None or not _arrived(known)}
         lost |= {hour for hour in unfit if planned(hour) is not None}
         self._start = first

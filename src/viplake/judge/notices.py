@@ -10,8 +10,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from viplake.errors import CAUSES
-from viplake.judge.incidents import OUTAGE, Incident, Incidents, Notification, NotificationKind, moment, period
+from viplake.errors import CAUSES, HEALS
+from viplake.judge.detector.anomaly import ADOPTED
+from viplake.judge.incidents import (
+    MISSING_TABLE,
+    OUTAGE,
+    Incident,
+    Incidents,
+    Notification,
+    NotificationKind,
+    moment,
+    period,
+)
 from viplake.judge.rules.catalogue import RULES
 from viplake.judge.rules.rule import PAGE_BELOW
 from viplake.model import SEVERITIES
@@ -32,6 +42,11 @@ LATER_REMINDERS: Final[Mapping[str, timedelta]] = {
     "info": timedelta(days=14),
 }
 """Time from the last notification to the next reminder, by severity."""
+
+ADOPTION: Final = timedelta(hours=ADOPTED) + timedelta(days=1)
+"""After which a change of a volume is reminded of: most have become the usual volume by then, which ends them."""
+
+_ADOPTED_GROUPS: Final = frozenset(rule.group for rule in RULES.values() if rule.counts is not None)
 
 LEASE: Final = timedelta(minutes=10)
 """Time that a process has to send before another may; three tries of 10 s on a few channels take less."""
@@ -91,6 +106,7 @@ def _again(one: Incident, sent: Sequence[Notification], now: datetime) -> Notifi
         return "changed"
     first = len(sent) == 1 or sent[-1].kind == "reopened"
     wait = FIRST_REMINDER if first else LATER_REMINDERS[one.severity]
+    wait = max(wait, ADOPTION) if one.group in _ADOPTED_GROUPS else wait
     lasts = one.ended is None and one.spans[-1][0].start <= sent[-1].at  # without a good Hour since
     return "reminder" if lasts and abs(now - sent[-1].at) >= wait else None
 
@@ -173,10 +189,10 @@ _MEANINGS: Final = {
 
 _LEADS: Final[Mapping[NotificationKind, str]] = {
     "opened": "",
-    "escalated": "graver: ",
-    "changed": "the cause changed: ",
-    "reopened": "again: ",
-    "reminder": "still open: ",
+    "escalated": " (escalated)",
+    "changed": " (the cause changed)",
+    "reopened": " (open again)",
+    "reminder": " (still open)",
     "resolved": "",
 }
 
@@ -184,13 +200,16 @@ _LEADS: Final[Mapping[NotificationKind, str]] = {
 def notice_words(environment: str, one: Incident, kind: NotificationKind, now: datetime) -> str:
     """The text of one notification."""
     if kind == "resolved":
-        return f"Over: {_well(one)}. {_was_lost(one)} ({environment}, {one.key})"
+        return _joined(f"Over: {_well(one)}.", _was_lost(one), f"({environment}, {one.key})")
     acknowledged = one.acknowledged
-    known = (
-        "" if acknowledged is None else f"Acknowledged until {moment(acknowledged.until)}. {acknowledged.note}".strip()
-    )
-    sentences = [_sentence(one.summary), _who(one), _loss(one, now), _advice(one, now), known.strip()]
-    return f"{environment}: {_LEADS[kind]}{' '.join(filter(None, sentences))} ({one.severity}, {one.key})"
+    note = f": {acknowledged.note.rstrip('.')}" if acknowledged is not None and acknowledged.note else ""
+    known = "" if acknowledged is None else f"Acknowledged until {moment(acknowledged.until)}{note}."
+    sentences = [_sentence(one.summary), _who(one), _loss(one, now), _advice(one, now), known]
+    return _joined(f"{environment}{_LEADS[kind]}:", *sentences, f"({one.severity}, {one.key})")
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
 
 
 def subject_words(environment: str, items: Sequence[tuple[Incident, NotificationKind]]) -> str:
@@ -228,50 +247,79 @@ def _loss(one: Incident, now: datetime) -> str:
     """Return what is lost, or the time left until then."""
     if one.loss == "lost":
         return _sentence(one.lost)
-    if one.until is None or one.group != OUTAGE:
+    if one.group == MISSING_TABLE and _may_be_lost(one):
+        return "It was away for longer than an export reaches back: its records of that time may be lost."
+    if one.until is None or one.group not in {OUTAGE, MISSING_TABLE}:
         return ""
     left = one.until - now
+    is_table = one.group == MISSING_TABLE
     if one.ended is not None:
-        return "Exports come again; nothing is lost."
+        return "It comes again; nothing is lost." if is_table else "Exports come again; nothing is lost."
     if left <= timedelta(0):
-        return "Records are being lost: no export can carry all of them any more."
-    return f"Nothing is lost if an export comes by {one.until:%Y-%m-%d %H:%M} UTC ({span_words(left)} left)."
+        return "" if is_table else "Records are being lost: no export can carry all of them any more."
+    what = "it comes again" if is_table else "an export comes"
+    return f"Nothing is lost if {what} by {one.until:%Y-%m-%d %H:%M} UTC ({span_words(left)} left)."
+
+
+def _may_be_lost(one: Incident) -> bool:
+    """Whether a table was away for longer than the look-back; whether it had records then is not known."""
+    return "lookback_gap" in one.rules
+
+
+_VESON_ACTS: Final = frozenset(
+    {
+        "vendor_job_failed",
+        "vendor_unavailable",
+        "auth_unavailable",
+        "vendor_timeout",
+        "url_list_empty",
+        "source_denied",
+        "source_missing",
+        "integrity",
+    }
+)
+"""Causes of an outage in which Veson alone can do something."""
 
 
 def _advice(one: Incident, now: datetime) -> str:
     """What to do now: a command."""
-    rule = RULES.get(one.rule)
-    cause = CAUSES.get(one.cause)
+    rule, cause = RULES.get(one.rule), CAUSES.get(one.cause)
     evidence = f"viplake evidence --from {one.hour} --to {one.last}"
-    if rule is not None and rule.advice and cause is None:
-        return rule.advice.format(first=one.hour, last=one.last, evidence=evidence)
-    if one.owner == "vendor" and one.group == OUTAGE:
-        if one.until is not None and one.until - now > PAGE_BELOW and one.loss != "lost":
-            return f"Nothing to do before {one.until - PAGE_BELOW:%Y-%m-%d %H:%M} UTC; then: {evidence}."
-        return f"Now: {evidence}, and send it to Veson."
-    if cause is not None:
-        return cause.remedy
-    return f"See: viplake status --last {max(one.hours, 24)}."
+    of_veson = one.owner == "vendor" and (cause is None or one.cause in _VESON_ACTS)
+    found = "" if cause is None else cause.remedy.removesuffix(HEALS).replace(" HOUR", f" {one.last}")
+    own = rule is not None and (cause is None or one.owner == "vendor") and (rule.group or rule.name) == one.group
+    if rule is not None and rule.advice and own and (cause is None or one.group != OUTAGE):
+        found = rule.advice.format(first=one.hour, last=one.last, evidence=evidence)
+    elif of_veson and one.until is not None and one.ended is None and one.until - now > PAGE_BELOW:
+        return f"Nothing to do before {one.until - PAGE_BELOW:%Y-%m-%d %H:%M} UTC; then: {evidence}."
+    elif of_veson:
+        found = f"Now: {evidence}, and send it to Veson."
+    if "viplake " not in found:
+        then = "viplake run" if one.cause in {"missed", "abandoned"} and one.open else "viplake doctor"
+        found = _joined(found, f"Then: {then}.")
+    if one.group == OUTAGE and one.loss == "lost" and evidence not in found:
+        found += f" Ask Veson for an export of the lost period: {evidence}."
+    return found
 
 
 def _well(one: Incident) -> str:
     """Return what has recovered, and how long the incident lasted."""
-    since = one.ended
     if one.closed:
         return f"{one.rule} is not watched any more: it, or its table, was turned off; it was open {period(one)}"
-    rule = RULES.get(one.rule)
-    what = "exports come again" if one.group == OUTAGE else f"no more of this: {rule.meaning if rule else one.rule}"
-    tables = one.tables
-    if one.group == "missing_table" and tables:
-        verb = "is" if len(tables) == 1 else "are"
-        what = f"{name_words(tables)} {verb} complete again"
-    lasted = f"it lasted {count_words(one.hours, 'Hour')}"
+    rule, tables = RULES.get(one.rule), one.tables
+    if one.group == MISSING_TABLE and tables:
+        what = f"{name_words(tables)} {'is' if len(tables) == 1 else 'are'} complete again"
+        lasted = f"{'it was' if len(tables) == 1 else 'they were'} missing for {count_words(one.hours, 'Hour')}"
+    else:
+        names = name_words(tables) if tables else "exports"
+        what = rule.well.format(tables=names) if rule is not None and rule.well else f"{one.rule} holds again"
+        lasted = f"it lasted {count_words(one.hours, 'Hour')}"
     if one.healed:
         return f"{what}: checked again, the Hours are good"
     both = dict.fromkeys((cause, owner) for cause, owner, _ in one.causes or ((one.cause, one.owner, one.hour),))
     causes = ", ".join(f"{cause} ({_OWNERS.get(owner, 'unknown')})" for cause, owner in both)
-    running = _running(one)
-    return f"{what}{f' since {moment(since)}' if since else ''}{running}; {lasted}; cause: {causes}"
+    since = f" since {moment(one.ended)}" if one.ended else ""
+    return f"{what}{since}{_running(one)}; {lasted}; cause: {causes}"
 
 
 def _running(one: Incident) -> str:
@@ -282,4 +330,8 @@ def _running(one: Incident) -> str:
 def _was_lost(one: Incident) -> str:
     if one.loss == "lost":
         return _sentence(one.lost)
-    return "Nothing lost." if one.group == OUTAGE else ""
+    if one.closed:
+        return ""
+    if one.group == MISSING_TABLE and _may_be_lost(one):
+        return "Its records of that time may be lost."
+    return "Nothing lost." if one.group in {OUTAGE, MISSING_TABLE} else ""

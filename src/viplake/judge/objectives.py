@@ -383,10 +383,13 @@ def standing(objective: Objective, grades: Grades, *, last: Hour, now: datetime)
 
 
 def burning(graded: Mapping[Hour, Graded], last: Hour) -> Burn | None:
-    """The first burn rule that the Hours up to `last` break; None where none does."""
+    """The first burn rule that the Hours up to `last`, which is bad, break; None where none does.
+
+    Whether the last one is bad is for the rules to say: they know of a run that was not started before its Hour ends.
+    """
     for burn in BURNS:
-        hours = (graded.get(last.shift(-back)) for back in range(burn.window))
-        if sum(one is not None and one.good is False and not one.planned for one in hours) >= burn.bad:
+        before = (graded.get(last.shift(-back)) for back in range(1, burn.window))
+        if 1 + sum(one is not None and one.good is False and not one.planned for one in before) >= burn.bad:
             return burn
     return None
 

@@ -17,7 +17,7 @@ from viplake.judge.detector.usual import DAY, WEEK
 from viplake.wording import count_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from viplake.content.profiling import HourContent, TableContent
@@ -38,6 +38,12 @@ CLEARLY_LESS: Final = 0.85
 
 FEWEST_ROWS: Final = 20
 """Fewest records for which a share of nulls is evaluated."""
+
+MANY_TIMES: Final = 10
+"""Times the usual from which on a percentage says nothing to a reader."""
+
+LASTING: Final = "; if it lasts, that is usual from "
+"""Begins the clause that holds only as long as a change of a volume lasts."""
 
 NO_PAST: Final = "no table has a record time, and a past to compare it with"
 NOT_LOOKED: Final = "no content check has run on its files: run viplake content"
@@ -161,7 +167,7 @@ def nonconforming(checked: CheckedContent) -> ContentVerdict:
 def _findings(table: TableContent) -> str:
     first, more = table.findings[0], len(table.findings) - 1
     place = f" (byte {first.byte:,})" if first.byte is not None else ""
-    return f"{table.table}: {first.detail}{place}" + (f"; and {more} more findings" if more else "")
+    return f"{table.table}: {first.detail}{place}" + (f"; and {count_words(more, 'more finding')}" if more else "")
 
 
 def row_counts(checked: CheckedContent) -> ContentVerdict:
@@ -173,25 +179,51 @@ def row_counts(checked: CheckedContent) -> ContentVerdict:
         reasons = [verdict.reason for verdict in checked.counts.values() if not isinstance(verdict, VolumeVerdict)]
         return reasons[0] if reasons else "no number of records is on record"
     return [
-        Odd(
-            table,
-            f"{table} has {verdict.value:,} records in {checked.hour}, too {verdict.kind}: expected are about "
-            f"{verdict.usual:,}, from {verdict.least:,} to {verdict.most:,}{lasting_words(checked.hour, verdict)}",
-        )
+        Odd(table, amount_words(table, checked.hour, verdict, _record_words, _record_words))
         for table, verdict in known.items()
         if verdict.kind in {"low", "high"}
     ]
 
 
-def lasting_words(hour: Hour, verdict: VolumeVerdict) -> str:
-    """Return since when a volume is abnormal, by how much, and when that becomes the new usual; empty in its first
-    Hour.
+def _record_words(count: int) -> str:
+    return count_words(count, "record")
+
+
+def amount_words(
+    name: str, hour: Hour, verdict: VolumeVerdict, words: Callable[[int], str], exact: Callable[[int], str]
+) -> str:
+    """Return how far a volume is from the usual, and from its second Hour on when a lasting change becomes usual.
+
+    Args:
+        name: of the table, or `the export`.
+        hour: the Hour.
+        verdict: its numbers.
+        words: writes a number, rounded.
+        exact: writes it in full; used where rounding makes the value equal to the end of its range.
     """
-    if verdict.hours < 2 or not verdict.usual:  # noqa: PLR2004 - two Hours running
-        return ""
-    since = hour.shift(1 - verdict.hours)
+    nearest = verdict.least if verdict.kind == "low" else verdict.most
+    if words(verdict.value) == words(nearest):
+        words = exact
+    oldest = hour.shift(-WEEK * max(verdict.weeks, default=0))
+    if verdict.view == "jump":
+        basis, ends = "expected after the last good Hour", "expected"
+    else:
+        basis = f"usual{f' for {hour.start:%A}s' if verdict.weeks else ''} at {hour.start:%H}:00 UTC"
+        ends = "usually"
+    ends = f"{ends} {words(verdict.least).removesuffix(' records')} to {words(verdict.most)}"
+    if verdict.weeks and verdict.view != "jump":
+        ends += f", by {count_words(len(verdict.weeks), 'week')} since {oldest.start:%Y-%m-%d}"
+    what = f"{name} is {_ratio_words(verdict)} than {basis} ({words(verdict.value)} in {hour}; {ends})"
+    if verdict.hours < 2:  # noqa: PLR2004 - two Hours running
+        return what
+    return f"{what}{LASTING}{hour.shift(1 - verdict.hours + ADOPTED)} on"
+
+
+def _ratio_words(verdict: VolumeVerdict) -> str:
+    if not verdict.usual or verdict.value > MANY_TIMES * verdict.usual:
+        return "far larger" if verdict.value > verdict.usual else "smaller"
     share = verdict.value / verdict.usual - 1
-    return f"; off since {since}, now {share:+.0%}; if it lasts, that is usual from {since.shift(ADOPTED)} on"
+    return f"{abs(share):.0%} {'larger' if share > 0 else 'smaller'}".replace("%", " %")
 
 
 def null_ratios(checked: CheckedContent, points: float) -> ContentVerdict:

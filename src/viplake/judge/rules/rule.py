@@ -121,7 +121,7 @@ class Case:
         gaps: of look-back coverage, that overlap this Hour.
         look_back: the period that an export carries.
         checked_content: the content of its files; None where there was no content check.
-        burning: too many of the last Hours were bad.
+        burning: with this Hour, if it is bad, too many of the last Hours were bad.
         planned: the calendar entry that includes it.
         whole: its completeness, compared with the exports before.
     """
@@ -269,6 +269,7 @@ class Rule:
         judge: the function that evaluates it.
         severity: of a breach, unless the breach has its own.
         headline: text of an incident of several Hours, followed by the period; `{tables}` names its tables.
+        well: text of an incident that is over: what has recovered; `{tables}` names its tables, or the export.
         advice: the next step, a command; `{first}` and `{last}` are its Hours, `{evidence}` the command that makes
             the pack for Veson's support.
         limits: its thresholds.
@@ -288,6 +289,7 @@ class Rule:
     judge: Callable[[Case, RuleConfig, Results], Iterator[RuleResult]]
     severity: Severity = "ticket"
     headline: str = ""
+    well: str = ""
     advice: str = ""
     limits: tuple[Limit, ...] = ()
     needs: tuple[Need, ...] = ()

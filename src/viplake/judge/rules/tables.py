@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from viplake.judge.rules.rule import TableConfig
 from viplake.wording import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from viplake.history.facts import HourFacts
     from viplake.judge.rules.rule import Case, Results, RuleConfig, RuleResult
@@ -47,10 +48,18 @@ def missing_table(case: Case, config: RuleConfig, results: Results) -> Iterator[
         own = config.tables.get(table, TableConfig())
         severity = own.severity or ("page" if own.key else None)
         what = f"{table} has no file in {case.hour}{by}"
-        more = {"urgent": True} if own.key else {}
+        more: dict[str, Any] = {"urgent": True} if own.key else {}
+        if not case.whole.hollow:  # else it is an outage, which has a time of its own
+            more["until"] = _until(case, table)
         yield results.breach(what, _why_missing(case, table), table=table, severity=severity, **more)
     if not lacking:
         yield results.passed()
+
+
+def _until(case: Case, table: str) -> datetime | None:
+    """While a table is missing: the start of the last Hour that can still carry all of its records."""
+    lasting = next((gap for gap in case.gaps if gap.table == table and gap.before is None), None)
+    return None if lasting is None or lasting.unknown else lasting.deadline(case.look_back)
 
 
 def _why_missing(case: Case, table: str) -> tuple[str, str]:

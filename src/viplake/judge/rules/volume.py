@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
 from viplake.judge.record import FLOOR
-from viplake.judge.rules.content_verdicts import lasting_words
+from viplake.judge.rules.content_verdicts import amount_words
 from viplake.wording import count_words, size_words
 
 if TYPE_CHECKING:
@@ -69,13 +69,7 @@ def _volumes(case: Case, results: Results, tables: Sequence[str | None]) -> Iter
 
 
 def _words(case: Case, table: str | None, verdict: VolumeVerdict) -> str:
-    weeks = ", ".join(str(case.hour.shift(-168 * week)) for week in verdict.weeks)
-    basis = "the last good Hour" if verdict.view == "jump" else f"{weeks} (+-1 h)" if weeks else "the days before"
     name = table or "the export"
     if verdict.kind == "stuck":
         return f"{name} has {size_words(verdict.value)} in {case.hour}, to the byte what it had in the Hours before"
-    least, usual, most = (size_words(count) for count in (verdict.least, verdict.usual, verdict.most))
-    return (
-        f"{name} has {size_words(verdict.value)} in {case.hour}, too {verdict.kind}: expected are {usual}, "
-        f"from {least} to {most}, judged on {basis}{lasting_words(case.hour, verdict)}"
-    )
+    return amount_words(name, case.hour, verdict, size_words, lambda count: f"{count:,} B")
