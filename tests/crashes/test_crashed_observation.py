@@ -12,8 +12,7 @@ from fakes import DictStore
 from faults import Crash, Flaky, Tripwire
 from history.lakes import LAYOUT, At, at
 from viplake.history.build import ObserveSettings, Place, observe, read_history
-from viplake.history.datasets import DATASETS, JOBS, parse
-from viplake.history.volumes import FOLDER
+from viplake.history.datasets import DATASETS, JOBS, VOLUMES, parse
 from viplake.lake import Lake
 from viplake.lake.versions import Versions
 from viplake.model import PROD, Hour
@@ -69,7 +68,7 @@ class Observed:
     async def everything(self) -> dict[str, Any]:
         """All that the history says, whatever the numbers of its versions are."""
         place = Place.within(Lake(self.store, LAYOUT))
-        prefix = f"{place.versions}{FOLDER}"
+        prefix = f"{place.versions}{VOLUMES.folder}"
         known = {month: (await Versions(place.store, f"{prefix}{month}/").newest()).content for month in MONTHS}
         return self.published() | {"rows": (await read_history(place)).frames, "volumes": known}
 

@@ -37,7 +37,7 @@ from viplake.errors import CredentialsError, LakeError, SettingsError, ViplakeEr
 from viplake.extract import ledger
 from viplake.extract.job import Event, ExportJob, Limits, apply, next_step
 from viplake.history import build as history, chain, months
-from viplake.history.datasets import DATASETS, RUNS, Dataset, Frame, names_json, own_frame, parse, render, upsert
+from viplake.history.datasets import DATASETS, RUNS, Frame, HourDataset, names_json, own_frame, parse, render, upsert
 from viplake.history.facts import HourFacts, RunFacts, Schema, SchemaFacts, promise_facts, run_facts
 from viplake.judge import incident_records, incidents, notices
 from viplake.judge.evaluate import CheckSettings
@@ -427,7 +427,7 @@ def _schema(data: bytes) -> None:
     names_json(TableIndex(tables).missing(["x_1.json.gz"])).encode()
 
 
-def _round(dataset: Dataset, frame: Frame) -> None:
+def _round(dataset: HourDataset, frame: Frame) -> None:
     """A frame is read back the same, by who trusts it and by who does not."""
     written = render(dataset, frame)
     again = parse(dataset, written)
@@ -436,7 +436,7 @@ def _round(dataset: Dataset, frame: Frame) -> None:
     assert own_frame(dataset, written.decode()) == frame
 
 
-def _csv(dataset: Dataset) -> Callable[[bytes], None]:
+def _csv(dataset: HourDataset) -> Callable[[bytes], None]:
     def run(data: bytes) -> None:
         with only(SettingsError):
             parsed = parse(dataset, data)

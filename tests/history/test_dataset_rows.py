@@ -15,8 +15,8 @@ from viplake.history.datasets import (
     SCHEMAS,
     SIZES,
     TABLES,
-    Dataset,
     Frame,
+    HourDataset,
     Parsed,
     attribute_missed,
     names_json,
@@ -151,7 +151,7 @@ def test_without_any_ledger_every_missed_hour_is_nobody_s() -> None:
     ],
 )
 def test_what_the_lake_has_replaces_what_stands_and_what_it_lacks_never_does(
-    dataset: Dataset, old: str, facts: HourFacts, wins: bool
+    dataset: HourDataset, old: str, facts: HourFacts, wins: bool
 ) -> None:
     stands = (LABEL, *re.sub(r'"', "", old).split(","), "ticket 7")
     frame = Frame({H13: stands, H13.shift(1): ("other",)}, ("note",))
@@ -196,7 +196,7 @@ def test_of_two_rows_the_one_that_says_something_wins_whoever_is_preferred() -> 
 # -- cells ------------------------------------------------------------------------------------------------------
 
 
-def cell(dataset: Dataset, column: str, text: str) -> str | None:
+def cell(dataset: HourDataset, column: str, text: str) -> str | None:
     """What becomes of a cell; None: its row is set aside."""
     good = {
         "date": LABEL, "missingTablesList": "[]", "completenessRatio": "1", "schema": "0a" * 32, "outcome": "delivered"
@@ -261,7 +261,7 @@ def cell(dataset: Dataset, column: str, text: str) -> str | None:
     ],
 )
 def test_a_cell_is_read_in_its_plain_form_or_its_row_is_set_aside(
-    dataset: Dataset, column: str, text: str, read: str | None
+    dataset: HourDataset, column: str, text: str, read: str | None
 ) -> None:
     assert cell(dataset, column, text) == read
 
@@ -281,7 +281,7 @@ NUMBERS = [
     [(dataset, column, gap) for dataset, columns, gap in NUMBERS for column in columns.split()],
 )
 def test_a_column_of_numbers_takes_no_words_and_a_gap_only_where_it_may_have_none(
-    dataset: Dataset, column: str, gap: str | None
+    dataset: HourDataset, column: str, gap: str | None
 ) -> None:
     assert cell(dataset, column, "1.0") in {"1", "1.0000"}
     assert cell(dataset, column, "x") is None
@@ -500,5 +500,7 @@ def test_a_file_is_written_by_hour_and_read_back_by_who_wrote_it() -> None:
         (RUNS, _run(H13, "delivered", "1")[1:], _run(H13, "delivered", "2")[1:], False),
     ],
 )
-def test_a_row_worsens_where_it_reports_less_than_before(dataset: Dataset, old: Row, new: Row, *, worse: bool) -> None:
+def test_a_row_worsens_where_it_reports_less_than_before(
+    dataset: HourDataset, old: Row, new: Row, *, worse: bool
+) -> None:
     assert worsens(dataset, (H13.label, *old), (H13.label, *new)) is worse

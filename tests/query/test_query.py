@@ -20,13 +20,14 @@ from viplake.content.examine import ContentSettings, examine
 from viplake.content.records import keep
 from viplake.errors import LakeError, SettingsError, ViplakeError
 from viplake.history.build import ObserveSettings, Place, Scope, observe
+from viplake.history.datasets import PARQUET_DATASETS
 from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
 from viplake.query.query import QueryRequest, query
 from viplake.query.result import being_written
-from viplake.query.views import PARQUET, history
+from viplake.query.views import history
 from viplake.redact import Secret
 
 if TYPE_CHECKING:
@@ -561,7 +562,7 @@ async def test_what_was_found_inside_is_asked_too_and_described_as_it_is(lake: Q
         'select t.hour, t.rows, t.newest, c."column", c.declared, c.nulls from table_content t '
         'join column_content c using (hour, "table") where "table" = \'Voyage\' and "column" = \'Open\''
     ) == [("2022-05-10T13:00:00", "3", "2022-05-10T12:30:00", "Open", "bit", "2")]
-    for name in PARQUET:
+    for name in (dataset.name for dataset in PARQUET_DATASETS):
         described = await lake.ask(
             f"select column_name, data_type from information_schema.columns where table_name = '{name}'"
         )

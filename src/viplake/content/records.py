@@ -25,7 +25,8 @@ from viplake import strictjson
 from viplake.concurrency import map_bounded
 from viplake.content.profiling import FINDINGS, ColumnProfile, ContentFinding, HourContent, TableContent
 from viplake.errors import LakeError, SettingsError
-from viplake.history.months import Kept, Months
+from viplake.history.datasets import COLUMN_CONTENT, TABLE_CONTENT
+from viplake.history.months import MonthlyRows, Months
 from viplake.lake.records import FORMAT, parse_utc, utc
 from viplake.model import Hour
 from viplake.strictjson import count_of, text_of
@@ -37,34 +38,10 @@ if TYPE_CHECKING:
 
     from viplake.history.build import Place
 
-TABLES: Final = Kept(
-    "table_content/",
-    {
-        "files": "files::integer",
-        "rows": "rows",
-        "findings": "findings::integer",
-        "oldest": "to_timestamp(oldest)",
-        "newest": "to_timestamp(newest)",
-    },
-)
-
-COLUMNS_FOLDER: Final = "column_content/"
+_ROWS: Final = MonthlyRows(TABLE_CONTENT, small=frozenset({"files", "findings"}))
 
 _AT_ONCE: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-_PARQUET_TYPES: Final = {
-    "hour": "VARCHAR",
-    "table": "VARCHAR",
-    "column": "VARCHAR",
-    "declared": "VARCHAR",
-    "rows": "BIGINT",
-    "nulls": "BIGINT",
-    "distinct": "BIGINT",
-    "low": "VARCHAR",
-    "high": "VARCHAR",
-    "nonconforming": "BIGINT",
-}
 
 
 async def keep(place: Place, found: Sequence[HourContent]) -> None:
@@ -73,11 +50,11 @@ async def keep(place: Place, found: Sequence[HourContent]) -> None:
     Raises:
         LakeError: it cannot be written.
     """
-    months = Months(place.store, place.published, place.versions, TABLES)
+    months = Months(place.store, place.published, place.versions, _ROWS)
     for content in found:
         await place.store.put(_key(place, content.hour), to_bytes(content))
         columns = await asyncio.to_thread(_parquet, content)
-        await place.store.put(f"{place.published}{COLUMNS_FOLDER}{content.hour.folder}.parquet", columns)
+        await place.store.put(f"{place.published}{COLUMN_CONTENT.folder}{content.hour.folder}.parquet", columns)
         await months.add(content.hour, tuple((table.table, _cells(table)) for table in content.tables))
     await months.flush()
 
@@ -108,7 +85,7 @@ async def series(place: Place, first: Hour, last: Hour) -> tuple[dict[str, array
     Raises:
         LakeError: they cannot be read.
     """
-    months = Months(place.store, place.published, place.versions, TABLES)
+    months = Months(place.store, place.published, place.versions, _ROWS)
     rows, newest = await months.series(first, last, ["rows", "newest"])
     return rows, newest
 
@@ -284,7 +261,9 @@ def _parquet(content: HourContent) -> bytes:
         for table in content.tables
         for column in table.columns
     ]
-    types = ", ".join(f"'{name}': '{kind}'" for name, kind in _PARQUET_TYPES.items())
+    types = ", ".join(
+        f"'{name}': '{'BIGINT' if kind == 'integer' else 'VARCHAR'}'" for name, kind in COLUMN_CONTENT.kinds.items()
+    )
     with tempfile.TemporaryDirectory(prefix="viplake-") as folder:
         source, target = Path(folder) / "rows.json", Path(folder) / "rows.parquet"
         source.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")

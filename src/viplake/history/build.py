@@ -24,6 +24,7 @@ from viplake.history.datasets import (
     DATASETS,
     JOBS,
     RUNS,
+    VOLUMES,
     Frame,
     attribute_missed,
     expected_daily,
@@ -37,7 +38,7 @@ from viplake.history.datasets import (
 from viplake.history.facts import SchemaFacts
 from viplake.history.listing import Listing
 from viplake.history.schema_store import Copies
-from viplake.history.volumes import VOLUMES, Volumes, VolumeSeries
+from viplake.history.volumes import Volumes, VolumeSeries
 from viplake.lake.records import FORMAT
 from viplake.lake.versions import Version
 from viplake.model import Hour
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from viplake.clock import Clock
-    from viplake.history.datasets import Dataset, Row
+    from viplake.history.datasets import HourDataset, Row
     from viplake.history.facts import HourFacts
     from viplake.lake import Lake
     from viplake.lake.store import Store
@@ -355,7 +356,7 @@ class _Pass:
             self.published[dataset.name] = there
             await (self._compare_published if self.newest.number else self._take_over)(dataset, there)
 
-    async def _take_over(self, dataset: Dataset, data: bytes) -> None:
+    async def _take_over(self, dataset: HourDataset, data: bytes) -> None:
         """Take in a published file of a history without versions; what is beyond reading is set aside."""
         name = self.place.published + dataset.file
         try:
@@ -364,7 +365,7 @@ class _Pass:
             await self._set_aside(dataset, data)
             self.warnings.append(f"{error.message}; it is set aside and written anew")
 
-    async def _compare_published(self, dataset: Dataset, data: bytes) -> None:
+    async def _compare_published(self, dataset: HourDataset, data: bytes) -> None:
         """Find out whether a published file is ours; one that people edited is set aside and written anew."""
         known = Published.of(self.stands, dataset, data)
         self.pieces |= known.pieces
@@ -378,7 +379,7 @@ class _Pass:
             "To add rows, run viplake observe --import."
         )
 
-    async def _was_ours(self, dataset: Dataset, data: bytes) -> bool:
+    async def _was_ours(self, dataset: HourDataset, data: bytes) -> bool:
         """Whether a published file is an older version: a writer died before it published the newest."""
         for number in range(self.newest.number - 1, 0, -1):
             content = await self.chain.versions.content(number)
@@ -388,7 +389,7 @@ class _Pass:
                 return True
         return False
 
-    async def _parse(self, dataset: Dataset, data: bytes, name: str) -> Frame:
+    async def _parse(self, dataset: HourDataset, data: bytes, name: str) -> Frame:
         try:
             parsed = parse(dataset, data)
         except SettingsError as error:
@@ -398,7 +399,7 @@ class _Pass:
         self.warnings += [f"{name}: {warning}" for warning in parsed.warnings]
         return parsed.frame
 
-    async def _set_aside(self, dataset: Dataset, data: bytes) -> None:
+    async def _set_aside(self, dataset: HourDataset, data: bytes) -> None:
         """Keep what cannot be read where somebody can look at it."""
         digest = hashlib.sha256(data).hexdigest()[:12]
         await self.place.store.put_if_absent(f"{self.place.published}quarantine/{dataset.name}-{digest}.csv", data)
@@ -522,7 +523,7 @@ class _Pass:
         """Remove the rows of the range from the table volumes; those of the datasets go with the new version."""
         if self.dropping is not None:
             volumes = Volumes(self.place.store, self.place.published, self.place.versions)
-            self.dropped = {VOLUMES.folder.strip("/"): await volumes.drop(*self.dropping)}
+            self.dropped = {VOLUMES.name: await volumes.drop(*self.dropping)}
 
     def _without_dropped(self, history: History) -> History:
         """The history without the rows that are to go."""
@@ -676,7 +677,7 @@ def _change_json(row: ChangedRow) -> dict[str, Any]:
     return {"hour": str(row.hour), "dataset": row.dataset, "old": row.old, "new": row.new}
 
 
-def _cells(dataset: Dataset, row: Row) -> dict[str, str]:
+def _cells(dataset: HourDataset, row: Row) -> dict[str, str]:
     return dict(zip(dataset.columns, row, strict=False))
 
 

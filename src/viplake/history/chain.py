@@ -28,7 +28,7 @@ from viplake.model import Hour
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from viplake.history.datasets import Dataset, Row
+    from viplake.history.datasets import HourDataset, Row
     from viplake.lake.store import Store
 
 OPEN_FOR: Final = timedelta(days=8)
@@ -61,7 +61,7 @@ class ClosedMonth(Part, frozen=True):
     name: str
     datasets: dict[str, ClosedRows]
 
-    def known(self, dataset: Dataset) -> ClosedRows:
+    def known(self, dataset: HourDataset) -> ClosedRows:
         """What the month holds of a dataset: nothing of one that is newer than the month's object."""
         return self.datasets.get(dataset.name) or ClosedRows(_digest(b""), 0, 0)
 
@@ -93,11 +93,11 @@ class History:
     closed: tuple[ClosedMonth, ...] = ()
     first_run: Hour | None = None
 
-    def rows(self, dataset: Dataset) -> dict[Hour, Row]:
+    def rows(self, dataset: HourDataset) -> dict[Hour, Row]:
         """The rows of a dataset, by Hour; the cells of the contract come first."""
         return self.frames[dataset.name].rows
 
-    def count(self, dataset: Dataset) -> int:
+    def count(self, dataset: HourDataset) -> int:
         """Rows of a dataset, those of closed months too."""
         return len(self.rows(dataset)) + sum(month.known(dataset).rows for month in self.closed)
 
@@ -264,7 +264,7 @@ class Published:
     same: bool
 
     @classmethod
-    def of(cls, history: History, dataset: Dataset, data: bytes) -> Published:
+    def of(cls, history: History, dataset: HourDataset, data: bytes) -> Published:
         """Compare it: nothing is parsed."""
         frame = history.frames[dataset.name]
         head = render(dataset, Frame({}, frame.extra))
@@ -282,7 +282,7 @@ class Published:
 
 
 async def whole_file(
-    chain: Chain, history: History, dataset: Dataset, pieces: Mapping[str, bytes | memoryview]
+    chain: Chain, history: History, dataset: HourDataset, pieces: Mapping[str, bytes | memoryview]
 ) -> bytes:
     """The CSV of a dataset: header, closed months, open end.
 

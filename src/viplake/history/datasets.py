@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from viplake.errors import SettingsError
 from viplake.model import FIRST_YEAR, LAST_YEAR, MISSED, UNKNOWN, Hour, HourOutcome
@@ -40,12 +40,39 @@ _BETWEEN_TEXTS: Final = re.compile(r"""(?<=[\w)])(['"])\s+(['"])(?=\w)""")
 csv.field_size_limit(1 << 24)  # the list of a thousand missing tables is longer than the default 128 KiB
 
 
+Grain = Literal["Hour", "Hour and table", "Hour, table and column"]
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset with one row an Hour.
+    """A dataset of the history: what one row is, and its columns.
 
     Attributes:
-        name: of its file, without `.csv`.
+        name: of its file without `.csv`, or of its folder of Parquet files.
+        grain: of what there is one row.
+        kinds: its columns in order, and what their values are; empty ones are unknown.
+    """
+
+    name: str
+    grain: Grain
+    kinds: Mapping[str, ValueKind] = field(hash=False)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of its columns, in order."""
+        return tuple(self.kinds)
+
+    @property
+    def folder(self) -> str:
+        """The folder of its Parquet files, below the published files, with its closing slash."""
+        return f"{self.name}/"
+
+
+@dataclass(frozen=True, slots=True)
+class HourDataset(Dataset):
+    """A dataset with one row an Hour, in one CSV file.
+
+    Attributes:
         cells: how to read each column of the contract, in order; each raises ValueError for what it cannot be.
         of: the row of an Hour, None where it has none.
         weight: how much a row says: one that says more is never replaced by one that says less, unless the lake
@@ -53,21 +80,10 @@ class Dataset:
         odd: in which way a row contradicts itself; None where it does not.
     """
 
-    name: str
     cells: Mapping[str, Callable[[str], str]] = field(hash=False)
     of: Callable[[HourFacts], Row | None]
     weight: Callable[[Row], float]
     odd: Callable[[Row], str | None] = lambda _: None
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Of the contract, in order."""
-        return tuple(self.cells)
-
-    @property
-    def kinds(self) -> dict[str, ValueKind]:
-        """What the cells of each column are: `integer`, `decimal` or `text`; empty ones are unknown."""
-        return {column: _KINDS.get(cell, "text") for column, cell in self.cells.items()}
 
     @property
     def file(self) -> str:
@@ -193,6 +209,17 @@ _KINDS: Final[Mapping[Callable[[str], str], ValueKind]] = {
 }
 
 
+def _hourly(
+    name: str,
+    cells: Mapping[str, Callable[[str], str]],
+    of: Callable[[HourFacts], Row | None],
+    weight: Callable[[Row], float],
+    odd: Callable[[Row], str | None] = lambda _: None,
+) -> HourDataset:
+    kinds = {column: _KINDS.get(cell, "text") for column, cell in cells.items()}
+    return HourDataset(name, "Hour", kinds, cells, of, weight, odd)
+
+
 def names_json(names: Any) -> str:
     """Names as `missingTablesList` holds them: a JSON list, sorted."""
     return json.dumps(sorted(names), ensure_ascii=False)
@@ -287,13 +314,13 @@ def _run_weight(row: Row) -> float:
     return 2.0 if row[_ATTEMPTS] else 1.0
 
 
-JOBS: Final = Dataset(
+JOBS: Final = _hourly(
     "historical_job_metrics",
     {"date": _hour, "jobDelivered": _count, "JobExpected": _count},
     _job_row,
     lambda row: float(row[1]),
 )
-TABLES: Final = Dataset(
+TABLES: Final = _hourly(
     "historical_table_metrics",
     {
         "date": _hour,
@@ -307,13 +334,13 @@ TABLES: Final = Dataset(
     lambda row: float(row[1]),
     _unlike_count,
 )
-SIZES: Final = Dataset(
+SIZES: Final = _hourly(
     "historical_job_size",
     {"date": _hour, "size": _count, "files": _count},
     _size_row,
     lambda row: float(row[2]),
 )
-RUNS: Final = Dataset(
+RUNS: Final = _hourly(
     "historical_run_metrics",
     {
         "date": _hour,
@@ -331,7 +358,7 @@ RUNS: Final = Dataset(
     _run_row,
     _run_weight,
 )
-SCHEMAS: Final = Dataset(
+SCHEMAS: Final = _hourly(
     "historical_schema_versions",
     {"date": _hour, "schema": _digest, "tables": _count_or_none},
     _schema_row,
@@ -345,11 +372,48 @@ _FILES: Final = RUNS.columns.index("files")
 DATASETS: Final = (JOBS, TABLES, SIZES, RUNS, SCHEMAS)
 """All datasets with one row an Hour; the first three are the original scripts'."""
 
+VOLUMES: Final = Dataset(
+    "table_volumes",
+    "Hour and table",
+    {"hour": "timestamp", "table": "text", "partitions": "integer", "bytes": "integer"},
+)
+TABLE_CONTENT: Final = Dataset(
+    "table_content",
+    "Hour and table",
+    {
+        "hour": "timestamp",
+        "table": "text",
+        "files": "integer",
+        "rows": "integer",
+        "findings": "integer",
+        "oldest": "timestamp",
+        "newest": "timestamp",
+    },
+)
+COLUMN_CONTENT: Final = Dataset(
+    "column_content",
+    "Hour, table and column",
+    {
+        "hour": "timestamp",
+        "table": "text",
+        "column": "text",
+        "declared": "text",
+        "rows": "integer",
+        "nulls": "integer",
+        "distinct": "integer",
+        "low": "text",
+        "high": "text",
+        "nonconforming": "integer",
+    },
+)
+PARQUET_DATASETS: Final = (VOLUMES, TABLE_CONTENT, COLUMN_CONTENT)
+"""The datasets in folders of Parquet files."""
+
 
 # -- upsert -------------------------------------------------------------------------------------------------
 
 
-def upsert(dataset: Dataset, frame: Frame, facts: Mapping[Hour, HourFacts]) -> Frame:
+def upsert(dataset: HourDataset, frame: Frame, facts: Mapping[Hour, HourFacts]) -> Frame:
     """The frame with the rows of these Hours: what the lake has replaces what stands; what it lacks never does.
 
     A row stands against an Hour that the lake lacks when it says more: it was imported, or was observed before the
@@ -366,7 +430,7 @@ def upsert(dataset: Dataset, frame: Frame, facts: Mapping[Hour, HourFacts]) -> F
     return Frame(rows, frame.extra)
 
 
-def _replaces(dataset: Dataset, known: HourFacts, new: Row, old: Row) -> bool:
+def _replaces(dataset: HourDataset, known: HourFacts, new: Row, old: Row) -> bool:
     if known.delivered and dataset is not RUNS:
         return True
     return dataset.weight(new) >= dataset.weight(old)
@@ -375,7 +439,7 @@ def _replaces(dataset: Dataset, known: HourFacts, new: Row, old: Row) -> bool:
 _STANDING: Final = {"delivered": 2, "waiting": 1}
 
 
-def worsens(dataset: Dataset, old: Row, new: Row) -> bool:
+def worsens(dataset: HourDataset, old: Row, new: Row) -> bool:
     """Whether a row reports less than the one that it replaces: less is delivered, or the outcome is worse."""
     if dataset is RUNS:
         before, after = ((_STANDING.get(row[_OUTCOME], 0), int(row[_FILES] or 0)) for row in (old, new))
@@ -409,7 +473,7 @@ def imported_runs(runs: Frame, jobs: Mapping[Hour, Row]) -> Frame:
     return Frame(rows, runs.extra)
 
 
-def take_in(dataset: Dataset, frame: Frame, other: Frame, *, preferred: bool) -> Frame:
+def take_in(dataset: HourDataset, frame: Frame, other: Frame, *, preferred: bool) -> Frame:
     """The frame with the rows and columns of another that somebody holds.
 
     Where both have an Hour, one says nothing (not delivered) and gives way; else the `preferred` other wins, or what
@@ -428,14 +492,14 @@ def take_in(dataset: Dataset, frame: Frame, other: Frame, *, preferred: bool) ->
     return Frame(rows, extra)
 
 
-def _outweighs(dataset: Dataset, new: Row, old: Row, *, preferred: bool) -> bool:
+def _outweighs(dataset: HourDataset, new: Row, old: Row, *, preferred: bool) -> bool:
     weights = dataset.weight(new), dataset.weight(old)
     if 0 in weights:
         return weights[0] > weights[1]
     return preferred
 
 
-def _by_name(dataset: Dataset, frame: Frame) -> dict[Hour, dict[str, str]]:
+def _by_name(dataset: HourDataset, frame: Frame) -> dict[Hour, dict[str, str]]:
     width = len(dataset.columns)
     return {hour: dict(zip(frame.extra, row[width:], strict=True)) for hour, row in frame.rows.items()}
 
@@ -443,7 +507,7 @@ def _by_name(dataset: Dataset, frame: Frame) -> dict[Hour, dict[str, str]]:
 # -- files --------------------------------------------------------------------------------------------------
 
 
-def render(dataset: Dataset, frame: Frame) -> bytes:
+def render(dataset: HourDataset, frame: Frame) -> bytes:
     """The CSV file of a frame."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
@@ -452,7 +516,7 @@ def render(dataset: Dataset, frame: Frame) -> bytes:
     return out.getvalue().encode()
 
 
-def own_frame(dataset: Dataset, text: str) -> Frame:
+def own_frame(dataset: HourDataset, text: str) -> Frame:
     """Read back what `render` wrote: nothing to mend, so no cell is checked again.
 
     Raises:
@@ -476,7 +540,7 @@ def _labelled(label: str) -> Hour:
     return Hour.parse(label)
 
 
-def parse(dataset: Dataset, data: bytes) -> Parsed:
+def parse(dataset: HourDataset, data: bytes) -> Parsed:
     """Read a CSV file of the dataset, mending what can be mended.
 
     Raises:
@@ -534,7 +598,7 @@ def _header(lines: list[str], delimiter: str) -> list[str]:
         return []
 
 
-def _check_header(dataset: Dataset, header: list[str]) -> None:
+def _check_header(dataset: HourDataset, header: list[str]) -> None:
     lacking = [name for name in dataset.columns if name not in header]
     if lacking:
         raise SettingsError(
@@ -579,7 +643,9 @@ def _is_open(record: list[str], delimiter: str) -> bool:
     return len(list(csv.reader([*record, "x"], delimiter=delimiter))) == 1
 
 
-def _row(dataset: Dataset, cells: list[str] | None, places: list[int], others: list[int], warnings: list[str]) -> Row:
+def _row(
+    dataset: HourDataset, cells: list[str] | None, places: list[int], others: list[int], warnings: list[str]
+) -> Row:
     """The row of a record; ValueError with the reason where it is none."""
     if cells is None:
         raise ValueError("another number of cells than the header, or a quote that is never closed")

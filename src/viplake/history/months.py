@@ -25,6 +25,7 @@ from viplake.strictjson import count_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from viplake.history.datasets import Dataset
     from viplake.lake.store import Store
 
 NONE: Final = -1
@@ -36,16 +37,27 @@ Rows = tuple[tuple[str, Cells], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What a kind of rows is called and holds.
+class MonthlyRows:
+    """A dataset with a Parquet file a month: `table_volumes/2022-05.parquet`.
 
     Attributes:
-        folder: below the published files, with its closing slash: `table_volumes/2022-05.parquet`.
-        columns: whole numbers, beside `hour` and `table`, and what Parquet makes of each (SQL over its name).
+        dataset: beside `hour` and `table`, its columns are whole numbers; a timestamp is seconds since 1970.
+        small: integers of 32 bits.
     """
 
-    folder: str
-    columns: Mapping[str, str]
+    dataset: Dataset
+    small: frozenset[str] = frozenset()
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The columns beside `hour` and `table`."""
+        return self.dataset.columns[2:]
+
+    def sql(self, column: str) -> str:
+        """The expression that makes the Parquet column of the number."""
+        if self.dataset.kinds[column] == "timestamp":
+            return f"to_timestamp({column})"
+        return f"{column}::integer" if column in self.small else column
 
 
 @dataclass(slots=True)
@@ -56,7 +68,7 @@ class Months:
         store: where the history lives.
         published: prefix of the files that people read.
         versions: prefix of the versions.
-        kept: which rows.
+        rows_of: which rows.
 
     Attributes:
         written: the months whose file was written, `2022-05`.
@@ -65,7 +77,7 @@ class Months:
     store: Store
     published: str
     versions: str
-    kept: Kept
+    rows_of: MonthlyRows
     written: list[str] = field(default_factory=list)
     _month: str = ""
     _hours: dict[Hour, Rows] = field(default_factory=dict)
@@ -86,10 +98,10 @@ class Months:
             return
         versions = self._versions(self._month)
         known = await versions.newest()
-        newest = await versions.update(lambda content: _upsert(content, hours, tuple(self.kept.columns)), known=known)
+        newest = await versions.update(lambda content: _upsert(content, hours, self.rows_of.numbers), known=known)
         while newest.content is not None and newest.number > await versions.published():
-            parquet = await asyncio.to_thread(_parquet, newest.content, self.kept.columns)
-            await self.store.put(f"{self.published}{self.kept.folder}{self._month}.parquet", parquet)
+            parquet = await asyncio.to_thread(_parquet, newest.content, self.rows_of)
+            await self.store.put(f"{self.published}{self.rows_of.dataset.folder}{self._month}.parquet", parquet)
             await versions.mark_published(newest.number)
             self.written.append(self._month)
             newest = await versions.newest(after=newest.number)
@@ -122,7 +134,7 @@ class Months:
         return found
 
     def _versions(self, month: str) -> Versions:
-        return Versions(self.store, f"{self.versions}{self.kept.folder}{month}/")
+        return Versions(self.store, f"{self.versions}{self.rows_of.dataset.folder}{month}/")
 
 
 def _upsert(content: bytes | None, hours: Mapping[Hour, Rows], columns: tuple[str, ...]) -> bytes:
@@ -194,12 +206,12 @@ def _fill(
                 values[index] = int(row[at] or NONE)
 
 
-def _parquet(content: bytes, columns: Mapping[str, str]) -> bytes:
+def _parquet(content: bytes, rows_of: MonthlyRows) -> bytes:
     """The rows as Parquet: `hour` a UTC timestamp, `table` text, and the other columns."""
     import duckdb  # noqa: PLC0415 - 35 MB and 0.1 s that other commands do without
 
-    types = ", ".join(f"{column}: 'BIGINT'" for column in columns)
-    picked = ", ".join(f'{how} as "{column}"' for column, how in columns.items())
+    types = ", ".join(f"{column}: 'BIGINT'" for column in rows_of.numbers)
+    picked = ", ".join(f'{rows_of.sql(column)} as "{column}"' for column in rows_of.numbers)
     with tempfile.TemporaryDirectory(prefix="viplake-") as folder:
         source, target = Path(folder) / "rows.csv", Path(folder) / "rows.parquet"
         source.write_bytes(content)

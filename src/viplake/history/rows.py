@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from viplake.history.datasets import DATASETS, JOBS, RUNS, SCHEMAS, SIZES, TABLES, Dataset, Frame, parse
+from viplake.history.datasets import DATASETS, JOBS, RUNS, SCHEMAS, SIZES, TABLES, Frame, HourDataset, parse
 from viplake.history.schema_changes import versions
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ _NO_ROWS: Final = Frame()
 
 
 def _rows(
-    frames: Mapping[str, Frame], dataset: Dataset, row_of: Callable[[Hour, dict[str, str]], HourRow]
+    frames: Mapping[str, Frame], dataset: HourDataset, row_of: Callable[[Hour, dict[str, str]], HourRow]
 ) -> tuple[HourRow, ...]:
     rows = frames.get(dataset.name, _NO_ROWS).rows
     return tuple(row_of(hour, dict(zip(dataset.columns, rows[hour], strict=False))) for hour in sorted(rows))

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from viplake.history.months import NONE, Kept, Months
+from viplake.history.datasets import VOLUMES
+from viplake.history.months import NONE, MonthlyRows, Months
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from viplake.lake.store import Store
     from viplake.model import Hour
 
-VOLUMES: Final = Kept("table_volumes/", {"partitions": "partitions::integer", "bytes": "bytes"})
-FOLDER: Final = VOLUMES.folder
+_ROWS: Final = MonthlyRows(VOLUMES, small=frozenset({"partitions"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Volumes:
 
     def __post_init__(self) -> None:
         """Nothing is read yet."""
-        self._months = Months(self.store, self.published, self.versions, VOLUMES)
+        self._months = Months(self.store, self.published, self.versions, _ROWS)
 
     @property
     def written(self) -> list[str]:

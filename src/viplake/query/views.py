@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from viplake.concurrency import map_bounded
 from viplake.content.profiling import spellings
 from viplake.errors import SettingsError
-from viplake.history.datasets import DATASETS, parse, render
+from viplake.history.datasets import DATASETS, PARQUET_DATASETS, parse, render
 from viplake.tables import duck
 from viplake.tables.files import fetch
 from viplake.tables.staged import Staged, Unreadable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from viplake.history.build import Place
-    from viplake.history.datasets import Dataset
+    from viplake.history.datasets import HourDataset
     from viplake.lake import Lake
     from viplake.model import Hour
     from viplake.tables.files import HourFiles, TableFiles
@@ -33,19 +33,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ColumnTypes = dict[str, ColumnType]
-
-PARQUET: Final[Mapping[str, Mapping[str, ValueKind]]] = {
-    "table_volumes": {"hour": "timestamp", "table": "text", "partitions": "integer", "bytes": "integer"},
-    "table_content": {
-        "hour": "timestamp", "table": "text", "files": "integer", "rows": "integer", "findings": "integer",
-        "oldest": "timestamp", "newest": "timestamp",
-    },
-    "column_content": {
-        "hour": "timestamp", "table": "text", "column": "text", "declared": "text", "rows": "integer",
-        "nulls": "integer", "distinct": "integer", "low": "text", "high": "text", "nonconforming": "integer",
-    },
-}  # fmt: skip
-"""Datasets of the history in folders of Parquet files, besides those of `DATASETS`, and what columns they have."""
 
 _HOURS_AT_ONCE: Final = 4
 """Hours whose files are fetched side by side, 16 files each: latency is hidden, memory stays flat."""
@@ -210,7 +197,7 @@ class CsvDataset:
         brought: it was looked for.
     """
 
-    dataset: Dataset
+    dataset: HourDataset
     extra: tuple[str, ...] = ()
     staged: Path | None = None
     brought: bool = False
@@ -222,7 +209,7 @@ class CsvDataset:
 
     @property
     def _columns(self) -> ColumnTypes:
-        return _types(self.dataset.kinds | dict.fromkeys(self.extra, "text"))
+        return _types({**self.dataset.kinds} | dict.fromkeys(self.extra, "text"))
 
     def describe(self) -> str:
         """See `View`."""
@@ -340,7 +327,7 @@ def history() -> list[CsvDataset | ParquetDataset]:
     """The datasets of the history."""
     return [
         *(CsvDataset(dataset) for dataset in DATASETS),
-        *(ParquetDataset(name, dict(PARQUET[name])) for name in PARQUET),
+        *(ParquetDataset(dataset.name, dataset.kinds) for dataset in PARQUET_DATASETS),
     ]
 
 
