@@ -102,7 +102,9 @@ LONGEST_FUNCTION: Final = 60
 MOST_MODULES: Final = 12
 
 # Hundreds of milliseconds or tens of megabytes each: imported inside the commands that need them.
-HEAVY: Final = frozenset({"apprise", "boto3", "botocore", "duckdb", "jinja2", "plotly", "pyspark", "sqlglot"})
+HEAVY: Final = frozenset(
+    {"apprise", "boto3", "botocore", "deltalake", "duckdb", "jinja2", "plotly", "pyspark", "sqlglot"}
+)
 
 
 class Module(NamedTuple):

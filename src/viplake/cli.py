@@ -57,6 +57,7 @@ COMMANDS: Final = {
         "schema": "List schema versions with their date ranges and what changed.",
         "content": "Profile the table files: records, nulls, ranges, and whether they match the schema. For viplake"
         " check.",
+        "tables": "Build or update the current and history tables (Delta Lake) from proven Hours, each exactly once.",
         "query": "Run SQL over the tables of the newest Hour with a Receipt, or of several, and over the history.",
     },
     Group("History", sort_key=3): {

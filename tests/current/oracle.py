@@ -1,4 +1,4 @@
-"""What the tables must hold, in a few lines of plain Python over all proven Hours: shares nothing with `viplake.current`.
+"""What the tables must hold, in a few lines of plain Python over all proven Hours, without `viplake.current`.
 
 A record is a dict of texts, numbers or nulls. A version is its key and its content; members that are null say nothing.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from current.oracle import current, history
+from current.oracle import Record, current, history
 
 
 def test_newer_record_time_wins_over_newer_hour() -> None:
@@ -18,5 +18,5 @@ def test_newest_hour_decides_between_equal_record_times_and_the_first_hour_stays
 
 
 def test_content_decides_within_an_hour_and_null_keys_are_left_out() -> None:
-    rows = [{"k": 1, "v": "a"}, {"k": 1, "v": "b"}, {"k": None, "v": "z"}]
+    rows: list[Record] = [{"k": 1, "v": "a"}, {"k": 1, "v": "b"}, {"k": None, "v": "z"}]
     assert current({"01": rows}, ["k"], None) == {(1,): ((("k", 1), ("v", "b")), "01")}

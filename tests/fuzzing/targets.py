@@ -541,7 +541,7 @@ def _toml(data: bytes) -> None:
     (_FOLDER / "viplake.toml").write_bytes(data)
     with registry.restored(), only(SettingsError):
         settings = config.load(environ={"VIPLAKE_ENVIRONMENT": "Prod"}, cwd=_FOLDER)
-        CheckSettings.parse(settings.tables)
+        CheckSettings.parse(settings.sections)
     _use(settings)
 
 

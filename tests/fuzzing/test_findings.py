@@ -327,7 +327,7 @@ def test_lines_that_are_no_rows_are_each_read_a_few_times_however_many_there_are
 def test_settings_that_cannot_be_are_one_clear_line(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "viplake.toml").write_text(text)
     with pytest.raises(SettingsError) as caught:
-        CheckSettings.parse(config.load(environ={"VIPLAKE_ENVIRONMENT": "Prod"}, cwd=tmp_path).tables)
+        CheckSettings.parse(config.load(environ={"VIPLAKE_ENVIRONMENT": "Prod"}, cwd=tmp_path).sections)
     assert said in caught.value.message
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from viplake.content.profiling import HourContent
+    from viplake.current.delta import DeltaTables
     from viplake.history.build import Observed, ObserveSettings, Place, Scope
     from viplake.judge.check import Checked, CheckTarget
     from viplake.judge.evaluate import CheckSettings
@@ -136,7 +137,7 @@ async def check_settings(settings: config.Settings, lake: Lake) -> CheckSettings
     from viplake.judge.rulebook import read_rulebook  # noqa: PLC0415 - as above
 
     kept = await read_rulebook(lake)
-    if (warning := kept.warning(settings.tables)) is not None:
+    if (warning := kept.warning(settings.sections)) is not None:
         log.warning("rules_differ", detail=warning)
     return config.check_settings(settings, kept.tables)
 
@@ -237,6 +238,18 @@ async def _examined(
         found = await examine(lake, hour, wanted, earlier=earlier)
         earlier = None if reopen else found
         yield found
+
+
+def delta_tables(settings: config.Settings, lake: Lake, clock: Clock) -> DeltaTables:
+    """Return the current and history tables of the lake.
+
+    Raises:
+        SettingsError, CredentialsError, LakeError: as `DeltaTables` and `storage_options`.
+    """
+    from viplake.current.delta import DeltaTables, storage_options  # noqa: PLC0415 - as above
+
+    reached = config.store_settings(settings, config.Secrets.of(settings))
+    return DeltaTables(lake, storage_options(reached), clock)
 
 
 async def check_target(settings: config.Settings, lake: Lake, *, writes: bool = False) -> CheckTarget:

@@ -239,7 +239,7 @@ async def _rules(settings: config.Settings) -> Check:
         kept = await read_rulebook(await lake_to_read(settings))
     except ViplakeError as error:
         return Check("rules", "skipped", f"the rules of the lake cannot be read: {error.message}")
-    if (warning := kept.warning(settings.tables)) is not None:
+    if (warning := kept.warning(settings.sections)) is not None:
         return Check("rules", "warning", warning)
     return Check("rules", "ok", f"version {kept.version} of the lake" if kept.version else "those of viplake.toml")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from viplake import config
-from viplake.commands.assembly import check_settings, check_target, content, folder_of, observe, observing
+from viplake.commands.assembly import check_settings, check_target, content, delta_tables, folder_of, observe, observing
 from viplake.commands.publishing import is_due, make_report, publish
 from viplake.errors import ViplakeError
 from viplake.lake.proof import read_receipt
@@ -29,6 +29,12 @@ log = structlog.get_logger(__name__)
 
 CONTENT_DEADLINE: Final = 300.0
 """Seconds that looking inside may take after a delivery: ten times what an export of a gigabyte needs."""
+
+TABLES_BACK: Final = 7 * 24
+"""Hours back in which a delivery looks for Hours that the tables do not have; `viplake tables` looks at all."""
+
+TABLES_DEADLINE: Final = 900.0
+"""Seconds that the tables may take after a delivery; the next update goes on where this one stopped."""
 
 ROOM_FOR_HOURS: Final = 3
 """A folder lake with room for fewer Hours like the last one is reported as nearly full."""
@@ -58,6 +64,9 @@ async def after_settling(settings: config.Settings, ready: Extraction) -> None:
     if settings.content_checks:
         async with _harmless("not_looked_into"):
             await _look_inside(settings, ready, hours)
+    if settings.tables:
+        async with _harmless("tables_not_updated"):
+            await _update_tables(settings, ready, hours)
     async with _harmless("not_checked"):
         await _judge_settled(settings, ready, hours)
     async with _harmless("not_reported"):
@@ -73,6 +82,17 @@ async def _look_inside(settings: config.Settings, ready: Extraction, hours: Sequ
         found = await content(settings, ready.lake, proven)
     for one in found:
         log.info("looked_inside", hour=str(one.hour), tables=len(one.tables), findings=len(one.findings))
+
+
+async def _update_tables(settings: config.Settings, ready: Extraction, hours: Sequence[Hour]) -> None:
+    """Bring the current and history tables up to date with the Hours of the last days."""
+    from viplake.current.update import update  # noqa: PLC0415 - DuckDB and deltalake
+
+    delta = delta_tables(settings, ready.lake, ready.clock)
+    first = min(hours).shift(-TABLES_BACK)
+    async with asyncio.timeout(TABLES_DEADLINE):
+        found = await update(ready.lake, delta, config.tables_settings(settings), first=first)
+    log.info("tables_updated", hours=len(found.hours), tables=len(found.tables), held=len(found.held))
 
 
 def _give_memory_back() -> None:

@@ -36,7 +36,7 @@ def command(
     See docs/rules.md.
     """
     settings = options.settings()
-    local = {name: settings.tables[name] for name in STORED_TABLES if name in settings.tables}
+    local = {name: settings.sections[name] for name in STORED_TABLES if name in settings.sections}
 
     async def work(lake: Lake) -> tuple[Rulebook, bool]:
         if action == "show":

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from viplake.clock import Clock
     from viplake.content.examine import ContentSettings
+    from viplake.current.settings import TablesSettings
     from viplake.extract.landing import RunSettings
     from viplake.judge.evaluate import CheckSettings
     from viplake.lake.store import Features, StoreSettings
@@ -259,7 +260,7 @@ def check_settings(settings: Settings, kept: Mapping[str, Any] | None = None) ->
     """
     from viplake.judge.evaluate import CheckSettings  # noqa: PLC0415 - only judging needs it
 
-    tables, notify = {**settings.tables, **(kept or {})}, settings.tables.get("notify", {})
+    tables, notify = {**settings.sections, **(kept or {})}, settings.sections.get("notify", {})
     if settings.sns_topic and isinstance(notify, dict):
         tables = {**tables, "notify": notify | {"sns_topic": settings.sns_topic}}
     parsed = CheckSettings.parse(tables)
@@ -271,6 +272,17 @@ def content_settings(settings: Settings) -> ContentSettings:
     from viplake.content.examine import ContentSettings  # noqa: PLC0415 - only looking inside needs DuckDB
 
     return ContentSettings(settings.record_times) if settings.record_times else ContentSettings()
+
+
+def tables_settings(settings: Settings) -> TablesSettings:
+    """What `[tables]` of `viplake.toml` says.
+
+    Raises:
+        SettingsError: it is wrong, in one line that says where.
+    """
+    from viplake.current.settings import TablesSettings  # noqa: PLC0415 - only tables need it
+
+    return TablesSettings.parse(settings.sections.get("tables"), settings.record_times)
 
 
 def notifiers(settings: Settings, told: CheckSettings, secrets: Secrets) -> list[Notifier]:

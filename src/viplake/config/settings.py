@@ -99,6 +99,7 @@ class Settings:
         out_of_scope: tables that are never delivered.
         grace_minutes: minutes into an Hour from which on it counts, 0 to 59.
         content_checks: look inside the tables after each delivery.
+        tables: bring the current and the history tables up to date after each delivery.
         record_times: columns that tell when a record changed, the best first; empty: the usual names.
         sns_topic: ARN of the topic that is told of incidents; empty: what `[notify]` says.
         report, report_every: where the report is written, and after which deliveries.
@@ -112,7 +113,7 @@ class Settings:
         surroundings: what the standard variables say.
         config_file: the `viplake.toml` that was read.
         profile: the one picked in it.
-        tables: of `viplake.toml` that other parts read (`TABLES`), as they stand there; the profile's go first.
+        sections: tables of `viplake.toml` that other parts read (`TABLES`), as written; the profile's go first.
     """
 
     environment: Environment
@@ -130,6 +131,7 @@ class Settings:
     out_of_scope: frozenset[str]
     grace_minutes: int
     content_checks: bool
+    tables: bool
     record_times: tuple[str, ...]
     sns_topic: str
     report: str
@@ -147,7 +149,7 @@ class Settings:
     surroundings: Surroundings = field(default_factory=Surroundings, compare=False)
     config_file: Path | None = None
     profile: str | None = None
-    tables: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    sections: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def require_company(self) -> str:
         """The company code.
@@ -338,6 +340,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "`true`: look inside the tables after each delivery, with up to 400 MB of memory",
     ),
     Setting(
+        "tables",
+        _flag,
+        "false",
+        "`true`: bring the current and history tables up to date after each delivery; needs `viplake[tables]`",
+    ),
+    Setting(
         "record_times",
         _columns,
         "",
@@ -395,7 +403,7 @@ FURTHER_VARIABLES: Final = frozenset(
 )
 """Variables of viplake's that are no settings: they never stand in `viplake.toml`."""
 
-TABLES: Final = frozenset({"environments", "rules", "calendar", "objectives", "notify"})
+TABLES: Final = frozenset({"environments", "rules", "calendar", "objectives", "notify", "tables"})
 """Tables of `viplake.toml` that other parts read."""
 
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}

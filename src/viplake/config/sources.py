@@ -95,7 +95,7 @@ def load(
         surroundings=read_surroundings(environ),
         config_file=file,
         profile=picked,
-        tables=tables,
+        sections=tables,
     )
 
 
@@ -128,9 +128,14 @@ def gather(
 
 def _tables(document: Mapping[str, Any], profile: str | None) -> Mapping[str, Any]:
     """The tables that other parts read: the profile's, else those at the top of the file; each of them whole."""
-    top = {name: value for name, value in document.items() if name in TABLES}
     own = document.get("profiles", {}).get(profile, {})
-    return MappingProxyType(top | {name: value for name, value in own.items() if name in TABLES})
+    found = [(name, value) for some in (document, own) for name, value in some.items() if _is_section(name, value)]
+    return MappingProxyType(dict(found))
+
+
+def _is_section(name: str, value: object) -> bool:
+    """Whether other parts read it: `tables = true` is a setting, `[tables]` is not."""
+    return name in TABLES and (name not in BY_NAME or isinstance(value, dict))
 
 
 def _from_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, Given]]:
@@ -174,7 +179,7 @@ def _from_file(
 
 def _from_table(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, Given]]:
     for name, value in table.items():
-        if name in TABLES:
+        if _is_section(name, value):
             continue
         if name not in BY_NAME:
             raise SettingsError(f"unknown setting {name!r} in {where}", hint=_suggest(name, {*BY_NAME, *TABLES}))

@@ -9,6 +9,11 @@
     <root>/_viplake/lake.N.json                       a corrected company; the highest N holds
     <root>/_viplake/ledger/YYYYMMDD/HH/NNNN.json      the Hour's events
     <root>/_viplake/rules/vNNNNNNNNNN.json            the rules that judge this lake
+    <root>/_viplake/begun/YYYYMMDD/HH.json            a writer of tables has looked at the Hour, or will
+    <root>/_viplake/tables/YYYYMMDD/HH.json           the mark: all tables have the Hour (but what it says is held back)
+    <root>/_viplake/tables/YYYYMMDD/HH.held.json      tables of it are held back
+    <root>/_viplake/tables/YYYYMMDD/HH.healed.json    and these too have the Hour now
+    <root>/Tables/current/, <root>/Tables/history/    a Delta table for each table of VIP
     <root>/Observability/                             the datasets
 
 `<root>` is the parent of the hourly prefix (`IMOSDL/` for Prod, `DEV/IMOSDL/` for Test), so that the two
@@ -94,6 +99,21 @@ class Layout:
     def rules(self) -> str:
         """The prefix of the rules that judge this lake."""
         return f"{self.root}_viplake/rules/"
+
+    @property
+    def tables(self) -> str:
+        """The folder of the current and the history tables, with its closing slash."""
+        return f"{self.root}Tables/"
+
+    @property
+    def marks(self) -> str:
+        """The prefix of the marks of Hours that are in the tables."""
+        return f"{self.root}_viplake/tables/"
+
+    @property
+    def begun(self) -> str:
+        """The prefix of the records of Hours that writers of tables have begun."""
+        return f"{self.root}_viplake/begun/"
 
     def folder(self, hour: Hour) -> str:
         """The Hour's folder, with its closing slash."""

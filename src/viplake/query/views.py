@@ -15,6 +15,7 @@ from viplake.errors import SettingsError
 from viplake.history.datasets import DATASETS, PARQUET_DATASETS, parse, render
 from viplake.tables import duck
 from viplake.tables.files import fetch
+from viplake.tables.schema import names_for
 from viplake.tables.staged import Staged, Unreadable
 from viplake.tables.types import TEXT, ColumnType, type_of, typed, widened
 
@@ -367,21 +368,6 @@ async def bring(lake: Lake, place: Place, views: Sequence[View], root: Path, not
 
 
 # -- names and values -----------------------------------------------------------------------------------------------
-
-
-def names_for(names: Iterable[str]) -> list[str]:
-    """Names that a database can tell apart: it knows no empty one, and none that differs in case alone."""
-    taken: set[str] = set()
-    found = []
-    for name in names:
-        plain = name.replace("\0", "\N{REPLACEMENT CHARACTER}") or "unnamed"
-        label, number = plain, 0
-        while label.casefold() in taken:
-            number += 1
-            label = f"{plain}_{number}"
-        taken.add(label.casefold())
-        found.append(label)
-    return found
 
 
 def _view(name: str, select: str) -> str:

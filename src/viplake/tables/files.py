@@ -91,6 +91,17 @@ async def files_of(lake: Lake, hour: Hour) -> HourFiles:
             if error.cause.word != "dest_archived":
                 raise
     known = await asyncio.to_thread(read_schema, schema) if schema is not None else None
+    return tables_of(hour, sizes, known)
+
+
+def tables_of(hour: Hour, sizes: Mapping[str, int], known: Mapping[str, TableSchema] | None) -> HourFiles:
+    """Return the tables that some files of an Hour belong to.
+
+    Args:
+        hour: which.
+        sizes: bytes of the files, by name.
+        known: the tables of its schema; None: it has none, or none that can be read.
+    """
     problem = None
     if known is None:
         problem = "it has no schema" if SCHEMA_NAME not in sizes else "its schema cannot be read"

@@ -14,7 +14,7 @@ from viplake import strictjson
 from viplake.tables.types import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 LARGEST_SCHEMA: Final = 32 << 20
 """Bytes of a schema that is read (a customer's has a few hundred kilobytes)."""
@@ -108,6 +108,21 @@ def _typed(columns: Columns, name: str) -> str:
 
 def _listed_key(key: Sequence[str]) -> str:
     return f"({', '.join(key)})" if key else "none"
+
+
+def names_for(names: Iterable[str]) -> list[str]:
+    """Names that a database can tell apart: it knows no empty one, and none that differs in case alone."""
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        plain = name.replace("\0", "\N{REPLACEMENT CHARACTER}") or "unnamed"
+        label, number = plain, 0
+        while label.casefold() in taken:
+            number += 1
+            label = f"{plain}_{number}"
+        taken.add(label.casefold())
+        found.append(label)
+    return found
 
 
 # -- reading an entry -----------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Current and history tables (Delta Lake), computed from proven Hours."""

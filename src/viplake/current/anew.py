@@ -1,0 +1,183 @@
+"""I/O. Computes a table anew from all proven Hours, on this machine, and commits it at once or compares it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from viplake.concurrency import map_bounded
+from viplake.current.delta import KINDS, ConflictError
+from viplake.current.merge import Merge
+from viplake.current.plan import batches, work_of
+from viplake.current.source import HeldError, folder_of, source_of
+from viplake.current.writer import Here
+from viplake.errors import LakeError
+from viplake.lake.hours import listed_days, named_hours
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from viplake.current.delta import Live, TableKind
+    from viplake.current.shape import Shape
+    from viplake.current.source import HourSource
+    from viplake.current.writer import Writer
+    from viplake.model import Hour
+
+_AT_ONCE: Final = 16
+_RACES: Final = 5
+"""Times that a table is computed anew when others commit meanwhile."""
+
+
+async def proven_hours(writer: Writer, only: Collection[Hour] | None = None) -> list[HourSource]:
+    """Every proven Hour, ascending; `only` these.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    names = await map_bounded(
+        lambda day: named_hours(writer.lake, day), await listed_days(writer.lake), at_once=_AT_ONCE
+    )
+    hours = [hour for day in names for hour in day if only is None or hour in only]
+    adopted = writer.settings.adopted
+    found = await map_bounded(lambda hour: source_of(writer.lake, hour, adopted=adopted), hours, at_once=_AT_ONCE)
+    return [source for source in found if source is not None]
+
+
+@dataclass(slots=True)
+class Anew:
+    """A table that is computed anew.
+
+    Attributes:
+        writer: that computes it.
+        table: its name.
+        folder: for its files.
+        shape: its columns; None: no Hour has it.
+        files: here, by kind.
+        held: Hours that could not be read, and why.
+    """
+
+    writer: Writer
+    table: str
+    folder: Path
+    shape: Shape | None = None
+    files: dict[TableKind, list[Path]] = field(default_factory=lambda: {"history": [], "current": []})
+    held: dict[Hour, str] = field(default_factory=dict)
+    _shapes: dict[TableKind, Shape] = field(default_factory=dict)
+    _merge: Merge = field(init=False)
+
+    @classmethod
+    async def of(cls, writer: Writer, table: str, sources: list[HourSource]) -> Anew:
+        """Compute a table from these Hours, ascending.
+
+        Raises:
+            LakeError: the lake cannot be read.
+        """
+        made = cls(writer, table, writer.new_folder())
+        having = [source for source in sources if table in source.tables]
+        opened, _ = work_of(having, [source.fingerprint(table, writer.settings) for source in having], None)
+        key = having[-1].key(table, writer.settings) if having else ()
+        for number, batch in enumerate(batches(opened, ())):
+            await made._add(batch, key, made.folder / str(number))
+        for kind in KINDS:
+            if made.shape is not None and made._shapes.get(kind, made.shape) != made.shape:
+                made._replace(kind, await made._written(kind, [], made.folder / "last", plain=True))
+        return made
+
+    async def _add(self, batch: list[HourSource], key: tuple[str, ...], folder: Path) -> None:
+        folder.mkdir()  # noqa: ASYNC240 - on this machine it waits for nothing
+        rows = []
+        for source in batch:
+            try:
+                read = await self.writer.rows(self.table, source, self.shape, folder, key)
+            except HeldError as error:
+                self.held[source.hour] = str(error)
+                continue
+            if read.fitted.refused is not None:
+                self.held[source.hour] = read.fitted.refused
+                continue
+            self.shape = read.fitted.shape
+            rows += [read.path] if read.path else []
+        if self.shape is None:
+            return
+        run = self.writer.in_thread
+        shape = self.shape
+        merge: Merge = await run(lambda: Merge(self.writer.connection, shape, folder, rows, late=False))
+        self._merge = merge
+        if not await run(merge.against, self.files["current"]):
+            return
+        await run(merge.compare, self.files["history"])
+        counts = await run(merge.decide)
+        changes: dict[TableKind, int] = {"history": counts.fresh + counts.earlier, "current": counts.changed}
+        # Both are written before either is replaced: the current table may take a row from the history.
+        written = {kind: await self._written(kind, rows, folder) for kind in KINDS if changes[kind]}
+        for kind, files in written.items():
+            self._replace(kind, files)
+
+    async def _written(self, kind: TableKind, rows: list[Path], folder: Path, *, plain: bool = False) -> list[Path]:
+        """Write all rows; `plain`: those that are here, with the columns of the table."""
+        size = sum(path.stat().st_size for path in [*self.files[kind], *rows])
+        write = partial(self._merge.copy if plain else self._merge.write, kind, self.files[kind])
+        written: list[Path] = await self.writer.in_thread(write, folder / "out" / kind, size)
+        return written
+
+    def _replace(self, kind: TableKind, written: list[Path]) -> None:
+        for path in self.files[kind]:
+            path.unlink()
+        self.files[kind] = written
+        if self.shape is not None:
+            self._shapes[kind] = self.shape
+
+    async def commit(self, live: Mapping[TableKind, Live | None]) -> dict[TableKind, int | None]:
+        """Replace the table by this one; the versions.
+
+        Raises:
+            ConflictError: another writer committed after `live`.
+            LakeError: it cannot be written.
+        """
+        found: dict[TableKind, int | None] = {}
+        for kind in ("history", "current"):
+            base = live[kind]
+            found[kind] = base.version if base else None
+            if self.shape is None or (base is None and not self.files[kind]):
+                continue
+            adds = [await self.writer.put(self.table, kind, self._merge, path) for path in self.files[kind]]
+            found[kind] = await self.writer.delta.commit(
+                kind, folder_of(self.table), base, self.shape, adds, [], rewrites=True
+            )
+        return found
+
+    async def differences(self, live: Mapping[TableKind, Live | None]) -> dict[TableKind, int]:
+        """How many rows of each kind of table are not the same in the lake and here."""
+        found: dict[TableKind, int] = {}
+        for kind in KINDS:
+            base = live[kind]
+            files = await Here(self.writer, self.table, self.writer.new_folder()).bring_paths(
+                kind, base.files if base else ()
+            )
+            if self.shape is None:
+                found[kind] = sum(file.rows or 0 for file in base.files.values()) if base else 0
+                continue
+            found[kind] = await self.writer.in_thread(self._merge.differing, files, self.files[kind])
+        return found
+
+
+async def rebuild(writer: Writer, table: str, sources: list[HourSource] | None = None) -> dict[TableKind, int | None]:
+    """Compute a table anew from all proven Hours and replace it; the versions.
+
+    Raises:
+        LakeError: the lake cannot be read or written, or others commit without a pause.
+    """
+    for _ in range(_RACES):
+        live = {kind: await writer.delta.open(kind, folder_of(table)) for kind in KINDS}
+        anew = await Anew.of(writer, table, sources or await proven_hours(writer))
+        try:
+            return await anew.commit(live)
+        except ConflictError:
+            sources = None
+        finally:
+            await asyncio.to_thread(shutil.rmtree, anew.folder, ignore_errors=True)
+    raise LakeError(f"the table {table} is written by others without a pause")

@@ -1,0 +1,152 @@
+"""I/O. Which Hours the tables have: begun, done, and with tables held back. Every object is only created."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from viplake.concurrency import map_bounded
+from viplake.lake.hours import parse_hour
+from viplake.lake.records import FORMAT, Part, decode, encode, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from viplake.lake import Lake
+    from viplake.model import Hour
+
+_AT_ONCE: Final = 16
+_NAME: Final = re.compile(r"(\d{2})(\.held|\.healed)?\.json")
+
+
+class TableMark(Part, frozen=True):
+    """What a mark says of a table.
+
+    Attributes:
+        current, history: versions of the two Delta tables that have the Hour; None: there is no such table.
+        files: fingerprint of the files and the schema.
+        aside: records with a null in the key, which are in no table.
+    """
+
+    current: int | None
+    history: int | None
+    files: str
+    aside: int = 0
+
+
+class Mark(Part, frozen=True):
+    """An Hour that is in the tables.
+
+    Attributes:
+        hour: as `2022-05-10T13`.
+        tables: by name.
+        held: tables that do not have it, and why.
+    """
+
+    hour: str
+    tables: dict[str, TableMark]
+    held: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+
+
+@dataclass(slots=True)
+class HourMarks:
+    """The state of some days.
+
+    Attributes:
+        begun: Hours that a writer has begun.
+        done: Hours with a mark.
+        held: Hours with tables that are held back.
+    """
+
+    begun: set[Hour] = field(default_factory=set)
+    done: set[Hour] = field(default_factory=set)
+    held: set[Hour] = field(default_factory=set)
+
+    def between(self, first: Hour, last: Hour) -> list[Hour]:
+        """Hours that may be in the tables, after `first` and up to `last`, ascending."""
+        return sorted(hour for hour in self.begun | self.done if first < hour <= last)
+
+    @property
+    def newest(self) -> Hour | None:
+        """The newest Hour that may be in the tables."""
+        return max(self.begun | self.done, default=None)
+
+
+async def days(lake: Lake) -> list[str]:
+    """Days in which an Hour was begun (`20220510`), ascending."""
+    return [day for day in await lake.store.folders(lake.layout.begun) if parse_hour(day, "00") is not None]
+
+
+async def known(lake: Lake, wanted: Iterable[str]) -> HourMarks:
+    """The state of these days (`20220510`).
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    found = HourMarks()
+
+    async def of(day: str) -> None:
+        begun, marks = await asyncio.gather(
+            lake.store.files(f"{lake.layout.begun}{day}/"), lake.store.files(f"{lake.layout.marks}{day}/")
+        )
+        held: set[Hour] = set()
+        healed: set[Hour] = set()
+        for file in begun:
+            if (match := _NAME.fullmatch(file.name)) and (hour := parse_hour(day, match[1])):
+                found.begun.add(hour)
+        for file in marks:
+            if (match := _NAME.fullmatch(file.name)) and (hour := parse_hour(day, match[1])):
+                {None: found.done, ".held": held, ".healed": healed}[match[2]].add(hour)
+        found.held |= held - healed
+
+    await map_bounded(of, wanted, at_once=_AT_ONCE)
+    return found
+
+
+async def begin(lake: Lake, hours: Iterable[Hour]) -> None:
+    """Record that a writer will look at these Hours.
+
+    Raises:
+        LakeError: it cannot be written.
+    """
+
+    async def one(hour: Hour) -> None:
+        await lake.store.put_if_absent(
+            f"{lake.layout.begun}{hour.folder}.json", encode({"format": FORMAT, "hour": str(hour)})
+        )
+
+    await map_bounded(one, hours, at_once=_AT_ONCE)
+
+
+async def finish(lake: Lake, hour: Hour, mark: Mark, *, again: bool) -> None:
+    """Write the mark of an Hour; `again`: it has one, and tables that were held back have it now.
+
+    Raises:
+        LakeError: it cannot be written.
+    """
+    key = f"{lake.layout.marks}{hour.folder}"
+    data = encode({"format": FORMAT, **mark.members()})
+    if again:
+        if not mark.held:
+            await lake.store.put_if_absent(f"{key}.healed.json", data)
+        return
+    if mark.held:
+        await lake.store.put_if_absent(f"{key}.held.json", data)
+    await lake.store.put_if_absent(f"{key}.json", data)
+
+
+async def read_mark(lake: Lake, hour: Hour) -> Mark | None:
+    """The mark of an Hour, with the tables that were held back at first and healed; None where there is none.
+
+    Raises:
+        LakeError: it cannot be read.
+    """
+    key = f"{lake.layout.marks}{hour.folder}"
+    for suffix in (".healed", ""):
+        data = await lake.store.get(f"{key}{suffix}.json")
+        if data is not None:
+            with reading(f"the mark of {hour}"):
+                return decode(data, Mark)
+    return None

@@ -1,0 +1,102 @@
+"""PURE. What an update does: which Hours go together, which files a merge reads, and which it writes again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from viplake.current.delta import DataFile
+    from viplake.current.merge import ValueSpan
+    from viplake.current.source import HourSource
+
+BATCH_HOURS: Final = 24
+BATCH_BYTES: Final = 512 << 20
+"""As stored: Hours that are merged in one go."""
+
+
+def batches(sources: Iterable[HourSource], late: Iterable[object]) -> list[list[HourSource]]:
+    """Group Hours, ascending, that are merged in one go; late ones are never with others."""
+    later, size = set(late), 0
+    found: list[list[HourSource]] = []
+    for source in sources:
+        own = sum(table.size for table in source.tables.values())
+        fits = found and len(found[-1]) < BATCH_HOURS and size + own <= BATCH_BYTES
+        if fits and (found[-1][-1].hour in later) == (source.hour in later):
+            found[-1].append(source)
+            size += own
+        else:
+            found.append([source])
+            size = own
+    return found
+
+
+def overlaps(file: DataFile, spans: Mapping[str, ValueSpan]) -> bool:
+    """Whether a file may have rows with these values in all of these columns."""
+    for name, span in spans.items():
+        if span.nulls and name not in file.whole:
+            continue
+        low, high = file.low.get(name), file.high.get(name)
+        if low is None or high is None or span.low is None:
+            if span.low is None and not span.nulls:
+                return False
+            continue
+        if _later(low, span.high) or _later(span.low, high):
+            return False
+    return True
+
+
+def _later(one: Any, other: Any) -> bool:
+    one, other = (v.replace(tzinfo=UTC) if isinstance(v, datetime) and v.tzinfo is None else v for v in (one, other))
+    try:
+        return bool(one > other)
+    except TypeError:  # the log has it in another form: nothing is known
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """Which live files are written again, and how many bytes the result has, roughly."""
+
+    paths: tuple[str, ...]
+    size: int
+
+
+def rewriting(files: Mapping[str, DataFile], touched: Iterable[str], new: int, target: int) -> Rewriting:
+    """Return the files to write again: those that are touched, and the smallest others until there are few enough.
+
+    Few enough is twice the least that a table of this size needs.
+
+    Args:
+        files: that are live.
+        touched: paths of those with rows that change.
+        new: bytes of rows that are added, roughly.
+        target: bytes of a file.
+    """
+    chosen = [files[path] for path in sorted(set(touched))]
+    others = sorted((f for f in files.values() if f not in chosen), key=lambda f: (f.size, f.path), reverse=True)
+    most = 2 * -(-(sum(file.size for file in files.values()) + new) // target) or 2
+    while others and len(others) + max(1, -(-(sum(file.size for file in chosen) + new) // target)) > most:
+        chosen.append(others.pop())
+    return Rewriting(tuple(file.path for file in chosen), sum(file.size for file in chosen) + new)
+
+
+def work_of(
+    sources: Sequence[HourSource], fingerprints: Sequence[str], before: str | None
+) -> tuple[list[HourSource], list[HourSource]]:
+    """The Hours with files of a table that have to be opened, and those that equal the Hour before them.
+
+    Args:
+        sources: ascending.
+        fingerprints: of the table in each; empty: not known.
+        before: that of the newest earlier Hour that is in the table; None: not known.
+    """
+    opened: list[HourSource] = []
+    skipped: list[HourSource] = []
+    for source, fingerprint in zip(sources, fingerprints, strict=True):
+        (skipped if fingerprint and fingerprint == before else opened).append(source)
+        before = fingerprint
+    return opened, skipped

@@ -1,0 +1,248 @@
+"""I/O. The records of an Hour's tables, from files that equal the Receipt, as typed rows in Parquet on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from viplake.current.shape import CHANGED, HOUR, PROBLEMS, fit
+from viplake.lake.layout import SCHEMA_NAME
+from viplake.lake.proof import read_receipt
+from viplake.tables import duck
+from viplake.tables.files import TableFiles, tables_of
+from viplake.tables.schema import LARGEST_SCHEMA, read_schema
+from viplake.tables.staged import Staged, Unreadable
+from viplake.tables.staging import stage
+from viplake.tables.types import trial
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+    from viplake.current.settings import TablesSettings
+    from viplake.current.shape import Column, Fitted, Route, Shape
+    from viplake.lake import Lake
+    from viplake.model import Hour, ProvenFile
+
+
+class HeldError(Exception):
+    """A table of an Hour cannot be merged; the text says why, in one clause."""
+
+
+@dataclass(frozen=True, slots=True)
+class HourSource:
+    """A proven Hour.
+
+    Attributes:
+        hour: which.
+        tables: that have files, by name.
+        proven: the files of its Receipt, by name.
+        held: why none of its tables can be read; None: they can.
+    """
+
+    hour: Hour
+    tables: Mapping[str, TableFiles]
+    proven: Mapping[str, ProvenFile]
+    held: str | None = None
+
+    def key(self, table: str, settings: TablesSettings) -> tuple[str, ...]:
+        """Columns of the key of a table: those of the settings, else of the schema; none where rows have none."""
+        own = settings.of(table)
+        return own.key or self.tables[table].key if own.mode == "current" else ()
+
+    def fingerprint(self, table: str, settings: TablesSettings) -> str:
+        """What the rows of a table depend on; empty where a checksum is missing."""
+        known = self.tables[table]
+        sums = sorted(self.proven[name].md5 or "" for name in known.files)
+        if not all(sums):
+            return ""
+        parts = [sums, sorted((known.columns or {}).items()), known.key, settings.of(table), settings.record_times]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+async def source_of(lake: Lake, hour: Hour, *, adopted: bool) -> HourSource | None:
+    """Return a proven Hour; None where it has no Receipt, or only one over sizes and `adopted` is not set.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    receipt = await read_receipt(lake, hour)
+    if receipt is None or (receipt.proof == "size" and not adopted):
+        return None
+    proven = {file.name: file for file in receipt.files}
+    known, held = None, "the Hour has no schema"
+    if (expected := proven.get(SCHEMA_NAME)) is not None:
+        data = await lake.store.get(lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
+        if data is None or _differs(expected, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest()):
+            held = "the schema of the Hour differs from its Receipt"
+        else:
+            known = await asyncio.to_thread(read_schema, data)
+            held = "the schema of the Hour cannot be read"
+    found = tables_of(hour, {name: file.size for name, file in proven.items()}, known)
+    tables = {one.table: one for one in found.tables}
+    return HourSource(hour, tables, proven, None if known is not None else held)
+
+
+def _differs(expected: ProvenFile, size: int, md5: str) -> str | None:
+    if size != expected.size:
+        return f"{expected.name} has {size:,} bytes, and {expected.size:,} in the Receipt"
+    if expected.md5 not in {None, md5}:
+        return f"{expected.name} differs from the Receipt: its MD5 is {md5}"
+    return None
+
+
+async def bring(lake: Lake, source: HourSource, table: str, folder: Path) -> list[Staged]:
+    """Bring the files of a table here, each compared with the Receipt; empty ones are left out.
+
+    Raises:
+        HeldError: a file differs, is missing or cannot be read.
+        LakeError: the lake cannot be read.
+        OSError: there is no room here.
+    """
+    wrong: dict[str, str] = {}
+    folder.mkdir(parents=True)  # noqa: ASYNC240 - on this machine it waits for nothing
+
+    async def read(name: str) -> AsyncIterator[bytes]:
+        seen, size = hashlib.md5(usedforsecurity=False), 0
+        async for chunk in lake.store.read(lake.layout.file(source.hour, name)):
+            seen.update(chunk)
+            size += len(chunk)
+            yield chunk
+        if (why := _differs(source.proven[name], size, seen.hexdigest())) is not None:
+            wrong[name] = why
+
+    files = await stage(source.tables[table].files, read, folder)
+    bad = [f"{file.name}: {file.why}" for file in files if isinstance(file, Unreadable) and not file.empty]
+    if wrong or bad:
+        raise HeldError([*wrong.values(), *bad][0])
+    return [file for file in files if isinstance(file, Staged)]
+
+
+@dataclass(frozen=True, slots=True)
+class HourRows:
+    """The rows of a table in an Hour.
+
+    Attributes:
+        hour: which.
+        fitted: how the Hour fits the table.
+        path: the Parquet file; None: there are no records.
+    """
+
+    hour: Hour
+    fitted: Fitted
+    path: Path | None
+
+
+def write_rows(
+    connection: DuckDBPyConnection,
+    source: HourSource,
+    table: str,
+    files: Sequence[Staged],
+    target: Path,
+    *,
+    settings: TablesSettings,
+    shape: Shape | None,
+    key: Sequence[str] | None = None,
+) -> HourRows:
+    """Write the rows of a table: columns as they are stored, and our own.
+
+    Args:
+        connection: that sees the files and `target`.
+        source: the Hour.
+        table: its name.
+        files: of it, here.
+        target: the Parquet file.
+        settings: of the tables.
+        shape: of the table; None: it does not exist.
+        key: columns of the key; None: those of the Hour.
+
+    Raises:
+        HeldError: a file cannot be read to its end, or the Hour does not fit the table.
+    """
+    known, own = source.tables[table], settings.of(table)
+    try:
+        found = duck.members(connection, files)
+        if found.bad:
+            blame = found.bad[0]
+            raise HeldError(f"{blame.file.label}: {blame.why}")
+        times = (own.record_time,) if own.record_time else settings.record_times
+        by = source.key(table, settings) if key is None else key
+        fitted = fit(shape, source.hour.label, known.columns or {}, found.counts, by, times)
+        if fitted.refused is not None or not found.files:
+            return HourRows(source.hour, fitted, None)
+        connection.execute(_rows_sql(source.hour, fitted, found.files, target))
+    except duck.faults() as error:
+        raise HeldError(duck.TOO_MUCH if duck.of_memory(error) else f"it cannot be read: {_first(error)}") from None
+    return HourRows(source.hour, fitted, target)
+
+
+def _first(error: Exception) -> str:
+    return str(error).partition("\n")[0][:120]
+
+
+def _rows_sql(hour: Hour, fitted: Fitted, files: Sequence[Staged], target: Path) -> str:
+    routes, columns = fitted.routes, {column.name: column for column in fitted.shape.columns}
+    cells = [f"c{number}" for number in range(len(routes))]
+    records = duck.texts(files, [route.members for route in routes], cells)
+    trials = [trial(cell, replace(route.declared, length=None)) for cell, route in zip(cells, routes, strict=True)]
+    tried = "".join(f", {sql} as {name}" for one in trials for name, sql in one.tried.items())
+    values, problems = {}, {}
+    for cell, route, one in zip(cells, routes, trials, strict=True):
+        column = columns[route.column]
+        fits = f"(coalesce({one.fits}, false) and not coalesce({_beyond(cell, route, one.beyond)}, false))"
+        value = f"try_cast({cell} as timestamptz)" if route.declared.kind == "timestamp" else one.value
+        if route.declared.kind == "text":
+            values[column.name] = cell
+            continue
+        values[column.name] = f"case when {fits} then cast({value} as {column.sql}) end"
+        label = duck.quoted(column.name)
+        problems[column.name] = (
+            f"case when {cell} is not null and not {fits} then to_json({label}) || ':' || to_json({cell}) end"
+        )
+    shown = [f"{values.get(name, f'cast(null as {column.sql})')} as {duck.named(name)}"
+             for name, column in columns.items()]  # fmt: skip
+    odd = f"concat_ws(',', {', '.join(problems[name] for name in sorted(problems))})" if problems else "''"
+    own = [
+        f"{_changed(fitted, columns, values)} as {CHANGED}",
+        f"'{{' || nullif({odd}, '') || '}}' as {PROBLEMS}",
+        f"{moment(hour)} as {HOUR}",
+    ]
+    rows = f"select {', '.join([*shown, *own])} from (select *{tried} from ({records}))"  # noqa: S608 - quoted
+    return f"copy ({rows}) to {duck.quoted(str(target))} (format parquet, compression snappy)"
+
+
+def _beyond(cell: str, route: Route, beyond: str | None) -> str:
+    """Whether a value that can be read would change when it is stored."""
+    if route.declared.kind == "decimal" and route.declared.scale is None:
+        return f"try_cast({cell} as decimal(38, 20)) <> try_cast({cell} as decimal(38, 10))"
+    return beyond or "false"
+
+
+def _changed(fitted: Fitted, columns: Mapping[str, Column], values: Mapping[str, str]) -> str:
+    """The record time, as SQL."""
+    if fitted.changed is None:
+        return "cast(null as timestamptz)"
+    name = fitted.routes[fitted.changed].column
+    kind = columns[name].type.kind
+    return f"try_cast({values[name]} as timestamptz)" if kind in {"timestamp", "date", "text"} else "null::timestamptz"
+
+
+def moment(hour: Hour) -> str:
+    """The start of an Hour, as SQL."""
+    return f"timestamptz '{hour.start:%Y-%m-%d %H:00:00}+00'"
+
+
+_UNSAFE = re.compile(r"[^\w.-]", re.ASCII)
+
+
+def folder_of(table: str) -> str:
+    """The folder of a table's Delta tables: its name, or one made of it where that could not be a folder's."""
+    plain = _UNSAFE.sub("_", table)
+    if plain == table and not table.startswith((".", "_")):
+        return table
+    return f"{plain.lstrip('._')}-{hashlib.sha256(table.encode()).hexdigest()[:8]}"

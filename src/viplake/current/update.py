@@ -1,0 +1,461 @@
+"""I/O. Brings the current and the history tables up to date with the proven Hours.
+
+::
+
+    for batch in batches(Hours with a Receipt and without a mark):
+        begin(batch)                        # others see that these Hours may be in the tables
+        for table in tables of the batch:   # those with other files than in the Hour before
+            merge, commit the history, commit the current table
+        begun by others meanwhile? then merge the batch again, as late Hours
+        write the marks
+
+Every step may be repeated, and may be the last one of a process: see docs/adr/0017-current-and-history-tables.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from viplake.concurrency import map_bounded
+from viplake.current import marks
+from viplake.current.anew import Anew, proven_hours, rebuild
+from viplake.current.delta import KINDS, ConflictError
+from viplake.current.marks import HourMarks, Mark, TableMark
+from viplake.current.merge import TARGET_BYTES, Merge
+from viplake.current.plan import batches, rewriting, work_of
+from viplake.current.source import HeldError, folder_of, moment, source_of
+from viplake.current.writer import MEMORY, Here, Writer
+from viplake.errors import LakeError, SettingsError
+from viplake.lake.hours import listed_days, named_hours
+from viplake.tables import duck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from viplake.current.delta import DeltaTables, Live, TableKind
+    from viplake.current.settings import TablesSettings
+    from viplake.current.shape import Shape
+    from viplake.current.source import HourSource
+    from viplake.lake import Lake
+    from viplake.model import Hour
+
+_AT_ONCE: Final = 16
+_RACES: Final = 50
+"""Commits lost to other writers in a row before giving up."""
+
+_BACK: Final = 48
+"""Hours back in which the files of a table are looked for, to compare them with."""
+
+
+@dataclass(slots=True)
+class TableChange:
+    """What an update did to a table.
+
+    Attributes:
+        current, history: versions of the Delta tables; None: there is none.
+        rows: of the current table that are new or other ones.
+        versions: that are new in the history.
+        aside: records with a null in the key.
+        notes: what changed in the schema, and what is unusual.
+    """
+
+    current: int | None = None
+    history: int | None = None
+    rows: int = 0
+    versions: int = 0
+    aside: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class TablesUpdate:
+    """What an update did.
+
+    Attributes:
+        hours: that are in the tables now, in the order in which they were merged.
+        tables: that had other files than before, by name.
+        skipped: how many times a table was not opened because its files had not changed.
+        held: (Hour, table, why): not merged.
+    """
+
+    hours: list[Hour] = field(default_factory=list)
+    tables: dict[str, TableChange] = field(default_factory=dict)
+    skipped: int = 0
+    held: list[tuple[Hour, str, str]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {
+            "hours": [str(hour) for hour in self.hours],
+            "tables": {
+                name: {
+                    "current": one.current, "history": one.history, "rows": one.rows, "versions": one.versions,
+                    "null_keys": one.aside, "notes": one.notes,
+                }
+                for name, one in sorted(self.tables.items())
+            },
+            "skipped": self.skipped,
+            "held": [{"hour": str(hour), "table": table, "why": why} for hour, table, why in self.held],
+        }  # fmt: skip
+
+
+async def update(
+    lake: Lake,
+    delta: DeltaTables,
+    settings: TablesSettings,
+    *,
+    first: Hour | None = None,
+    last: Hour | None = None,
+    anew: bool = False,
+    progress: Callable[[Hour], None] | None = None,
+) -> TablesUpdate:
+    """Merge every proven Hour that the tables do not have.
+
+    Args:
+        lake: which.
+        delta: its tables.
+        settings: of the tables.
+        first: Hour to look at; None: from the oldest on.
+        last: likewise; None: up to the newest.
+        anew: compute all tables anew first, from all proven Hours.
+        progress: is called with each Hour that is done.
+
+    Raises:
+        LakeError: the lake cannot be read or written; what was committed stays, and the next update goes on.
+        SettingsError: there is no room here.
+    """
+    with opened(lake, delta, settings) as writer:
+        run = Update(writer, TablesUpdate())
+        if anew:
+            sources = await proven_hours(writer)
+            for table in sorted({table for source in sources for table in source.tables}):
+                versions = await rebuild(writer, table, sources)
+                run.found.tables[table] = TableChange(versions["current"], versions["history"], notes=["computed anew"])
+        await run.run(first, last, progress)
+    return run.found
+
+
+async def check(lake: Lake, delta: DeltaTables, settings: TablesSettings) -> dict[str, dict[TableKind, int]]:
+    """Compute every table anew from the Hours that are in the tables, and compare; rows that differ, by table and kind.
+
+    Raises:
+        LakeError, SettingsError: as `update`.
+    """
+    with opened(lake, delta, settings) as writer:
+        done = (await marks.known(lake, await marks.days(lake))).done
+        sources = await proven_hours(writer, done)
+        found: dict[str, dict[TableKind, int]] = {}
+        for table in sorted({table for source in sources for table in source.tables}):
+            live = {kind: await delta.open(kind, folder_of(table)) for kind in KINDS}
+            anew = await Anew.of(writer, table, sources)
+            found[table] = await anew.differences(live)
+            await asyncio.to_thread(shutil.rmtree, anew.folder, ignore_errors=True)
+    return found
+
+
+@contextmanager
+def opened(lake: Lake, delta: DeltaTables, settings: TablesSettings) -> Iterator[Writer]:
+    """Give a writer with a folder for files, which is removed afterwards.
+
+    Raises:
+        SettingsError: there is no room here.
+    """
+    with tempfile.TemporaryDirectory(prefix="viplake-") as name:
+        root = Path(name)
+        try:
+            with duck.connect(root, memory=MEMORY, threads=2) as connection:
+                yield Writer(lake, delta, settings, connection, root)
+        except OSError as error:
+            hint = "Make room, or set TMPDIR to a folder that has some."
+            raise SettingsError(f"no room for the tables in {root.parent}: {error.strerror}", hint=hint) from None
+
+
+@dataclass(slots=True)
+class Update:
+    """An update.
+
+    Attributes:
+        writer: of the tables.
+        found: what was done.
+        known: which Hours may be in the tables, of the days that matter.
+    """
+
+    writer: Writer
+    found: TablesUpdate
+    known: HourMarks = field(default_factory=HourMarks)
+    _marks: dict[Hour, Mark | None] = field(default_factory=dict)
+
+    async def run(self, first: Hour | None, last: Hour | None, progress: Callable[[Hour], None] | None) -> None:
+        """Merge every proven Hour of the range that the tables do not have."""
+        every = await listed_days(self.writer.lake)
+        wanted = [day for day in every if (not first or first.day <= day) and (not last or day <= last.day)]
+        await self._look(sorted({*wanted, *await marks.days(self.writer.lake)}))
+        names = await map_bounded(lambda day: named_hours(self.writer.lake, day), wanted, at_once=_AT_ONCE)
+        within = [h for day in names for h in day if (not first or first <= h) and (not last or h <= last)]
+        open_ = [hour for hour in within if hour not in self.known.done or hour in self.known.held]
+        adopted = self.writer.settings.adopted
+        sources = [
+            source
+            for source in await map_bounded(
+                lambda hour: source_of(self.writer.lake, hour, adopted=adopted), open_, at_once=_AT_ONCE
+            )
+            if source is not None
+        ]
+        newest = max((h for h in self.known.begun | self.known.done if h not in set(open_)), default=None)
+        late = [source.hour for source in sources if newest is not None and source.hour < newest]
+        again = [source for source in sources if source.hour in self.known.done]
+        for batch in [*batches((s for s in sources if s not in again), late), *([source] for source in again)]:
+            await self._batch(batch)
+            for source in batch:
+                self.found.hours.append(source.hour)
+                if progress is not None:
+                    progress(source.hour)
+
+    async def _look(self, days: Iterable[str]) -> None:
+        found = await marks.known(self.writer.lake, days)
+        self.known.begun |= found.begun
+        self.known.done |= found.done
+        self.known.held |= found.held
+
+    async def _batch(self, batch: Sequence[HourSource]) -> None:
+        """Merge some Hours, and write their marks."""
+        hours = {source.hour for source in batch}
+        again = batch[0].hour in self.known.done
+        await marks.begin(self.writer.lake, hours)
+        seen: set[Hour] | None = None
+        done: dict[str, TableMark] = {}
+        held: dict[tuple[Hour, str], str] = {}
+        while True:
+            first = min(hours)
+            await self._look([day for day in await marks.days(self.writer.lake) if day >= first.day])
+            later = {hour for hour in self.known.begun | self.known.done if hour > first} - hours
+            if later == seen:
+                break
+            seen = later
+            held = {}
+            done = await self._tables(batch, later, held, again=again)
+        for source in batch:
+            of_hour = {table: replace_files(done[table], source.fingerprint(table, self.writer.settings))
+                       for table in source.tables if table in done and (source.hour, table) not in held}  # fmt: skip
+            left = {table: why for (hour, table), why in held.items() if hour == source.hour}
+            if again and (before := await self._mark(source.hour)) is not None:
+                of_hour = {**before.tables, **of_hour}
+            await marks.finish(self.writer.lake, source.hour, Mark(str(source.hour), of_hour, left), again=again)
+            self.known.done.add(source.hour)
+            self._marks.pop(source.hour, None)
+            self.found.held += [(source.hour, table, why) for table, why in sorted(left.items())]
+
+    async def _tables(
+        self, batch: Sequence[HourSource], later: set[Hour], held: dict[tuple[Hour, str], str], *, again: bool
+    ) -> dict[str, TableMark]:
+        """Merge all tables of some Hours; the versions that have them."""
+        done: dict[str, TableMark] = {}
+        for table in sorted({table for source in batch for table in source.tables}):
+            having = [source for source in batch if table in source.tables]
+            if again:
+                mark = await self._mark(having[0].hour)
+                if mark is None or table not in mark.held:
+                    continue
+            done[table] = await self._until_committed(table, having, later, held)
+        return done
+
+    async def _mark(self, hour: Hour) -> Mark | None:
+        if hour not in self._marks:
+            self._marks[hour] = await marks.read_mark(self.writer.lake, hour)
+        return self._marks[hour]
+
+    async def _before(self, table: str, hour: Hour) -> TableMark | None:
+        """What the mark of the newest earlier Hour that has a table says of it; None: it is not known."""
+        earlier = sorted((h for h in self.known.begun | self.known.done if h < hour), reverse=True)
+        for one in earlier[:_BACK]:
+            mark = await self._mark(one) if one in self.known.done else None
+            if mark is None or table in mark.held:
+                return None
+            if table in mark.tables:
+                return mark.tables[table]
+        return None
+
+    async def _until_committed(
+        self, table: str, having: Sequence[HourSource], later: set[Hour], held: dict[tuple[Hour, str], str]
+    ) -> TableMark:
+        before = await self._before(table, having[0].hour)
+        opened, skipped = work_of(
+            having, [one.fingerprint(table, self.writer.settings) for one in having], before.files if before else None
+        )
+        self.found.skipped += len(skipped)
+        if not opened and before is not None:
+            return before
+        for _ in range(_RACES):
+            folder = self.writer.new_folder()
+            try:
+                change = await self._merged(table, opened, later, held, folder)
+            except ConflictError:
+                continue
+            finally:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            self.found.tables[table] = _added(self.found.tables.get(table), change)
+            return TableMark(change.current, change.history, "", change.aside)
+        raise LakeError(f"the table {table} is written by others without a pause")
+
+    # -- one table --------------------------------------------------------------------------------------------------
+
+    async def _merged(
+        self,
+        table: str,
+        opened: Sequence[HourSource],
+        later: set[Hour],
+        held: dict[tuple[Hour, str], str],
+        folder: Path,
+    ) -> TableChange:
+        """Merge Hours into a table, once.
+
+        Raises:
+            ConflictError: another writer was first.
+        """
+        live = {kind: await self.writer.delta.open(kind, folder_of(table)) for kind in KINDS}
+        current, history = live["current"], live["history"]
+        shape = history.shape if history else None
+        change = TableChange(current.version if current else None, history.version if history else None)
+        odd = next((one.odd for one in live.values() if one and one.odd), None)
+        rows: list[Path] = []
+        for source in opened:
+            held.pop((source.hour, table), None)
+            if odd is not None:
+                held[source.hour, table] = odd
+                continue
+            try:
+                read = await self.writer.rows(table, source, shape, folder)
+            except HeldError as error:
+                held[source.hour, table] = str(error)
+                continue
+            if read.fitted.refused is not None:
+                held[source.hour, table] = read.fitted.refused
+                continue
+            if read.fitted.anew:
+                versions = await rebuild(self.writer, table)
+                why = f"computed anew: {source.hour} decides on the type of a column"
+                return TableChange(versions["current"], versions["history"], notes=[why])
+            change.notes += read.fitted.notes
+            shape = read.fitted.shape
+            rows += [read.path] if read.path else []
+        if shape is None or (not rows and history is None):
+            return change
+        hours = {source.hour for source in opened}
+        await self._commit(_Merging(table, folder, rows, shape, live, hours, later), change)
+        return change
+
+    async def _commit(self, one: _Merging, change: TableChange) -> None:
+        """Merge rows and commit what changes."""
+        run, shape = self.writer.in_thread, one.shape
+        merge: Merge = await run(
+            lambda: Merge(self.writer.connection, shape, one.folder, one.rows, late=bool(one.later))
+        )
+        change.aside = merge.aside
+        here = Here(self.writer, one.table, one.folder)
+        spans = await run(merge.spans, "r")
+        keys = {name: span for name, span in spans.items() if name in shape.key}
+        current = await here.bring("current", one.live["current"], keys) if shape.key else []
+        writes: dict[TableKind, int] = {"history": 0, "current": 0}
+        if await run(merge.against, current):
+            spans = await run(merge.spans, "v")
+            await run(merge.compare, await here.bring("history", one.live["history"], spans))
+            await self._decide_late(merge, one)
+            counts = await run(merge.decide)
+            change.versions, change.rows = counts.fresh, counts.changed
+            writes = {"history": counts.fresh + counts.earlier, "current": counts.changed}
+        change.history = await self._write("history", one, merge, here, writes=writes["history"] > 0)
+        if shape.key:
+            change.current = await self._write("current", one, merge, here, writes=writes["current"] > 0)
+
+    async def _decide_late(self, merge: Merge, one: _Merging) -> None:
+        """Read later Hours again, newest first, as long as versions of a key tie that none of them has shown."""
+        read: set[str] = set()
+        for hour in sorted(one.later - one.hours, reverse=True):
+            if not await self.writer.in_thread(merge.undecided, moment(hour)):
+                return
+            source = await source_of(self.writer.lake, hour, adopted=self.writer.settings.adopted)
+            if source is None or one.table not in source.tables:
+                continue
+            fingerprint = source.fingerprint(one.table, self.writer.settings)
+            if fingerprint in read:
+                continue
+            try:
+                found = await self.writer.rows(one.table, source, one.shape, one.folder)
+            except HeldError:
+                continue
+            if found.path is not None:
+                await self.writer.in_thread(merge.carried, found.path)
+            read |= {fingerprint} if fingerprint else set()
+
+    async def _write(self, kind: TableKind, one: _Merging, merge: Merge, here: Here, *, writes: bool) -> int | None:
+        """Write and commit what a merge changes in one Delta table; its version, None where it does not exist.
+
+        Raises:
+            ConflictError: another writer was first.
+        """
+        live, shape, commit = one.live[kind], one.shape, self.writer.delta.commit
+        if live is None and not writes:
+            return None
+        files = live.files if live else {}
+        known = {column.name: column.type for column in live.shape.columns} if live else {}
+        widened = any(known.get(column.name, column.type) != column.type for column in shape.columns)
+        if live is not None and not writes and not widened:
+            if shape.names == live.shape.names:
+                return live.version
+            return await commit(kind, folder_of(one.table), live, shape, [], [], rewrites=False)
+        touched: Iterable[str] = files
+        if writes and not widened:
+            touched = here.stored(kind, await self.writer.in_thread(merge.touched, kind))
+        new = sum(path.stat().st_size for path in one.rows) if writes else 0
+        chosen = rewriting(files, touched, new, TARGET_BYTES)
+        paths = await here.bring_paths(kind, chosen.paths)
+        write = merge.write if writes else merge.copy
+        written = await self.writer.in_thread(write, kind, paths, one.folder / "out" / kind, chosen.size)
+        adds = [await self.writer.put(one.table, kind, merge, path) for path in written]
+        return await commit(kind, folder_of(one.table), live, shape, adds, chosen.paths, rewrites=widened)
+
+
+@dataclass(frozen=True, slots=True)
+class _Merging:
+    """A merge of some Hours into a table.
+
+    Attributes:
+        table: its name.
+        folder: for files.
+        rows: of the Hours.
+        shape: of the table with them.
+        live: its versions that the merge starts from.
+        hours: that are merged.
+        later: Hours after the first of these that may be in the table.
+    """
+
+    table: str
+    folder: Path
+    rows: Sequence[Path]
+    shape: Shape
+    live: Mapping[TableKind, Live | None]
+    hours: set[Hour]
+    later: set[Hour]
+
+
+def replace_files(mark: TableMark, files: str) -> TableMark:
+    """The same with the fingerprint of an Hour's files."""
+    return TableMark(mark.current, mark.history, files, mark.aside)
+
+
+def _added(before: TableChange | None, change: TableChange) -> TableChange:
+    if before is None:
+        return change
+    return replace(
+        change,
+        rows=before.rows + change.rows,
+        versions=before.versions + change.versions,
+        aside=before.aside + change.aside,
+        notes=[*before.notes, *change.notes],
+    )
