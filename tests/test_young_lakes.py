@@ -37,6 +37,16 @@ READS = {
     "query history": ["query", "select * from historical_run_metrics"],
     "report": ["report", "--out", "r.html"],
     "slo": ["slo"],
+    "slo --openslo": ["slo", "--openslo"],
+    "rules show": ["rules", "show"],
+    "ack": ["ack", "missing_job:2022-05-10T04", "--note", "known"],
+    "serve": ["serve", "--textfile", "metrics.prom"],
+    "report of a range": ["report", "--from", str(NOW.shift(-30)), "--to", str(NOW), "--out", "range.html"],
+    "schema --diff": ["schema", "--diff", str(NOW.shift(-3)), "--at", str(NOW)],
+    "status of a range": ["status", "--from", str(NOW.shift(-3)), "--to", str(NOW)],
+    "collect": ["collect", str(NOW.shift(-3))],
+    "consolidate from it": ["consolidate", "LAKE", "--lake", "OTHER", "--source-environment", "Prod", "--dry-run"],
+    "observe --drop": ["observe", "--drop", "--from", str(NOW.shift(-9_000)), "--to", str(NOW.shift(-8_900))],
     "adopt": ["adopt", "--dry-run"],
     "evidence": ["evidence", "--from", str(NOW.shift(-30)), "--to", str(NOW)],
     "prune": ["prune", "--older-than", "90d", "--dry-run"],
@@ -56,7 +66,7 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def vendor() -> Iterator[Simulator]:
     with simulated(export=ExportShape(files=4, total_bytes=4_000), replication_seconds=0) as running:
         yield running
@@ -82,27 +92,27 @@ def empty(lake: Path, _viplake: Commands, _vendor: Simulator) -> None:
 
 def failed(_lake: Path, viplake: Commands, vendor: Simulator) -> None:
     vendor.faults.add("status:word:value=Failed")
-    viplake.run("run")
+    assert viplake.run("run").code == 69
     vendor.faults.clear()
 
 
 def claimed(_lake: Path, viplake: Commands, vendor: Simulator) -> None:
     vendor.faults.add("trigger:forbidden")
-    viplake.run("tick")
+    assert viplake.run("tick").code == 77
     vendor.faults.clear()
 
 
 def delivered(_lake: Path, viplake: Commands, _vendor: Simulator) -> None:
-    viplake.run("run", "--only-deliver")
+    assert viplake.run("run", "--only-deliver").code == 0
 
 
 def imported(lake: Path, viplake: Commands, _vendor: Simulator) -> None:
     other = lake.with_name("other")
     for number in range(30):
         _folder(other, NOW.shift(-number))
-    viplake.run("observe", VIPLAKE_LAKE=other.as_uri())
+    assert viplake.run("observe", VIPLAKE_LAKE=other.as_uri()).code == 0
     lake.mkdir()
-    viplake.run("observe", "--import", str(other / PROD.prefix / ".." / "Observability"))
+    assert viplake.run("observe", "--import", str(other / PROD.prefix / ".." / "Observability")).code == 0
 
 
 def foreign(lake: Path, _viplake: Commands, _vendor: Simulator) -> None:
@@ -144,11 +154,14 @@ def test_every_read_command_ends_with_a_sentence_on_a_lake_that_is(
 ) -> None:
     folder = tmp_path / "lake"
     viplake = Commands(environ_for(vendor, folder.as_uri(), VIPLAKE_LOG_FORMAT="text"), tmp_path)
+    (tmp_path / "another").mkdir()
     lake(folder, viplake, vendor)
-    done = viplake.run_as(sys.executable, "-c", IN_ONE_PROCESS, json.dumps(READS))
+    urls = {"LAKE": folder.as_uri(), "OTHER": (tmp_path / "another").as_uri()}
+    reads = {name: [urls.get(word, word) for word in words] for name, words in READS.items()}
+    done = viplake.run_as(sys.executable, "-c", IN_ONE_PROCESS, json.dumps(reads))
     assert done.code == 0, done.err
     for name, code, said in json.loads(done.out.splitlines()[-1]):
         told = f"{name}: exit {code}\n{said}"
-        assert code in {0, 1, 2, 73}, told
-        assert said.strip(), told
+        assert code in {0, 1, 2, 69, 73}, told
+        assert said.strip() or name == "serve", told  # it writes a file
         assert not re.search(r"Traceback|\w+Error\b|\bNone\b", said), told

@@ -354,7 +354,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "dest_missing",
         "aws",
         LAKE_FAILED,
-        "The bucket of the lake does not exist.",
+        "The bucket of the lake does not exist, or holds no Hour below the prefix.",
         "Check VIPLAKE_LAKE, or create it.",
     ),
     Cause(

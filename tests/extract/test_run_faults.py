@@ -845,7 +845,7 @@ async def test_C6_hours_before_the_lakes_first_record_are_nobodys_miss() -> None
         shown = await status(world.worker().ledger, world.environment, world.clock, last=now, hours=4)
         return [(one.outcome, one.owner or one.detail) for one in shown]
 
-    before = ("none", "before the lake's first record")
+    before = ("none", "before viplake's first run")
     await world.store.put(world.layout.file(now.shift(-2), "Voyage_1.json.gz"), b"of another program")
     foreign = ("none", "landed by another program")
     assert await words() == [("waiting", "not started yet"), before, foreign, before]

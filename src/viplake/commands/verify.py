@@ -32,7 +32,10 @@ def command(*, window: Window = NO_WINDOW, json: Json = False, options: Options 
     async def compare(lake: Lake) -> list[Verified]:
         newest = last or window.from_ or await newest_proven(lake)
         if newest is None:
-            raise SettingsError("there is no Hour to verify", hint="Give --from and --to, or let an Hour land first.")
+            raise SettingsError(
+                "no Hour of this lake has a Receipt to verify",
+                hint="viplake status shows what is there; viplake adopt writes Receipts for Hours of another program.",
+            )
         hours = list((first or newest).to(newest))
         if not hours:
             raise SettingsError(f"the newest Hour with a Receipt, {newest}, is before {first}")

@@ -21,7 +21,7 @@ SCHEMA_VERSION: Final = 1
 """Of the JSON that the commands print."""
 
 Word = Literal["delivered", "failed", "waiting", "none"]
-"""`none`: the Hour is before the lake's first record, so viplake was not expected to deliver it."""
+"""`none`: the Hour is before the first run in this lake, so viplake was not expected to deliver it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Outcome:
     Attributes:
         environment: `Prod` or `Test`.
         hour: which.
-        outcome: `delivered`, `failed` or `waiting`; of an Hour before the lake's first record `none`.
+        outcome: `delivered`, `failed` or `waiting`; of an Hour before the first run in this lake `none`.
         cause: a word of `errors.CAUSES`; None when delivered.
         detail: one line more, where there is one.
         hint: the next step, where it is more exact than the cause's.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from viplake.lake import Lake
     from viplake.model import Environment
 
-BEFORE_FIRST: Final = "before the lake's first record"
+BEFORE_FIRST: Final = "before viplake's first run"
 FOREIGN: Final = "landed by another program"
 """Of an Hour that is older than the oldest in the ledger: without files, and with files."""
 
@@ -28,7 +28,7 @@ async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last
     """The last `hours` Hours up to `last`, newest first. The vendor gets no request.
 
     An Hour without a claim is `missed` once it is over, or `hour_taken` if its folder has files:
-    another program put them there. Before the lake's first record it is neither: no delivery was expected.
+    another program put them there. Before viplake's first run it is neither: no delivery was expected.
     One that was begun before yesterday and never ended is `abandoned`: no tick looks that far back.
 
     Raises:

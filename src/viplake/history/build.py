@@ -446,7 +446,7 @@ class _Pass:
                 raise LakeError(
                     f"there is no hourly folder below {self.lake.layout.prefix}",
                     cause="dest_missing",
-                    hint="Check VIPLAKE_LAKE, VIPLAKE_ENVIRONMENT and VIPLAKE_PREFIX.",
+                    hint="Check VIPLAKE_LAKE, VIPLAKE_ENVIRONMENT and VIPLAKE_PREFIX. In a new lake: viplake run.",
                 )
             first = Hour.parse(f"{days[0]}/00")
             self.trim = True
