@@ -374,3 +374,24 @@ def test_the_command_fails_with_the_settings(
     assert "Did you mean 'Prod'" in first["fix"]
     assert cli.execute(["doctor", "--environment", "prod"]) == 2
     assert "cause  config (us)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("table", "status", "words"),
+    [
+        ("", "ok", "0 planned periods; incidents are recorded, but sent to no channel"),
+        ("[notify]\nsns_topic = 'arn:aws:sns:eu-west-1:123456789012:t'\n", "ok", "notifications go to SNS"),
+        ("[[calendar]]\nkind='hole'\nfrom='2022-05-10T13'\nto='2022-05-10T14'\n", "ok", "with 1 planned period;"),
+        ("[rules.late_jb]\nminutes = 60\n", "skipped", "unknown key 'late_jb'"),
+    ],
+)
+async def test_doctor_names_what_rules_calendar_and_notify_come_to(
+    table: str, status: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "viplake.toml").write_text(table)
+    async with vendor() as simulator:
+        found = await examined(environ_for(simulator, (tmp_path / "lake").as_uri()), tmp_path)
+    [check] = [one for one in found.checks if one.name == "rules"]
+    assert check.status == status
+    assert words in check.detail

@@ -150,6 +150,8 @@ def print_consolidated(done: Consolidated) -> None:
     verb = "would be copied" if done.dry_run else "copied"
     hours, files = count_words(len(done.copied), "Hour"), count_words(done.files, "file")
     out(f"{hours} {verb} ({files}, {size_words(done.size)}), {done.present} were there already")
+    if not done.copied and not done.present:
+        out("  the source has no Hour before the current one, which is left out because it may still grow")
     if done.copied:
         inside = done.size - done.streamed
         out(f"  {size_words(inside)} copied by S3 itself, {size_words(done.streamed)} through this machine")

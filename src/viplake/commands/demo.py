@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -280,15 +281,25 @@ async def _conclude(story: Story, first: Hour, folder: Path) -> None:
         f"  {place}/{layout.ledger(last)}\n"
         f"    {'0001.json ...':22}every step on record; a crash is only a shorter list\n"
         f"\nTry next\n"
+        f"{_path_line()}"
         f"  export {' '.join(f'{name}={value}' for name, value in exports.items())}\n"
         f"  viplake status\n"
         f"  viplake verify --from {first} --to {last}      # ends with 1: one Hour has nothing to prove\n"
         f"  viplake observe; viplake observe --daily\n"
         f"  viplake content      # what is inside the tables, against the schema"
     )
+    _say('  viplake query "select VesselName, VesselType from Vessel limit 5"')
     if lake.startswith("file:"):
         _say(f"  echo oops >> '{newest}_MasterTableSchema.json'; viplake verify")
     _say("  viplake simulate      # the vendor, to run viplake or a pipeline of your own against")
+
+
+def _path_line() -> str:
+    """Return the line that makes `viplake` known to the shell, where it is not."""
+    programs = Path(sysconfig.get_path("scripts"))
+    if shutil.which("viplake") is not None or not (programs / "viplake").exists():
+        return ""
+    return f'  export PATH="{programs}:$PATH"\n'
 
 
 async def _look_back(story: Story, last: Hour, folder: Path) -> Path:

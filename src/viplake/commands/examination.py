@@ -44,12 +44,14 @@ from viplake.lake.store import open_store
 from viplake.redact import redact
 from viplake.vendor.http import Http
 from viplake.vendor.wire import is_page
+from viplake.wording import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from datetime import datetime
 
     from viplake.lake.store import Store, StoreSettings
+    from viplake.notify.settings import NotifySettings
     from viplake.vendor.wire import HttpAnswer
 
 Status = Literal["ok", "warning", "failed", "skipped"]
@@ -241,7 +243,22 @@ async def _rules(settings: config.Settings) -> Check:
         return Check("rules", "skipped", f"the rules of the lake cannot be read: {error.message}")
     if (warning := kept.warning(settings.sections)) is not None:
         return Check("rules", "warning", warning)
-    return Check("rules", "ok", f"version {kept.version} of the lake" if kept.version else "those of viplake.toml")
+    try:
+        found = config.check_settings(settings, kept.tables)
+    except SettingsError as error:
+        return Check("rules", "skipped", f"they cannot be read: {error.message}")
+    where = f"version {kept.version} of the lake" if kept.version else "those of viplake.toml"
+    planned = count_words(len(found.calendar.entries), "planned period")
+    return Check("rules", "ok", f"{where}, with {planned}; {_channels(found.notify)}")
+
+
+def _channels(notify: NotifySettings) -> str:
+    """Who gets notifications."""
+    given = {"SNS": bool(notify.sns_topic), "a webhook": bool(notify.webhook), "apprise": bool(notify.apprise)}
+    names = [name for name, is_given in given.items() if is_given]
+    if not names:
+        return "incidents are recorded, but sent to no channel: see [notify]"
+    return f"notifications go to {', '.join(names)} (viplake doctor --notify tries it)"
 
 
 async def _secret(secrets: config.Secrets, settings: config.Settings) -> Check:
