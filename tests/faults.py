@@ -7,6 +7,7 @@ ones, before or after they took effect: so that a crash enumerator can walk thro
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,7 @@ from viplake.lake.refusals import lake_error
 from viplake.lake.store import LARGEST_RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Iterable
     from datetime import datetime
 
     from viplake.clock import Clock
@@ -38,6 +39,22 @@ def archived() -> LakeError:
     """What S3 says of an object that has to be restored before it can be read."""
     answer = "status code: 403: <Code>InvalidObjectState</Code><Message>not valid for its storage class</Message>"
     return lake_error(answer, "read a file")
+
+
+def denied() -> LakeError:
+    """What S3 says of an object of another account, in a bucket of which the others may be read."""
+    return lake_error("status code: 403: <Code>AccessDenied</Code><Message>Access Denied</Message>", "read a file")
+
+
+def kms() -> LakeError:
+    """What S3 says of an object that is encrypted with a key that we may not use."""
+    answer = "status code: 403: <Code>AccessDenied</Code><Message>not authorized to perform: kms:Decrypt</Message>"
+    return lake_error(answer, "read a file")
+
+
+Fault = Callable[[], LakeError]
+WITHHOLDING: Sequence[Fault] = (archived, denied, kms)
+"""What a store says of one object that it does not give, although it gives the others."""
 
 
 @dataclass

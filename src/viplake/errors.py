@@ -626,6 +626,14 @@ class LakeError(ViplakeError):
     default_cause = "dest_unavailable"
 
 
+WITHHELD: Final[Mapping[str, str]] = {
+    "dest_archived": "it is archived",
+    "dest_denied": "we may not read it",
+    "dest_kms": "we may not use its KMS key",
+}
+"""Causes for which the store does not give one object, although it gives others, and how findings begin."""
+
+
 class DamagedUpload(LakeError):
     """What arrived at the store has not the checksum that was sent with it. The same bytes again may well arrive."""
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from content.tables import READABLE, ROWS, UNREADABLE, table_schema
-from faults import Flaky, Tripwire, archived
+from faults import WITHHOLDING, Fault, Flaky, Tripwire, archived
 from history.lakes import LAYOUT, fill, memory
 from viplake.content import examine as looking
 from viplake.content.examine import ContentSettings, examine
 from viplake.content.profiling import HourContent
 from viplake.content.records import from_bytes, to_bytes
+from viplake.errors import WITHHELD
+from viplake.judge.rules.content_verdicts import CheckedContent, Odd, nonconforming
 from viplake.lake import Lake
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.model import Hour
@@ -306,15 +308,18 @@ async def test_being_told_to_stop_ends_the_query_and_leaves_no_folder(
     assert not any(tmp_path.glob("*"))  # noqa: ASYNC240 - a test may wait for its disk
 
 
-async def test_E15_archived_table_is_a_finding_and_the_others_are_looked_into() -> None:
+@pytest.mark.parametrize("fault", WITHHOLDING)
+async def test_E15_file_that_the_store_withholds_is_a_finding_and_the_others_are_looked_into(fault: Fault) -> None:
     store = memory()
     await fill(store, {LAYOUT.file(HOUR, name): b'{"A": 1}' for name in ("T_1.json", "U_1.json")})
-    broken = Flaky(store, Tripwire(1, error=archived, verbs={"read"}, about="T_1", times=None))
+    broken = Flaky(store, Tripwire(1, error=fault, verbs={"read"}, about="T_1", times=None))
     content = await examine(Lake(broken, LAYOUT), HOUR, ContentSettings())
     assert {known.table: known.rows for known in content.tables} == {"T": None, "U": 1}
     [finding] = content.tables[0].findings
-    assert "it is archived" in finding.detail
-    assert "InvalidObjectState" in finding.detail
+    cause, owner = fault().cause.word, fault().cause.owner
+    assert f"{WITHHELD[cause]}: {fault().message}" in finding.detail
+    breaches = nonconforming(CheckedContent(HOUR, content))
+    assert breaches == [Odd("T", f"T: {finding.detail}", (cause, str(owner)))], "not the fault of the sender"
 
 
 async def test_E15_archived_schema_leaves_the_tables_readable() -> None:

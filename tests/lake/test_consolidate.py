@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from fakes import DictStore, FakeClock
-from faults import Counting, Crash, Flaky, Tripwire
+from faults import WITHHOLDING, Counting, Crash, Fault, Flaky, Tripwire, archived, denied
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import Lake, records
 from viplake.lake.consolidate import SMALL, Consolidated, Source, Span, consolidate
@@ -399,6 +399,34 @@ async def test_E15_archived_hour_is_named_and_the_others_are_copied() -> None:
     assert len(result.copied) == 7
     assert [(remark.hour, remark.kind) for remark in result.remarks] == [(H13.shift(3), "archived")]
     assert await mine.get(MINE.promise(H13.shift(3))) is None
+
+
+@pytest.mark.parametrize("size", [3, SMALL + 1], ids=["small", "large"])
+@pytest.mark.parametrize("fault", WITHHOLDING)
+async def test_E15_hour_with_a_file_that_the_source_withholds_is_named_and_the_others_are_copied(
+    fault: Fault, size: int
+) -> None:
+    kind = "archived" if fault is archived else "unreadable_source"
+    source, mine = store(), store()
+    for number in range(3):
+        await put_hour(source, OLD, H13.shift(number))
+    await source.put(OLD.file(H13.shift(1), "Odd_1.json"), bytes(size))
+    broken = Flaky(source, Tripwire(1, error=fault, verbs={"get", "read"}, about="Odd_1", times=None))
+    result = await consolidate([Source(Lake(broken, OLD, "s3://old"), "Prod")], Lake(mine, MINE, "s3://mine"),
+                               environment="Prod")  # fmt: skip
+    assert [one.hour for one in result.copied] == [H13, H13.shift(2)]
+    assert [(remark.hour, remark.kind) for remark in result.remarks] == [(H13.shift(1), kind)]
+    assert fault().message in result.remarks[0].detail
+
+
+async def test_E15_target_that_may_not_be_written_ends_all() -> None:
+    source, mine = store(), store()
+    await put_hour(source, OLD, H13)
+    broken = Flaky(mine, Tripwire(1, error=denied, verbs={"put", "put_stream"}, times=None))
+    with pytest.raises(LakeError) as caught:
+        await consolidate([Source(Lake(source, OLD, "s3://old"), "Prod")], Lake(broken, MINE, "s3://mine"),
+                          environment="Prod")  # fmt: skip
+    assert caught.value.cause.word == "dest_denied"
 
 
 async def test_a_dry_run_says_what_would_pass_this_machine() -> None:

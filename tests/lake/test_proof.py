@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakes import DictStore, FakeClock
-from faults import Flaky, Tripwire, archived, lake_down
+from faults import WITHHOLDING, Fault, Flaky, Tripwire, archived, lake_down
 from viplake.errors import LakeError, SettingsError
 from viplake.lake import Lake, records
 from viplake.lake.hours import hour_folder
@@ -160,19 +160,22 @@ async def test_E2_key_that_no_file_can_have_is_named_and_harms_nothing() -> None
     assert found(result) == [("odd_key", "/stray.json"), ("odd_key", "bad\\udcff.json")]
 
 
+@pytest.mark.parametrize("fault", WITHHOLDING)
 @pytest.mark.parametrize(("other", "valid"), [(b"vessels!", None), (b"vessels?", False)], ids=["right", "wrong"])
-async def test_E15_archived_file_is_a_finding_and_the_others_are_read(other: bytes, valid: bool | None) -> None:
+async def test_E15_file_that_the_store_withholds_is_a_finding_and_the_others_are_read(
+    other: bytes, valid: bool | None, fault: Fault
+) -> None:
     store = DictStore(FakeClock())
     receipt = await delivered(store)
     await store.put(LAYOUT.file(HOUR, "Vessel_1.json.gz"), other)
     unlike = replace(receipt, files=tuple(replace(file, etag="copied-in-parts-2") for file in receipt.files))
     await store.put(LAYOUT.receipt(HOUR), records.receipt_bytes(unlike))
-    broken = Flaky(store, Tripwire(1, error=archived, verbs={"read"}, about="Voyage", times=None))
+    broken = Flaky(store, Tripwire(1, error=fault, verbs={"read"}, about="Voyage", times=None))
     result = (await verify(Lake(broken, LAYOUT, "s3://lake"), HOUR)).verdict
     assert (result.complete, result.valid) == (True, valid)
     wrong = [] if valid is None else [("wrong_checksum", "Vessel_1.json.gz")]
     assert found(result) == [*wrong, ("unreadable_file", "Voyage_1.json.gz")]
-    assert "InvalidObjectState" in result.findings[-1].detail
+    assert fault().message in result.findings[-1].detail
 
 
 @pytest.mark.parametrize("name", [PROMISE_NAME, RECEIPT_NAME])

@@ -7,18 +7,19 @@ import csv
 import gzip
 import io
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
 
-from faults import Flaky, Tripwire, archived, lake_down
+from faults import WITHHOLDING, Fault, Flaky, Tripwire, archived, lake_down
 from history.lakes import LAYOUT, at, memory
 from viplake.commands.query import SHOWN_ROWS, print_answer
 from viplake.content.examine import ContentSettings, examine
 from viplake.content.records import keep
-from viplake.errors import LakeError, SettingsError, ViplakeError
+from viplake.errors import WITHHELD, LakeError, SettingsError, ViplakeError
 from viplake.history.build import ObserveSettings, Place, Scope, observe
 from viplake.history.datasets import PARQUET_DATASETS
 from viplake.lake import Lake
@@ -292,14 +293,39 @@ async def test_files_that_cannot_be_read_are_told_and_the_rest_is_asked(lake: Qu
     assert len(lake.warnings) == len(files)
 
 
-async def test_E15_archived_file_is_named_and_the_rest_is_asked(lake: QueriedLake) -> None:
-    lake.store = Flaky(lake.store, Tripwire(1, error=archived, verbs={"read"}, about="Voyage_0001", times=None))
+@pytest.mark.parametrize("fault", WITHHOLDING)
+async def test_E15_file_that_the_store_withholds_is_named_and_the_rest_is_asked(
+    lake: QueriedLake, fault: Fault
+) -> None:
+    lake.store = Flaky(lake.store, Tripwire(1, error=fault, verbs={"read"}, about="Voyage_0001", times=None))
     assert await lake.ask("select VoyageId from Voyage", partial=True) == [("9",)]
     [warning] = lake.warnings
-    assert "Voyage_0001.json.gz of 2022-05-10T13 is left out: it is archived" in warning
-    with pytest.raises(ViplakeError, match="InvalidObjectState") as caught:
+    assert f"Voyage_0001.json.gz of 2022-05-10T13 is left out: {WITHHELD[fault().cause.word]}" in warning
+    with pytest.raises(ViplakeError, match=re.escape(fault().message)) as caught:
         await lake.ask("select VoyageId from Voyage")
     assert caught.value.cause.word == "table_unreadable"
+
+
+@pytest.mark.parametrize("fault", WITHHOLDING)
+@pytest.mark.parametrize("dataset", ["historical_table_metrics", "table_volumes"])
+async def test_E15_file_of_the_history_that_the_store_withholds_is_named_and_the_rest_is_asked(
+    lake: QueriedLake, dataset: str, fault: Fault
+) -> None:
+    await observe(lake.lake, Place.within(lake.lake), at("2022-05-10T14:45"), ObserveSettings(), scope=Scope())
+    lake.store = Flaky(lake.store, Tripwire(1, error=fault, verbs={"get", "read"}, about=dataset, times=None))
+    sql = f"select count(*) from {dataset} union all select count(*) from Voyage"
+    assert await lake.ask(sql, partial=True) == [("0",), ("3",)]
+    [warning] = [warning for warning in lake.warnings if dataset in warning]
+    assert f"is left out: {WITHHELD[fault().cause.word]}" in warning
+    with pytest.raises(ViplakeError, match=re.escape(fault().message)):
+        await lake.ask(sql)
+
+
+async def test_E15_schema_that_is_archived_is_said_and_the_columns_are_text(lake: QueriedLake) -> None:
+    lake.store = Flaky(lake.store, Tripwire(1, error=archived, verbs={"get"}, about="_MasterTableSchema", times=None))
+    assert await lake.ask("select typeof(VoyageId) from Voyage limit 1") == [("VARCHAR",)]
+    [warning] = lake.warnings
+    assert "its schema cannot be read, so columns that no other Hour declares are text" in warning
 
 
 async def test_a_file_that_only_reading_its_values_finds_wrong_is_left_out_too(lake: QueriedLake) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from viplake.concurrency import map_bounded
-from viplake.errors import LakeError, SettingsError
+from viplake.errors import WITHHELD, LakeError, SettingsError
 from viplake.lake import records
 from viplake.lake.hours import day_folders, listed_days, listed_ledger_days, named_hours
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         AsyncIterator,
         Callable,
         Iterable,
+        Iterator,
         Mapping,
         Sequence,
         Set as AbstractSet,
@@ -141,7 +143,8 @@ class Consolidated:
         present: Hours that the lake had already, the same.
         first: the earliest Hour of them and of those that were copied: from there on it is to be observed, because
             an earlier call may have died after it copied them; None where the sources gave none.
-        remarks: `differs`, `open`, `incomplete_source`, `unreadable_promise`, `wrong_checksum`, `archived`.
+        remarks: `differs`, `open`, `incomplete_source`, `unreadable_promise`, `wrong_checksum`, `archived`,
+            `unreadable_source`.
         holes: what the lake still lacks between its first and its last Hour.
         streaming: why files pass this machine, by the URL of their source.
     """
@@ -459,9 +462,12 @@ class _Work:
                     await map_bounded(lambda name: self._copy_file(each, name), sorted(files), at_once=FILES_AT_ONCE)
                 )
             except LakeError as error:
-                if error.cause.word != "dest_archived":
+                if error.cause.word == "dest_archived":
+                    self._remark(hour, "archived", f"restore it, then consolidate again: {error.message}")
+                elif isinstance(error, _SourceWithheldError):
+                    self._remark(hour, "unreadable_source", error.message)
+                else:
                     raise
-                self._remark(hour, "archived", f"restore it, then consolidate again: {error.message}")
                 return
             if promise is not None and writes_promise:
                 await self.target.store.put_if_absent(self.target.layout.promise(hour), records.promise_bytes(promise))
@@ -519,7 +525,8 @@ class _Work:
         async with self.small if size <= SMALL else self.large:
             digest = hashlib.md5(usedforsecurity=False)
             if size <= SMALL:
-                data = await source.lake.store.get(origin)
+                with _reading():
+                    data = await source.lake.store.get(origin)
                 if data is None or len(data) != size:
                     raise LakeError(f"{origin} of {source.lake.url} changed while it was copied")
                 digest.update(data)
@@ -570,13 +577,29 @@ def _some(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
+class _SourceWithheldError(LakeError):
+    """The source does not give one object: that concerns its Hour, and no other."""
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Tell what the source does not give from what the target refuses."""
+    try:
+        yield
+    except LakeError as error:
+        if error.cause.word not in WITHHELD:
+            raise
+        raise _SourceWithheldError(error.message, cause=error.cause.word) from None
+
+
 async def _checked(source: Source, key: str, size: int, update: Callable[[bytes], None]) -> AsyncIterator[bytes]:
     """The object's chunks, hashed; ends in an error unless it has just as many bytes as were listed."""
     read = 0
-    async for chunk in source.lake.store.read(key):
-        read += len(chunk)
-        await asyncio.to_thread(update, chunk)
-        yield chunk
+    with _reading():
+        async for chunk in source.lake.store.read(key):
+            read += len(chunk)
+            await asyncio.to_thread(update, chunk)
+            yield chunk
     if read != size:
         raise LakeError(f"{key} of {source.lake.url} changed while it was copied")
 

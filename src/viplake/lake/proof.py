@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from viplake.concurrency import map_bounded
-from viplake.errors import LakeError, SettingsError
+from viplake.errors import WITHHELD, LakeError, SettingsError
 from viplake.lake import records
 from viplake.lake.hours import hour_folder, listed_ledger_days, newest_proven
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME
@@ -266,26 +266,27 @@ async def verify(lake: Lake, hour: Hour) -> Verified:
     On S3 an equal ETag proves equal content; in folders everything is hashed again.
 
     Raises:
-        LakeError: the lake cannot be read. A record that cannot be read is a finding, and so is an archived file.
+        LakeError: the lake cannot be read. A record that cannot be read is a finding, and so is a file that the store
+            does not give (`WITHHELD`).
     """
     promise, receipt, unreadable = await _records(lake, hour)
     if unreadable:
         return Verified(hour, Verdict(complete=None, valid=None, findings=unreadable))
     stored = (await hour_folder(lake, hour)).files
     names = [] if receipt is None else to_read_again(stored, receipt, etags_prove=lake.etags_prove)
-    archived: dict[str, str] = {}
+    withheld: dict[str, str] = {}
 
     async def read(name: str) -> dict[str, str]:
         try:
             return await md5_of_many(lake, hour, [name])
         except LakeError as error:
-            if error.cause.word != "dest_archived":
+            if error.cause.word not in WITHHELD:
                 raise
-            archived[name] = error.message
+            withheld[name] = error.message
             return {}
 
     again = {name: md5 for one in await map_bounded(read, names, at_once=_READ_AT_ONCE) for name, md5 in one.items()}
-    verdict = judge(promise, stored, receipt, again, archived)
+    verdict = judge(promise, stored, receipt, again, withheld)
     folder = lake.layout.folder(hour)
     why = "left out: no file of an Hour can have this key"
     odd = [Finding("odd_key", _text(key.removeprefix(folder)), why) for key in lake.store.left_out(folder)]

@@ -360,6 +360,9 @@ async def _catalog(
         warn(f"{nothing.message}. {nothing.hint}")
         hours = ()
     found = await map_bounded(lambda hour: files_of(lake, hour), hours, at_once=_AT_ONCE)
+    for known in found:
+        if known.schema_problem is not None and known.tables:
+            warn(f"{known.hour}: {known.schema_problem}, so columns that no other Hour declares are text")
     tables = snapshots(found, taken=kept, hourly=asked.since is not None)
     without = {table.casefold(): table for known in found for table in known.without}
     return hours, kept | {view.name.casefold(): view for view in tables}, without

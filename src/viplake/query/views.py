@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from viplake.concurrency import map_bounded
 from viplake.content.profiling import spellings
-from viplake.errors import SettingsError
+from viplake.errors import WITHHELD, LakeError, SettingsError
 from viplake.history.datasets import DATASETS, PARQUET_DATASETS, parse, render
 from viplake.tables import duck
 from viplake.tables.files import fetch
@@ -234,7 +234,11 @@ class CsvDataset:
     async def bring(self, place: Place, folder: Path, notes: Notes) -> None:
         """Its file, mended as `observe` would mend it."""
         self.brought = True
-        data = await place.store.get(place.published + self.dataset.file, limit=_LARGEST_CSV)
+        try:
+            data = await place.store.get(place.published + self.dataset.file, limit=_LARGEST_CSV)
+        except LakeError as error:
+            _leave_out(error, self.dataset.file, notes)
+            return
         if data is None:
             notes.warn(f"there is no {self.name} yet: viplake observe makes it")
             return
@@ -310,14 +314,25 @@ class ParquetDataset:
         here = folder / self.name
         here.mkdir()
 
-        async def one(key: str) -> Path:
+        async def one(key: str) -> Path | None:
             path = here / key.removeprefix(prefix).replace("/", "-")
-            with path.open("wb") as target:
-                async for chunk in place.store.read(key):
-                    target.write(chunk)
+            try:
+                with path.open("wb") as target:
+                    async for chunk in place.store.read(key):
+                        target.write(chunk)
+            except LakeError as error:
+                _leave_out(error, key.removeprefix(place.published), notes)
+                return None
             return path
 
-        self.staged = await map_bounded(one, keys, at_once=_FILES_AT_ONCE)
+        self.staged = [path for path in await map_bounded(one, keys, at_once=_FILES_AT_ONCE) if path is not None]
+
+
+def _leave_out(error: LakeError, name: str, notes: Notes) -> None:
+    """Leave out what the store does not give, although it gives the rest; any other error ends the query."""
+    if error.cause.word not in WITHHELD:
+        raise error
+    notes.leave_out(name, f"{WITHHELD[error.cause.word]}: {error.message}")
 
 
 def _parquet(files: Iterable[Path]) -> str:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from viplake.concurrency import map_bounded
-from viplake.errors import LakeError
+from viplake.errors import WITHHELD, LakeError
 from viplake.tables.gunzip import BOMB, MAGIC, MOST_UNFOLDED, PIECE, Gunzip, GzipError, exact_byte, too_large
 from viplake.tables.mend import has_long_number, quote_long_numbers
 from viplake.tables.staged import Staged, Unreadable
@@ -128,8 +128,8 @@ async def _stage(
     except (FileNotFoundError, LakeError) as error:
         if isinstance(error, FileNotFoundError):
             why = "it vanished while it was read"
-        elif error.cause.word == "dest_archived":
-            why = f"it is archived: {error.message}"
+        elif error.cause.word in WITHHELD:
+            why = f"{WITHHELD[error.cause.word]}: {error.message}"
         else:
             raise
         return [Unreadable(name, why)]

@@ -24,7 +24,7 @@ def by_verdict(
             yield results.no_data(odd)
             return
         for one in odd:
-            yield results.breach(one.summary, case.sender, table=one.table)
+            yield results.breach(one.summary, one.attribution or case.sender, table=one.table)
         if not odd:
             yield results.passed()
 

@@ -12,8 +12,10 @@ from datetime import timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from viplake.errors import CAUSES, WITHHELD
 from viplake.judge.detector.anomaly import ADOPTED, VolumeVerdict
 from viplake.judge.detector.usual import DAY, WEEK
+from viplake.model import UNKNOWN
 from viplake.wording import count_words
 
 if TYPE_CHECKING:
@@ -51,10 +53,11 @@ NOT_LOOKED: Final = "no content check has run on its files: run viplake content"
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """An abnormal finding about a table or the whole export, in one sentence."""
+    """An abnormal finding about a table or the whole export, in one sentence; cause and owner if not the sender's."""
 
     table: str | None
     summary: str
+    attribution: tuple[str, str] | None = None
 
 
 ContentVerdict = list[Odd] | str
@@ -157,11 +160,18 @@ def nonconforming(checked: CheckedContent) -> ContentVerdict:
     """Tables whose files do not agree with the schema, or cannot be read."""
     if checked.content is None:
         return NOT_LOOKED
-    odd = [Odd(table.table, _findings(table)) for table in checked.content.tables if table.findings]
+    odd = [Odd(table.table, _findings(table), _withheld(table)) for table in checked.content.tables if table.findings]
     unknown = [table.unknown for table in checked.content.tables if table.unknown is not None]
     if not odd and unknown and len(unknown) == len(checked.content.tables):
         return str(unknown[0])
     return odd
+
+
+def _withheld(table: TableContent) -> tuple[str, str] | None:
+    """Return cause and owner where the store does not give a file: that is not the sender's fault."""
+    text = table.findings[0].detail
+    cause = next((cause for cause, words in WITHHELD.items() if f": {words}: " in text), None)
+    return None if cause is None else (cause, CAUSES[cause].owner or UNKNOWN)
 
 
 def _findings(table: TableContent) -> str:
