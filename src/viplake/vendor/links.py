@@ -120,7 +120,8 @@ def seconds_early(url: str, now: datetime) -> float:
         return 0.0
     start, end = signed
     if now >= end:
-        raise LinkExpired(f"the download link to {host_of(url)} has expired")
+        life = (end - start).total_seconds()
+        raise LinkExpired(f"the download link to {host_of(url)} has expired (it was good for {life:,.0f} s)")
     if start - now > _SKEW:
         raise LinkExpired(f"the download link to {host_of(url)} is not good yet: check this machine's clock")
     return max((start - now).total_seconds(), 0.0)
