@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 
+from servers.sockets import authority
+from viplake.config.sources import read_surroundings
 from viplake.errors import LakeError, SettingsError
-from viplake.network.aws import AwsAccess, bucket_address, checked, session
+from viplake.network.aws import AwsAccess, bucket_address, checked, session, trusting_profile
 from viplake.network.settings import Network
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from viplake.redact import Secret
 
 
 class Sent(Exception):
@@ -34,9 +37,9 @@ def profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return file
 
 
-def of_boto3(bucket: str, region: str | None, endpoint: str | None) -> str:
+def of_boto3(bucket: str, region: str | None, endpoint: str | None, *, profile_name: str | None = "p") -> str:
     """The URL of a request of boto3 for the key `k`, without its query."""
-    client = boto3.Session(profile_name="p", region_name=region).client(
+    client = boto3.Session(profile_name=profile_name, region_name=region).client(
         "s3", endpoint_url=endpoint, config=Config(signature_version=UNSIGNED)
     )
     urls: list[str] = []
@@ -85,6 +88,51 @@ def test_E3_the_endpoint_of_the_environment_wins_as_in_boto3(profile: Path, endp
     found = bucket_address("lake", AwsAccess(profile="p", region="eu-west-2"), endpoint=endpoint)
     assert f"{found.endpoint}/lake/k" == of_boto3("lake", "eu-west-2", endpoint)
     assert found.region == "eu-west-2"
+
+
+ENVIRONMENTS = {
+    "FIPS": {"AWS_USE_FIPS_ENDPOINT": "TRUE"},
+    "dual stack": {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
+    "both": {"AWS_USE_DUALSTACK_ENDPOINT": "true", "AWS_USE_FIPS_ENDPOINT": "true"},
+    "for all services": {"AWS_ENDPOINT_URL": "https://all.example"},
+    "for S3": {"AWS_ENDPOINT_URL": "https://all.example", "AWS_ENDPOINT_URL_S3": "https://s3.example:9000/"},
+    "for another service": {"AWS_ENDPOINT_URL_DYNAMODB": "https://other.example"},
+    "ignored": {"AWS_ENDPOINT_URL_S3": "https://s3.example", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+    "legacy": {"AWS_S3_US_EAST_1_REGIONAL_ENDPOINT": "legacy", "AWS_DEFAULT_REGION": "us-east-1"},
+}
+
+
+@pytest.mark.parametrize("bucket", ["lake", "vip.data.example"])
+@pytest.mark.parametrize(
+    "configured", ["", "[default]\nendpoint_url = https://s3.onprem.example\n"], ids=["", "a profile"]
+)
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_E3_E4_the_environment_leads_where_boto3_goes(
+    profile: Path, environment: str, configured: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile.write_text(configured)
+    for name, value in {"AWS_DEFAULT_REGION": "eu-west-1", **ENVIRONMENTS[environment]}.items():
+        monkeypatch.setenv(name, value)
+    said = read_surroundings(os.environ)
+    found = bucket_address(bucket, AwsAccess(region=said.region), endpoint=said.endpoint_s3)
+    ours = f"{found.endpoint}/k" if found.virtual else f"{found.endpoint}/{bucket}/k"
+    assert ours == of_boto3(bucket, None, None, profile_name=None)
+
+
+@pytest.mark.parametrize("kind", ["the store", "boto3"])
+def test_E3_E8_the_ca_bundle_of_the_profile_is_trusted_as_in_boto3(profile: Path, kind: str, tmp_path: Path) -> None:
+    ours = authority(tmp_path)
+    profile.write_text(f"[profile p]\nregion = eu-west-1\nca_bundle = {ours.file}\n")
+    access = AwsAccess("AKIA4711", Secret("secret-4711"), profile="p")
+    if kind == "the store":
+        trusted = trusting_profile(Network(), AwsAccess(profile="p")).ca
+    else:
+        made = session(replace(access, access_key_id=None), Network())
+        trusted = Path(made._session.get_config_variable("ca_bundle")).read_text()
+    assert ours.file.read_text().split()[2] in trusted
+    profile.write_text(f"[profile p]\nca_bundle = {tmp_path}/none.pem\n")
+    with pytest.raises(SettingsError, match="ca_bundle of the AWS profile"):
+        trusting_profile(Network(), AwsAccess(profile="p"))
 
 
 @pytest.mark.parametrize("configured", [True, False], ids=["a configuration", "none"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import ssl
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from viplake.errors import SettingsError
 from viplake.lake.layout import Layout
 from viplake.model import Environment
 from viplake.network.hosts import refuse_plain_http
+from viplake.network.settings import read_certificates
 from viplake.redact import Secret, redact, register
 
 if TYPE_CHECKING:
@@ -332,14 +332,18 @@ def read_surroundings(environ: Mapping[str, str]) -> Surroundings:
     def secret(name: str) -> Secret | None:
         return Secret(value) if (value := first(name)) else None
 
+    def endpoint(service: str) -> str | None:
+        ignored = (first("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or "").casefold() == "true"
+        return None if ignored else first(f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL")
+
     proxy = first("HTTPS_PROXY", "https_proxy")
     bundles = {name: Path(file) for name in ("SSL_CERT_FILE", "AWS_CA_BUNDLE") if (file := first(name))}
     return Surroundings(
         client_id=secret("VIPLAKE_CLIENT_ID"),
         client_secret=secret("VIPLAKE_CLIENT_SECRET"),
-        endpoint_s3=first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
-        endpoint_secrets=first("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"),
-        endpoint_sns=first("AWS_ENDPOINT_URL_SNS", "AWS_ENDPOINT_URL"),
+        endpoint_s3=endpoint("S3"),
+        endpoint_secrets=endpoint("SECRETS_MANAGER"),
+        endpoint_sns=endpoint("SNS"),
         region=first("AWS_REGION", "AWS_DEFAULT_REGION"),
         profile=first("AWS_PROFILE"),
         access_key_id=first("AWS_ACCESS_KEY_ID"),
@@ -347,7 +351,7 @@ def read_surroundings(environ: Mapping[str, str]) -> Surroundings:
         session_token=secret("AWS_SESSION_TOKEN"),
         proxy=None if proxy is None else proxy_url(proxy),
         no_proxy=first("NO_PROXY", "no_proxy") or "",
-        ca="".join(_certificates(name, file) for name, file in bundles.items()),
+        ca="".join(read_certificates(name, file) for name, file in bundles.items()),
         ca_file=next(iter(bundles.values()), None),
         foreign=tuple(sorted(_FOREIGN & environ.keys())),
         color=not environ.get("NO_COLOR"),
@@ -366,33 +370,6 @@ _FOREIGN = frozenset(
     {"AWS_SERVER_SIDE_ENCRYPTION", "AWS_SSE_KMS_KEY_ID", "AWS_SSE_CUSTOMER_KEY_BASE64", "AWS_CHECKSUM_ALGORITHM"}
 )
 """Variables of the S3 library alone; it has no value that would turn them off."""
-
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\r?\n[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----")
-
-
-def _certificates(variable: str, path: Path) -> str:
-    """Return the certificates of a bundle and nothing else of it, so that all libraries read the same.
-
-    Raises:
-        SettingsError: it cannot be read, holds none, or holds one that is broken.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")  # Windows editors begin a file with a BOM
-    except OSError as error:
-        raise SettingsError(
-            f"{variable} cannot be read: {path}: {error.strerror}", hint="Point it at a PEM bundle, or unset it."
-        ) from None
-    found = [block.replace("\r", "") for block in _CERTIFICATE.findall(text)]
-    if not found:
-        raise SettingsError(f"{variable} holds no certificate: {path}", hint="Point it at a PEM bundle.")
-    for number, block in enumerate(found, 1):
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=block)
-        except (ssl.SSLError, ValueError):
-            raise SettingsError(
-                f"{variable}: certificate {number} of {len(found)} in {path} is broken", hint="Export the bundle again."
-            ) from None
-    return "\n".join(found) + "\n"
 
 
 def proxy_url(url: str) -> Secret:

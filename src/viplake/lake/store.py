@@ -15,7 +15,7 @@ import os
 import random
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from viplake.concurrency import map_bounded
 from viplake.errors import DamagedUpload, LakeError, NetworkError, SettingsError
 from viplake.lake.refusals import lake_error, unreached
 from viplake.model import StoredFile
-from viplake.network.aws import AwsAccess, BucketAddress, bucket_address, checked, client, credentials
+from viplake.network.aws import AwsAccess, BucketAddress, bucket_address, checked, client, credentials, trusting_profile
 from viplake.network.hosts import refuse_plain_http
 from viplake.network.listing import BucketLister, EndlessListingError, ListingError, ListingGuard
 from viplake.network.retry import pause
@@ -227,6 +227,7 @@ def open_store(settings: StoreSettings) -> Store:
     if parts.scheme == "s3" and parts.netloc:
         bucket, prefix = parts.netloc, unquote(parts.path).strip("/")
         access = _access(settings)
+        settings = replace(settings, network=trusting_profile(settings.network, access))
         where = bucket_address(bucket, access, endpoint=settings.endpoint)
         opened = partial(_opened, settings, bucket, prefix, access, where)
         return ObjectStore(

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.errors import LakeError, NetworkError, SettingsError
 from viplake.network.hosts import refuse_plain_http
+from viplake.network.settings import read_certificates
 from viplake.redact import Secret, redact
 
 if TYPE_CHECKING:
@@ -60,6 +61,28 @@ class BucketAddress:
     region: str
 
 
+def trusting_profile(network: Network, access: AwsAccess) -> Network:
+    """Return the network with the certificates that `ca_bundle` of the AWS profile names, as boto3 trusts them.
+
+    Raises:
+        SettingsError: the AWS configuration is wrong, or the bundle holds no certificate.
+    """
+    if not _has_configuration():
+        return network
+    import botocore.session  # noqa: PLC0415 - as in `session`
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as in `session`
+
+    try:
+        file = botocore.session.Session(profile=access.profile).get_scoped_config().get("ca_bundle")
+    except BotoCoreError as error:
+        raise _wrong(error) from None
+    if not file:
+        return network
+    path = Path(file).expanduser()
+    found = read_certificates("ca_bundle of the AWS profile", path)
+    return replace(network, ca=network.ca + found, ca_file=network.ca_file or path)
+
+
 def session(access: AwsAccess, network: Network) -> Any:
     """Return a boto3 session with this identity, over this network.
 
@@ -84,7 +107,7 @@ def session(access: AwsAccess, network: Network) -> Any:
         )
         if not static:
             _refuse_mfa(core)
-        core.set_config_variable("ca_bundle", bundle(network.ca))
+        core.set_config_variable("ca_bundle", bundle(trusting_profile(network, access).ca))
         # For the clients that boto3 makes by itself, to exchange credentials.
         core.set_default_client_config(Config(proxies=proxies(network, "https://sts.amazonaws.com")))
     except (BotoCoreError, ValueError) as error:
@@ -156,11 +179,9 @@ def bucket_address(bucket: str, access: AwsAccess, *, endpoint: str | None = Non
 
     try:
         core = botocore.session.Session(profile=access.profile)
-        scoped = core.get_scoped_config()
         endpoint = endpoint or _configured(core, "s3")
         region = access.region or core.get_config_variable("region") or "us-east-1"
-        section = scoped.get("s3")
-        s3: Mapping[str, str] = section if isinstance(section, dict) else {}
+        s3: Mapping[str, str] = core.get_config_variable("s3") or {}
         wants = {name: _truth(s3.get(name), core, name) for name in ("use_dualstack_endpoint", "use_fips_endpoint")}
     except (BotoCoreError, ValueError) as error:
         raise _wrong(error) from None
@@ -179,7 +200,8 @@ def bucket_address(bucket: str, access: AwsAccess, *, endpoint: str | None = Non
     else:
         fips = "-fips" if wants["use_fips_endpoint"] else ""
         dual = ".dualstack" if wants["use_dualstack_endpoint"] else ""
-        host = f"s3{fips}{dual}.{region}.{_suffix(core, region)}"
+        legacy = region == "us-east-1" and s3.get("us_east_1_regional_endpoint") == "legacy" and not fips + dual
+        host = "s3.amazonaws.com" if legacy else f"s3{fips}{dual}.{region}.{_suffix(core, region)}"
     return BucketAddress(f"https://{bucket}.{host}" if virtual else f"https://{host}", virtual, region)
 
 

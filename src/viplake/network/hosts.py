@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from viplake.errors import SettingsError
@@ -33,11 +34,18 @@ def refuse_plain_http(url: str, label: str, *, allowed: bool = True) -> None:
 
 
 def excepts(entry: str, host: str, port: int) -> bool:
-    """Return whether an entry of NO_PROXY names this host."""
-    if entry == "*":
-        return True
+    """Return whether an entry of NO_PROXY names this host.
+
+    Args:
+        entry: a name (with all below it), an address, a network (CIDR), or one of them with `*` or a port.
+        host: as in a URL, without brackets.
+        port: of the request.
+    """
+    entry, host = entry.rpartition("://")[2].rstrip("/"), host.rstrip(".").casefold()
     try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip("[]"), strict=False)
+        address = ipaddress.ip_address(host)
+        network = ipaddress.ip_network(entry.strip("[]"), strict=False)
+        return (getattr(address, "ipv4_mapped", None) or address) in network or address in network
     except ValueError:
         pass
     name, colon, only = entry.rpartition(":")
@@ -45,5 +53,6 @@ def excepts(entry: str, host: str, port: int) -> bool:
         if int(only) != port:
             return False
         entry = name
-    wanted = entry.strip("[]").lstrip("*").lstrip(".").casefold()
-    return bool(wanted) and (host.casefold() == wanted or host.casefold().endswith(f".{wanted}"))
+    pattern = entry.strip("[]").rstrip(".").casefold()
+    wanted = pattern.lstrip("*").lstrip(".")
+    return fnmatchcase(host, pattern) or (bool(wanted) and (host == wanted or host.endswith(f".{wanted}")))

@@ -1,4 +1,4 @@
-"""I/O (a login is remembered as a secret, no more). The rules for every way out: proxy, certificates, time limits.
+"""I/O (bundles; a login becomes a secret). The rules for every way out: proxy, certificates, time limits.
 
 `config` makes one `Network`. The vendor's client, the store, boto3 and the notification channels all ask it, so that
 no leg has rules of its own, and no library reads the environment by itself.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import re
+import ssl
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from viplake.errors import SettingsError
-from viplake.network.hosts import excepts
+from viplake.network.hosts import excepts, is_loopback
 from viplake.redact import Secret
 
 if TYPE_CHECKING:
@@ -26,6 +27,34 @@ _PROXY: Final = re.compile(
 """The login ends at the last `@`: a password may hold that sign, and any other, as it is."""
 
 PROXY_HINT: Final = "Write HTTPS_PROXY as http://user:password@host:port."
+
+
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\r?\n[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----")
+
+
+def read_certificates(label: str, path: Path) -> str:
+    """Return the certificates of a bundle and nothing else of it, so that all libraries read the same.
+
+    Raises:
+        SettingsError: it cannot be read, holds none, or holds one that is broken.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")  # Windows editors begin a file with a BOM
+    except OSError as error:
+        raise SettingsError(
+            f"{label} cannot be read: {path}: {error.strerror}", hint="Point it at a PEM bundle, or unset it."
+        ) from None
+    found = [block.replace("\r", "") for block in _CERTIFICATE.findall(text)]
+    if not found:
+        raise SettingsError(f"{label} holds no certificate: {path}", hint="Point it at a PEM bundle.")
+    for number, block in enumerate(found, 1):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=block)
+        except (ssl.SSLError, ValueError):
+            raise SettingsError(
+                f"{label}: certificate {number} of {len(found)} in {path} is broken", hint="Export the bundle again."
+            ) from None
+    return "\n".join(found) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +153,17 @@ class Network:
     def proxy_for(self, url: str) -> Proxy | None:
         """Return the proxy for this URL; None where the host is reached directly.
 
-        Plain http goes to loopback alone (`refuse_plain_http`), which a proxy elsewhere cannot reach.
+        Plain http goes to loopback alone (`refuse_plain_http`). Loopback is reached directly: a proxy on another
+        machine would look for it there. Only a proxy on this machine can reach it too, and is used for https.
         """
         parts = urlsplit(url)
         host = parts.hostname or ""
         if self.proxy is None or parts.scheme != "https":
             return None
+        if is_loopback(host) and not is_loopback(urlsplit(self.proxy.address).hostname):
+            return None
         port = parts.port or 443
-        entries = [entry.strip() for entry in self.no_proxy.split(",")]
+        entries = re.split(r"[,;\s]+", self.no_proxy)
         return None if any(excepts(entry, host, port) for entry in entries if entry) else self.proxy
 
     def way_to(self, url: str) -> str:
