@@ -95,9 +95,16 @@ class Hour:
         """Whether the moment is within it."""
         return self.start <= moment < self.end
 
+    def __hash__(self) -> int:
+        """Hash the moment itself: a check of years hashes a million Hours."""
+        return hash(self.start)
+
     def shift(self, hours: int) -> Hour:
         """The Hour so many hours later (earlier, where negative)."""
-        return Hour(self.start + hours * _ONE_HOUR)
+        # Without the check of `__post_init__`: whole hours after the start of an hour is the start of an hour.
+        shifted = object.__new__(Hour)
+        object.__setattr__(shifted, "start", self.start + hours * _ONE_HOUR)
+        return shifted
 
     def to(self, last: Hour) -> Iterator[Hour]:
         """All Hours from this one to `last`, both included."""

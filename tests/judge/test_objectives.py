@@ -12,12 +12,12 @@ from viplake.judge.evaluate import CheckSettings, graded
 from viplake.judge.objectives import (
     AGREED,
     DEFAULTS,
+    Burning,
     Graded,
     Grades,
     Indicator,
     Objective,
     ObjectiveSettings,
-    burning,
     newest_periods,
     sla_periods,
     standing,
@@ -150,7 +150,7 @@ def test_rows_of_earlier_periods_stay_in_the_file_with_their_target() -> None:
 @pytest.mark.parametrize(("bad", "pages"), [({7, 9}, False), ({6, 7, 9}, True), ({3, 7, 9}, False), ({7, 8, 9}, True)])
 def test_three_bad_hours_of_the_last_six_page(bad: set[int], pages: bool) -> None:
     hours = sample(10, dict.fromkeys(bad, "vendor"))
-    burn = burning(hours, START.shift(9))
+    burn = Burning(hours).at(START.shift(9))
     assert (burn is not None) is pages
     assert burn is None or (burn.severity == "page" and burn.source)
 

@@ -19,7 +19,7 @@ from viplake.judge.coverage import gaps
 from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
 from viplake.judge.detector.usual import GRAIN_OF_COUNTS, AnomalySettings
 from viplake.judge.evaluate import CheckSettings
-from viplake.judge.record import Record, Wholeness, records
+from viplake.judge.record import Record, Wholeness, updated
 from viplake.judge.rules.catalogue import RULES, RuleSettings, _minutes, judge
 from viplake.judge.rules.content import by_verdict
 from viplake.judge.rules.content_verdicts import NOT_LOOKED, CheckedContent, Nulls, Odd
@@ -381,11 +381,11 @@ def test_rules_that_cannot_be_are_refused_in_words(value: Any, words: str) -> No
 
 def test_facts_of_now_go_before_the_history_and_tell_whose_a_missed_hour_is() -> None:
     missed = HourFacts(HOUR.shift(1))
-    found = records({}, [missed, FACTS])
+    found = updated({}, [missed, FACTS])
     assert list(found) == [HOUR, HOUR.shift(1)]
     assert (found[HOUR].outcome, found[HOUR].took) == ("delivered", 1350)
     assert (found[HOUR.shift(1)].cause, found[HOUR.shift(1)].owner) == ("missed", "us")
-    assert records({}, [missed])[missed.hour].owner == "unknown"
+    assert updated({}, [missed])[missed.hour].owner == "unknown"
 
 
 def test_schemas_differ_in_tables_columns_and_types() -> None:

@@ -18,13 +18,13 @@ from viplake.judge.detector.anomaly import Series, shared_moves
 from viplake.judge.detector.usual import WEEK
 from viplake.judge.objectives import (
     INDICATORS,
+    Burning,
     Graded,
     Grades,
     Indicator,
     ObjectiveSettings,
     ObjectiveState,
     SlaPeriod,
-    burning,
     sla_periods,
     standing,
 )
@@ -160,10 +160,12 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
     found = _gaps(counted, whole, hours[-1], evidence.now, settings, contents)
     grades = {name: graded(counted, name, settings, whole) for name in INDICATORS}
     of_delivered = grades["delivered"].by_hour
-    covered = {
-        hour: replace(one, good=False) if hour in whole and whole[hour].hollow else one
-        for hour, one in of_delivered.items()
-    }
+    burning = Burning(
+        {
+            hour: replace(one, good=False) if hour in whole and whole[hour].hollow else one
+            for hour, one in of_delivered.items()
+        }
+    )
     volumes = _Volumes(evidence, hours, settings, whole)
     by_hour = _by_hour(found, hours)
     ledgers = [hour for hour, known in records.items() if known.ledger]
@@ -186,7 +188,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
             gaps=by_hour.get(hour, ()),
             look_back=contents.look_back(hour),
             checked_content=contents.of(hour),
-            burning=burning(covered, hour) is not None,
+            burning=burning.at(hour) is not None,
             planned=planned(hour),
             whole=whole.get(hour, Wholeness()),
         )

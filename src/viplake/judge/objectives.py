@@ -382,16 +382,32 @@ def standing(objective: Objective, grades: Grades, *, last: Hour, now: datetime)
     )
 
 
-def burning(graded: Mapping[Hour, Graded], last: Hour) -> Burn | None:
-    """The first burn rule that the Hours up to `last`, which is bad, break; None where none does.
+class Burning:
+    """Which bad Hours end a window with as many bad Hours as a burn rule names; running sums, as in `Grades`.
 
-    Whether the last one is bad is for the rules to say: they know of a run that was not started before its Hour ends.
+    An Hour without a grade counts as neither good nor bad here: it is no reason to page.
     """
-    for burn in BURNS:
-        before = (graded.get(last.shift(-back)) for back in range(1, burn.window))
-        if 1 + sum(one is not None and one.good is False and not one.planned for one in before) >= burn.bad:
-            return burn
-    return None
+
+    def __init__(self, graded: Mapping[Hour, Graded]) -> None:
+        self._first = min(graded, default=None)
+        self._bad = array("l", [0])
+        for hour in self._first.to(max(graded)) if self._first is not None else ():
+            one = graded.get(hour)
+            self._bad.append(self._bad[-1] + (one is not None and one.good is False and not one.planned))
+
+    def at(self, last: Hour) -> Burn | None:
+        """Return the first burn rule that the Hours up to `last`, which is bad, break; None where none does.
+
+        Whether the last one is bad is for the rules to say: they know of a run that was not started before its Hour ends.
+        """
+        end = 0 if self._first is None else (last.start - self._first.start) // _HOUR
+        for burn in BURNS:
+            if 1 + self._until(end) - self._until(end - burn.window + 1) >= burn.bad:
+                return burn
+        return None
+
+    def _until(self, place: int) -> int:
+        return self._bad[min(max(place, 0), len(self._bad) - 1)]
 
 
 def _by_owner(bad: Iterable[Graded]) -> tuple[tuple[str, int], ...]:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 PHASES: Final = ("init", "replication", "transfer")
 
 
+_ATTEMPTS: Final = RUNS.columns.index("attempts")
+_SECONDS: Final = tuple(RUNS.columns.index(f"{phase}Seconds") for phase in PHASES)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """The facts about one Hour.
@@ -73,25 +77,32 @@ class Record:
         return self.delivered and self.outcome not in {"waiting", "failed"} and not self.missing
 
 
-def records(
-    frames: Mapping[str, Frame], looked: Iterable[HourFacts] = (), first_run: Hour | None = None
+def records(frames: Mapping[str, Frame]) -> dict[Hour, Record]:
+    """Return the Hours of a history, ascending; `frames` are those of its datasets (`history.chain.History`)."""
+    jobs, tables, sizes, runs = (frames[d.name].rows if d.name in frames else {} for d in (JOBS, TABLES, SIZES, RUNS))
+    return {
+        hour: _of_rows(hour, jobs[hour], tables.get(hour), sizes.get(hour), runs.get(hour)) for hour in sorted(jobs)
+    }
+
+
+def updated(
+    standing: Mapping[Hour, Record], looked: Iterable[HourFacts], first_run: Hour | None = None
 ) -> dict[Hour, Record]:
     """Return the records of the history and of the Hours that were just listed, by Hour, ascending.
 
     Args:
-        frames: of the datasets (`observe.history.History.frames`).
+        standing: the records of the history.
         looked: facts of listed Hours; they replace those of the history.
-        first_run: the first Hour with a ledger, where that is before these frames.
+        first_run: the first Hour with a ledger, where that is before these records.
     """
-    jobs, tables, sizes, runs = (frames[d.name].rows if d.name in frames else {} for d in (JOBS, TABLES, SIZES, RUNS))
-    found = {hour: _of_rows(hour, row, tables.get(hour), sizes.get(hour), runs.get(hour)) for hour, row in jobs.items()}
+    found = dict(standing)
     facts = sorted(looked, key=lambda known: known.hour)
     ledgers = [hour for hour, record in found.items() if record.ledger]
     ledgers += [known.hour for known in facts if known.run is not None]
     first = min(ledgers if first_run is None else [*ledgers, first_run], default=None)
     for known in facts:
-        standing = found.get(known.hour)
-        if standing is None or known.present or known.run is not None or not standing.delivered:
+        held = found.get(known.hour)
+        if held is None or known.present or known.run is not None or not held.delivered:
             found[known.hour] = _of_facts(known, ours=first is not None and known.hour > first)
     return dict(sorted(found.items()))
 
@@ -113,9 +124,8 @@ def _of_rows(hour: Hour, job: Row, table: Row | None, size: Row | None, run: Row
     ledger = False
     seconds: list[float | None] = [None, None, None]
     if run is not None:
-        cells = dict(zip(RUNS.columns, run, strict=False))
-        ledger = bool(cells["attempts"])
-        seconds = [float(cell) if (cell := cells[f"{phase}Seconds"]) else None for phase in PHASES]
+        ledger = bool(run[_ATTEMPTS])
+        seconds = [float(run[cell]) if run[cell] else None for cell in _SECONDS]
     outcome = outcome_of_cells(job, run)
     if not outcome.cause and not delivered and outcome.word != "waiting":
         outcome = HourOutcome(outcome.word, UNKNOWN)

@@ -379,8 +379,11 @@ def judge(case: Case, settings: RuleSettings) -> Iterable[RuleResult]:
     lacking = unmet(case)
     for name, rule in RULES.items():
         config = settings.configs[name]
-        missing = next((lacking[need] for need in rule.needs if need in lacking), None)
-        hollow = case.whole.hollow and "export" in rule.needs
+        missing = None
+        for need in rule.needs if lacking else ():  # no generator: a first check judges every rule in every Hour
+            if need in lacking:
+                missing = lacking[need]
+                break
         if not config.enabled:
             yield NoData(name, case.hour, "the rule is turned off in viplake.toml", "excused")
         elif case.planned is not None and not rule.excused:
@@ -388,6 +391,7 @@ def judge(case: Case, settings: RuleSettings) -> Iterable[RuleResult]:
         elif missing is not None:
             yield NoData(name, case.hour, *missing)
         else:
+            hollow = case.whole.hollow and "export" in rule.needs
             severity = config.severity or (case.severity if rule.outage or hollow else rule.severity)
             group = "outage" if hollow else rule.group or name
             decides = DECIDES.get(group, "")
