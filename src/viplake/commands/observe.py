@@ -86,10 +86,19 @@ def print_dropped(observed: Observed, period: str) -> None:
 
 
 def print_observed(observed: Observed) -> None:
-    """What a pass did."""
-    if observed.first is None:
+    """Print what a pass did."""
+    for name, count in observed.imported.items():
+        out(f"imported {count_words(count, 'row')} into {name}")
+    if observed.first is not None:
+        print_changes(observed)
+    elif not observed.imported:
         out("nothing to observe: there is no hourly folder yet")
-        return
+    for warning in observed.warnings:
+        warn(warning)
+
+
+def print_changes(observed: Observed) -> None:
+    """Print the Hours that were looked at, and the rows that changed."""
     asked = sum(observed.requests.values())
     added, repaired = count_words(len(observed.added), "Hour"), count_words(len(observed.healed), "row")
     worse = f", {len(observed.worsened):,} worse" if observed.worsened else ""
@@ -98,8 +107,6 @@ def print_observed(observed: Observed) -> None:
     for row in (*observed.worsened, *observed.healed)[:SHOWN_FINDINGS]:
         changed = [f"{name} {row.old[name]} -> {new}" for name, new in row.new.items() if row.old[name] != new]
         out(f"  {row.hour}  {row.dataset}: {', '.join(changed)}")
-    for warning in observed.warnings:
-        warn(warning)
 
 
 def print_daily(daily: Daily) -> None:
