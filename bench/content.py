@@ -148,10 +148,9 @@ def contenders(folder: Path, name: str) -> list[Contender]:
     environment = plain_environment(folder) | {
         "VIPLAKE_ENVIRONMENT": "Prod",
         "VIPLAKE_LAKE": f"file://{folder / 'lake'}",
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
     }
 
-    def once(*command: str, ok: int = 0) -> Any:
+    def once(*command: str, ok: tuple[int, ...] = (0,)) -> Any:
         return run([sys.executable, "-m", *command], environment, folder, ok=ok)
 
     def peer(which: str) -> Any:

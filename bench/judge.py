@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from viplake.clock import SystemClock
 from viplake.history.build import ObserveSettings, Place, observe
@@ -37,6 +37,9 @@ from viplake.lake.layout import Layout
 from viplake.lake.store import Store, StoreSettings, open_store
 from viplake.lake.table_index import TableFacts
 from viplake.model import Hour
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 WEEKS = 17
 LAYOUT = Layout("IMOSDL/Hourly/")
@@ -87,40 +90,37 @@ def series(chance: random.Random, shape: Shape, weeks: int = WEEKS) -> list[int]
 # -- what a check costs ---------------------------------------------------------------------------------------
 
 
-def facts(count: int, tables: int) -> list[HourFacts]:
-    """Hours of many tables, the last one included; now and then a table or a whole Hour is missing."""
+def facts(hours: Sequence[Hour], tables: int) -> Iterator[HourFacts]:
+    """Hours of many tables; now and then a table or a whole Hour is missing."""
     chance = random.Random(7)
     names = tuple(f"Table_{number:03d}" for number in range(tables))
     shape = Shape(undelivered=0.0)
-    sizes = [series(chance, shape, weeks=count // WEEK + 1) for _ in names]
-    schema, made = SchemaFacts("0" * 64, names), []
-    for place, hour in enumerate(LAST.shift(1 - count).to(LAST)):
+    sizes = [series(chance, shape, weeks=min(len(hours) // WEEK + 1, 53)) for _ in names]
+    schema = SchemaFacts("0" * 64, names)
+    for place, hour in enumerate(hours):
         missed = chance.random() < 0.005
         outcome: Literal["failed", "delivered"] = "failed" if missed else "delivered"
         run = RunFacts(
             outcome, "vendor_job_failed" if missed else None, hour.end, None, "g", 1, False, 30, 1200, 120, 1, 1
         )
         if missed:
-            made.append(HourFacts(hour, run=run))
+            yield HourFacts(hour, run=run)
             continue
         absent = {chance.choice(names)} if chance.random() < 0.02 else set()
         known = tuple(
-            TableFacts(name, 1, sizes[number][place]) for number, name in enumerate(names) if name not in absent
+            TableFacts(name, 1, sizes[number][place % len(sizes[number])]) for number, name in enumerate(names) if name not in absent
         )
         total = sum(table.size for table in known)
-        made.append(
-            HourFacts(
-                hour, len(known) + 3, total, total, True, True, schema, names, tuple(sorted(absent)), known, 1, run
-            )
+        yield HourFacts(
+            hour, len(known) + 3, total, total, True, True, schema, names, tuple(sorted(absent)), known, 1, run
         )
-    return made
 
 
 async def build(folder: Path, count: int, tables: int) -> None:
     """A lake with its history; of the Hours only the last one lies there."""
     store = open_store(StoreSettings(f"file://{folder}"))
     place = Place.within(Lake(store, LAYOUT))
-    known = facts(count, tables)
+    known = list(facts(list(LAST.shift(1 - count).to(LAST)), tables))
     imports = {d.file: render(d, upsert(d, Frame(), {one.hour: one for one in known})) for d in DATASETS}
     await store.put(LAYOUT.file(LAST, "Table_000_1.json.gz"), b"x" * 99)
     await observe(Lake(store, LAYOUT), place, _At(), ObserveSettings(), imports=imports)

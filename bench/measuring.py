@@ -62,11 +62,11 @@ class Run:
     server: float | None = None
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], cwd: Path, *, ok: int = 0) -> Run:
+def run(command: Sequence[str], environment: Mapping[str, str], cwd: Path, *, ok: tuple[int, ...] = (0,)) -> Run:
     """Run it to its end.
 
     Raises:
-        CommandFailed: its exit code is not `ok`.
+        CommandFailed: its exit code is none of `ok`.
     """
     probe = _probe()
     begun = time.monotonic()
@@ -79,7 +79,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], cwd: Path, *, ok
         peak = watch.stop()
         out.seek(0)
         err.seek(0)
-        if process.returncode != ok:
+        if process.returncode not in ok:
             tail = err.read().decode(errors="replace")[-2000:]
             raise CommandFailed(f"{command[:4]} ended with {process.returncode}: {tail}")
         lines = out.read().decode(errors="replace").splitlines()
@@ -198,7 +198,12 @@ def fetch(url: str, method: str = "GET") -> bytes:
 
 def plain_environment(home: Path) -> dict[str, str]:
     """The variables that every measured process gets; nothing of the caller's leaks in."""
-    return {"PATH": f"{BIN}{os.pathsep}{os.defpath}", "HOME": str(home), "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
+    return {
+        "PATH": f"{BIN}{os.pathsep}{os.defpath}",
+        "HOME": str(home),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
+        "LANG": "C.UTF-8",
+    }
 
 
 @contextmanager
