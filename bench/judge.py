@@ -108,7 +108,9 @@ def facts(hours: Sequence[Hour], tables: int) -> Iterator[HourFacts]:
             continue
         absent = {chance.choice(names)} if chance.random() < 0.02 else set()
         known = tuple(
-            TableFacts(name, 1, sizes[number][place % len(sizes[number])]) for number, name in enumerate(names) if name not in absent
+            TableFacts(name, 1, sizes[number][place % len(sizes[number])])
+            for number, name in enumerate(names)
+            if name not in absent
         )
         total = sum(table.size for table in known)
         yield HourFacts(

@@ -28,9 +28,9 @@ from bench.measuring import BIN, ROOT, machine, plain_environment, run, say, scr
 from bench.transfer import viplake_environment
 from viplake.clock import SystemClock
 from viplake.history.build import ObserveSettings, Place, observe
-from viplake.history.datasets import DATASETS, Frame, render, upsert
+from viplake.history.datasets import DATASETS, VOLUMES, Frame, render, upsert
 from viplake.history.facts import HourFacts
-from viplake.history.volumes import FOLDER, Volumes
+from viplake.history.volumes import Volumes
 from viplake.lake import Lake
 from viplake.lake.layout import PROMISE_NAME, SCHEMA_NAME
 from viplake.lake.store import StoreSettings, open_store
@@ -136,9 +136,9 @@ def months_from(first: Hour, source: Path, target: Path) -> None:
     """Link the volumes from the month of an Hour on."""
     place = Place.within(Lake(open_store(StoreSettings(source.as_uri())), LAYOUT))
     for prefix in (place.versions, place.published):
-        for found in sorted((source / prefix / FOLDER).iterdir()):
+        for found in sorted((source / prefix / VOLUMES.folder).iterdir()):
             if found.name[:7] >= f"{first.start:%Y-%m}":
-                copied = target / prefix / FOLDER / found.name
+                copied = target / prefix / VOLUMES.folder / found.name
                 copied.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copytree(found, copied, copy_function=os.link) if found.is_dir() else os.link(found, copied)
 
@@ -195,9 +195,9 @@ def measure_silence() -> dict[str, Any]:
 _INTRODUCTION: Final = """
 # What a large lake costs
 
-Written by `make bench-lake`; every run is in `lake.json` beside this page. Each command is a process of its own. Seconds
-are of the whole process, CPU is that of all its threads, memory is the resident peak (`VmHWM`) in 10^6 bytes. "Load" is the
-load average when the part ended. Above 1.5 the machine was busy: then compare CPU, memory and counts only.
+Written by `make bench-lake`; every run is in `lake.json` beside this page. Each command is a process of its own.
+Seconds are of the whole process, CPU is that of all its threads, memory is the resident peak (`VmHWM`) in 10^6 bytes.
+"Load" is the load average when the part ended. Above 1.5 the machine was busy: compare CPU, memory and counts only.
 """
 
 

@@ -398,7 +398,7 @@ class Burning:
     def at(self, last: Hour) -> Burn | None:
         """Return the first burn rule that the Hours up to `last`, which is bad, break; None where none does.
 
-        Whether the last one is bad is for the rules to say: they know of a run that was not started before its Hour ends.
+        The rules say whether the last one is bad: they know of a run that was not started before its Hour ends.
         """
         end = 0 if self._first is None else (last.start - self._first.start) // _HOUR
         for burn in BURNS:
