@@ -109,6 +109,36 @@ def test_a_list_that_is_none_is_no_row_and_runs_nothing(cell: str) -> None:
     assert parse(TABLES, out.getvalue().encode()).frame.rows == {}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",date,size,files\n0,20220510-13,1842253,281\n",
+        "Unnamed: 0,date,size,files\n0,20220510-13,1842253.0,281.0\n",
+        "date;size;files;;\r\n20220510-13;1842253;281;;\r\n;;;;\r\n",
+        'sep=,\r\ndate,size,files\r\n20220510-13,"1,842,253",281\r\n',
+        "date;size;files\r\n20220510-13;1.842.253;281\r\n",
+        "date;size;files\r\n20220510-13;1\u00a0842\u00a0253;281\r\n",
+        "date\tsize\tfiles\r\n2022-05-10 13:00:00\t1842253\t281\r\n",
+        '"date","size","files"\n"2022-05-10T13:00:00+00:00","1842253","281"\n',
+    ],
+)
+def test_M2_what_pandas_and_excel_make_of_a_file_is_read_as_the_same_row(text: str) -> None:
+    parsed = parse(SIZES, text.encode())
+    assert parsed.warnings == ()
+    assert render(SIZES, parsed.frame) == b"date,size,files\n20220510-13,1842253,281\n"
+
+
+def test_M2_truth_values_of_pandas_are_counts() -> None:
+    parsed = parse(JOBS, b"date,jobDelivered,JobExpected\n20220510-13,True,True\n20220510-14,False,True\n")
+    assert render(JOBS, parsed.frame) == b"date,jobDelivered,JobExpected\n20220510-13,1,1\n20220510-14,0,1\n"
+
+
+@pytest.mark.parametrize("cell", ["1.842", "1,842", "12 34", "1,84,253", "10/05/2022", "yes"])
+def test_a_count_that_may_mean_two_numbers_is_set_aside(cell: str) -> None:
+    parsed = parse(SIZES, f"date;size;files\n20220510-13;{cell};281\n".encode())
+    assert (len(parsed.frame.rows), len(parsed.unreadable)) == (0, 1)
+
+
 def test_a_file_of_something_else_is_refused_with_its_missing_columns() -> None:
     with pytest.raises(SettingsError, match=r"this is no historical_job_size\.csv: it has no column size, files"):
         parse(SIZES, b"date,jobDelivered,JobExpected\n20220510-13,1,1\n")

@@ -33,6 +33,15 @@ Row = tuple[str, ...]
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _DATE_ALONE: Final = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}")
+_INDEX: Final = re.compile(r"(?:Unnamed: \d+)?")
+"""The name of a column that is none: the index of pandas, or a trailing delimiter of Excel."""
+
+_TRUTHS: Final = {"true": "1", "false": "0"}
+"""As pandas writes a column that a comparison made, such as `delivered == 1`."""
+
+_GROUPS: Final = re.compile(r"\d{1,3}(?:[ \u00a0\u202f'\u2019]\d{3})+|\d{1,3}(?:,\d{3}){2,}|\d{1,3}(?:\.\d{3}){2,}")
+"""A whole number in groups of thousands. One comma or point alone may also begin a fraction: that is refused."""
+
 _THOUSANDS: Final = re.compile(r"[0-9]{1,3}[.,][0-9]{3}")
 _DELIMITER_HINT: Final = re.compile(r"sep=([,;\t])\s*")
 _BETWEEN_TEXTS: Final = re.compile(r"""(?<=[\w)])(['"])\s+(['"])(?=\w)""")
@@ -138,6 +147,9 @@ def _hour(text: str) -> str:
 
 
 def _count(text: str) -> str:
+    text = _TRUTHS.get(text.casefold(), text)
+    if _GROUPS.fullmatch(text):  # Excel, where somebody has formatted the column
+        text = "".join(filter(str.isdecimal, text))
     number = _number(text)  # pandas writes integers beside a gap as 1.0
     if number != int(number) or _THOUSANDS.fullmatch(text):  # 1.000 may be one, or a thousand
         raise ValueError(text)
@@ -557,7 +569,7 @@ def parse(dataset: HourDataset, data: bytes) -> Parsed:
     header = headers[delimiter]
     _check_header(dataset, header)
     places = [header.index(name) for name in dataset.columns]
-    others = [place for place in range(len(header)) if header[place] not in dataset.columns]
+    others = [place for place, name in enumerate(header) if name not in dataset.columns and not _INDEX.fullmatch(name)]
     frame = Frame({}, tuple(header[place] for place in others))
     unreadable: list[str] = []
     repeated: list[str] = []
