@@ -1,7 +1,7 @@
-"""PURE. Which tables of an Hour need not be opened: those of which every file was examined in an earlier Hour.
+"""PURE. Finds tables of an Hour that need not be opened, because an earlier Hour had the same files.
 
 Much of an export comes again unchanged. Receipts have the MD5 of every file, so equal files and an equal schema mean
-equal findings, as long as they are looked for in the same way.
+equal findings, as long as the method is the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Marks = dict[str, tuple[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """An earlier Hour that was examined: what was found, and its Receipt."""
+    """An earlier Hour with content checks: its results and its Receipt."""
 
     content: HourContent
     receipt: Receipt
@@ -32,7 +32,7 @@ class Examined:
 def carried_over(
     found: HourFiles, receipt: Receipt | None, earlier: Examined | None, method: str
 ) -> dict[str, TableContent]:
-    """Return what an earlier Hour found in the tables of which all files are the same, by table.
+    """Return the results of an earlier Hour for the tables of which all files are the same, by table.
 
     Args:
         found: the tables of this Hour and their files.
@@ -63,7 +63,7 @@ def _marks(receipt: Receipt) -> _Marks:
 
 
 def _settled(table: TableContent) -> bool:
-    """Whether everything in it was counted, and nothing that was found names a file."""
+    """Return whether all of a table was counted, and no finding names a file."""
     return table.rows is not None and all(finding.file is None for finding in table.findings)
 
 

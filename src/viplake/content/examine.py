@@ -1,4 +1,4 @@
-"""I/O. Looks inside the files of an Hour: rows, nulls, ranges, and whether they agree with the schema.
+"""I/O. Content checks of an Hour: rows, nulls, ranges, and whether records agree with the schema.
 
 ::
 
@@ -65,7 +65,7 @@ NOT_TOGETHER: Final = "its files can be read one by one, but not together"
 
 @dataclass(frozen=True, slots=True)
 class ContentSettings:
-    """What looking inside is told.
+    """Settings of content checks.
 
     Attributes:
         record_times: columns that tell when a record changed, the best first.
@@ -75,7 +75,7 @@ class ContentSettings:
 
     @property
     def method(self) -> str:
-        """What findings depend on besides the files."""
+        """Everything that findings depend on besides the files."""
         return f"{METHOD} {','.join(self.record_times)}"
 
 
@@ -86,7 +86,7 @@ async def examine(
     *,
     earlier: HourContent | None = None,
 ) -> HourContent:
-    """Examine the files of an Hour.
+    """Run content checks on the files of an Hour.
 
     Args:
         lake: where it is.
@@ -116,7 +116,7 @@ async def examine(
 async def _carried(
     lake: Lake, found: HourFiles, settings: ContentSettings, earlier: HourContent | None
 ) -> dict[str, TableContent]:
-    """What need not be opened; nothing where one of the two Hours has no Receipt that can be read."""
+    """Return results to carry over from an earlier Hour; nothing where a Receipt is missing or unreadable."""
     if earlier is None or earlier.method != settings.method:
         return {}
     try:
@@ -145,7 +145,7 @@ async def _in_thread(
 async def _fetched(
     lake: Lake, hour: Hour, batches: Sequence[list[TableFiles]], root: Path
 ) -> AsyncIterator[tuple[list[TableFiles], dict[str, list[Staged | Unreadable]]]]:
-    """Each batch with its files, the next one on its way meanwhile; files are gone as soon as the batch is done."""
+    """Yield each batch with its files while the next one downloads; files are removed after their batch."""
 
     def begin(number: int) -> asyncio.Task[dict[str, list[Staged | Unreadable]]]:
         return asyncio.create_task(fetch(lake, hour, batches[number], root / str(number)))
@@ -173,7 +173,7 @@ def look_into(
     files: Sequence[Staged | Unreadable],
     settings: ContentSettings,
 ) -> TableContent:
-    """What the files of a table hold."""
+    """Run content checks on the files of a table."""
     findings = [of_file(known.table, file) for file in files if isinstance(file, Unreadable)]
     staged = [file for file in files if isinstance(file, Staged)]
     try:
@@ -217,14 +217,14 @@ def _profiled(
 
 
 def question_of(known: TableFiles, counts: Iterable[str], settings: ContentSettings) -> TableQuestion:
-    """What to ask of a table with these members."""
+    """Return the questions on a table with these members."""
     return TableQuestion.of(
         known.table, known.columns, sorted(counts), key=known.key, record_times=settings.record_times
     )
 
 
 def _row(connection: DuckDBPyConnection, records: str, question: TableQuestion, arrays: int) -> Sequence[Any]:
-    """The answer to `profile_sql`; of a wide table by several queries: memory grows with the columns of each."""
+    """Return the answer to `profile_sql`; wide tables take several queries, because memory grows with the columns."""
     parts = -(-len(question.columns) // duck.COLUMNS_TOGETHER) or 1
     while True:
         try:
@@ -239,7 +239,7 @@ def _row(connection: DuckDBPyConnection, records: str, question: TableQuestion, 
 
 
 def _row_by_two(connection: DuckDBPyConnection, records: str, question: TableQuestion) -> Sequence[Any]:
-    """The same of a large array, which DuckDB reads with one thread, by two queries at once."""
+    """Return the same for a large array by two queries at once, because DuckDB reads an array with one thread."""
     own, *other = profile_in_parts(question, 2)
     with connection.cursor() as second, ThreadPoolExecutor(1) as beside:
         later = beside.submit(lambda: [cell for sql in other for cell in _rows(second, records, sql)[0]])
@@ -256,17 +256,17 @@ def _rows(connection: DuckDBPyConnection, records: str, sql: str) -> list[Any]:
 
 
 def unanswered(known: TableFiles, findings: Sequence[ContentFinding], why: str | None) -> TableContent:
-    """A table of which nothing was counted, and why."""
+    """Return a table without counts, and the reason."""
     return TableContent(known.table, len(known.files), None, findings=tuple(findings), unknown=why)
 
 
 def of_file(table: str, file: Unreadable, label: str = "") -> ContentFinding:
-    """What is said of a file that cannot be read; `label` is what people call it, where that is not its name."""
+    """Return the finding on a file that cannot be read; `label` is the name to display, where it differs."""
     kind: ContentFindingKind = "empty_file" if file.empty else "unreadable_file"
     return ContentFinding(kind, table, f"{label or file.name}: {file.why}", file.name, file.byte)
 
 
 def of_nulls(table: str, label: str, count: int) -> ContentFinding:
-    """What is said of a file in which null is in place of records."""
+    """Return the finding on a file with null in place of records."""
     what = f"{label}: null is in place of {count:,} {'record' if count == 1 else 'records'}"
     return ContentFinding("null_record", table, what, label.partition(" (")[0], count=count)

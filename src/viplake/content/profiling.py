@@ -1,8 +1,8 @@
-"""PURE. What is asked of a table's files, in SQL that every engine runs alike, and what the answer means.
+"""PURE. The questions on a table's files, in SQL that every engine runs alike, and the meaning of the answers.
 
-The files are read as text and each value is tried against the type that the schema declares: reading them as typed
-columns stops at the first bad value, or turns all bad ones into nulls. The SQL is DuckDB's; `sqlglot` turns it into
-Spark's. An engine gives a relation `records` with the columns `c0`, `c1`, ...: all text, null where a record has no
+Files are read as text and each value is converted to the type that the schema declares: reading them as typed
+columns stops at the first bad value, or turns all bad ones into nulls. The SQL is DuckDB's; `sqlglot` translates it for
+Spark. An engine provides a relation `records` with the columns `c0`, `c1`, ...: all text, null where a record has no
 such member or a null.
 """
 
@@ -66,7 +66,7 @@ FINDINGS: Final[tuple[ContentFindingKind, ...]] = get_args(ContentFindingKind)
 
 @dataclass(frozen=True, slots=True)
 class ContentFinding:
-    """One thing in a table's files that does not agree with the schema.
+    """One way in which a table's files do not agree with the schema.
 
     Attributes:
         kind: what.
@@ -89,7 +89,7 @@ class ContentFinding:
     examples: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As records and `viplake content --json` have it."""
+        """Return the object of records and of `viplake content --json`."""
         return {
             "kind": self.kind,
             "table": self.table,
@@ -140,7 +140,7 @@ class ColumnProfile:
 
 @dataclass(frozen=True, slots=True)
 class TableContent:
-    """What a table's files of an Hour hold.
+    """The profile of a table in an Hour.
 
     Attributes:
         table: its name.
@@ -169,14 +169,14 @@ class TableContent:
 
     @property
     def conformance(self) -> Literal["passed", "failed", "unknown"]:
-        """Whether it agrees with the schema. Never passed where the schema does not tell the columns."""
+        """Whether the table agrees with the schema. It is never `passed` where the schema has no columns for it."""
         if self.findings:
             return "failed"
         return "passed" if self.unknown is None else "unknown"
 
     @property
     def span_hours(self) -> float | None:
-        """From the oldest to the newest record time; None with fewer than `FEWEST_DATED` of them."""
+        """Hours from the oldest to the newest record time; None with fewer than `FEWEST_DATED` of them."""
         if self.oldest is None or self.newest is None or self.dated < FEWEST_DATED:
             return None
         return (self.newest - self.oldest).total_seconds() / 3600
@@ -184,7 +184,7 @@ class TableContent:
 
 @dataclass(frozen=True, slots=True)
 class HourContent:
-    """What an Hour's files hold.
+    """The profiles of all tables of an Hour.
 
     Attributes:
         hour: which.
@@ -200,7 +200,7 @@ class HourContent:
 
     @property
     def findings(self) -> tuple[ContentFinding, ...]:
-        """Of all tables."""
+        """The findings on all tables."""
         return tuple(finding for table in self.tables for finding in table.findings)
 
     @property
@@ -214,7 +214,7 @@ class HourContent:
 
 
 def without_future(hour: Hour, table: TableContent) -> TableContent:
-    """The table of an Hour; with a finding, and without a newest record time, where that is of the future.
+    """Return the table; a newest record time of the future becomes a finding and is removed.
 
     One such record would make the table stale for years, and its span longer than any export's.
     """
@@ -229,7 +229,7 @@ def without_future(hour: Hour, table: TableContent) -> TableContent:
 
 @dataclass(frozen=True, slots=True)
 class TableQuestion:
-    """What is asked of one table.
+    """The questions on a table.
 
     Attributes:
         table: its name.
@@ -257,7 +257,7 @@ class TableQuestion:
         key: tuple[str, ...] = (),
         record_times: Sequence[str] = RECORD_TIMES,
     ) -> TableQuestion:
-        """What to ask of a table whose files have these members."""
+        """Return the questions on a table with these members."""
         spelled = spellings(declared or {}, found)
         taken = {*(declared or ()), *(member for members in spelled.values() for member in members)}
         columns = (*(declared or ()), *(name for name in found if name not in taken))
@@ -270,11 +270,11 @@ class TableQuestion:
 
     @property
     def members(self) -> list[tuple[str, ...]]:
-        """The members that each column is read from."""
+        """Return the members from which each column is read."""
         return [self.spelled.get(name, (name,)) for name in self.columns]
 
     def type(self, column: str) -> ColumnType | None:
-        """What a column's values are tried as; None: nothing."""
+        """Return the type of a column; None where its values are not checked."""
         declared = (self.declared or {}).get(column, "")
         if column == self.record_time and not declared:
             return ColumnType("timestamp")
@@ -282,7 +282,7 @@ class TableQuestion:
 
 
 def spellings(declared: Collection[str], found: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The members of records that are columns of the schema but for their case, by column.
+    """Return the members of records that match a column of the schema except for case, by column.
 
     Where records have the column as the schema spells it, such a member is another one.
     """
@@ -305,13 +305,13 @@ KEY_WORK: Final = 6
 
 
 def profile_sql(question: TableQuestion) -> str:
-    """One row: records, duplicate keys, dated records; then for each column `PER_COLUMN` cells (see `profile_of`)."""
+    """Return SQL for one row: records, duplicate keys, dated records; then `PER_COLUMN` cells for each column."""
     [whole] = profile_in_parts(question, 1)
     return whole
 
 
 def profile_in_parts(question: TableQuestion, parts: int) -> list[str]:
-    """The same in so many queries of about the same work: their rows, one after the other, are that row."""
+    """Return the same in several queries of about equal work; their rows, joined, are that row."""
     place = {column: f"c{index}" for index, column in enumerate(question.columns)}
     key = [place[column] for column in question.key]
     head = _Asked(("count(*)", _duplicates(key), "0"), tuple(key))
@@ -332,7 +332,7 @@ def profile_in_parts(question: TableQuestion, parts: int) -> list[str]:
 
 
 def examples_sql(question: TableQuestion, column: str, kind: ContentFindingKind) -> str:
-    """The first few different values of a column that a finding of this kind is about, in their order."""
+    """Return SQL for the first few distinct values of a column that a finding of this kind is about, in order."""
     cell = f"c{question.columns.index(column)}"
     wrong = _wrong(cell, question.type(column) or TEXT, kind)
     return f"select substr({cell}, 1, {SHOWN}) {wrong} group by 1 order by 1 limit {EXAMPLES}"
@@ -343,13 +343,13 @@ def examples_sql(question: TableQuestion, column: str, kind: ContentFindingKind)
 
 
 def counts_sql(width: int, by: str) -> str:
-    """A row for each group of records: it, records, duplicate keys, which are made of the first columns."""
+    """Return SQL for one row a group of records: the group, records, duplicate keys (of the first columns)."""
     counted = f"count(*), {_duplicates([f'c{index}' for index in range(width)])}"
     return f"select {by}, {counted} from records group by {by}"  # noqa: S608 - our own names
 
 
 def values_sql(of: ColumnType | None, by: str) -> str:
-    """A row for each group of values `c0`: it, and the `PER_COLUMN` cells of a column of that type.
+    """Return SQL for one row a group of values `c0`: the group, and the `PER_COLUMN` cells for that type.
 
     The length of texts is that of the column `most` where the type has one: a query for each length costs too much.
     """
@@ -358,7 +358,7 @@ def values_sql(of: ColumnType | None, by: str) -> str:
 
 
 def wrong_values_sql(of: ColumnType, kind: ContentFindingKind, by: str) -> str:
-    """For each group of values `c0`: it, and one of the first few that a finding of this kind is about."""
+    """Return SQL for each group of values `c0`: the group, and the first few values that a finding is about."""
     shown = f"substr(c0, 1, {SHOWN})"
     ranked = f"row_number() over (partition by {by} order by {shown}) as in_order"
     first = f"select {by}, {shown} as shown, {ranked} {_wrong('c0', of, kind, 'most')} group by {by}, {shown}"
@@ -366,7 +366,7 @@ def wrong_values_sql(of: ColumnType, kind: ContentFindingKind, by: str) -> str:
 
 
 def answer(rows: int, duplicates: int, dated: int, columns: Iterable[Sequence[Any] | None]) -> tuple[Any, ...]:
-    """The row of `profile_sql`, of answers that came one by one; None for a column without any value."""
+    """Return the row of `profile_sql` from single answers; None for a column without values."""
     return (rows, duplicates, dated, *(cell for found in columns for cell in found or (0, 0, None, None, 0, 0)))
 
 
@@ -394,7 +394,7 @@ class _Asked:
 
 
 def _select(asked: Sequence[_Asked]) -> str:
-    """A query over `records` that tries each value once, whatever is asked of it.
+    """Return a query over `records` that converts each value once, however often it is used.
 
     In two steps: an engine tries a value again for each aggregate that has it in a filter or in a branch.
     """
@@ -431,7 +431,7 @@ def _column(cell: str, of: ColumnType | None, length: str | None = None) -> _Ask
 
 
 def _duplicates(cells: Sequence[str]) -> str:
-    """Records whose key was there before; 0 where there is no key."""
+    """Return the number of records with the key of an earlier one; 0 without a key."""
     if not cells:
         return "0"
     if len(cells) == 1:
@@ -446,7 +446,7 @@ def _duplicates(cells: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TableMembers:
-    """What the files of a table have, besides their values.
+    """The members of a table's files, and how many records have each.
 
     Attributes:
         files: how many there are.
@@ -472,7 +472,7 @@ def profile_of(
     examples: Mapping[tuple[str, ContentFindingKind], Sequence[str]],
     unknown: str | None,
 ) -> TableContent:
-    """What the answer to `profile_sql` means.
+    """Return the profile for an answer to `profile_sql`.
 
     Args:
         question: what was asked.
@@ -516,18 +516,18 @@ def profile_of(
 
 
 def cells_of(row: Sequence[Any]) -> list[Sequence[Any]]:
-    """The cells of each column in the answer to `profile_sql`."""
+    """Return the cells of each column in the answer to `profile_sql`."""
     return [row[at : at + PER_COLUMN] for at in range(3, len(row), PER_COLUMN)]
 
 
 def odd_columns(question: TableQuestion, row: Sequence[Any]) -> list[tuple[str, ContentFindingKind]]:
-    """The columns of which examples are worth asking for, and what they are examples of."""
+    """Return the columns that need examples, each with the kind of finding."""
     columns = zip(question.columns, cells_of(row), strict=True)
     return [(name, kind) for name, cells in columns for kind in odd_kinds(question, name, cells)]
 
 
 def odd_kinds(question: TableQuestion, column: str, cells: Sequence[Any]) -> list[ContentFindingKind]:
-    """Which findings there are on the values of a column; `cells` are its answer."""
+    """Return the kinds of findings on the values of a column; `cells` are its answer."""
     of = question.type(column)
     if of is None or not (question.declared or {}).get(column):
         return []
@@ -576,7 +576,7 @@ def _of_column(
 
 
 def _shown(kind: ValueKind | None, value: Any) -> str | None:
-    """A least or greatest value as it is kept: a whole number without its `.0`, a time as ISO 8601."""
+    """Return a least or greatest value as it is stored: whole numbers without `.0`, times as ISO 8601."""
     if value is None:
         return None
     if kind in {"decimal", "double"} and value == 0:
@@ -588,7 +588,7 @@ def _shown(kind: ValueKind | None, value: Any) -> str | None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    """A record time, which is UTC unless it says otherwise, to the millisecond; None where it is no time of a record.
+    """Return a record time to the millisecond, UTC unless it has a zone; None where it is no time of a record.
 
     Systems write the first day of the calendar, or its last, where they mean none: such a table has no span.
     """

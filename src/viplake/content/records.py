@@ -1,4 +1,4 @@
-"""I/O. What was found inside an Hour's files, kept: a record an Hour, Parquet for people, series for judgement.
+"""I/O. Stores the results of content checks: a record an Hour, Parquet for users, series for rules.
 
 ::
 
@@ -45,7 +45,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def keep(place: Place, found: Sequence[HourContent]) -> None:
-    """Keep what was found in some Hours, ascending.
+    """Store the results of some Hours, ascending.
 
     Raises:
         LakeError: it cannot be written.
@@ -60,7 +60,7 @@ async def keep(place: Place, found: Sequence[HourContent]) -> None:
 
 
 async def read(place: Place, hours: Iterable[Hour]) -> dict[Hour, HourContent]:
-    """What was found in these Hours, as far as somebody looked; ascending. One request where nobody ever did.
+    """Return the stored results of these Hours, ascending; Hours without content checks are left out.
 
     Raises:
         LakeError: a record cannot be read.
@@ -110,7 +110,7 @@ def _cells(table: TableContent) -> tuple[int | None, ...]:
 
 
 def to_json(content: HourContent) -> dict[str, Any]:
-    """As the record and `viplake content --json` have it."""
+    """Return the object of the record and of `viplake content --json`."""
     return {
         "hour": str(content.hour),
         "look_back_hours": content.look_back_hours,
@@ -150,7 +150,7 @@ def to_json(content: HourContent) -> dict[str, Any]:
 
 
 def to_bytes(content: HourContent) -> bytes:
-    """The record, compressed; equal bytes for equal content. Members that records did not always have are left out."""
+    """Return the record, compressed; equal content gives equal bytes. Empty members of newer formats are left out."""
     record = {"format": FORMAT, **({"method": content.method} if content.method else {}), **to_json(content)}
     for table in record["tables"]:
         table |= {"columns": [_without(column, "beyond", "spelled") for column in table["columns"]]}
@@ -242,7 +242,7 @@ def _text(value: Any) -> str | None:
 
 
 def _parquet(content: HourContent) -> bytes:
-    """A row a table and column."""
+    """Return Parquet with one row for each table and column."""
     import duckdb  # noqa: PLC0415 - 35 MB and 0.1 s that other commands do without
 
     rows = [

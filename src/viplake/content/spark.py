@@ -1,4 +1,4 @@
-"""I/O. Looks inside the files of many Hours at once, on a Spark that exists: Glue's, EMR's, or one on this machine.
+"""I/O. Content checks of many Hours at once on an existing Spark: Glue's, EMR's, or one on this machine.
 
 ::
 
@@ -91,7 +91,7 @@ _INSTALL: Final = "pip install 'viplake[spark]' pyspark; on Glue and EMR Spark i
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A file, as an executor is told of it.
+    """A file, as an executor gets it.
 
     Attributes:
         number: of the file.
@@ -121,7 +121,7 @@ async def examine_many(
     hours: Iterable[Hour],
     settings: ContentSettings,
 ) -> AsyncIterator[HourContent]:
-    """Look inside the files of many Hours; gives them in the order asked for.
+    """Run content checks on many Hours; yield the results in the order of the Hours.
 
     Uses the session of this process, else makes one as the platform is configured.
 
@@ -145,7 +145,7 @@ async def _listed(lake: StoreSettings, layout: Layout, hours: Sequence[Hour]) ->
 
 
 def session() -> SparkSession:
-    """A session of our own on the Spark of this process, made if there is none; nobody else's settings change.
+    """Return a session of our own on the Spark of this process, started if there is none; settings of others stay.
 
     Raises:
         SettingsError: Spark, sqlglot or Java is not there.
@@ -180,7 +180,7 @@ def session() -> SparkSession:
 
 @dataclass(slots=True)
 class _Place:
-    """A table of an Hour, and what the executors reported of its files.
+    """A table of an Hour, and the reports of the executors on its files.
 
     Attributes:
         hour: whose.
@@ -202,7 +202,7 @@ class _Place:
     unanswered: str | None = None
 
     def take(self, file: int, report: Mapping[str, Any]) -> None:
-        """What an executor says of a file.
+        """Take an executor's report on a file.
 
         Raises:
             LakeError: it could not read the lake.
@@ -224,13 +224,13 @@ class _Place:
 
     @property
     def findings(self) -> tuple[ContentFinding, ...]:
-        """On its files, in the order in which a single Hour has them."""
+        """The findings on its files, in the order of a single Hour's."""
         table = self.known.table
         files = [one for some in (self.unfolded, self.parsed) for one in sorted(some, key=lambda one: one.file or "")]
         return (*files, *(of_nulls(table, label, count) for label, count in sorted(self.nulls.items())))
 
     def question(self, settings: ContentSettings) -> TableQuestion:
-        """What to ask of it."""
+        """Return the questions on it."""
         return question_of(self.known, self.members, settings)
 
 
@@ -283,7 +283,7 @@ def _content(place: _Place, answered: _Answered | None) -> TableContent:
 
 
 def _records(spark: SparkSession, lake: StoreSettings, pieces: Sequence[Piece]) -> DataFrame:
-    """What the executors read: reports and records."""
+    """Return what the executors read: reports and records."""
     slices = _slices(pieces, spark.sparkContext.defaultParallelism)
     reach = for_executors(lake)
     rows = spark.sparkContext.parallelize(slices, max(len(slices), 1)).flatMap(lambda some: read(reach, some))
@@ -291,13 +291,13 @@ def _records(spark: SparkSession, lake: StoreSettings, pieces: Sequence[Piece]) 
 
 
 def for_executors(lake: StoreSettings) -> StoreSettings:
-    """How executors reach the lake: without any secret, which Spark would keep in clear while it travels."""
+    """Return store settings without secrets, because Spark keeps what it sends in clear."""
     network = lake.network.without_secrets()
     return replace(lake, access_key_id=None, secret_access_key=None, session_token=None, network=network, create=False)
 
 
 def _slices(pieces: Sequence[Piece], workers: int) -> list[list[Piece]]:
-    """The pieces, in their order, in slices of about equal bytes, three for each worker or more."""
+    """Split the pieces, in order, into slices of about equal bytes, at least three for each worker."""
     most = min(SLICE, max(sum(piece.size for piece in pieces) // (3 * workers), 1))
     slices: list[list[Piece]] = []
     size = most
@@ -317,7 +317,7 @@ _Answered = tuple[TableQuestion, tuple[Any, ...], "Examples"]
 def _answered(
     spark: SparkSession, looked: DataFrame, places: Sequence[_Place], settings: ContentSettings
 ) -> dict[int, _Answered]:
-    """The answers for each place that has some: a query a kind of column, whatever tables and Hours there are."""
+    """Return the answers for each table that has records: one query for each kind of column."""
     asked = {
         at: place.question(settings) for at, place in enumerate(places) if place.files and place.unanswered is None
     }
@@ -346,13 +346,13 @@ def _answered(
 
 
 def _cells(question: TableQuestion, columns: Sequence[str], name: str) -> list[int]:
-    """Where a file's records have a column, by the members that it is read from; the first that has a value counts."""
+    """Return the cells in which a file's records have a column; the first cell with a value counts."""
     return [columns.index(member) for member in question.spelled.get(name, (name,)) if member in columns]
 
 
 @dataclass(frozen=True, slots=True)
 class _Picks:
-    """The columns of one type, of all tables and Hours: by file, and which of its cells each is.
+    """The columns of one type, of all tables and Hours: the cells of each, by file.
 
     Attributes:
         files: number of the file, of its place, and the picked columns: number, cells, greatest length.
@@ -383,7 +383,7 @@ def _picked(places: Sequence[_Place], asked: Mapping[int, TableQuestion]) -> dic
 def _values(
     spark: SparkSession, records: DataFrame, places: Sequence[_Place], asked: Mapping[int, TableQuestion]
 ) -> tuple[dict[tuple[int, int], tuple[Any, ...]], dict[int, Examples]]:
-    """The cells of each column by place and number, and by place examples of values that findings are about."""
+    """Return the cells of each column by table and number, and examples for findings by table."""
     values: dict[tuple[int, int], tuple[Any, ...]] = {}
     examples: dict[int, Examples] = {}
     for of, picks in sorted(_picked(places, asked).items(), key=lambda pair: repr(pair[0])):
@@ -405,14 +405,14 @@ def _values(
 
 
 def _column_values(records: DataFrame, picks: DataFrame) -> DataFrame:
-    """The picked cells of records, one below the other: place, number of the column, greatest length, value."""
+    """Return the picked cells of records, one below the other: table, number of the column, greatest length, value."""
     cell = ", ".join(f"cells[get(pick.cells, {index})]" for index in range(_SPELLINGS))
     one = f"transform(picks, pick -> struct(pick.number, pick.most, coalesce({cell}) as c0))"
     return records.join(picks, "file").selectExpr("place", f"inline({one}) as (number, most, c0)")
 
 
 def _small(spark: SparkSession, rows: Sequence[Any], schema: str) -> DataFrame:
-    """A table that every executor holds whole."""
+    """Return a table that every executor holds whole."""
     from pyspark.sql.functions import broadcast  # noqa: PLC0415 - comes with Spark
 
     return broadcast(spark.createDataFrame(rows, schema, verifySchema=False))
@@ -429,7 +429,7 @@ def _rows(spark: SparkSession, records: DataFrame, sql: str) -> list[Row]:
 
 
 def read(lake: StoreSettings, pieces: Sequence[Piece]) -> Iterator[Passed]:
-    """A report on each file, and the records of those that can be read: whole files or nothing of them."""
+    """Yield a report on each file, and the records of readable files: all records of a file, or none."""
     by_key = {piece.key: piece for piece in pieces}
     with tempfile.TemporaryDirectory(prefix="viplake-") as name:
         root = Path(name)
@@ -452,7 +452,7 @@ def read(lake: StoreSettings, pieces: Sequence[Piece]) -> Iterator[Passed]:
 
 
 def _read_one(connection: DuckDBPyConnection, piece: Piece, files: Sequence[Staged | Unreadable]) -> Iterator[Passed]:
-    """A report on a file, or on each member of a zip file, and the records of those that can be read.
+    """Yield a report on a file, or on each member of a zip file, and the records of those that can be read.
 
     No record of a file may pass when a later one turns out to be none: a short file is read whole before any does, a
     long one is tried first.
@@ -489,7 +489,7 @@ def _read_one(connection: DuckDBPyConnection, piece: Piece, files: Sequence[Stag
 
 
 def _more(piece: Piece, members: Mapping[str, int]) -> list[str]:
-    """Members that the schema does not declare, in the order in which records have them."""
+    """Return the members that the schema does not declare, sorted."""
     return sorted(members.keys() - set(piece.columns))
 
 

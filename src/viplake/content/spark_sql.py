@@ -1,9 +1,9 @@
-"""PURE. The questions of `profiling`, as Spark asks them.
+"""PURE. The questions of `profiling` in Spark's SQL.
 
-`sqlglot` turns DuckDB's SQL into Spark's. What it cannot turn is what the two take for a number or a time: Spark reads
+`sqlglot` translates DuckDB's SQL. It cannot translate what counts as a number or a time: Spark reads
 `1d` as a number and `2022-05` as a day, DuckDB reads `2022/5/1` as one. So each `try_cast(c0 as double)` becomes a
-column `c0_double` of the records, made by an expression that takes what DuckDB takes (tests ask both about the same
-thousands of texts). That also tries each value once, where the SQL names it five times.
+column `c0_double` of the records, made by an expression that accepts what DuckDB accepts (tests give both the same
+thousands of texts). That also converts each value once, where the SQL names it five times.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ISO_TIME: Final = rf"{_ISO_DAY}[ T](?:[01][0-9]|2[0-3]):[0-9]{{2}}:[0-9]{{2}}(?
 
 
 def _literal(text: str) -> str:
-    """Text as Spark's SQL writes it."""
+    """Quote a text for Spark's SQL."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
@@ -99,13 +99,13 @@ _TRIED: Final = {"double": _number, "bigint": _integer, "boolean": _truth, "date
 
 
 def tried(cell: str, kind: str) -> str:
-    """What Spark computes for DuckDB's `try_cast(cell as kind)`, of the kinds that `tables.types` tries."""
+    """Return Spark's expression for DuckDB's `try_cast(cell as kind)`, of the kinds in `tables.types`."""
     return _decimal(cell, kind) if kind.startswith("decimal") else _TRIED[kind](cell)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question in Spark's SQL.
+    """A query in Spark's SQL.
 
     Attributes:
         sql: over `relation`.
@@ -117,7 +117,7 @@ class Asked:
 
 
 def in_spark(sql: str, relation: str) -> Asked:
-    """The SQL of `profiling` for Spark, over a relation of that name instead of `records`."""
+    """Return the SQL of `profiling` for Spark, over a relation of that name instead of `records`."""
     import sqlglot  # noqa: PLC0415 - of the extra `spark`, and 0.1 s that other commands do without
     from sqlglot import exp  # noqa: PLC0415 - as above
 

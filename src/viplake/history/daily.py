@@ -66,7 +66,7 @@ class Daily:
     sizes: tuple[DailySize, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As `viplake observe --daily --json` prints it; ratios with 4 decimals, means with 2."""
+        """Return the object that `viplake observe --daily --json` prints; ratios with 4 decimals, means with 2."""
         return {
             "schema_version": 1,
             "jobs": [

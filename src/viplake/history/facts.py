@@ -1,7 +1,7 @@
-"""PURE. What is known of an Hour: the files that lie there, the tables they make up, the run that brought them.
+"""PURE. Facts about an Hour: the files in its folder, the tables that they form, the run that delivered them.
 
-Facts are values without judgement: the datasets are written from them, and whoever judges (rules, report) reads
-them and nothing else. Where something is not known, that stands there as None, with its reason where there is one.
+Facts carry no judgement: datasets are written from them, and rules and report read them and nothing else. An unknown
+fact is None, with its reason where there is one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SchemaFacts:
-    """What an Hour's `_MasterTableSchema.json` says.
+    """The content of an Hour's `_MasterTableSchema.json`.
 
     Attributes:
         sha256: of its bytes, 64 hex digits: that is what makes two schemas the same; None where it was not read.
@@ -41,7 +41,7 @@ class SchemaFacts:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the Hour's ledger ends with.
+    """The outcome of the run of an Hour, from the last event of its ledger.
 
     Attributes:
         outcome: `delivered`, `failed` (an overdue Hour is failed, for now) or `waiting` (still open).
@@ -73,7 +73,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class PromisedTable:
-    """A table of a Promise: its partitions promised, and those of them that are stored with the promised size."""
+    """A table of a manifest: its partitions, and which of them are stored with the promised size."""
 
     table: str
     promised: int
@@ -82,7 +82,7 @@ class PromisedTable:
 
 @dataclass(frozen=True, slots=True)
 class PromiseFacts:
-    """The Hour's Promise against what is stored now.
+    """The Hour's manifest compared with the files that are stored now.
 
     Attributes:
         files, size: promised; `size` in bytes.
@@ -110,7 +110,7 @@ class PromiseFacts:
 
 @dataclass(frozen=True, slots=True)
 class HourFacts:
-    """An Hour, as the lake shows it.
+    """Everything that is known of an Hour in the lake.
 
     Attributes:
         hour: which.
@@ -165,7 +165,7 @@ class HourFacts:
 
     @property
     def ratio(self) -> float | None:
-        """Expected tables delivered / expected; None where unknown, or where none is expected."""
+        """Delivered / expected tables; None where unknown, or where no table is expected."""
         if not self.expected or self.missing is None:
             return None
         return (len(self.expected) - len(self.missing)) / len(self.expected)
@@ -173,7 +173,7 @@ class HourFacts:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A schema that was read, ready to match files.
+    """A schema, ready to match files.
 
     Attributes:
         facts: what it says.
@@ -187,7 +187,7 @@ class Schema:
 
     @classmethod
     def of(cls, facts: SchemaFacts, out_of_scope: frozenset[str]) -> Schema:
-        """The schema with its expectations."""
+        """Build the schema with the tables that are expected."""
         tables = facts.tables
         expected = None if tables is None else tuple(table for table in tables if table not in out_of_scope)
         return cls(facts, expected, TableIndex(tables or ()))
@@ -228,7 +228,7 @@ def hour_facts(hour: Hour, names: list[str], sizes: list[int], schema: Schema | 
 
 
 def _ascending(names: list[str], sizes: list[int]) -> tuple[list[str], list[int]]:
-    """By name; S3 lists so already, other stores need not."""
+    """Return the files sorted by name; S3 lists them so already, other stores may not."""
     if all(map(le, names, names[1:])):
         return names, sizes
     order = sorted(zip(names, sizes, strict=True))
@@ -236,7 +236,7 @@ def _ascending(names: list[str], sizes: list[int]) -> tuple[list[str], list[int]
 
 
 def _without(name: str, names: list[str], sizes: list[int]) -> tuple[list[str], list[int], int | None]:
-    """The files without one, and its size; None where it is not among them."""
+    """Return the files without the one of this name, and its size (None: it is not there)."""
     place = bisect_left(names, name)
     if place == len(names) or names[place] != name:
         return names, sizes, None
@@ -244,7 +244,7 @@ def _without(name: str, names: list[str], sizes: list[int]) -> tuple[list[str], 
 
 
 def promise_facts(promise: Promise, names: Sequence[str], sizes: Sequence[int], schema: Schema | None) -> PromiseFacts:
-    """A Promise against the files right in the Hour's folder (partition completeness)."""
+    """Compare a manifest with the files in the Hour's folder (partition completeness)."""
     stored = dict(zip(names, sizes, strict=True))
     index = schema.index if schema else TableIndex(())
     absent, other_size = [], []
@@ -281,13 +281,13 @@ _AFTER_A_TRIGGER: Final = frozenset(
 
 
 def _is_triggered(record: EventRecord) -> bool:
-    """Whether a trigger was sent before this event; a deferral that names a time comes after one."""
+    """Return whether a trigger was sent before this event; a deferral with a time comes after one."""
     deferred = record.event is EventKind.DEFERRED and record.not_before is not None and not record.unsent
     return deferred or record.event in _AFTER_A_TRIGGER
 
 
 def run_facts(record: EventRecord) -> RunFacts:
-    """What a ledger's last event tells, its summary included."""
+    """Return the facts in a ledger's last event, its summary included."""
     seconds = record.seconds or {}
     delivered = record.event is EventKind.DELIVERED
     ended = record.outcome

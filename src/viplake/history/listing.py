@@ -69,12 +69,12 @@ class _Folder:
     schema_etag: str | None = None
 
     def schema_size(self) -> int | None:
-        """Bytes of the Hour's schema, None where it has none."""
+        """Bytes of the Hour's schema; None where it has none."""
         return self.sizes[self.names.index(SCHEMA_NAME)] if SCHEMA_NAME in self.names else None
 
 
 class Listing:
-    """Reads facts from a lake; one for a pass, because it remembers the schemas that it has read.
+    """Reads facts from a lake. Use one for each pass: it remembers the schemas that it has read.
 
     Args:
         lake: which.
@@ -112,19 +112,19 @@ class Listing:
         self.requests: Counter[str] = Counter(listings=0, schemas=0, records=0)
 
     async def days(self) -> list[str]:
-        """The days that have a folder (`20220510`), oldest first; whatever else lies beside them is left out."""
+        """Return the days that have a folder (`20220510`), oldest first."""
         self.requests["listings"] += 1
         return await listed_days(self._lake)
 
     async def ledger_days(self) -> frozenset[str]:
-        """The days that have a ledger."""
+        """Return the days that have a ledger."""
         self.requests["listings"] += 1
         return frozenset(await listed_ledger_days(self._lake))
 
     async def facts(
         self, hours: Iterable[Hour], *, days: Iterable[str] | None = None, ledger_days: Iterable[str] | None = None
     ) -> AsyncIterator[list[HourFacts]]:
-        """The facts of these Hours, a day at a time, oldest first; also of Hours that the lake lacks.
+        """Yield the facts of these Hours, day by day, oldest first; also of Hours that the lake lacks.
 
         Args:
             hours: ascending.
@@ -160,7 +160,7 @@ class Listing:
         return [await self._hour(hour, folders.get(hour), runs.get(hour)) for hour in hours]
 
     async def _folders(self, hours: Sequence[Hour]) -> dict[Hour, _Folder]:
-        """The folders of Hours of one day that have any file, by Hour."""
+        """Return the folders of the Hours of a day that have files."""
         if len(hours) > BY_HOUR and self._largest_day < self.large_day:
             prefixes = [self._lake.layout.day(hours[0].day)]
         else:
@@ -173,7 +173,7 @@ class Listing:
         return {hour: kept for folder, hour in by_folder.items() if (kept := _without_nested(found.get(folder)))}
 
     async def _collect(self, prefix: str, cut: int, found: dict[str, _Folder]) -> None:
-        """List a prefix into `found`, by the first `cut` characters of each key: the Hour's folder."""
+        """List a prefix into `found`, by the first `cut` characters of each key (the Hour's folder)."""
         pages = 0
         async for page in self._lake.store.pages(prefix):
             pages += 1
@@ -231,7 +231,7 @@ class Listing:
         return self._schema_of(SchemaFacts(digest, tables, None if tables is not None else _NO_SCHEMA))
 
     def _schema_of(self, facts: SchemaFacts) -> Schema:
-        """The schema with its index, made once for each content."""
+        """Return the schema with its index, built once for each content."""
         if facts.sha256 is None:
             return Schema.of(facts, self._out_of_scope)
         if facts.sha256 not in self._by_hash:
@@ -241,7 +241,7 @@ class Listing:
     # -- the ledger ------------------------------------------------------------------------------------------
 
     async def _runs(self, hours: Sequence[Hour]) -> dict[Hour, RunFacts]:
-        """What the ledgers of Hours of one day end with: one listing, and one event an Hour."""
+        """Return the last event of each ledger of a day: one listing, and one GET an Hour."""
         wanted = frozenset(hours)
         last: dict[Hour, int] = {}
         self.requests["listings"] += 1
@@ -269,7 +269,7 @@ class Listing:
 
 
 def _add(page: Page, cut: int, found: dict[str, _Folder]) -> None:
-    """Sort a page's keys into folders, by their first `cut` characters.
+    """Sort the keys of a page into folders, by their first `cut` characters.
 
     All keys of a lake go through here. In an ordered page those of a folder are one stretch, found by a search; in
     any other each key is a stretch of its own.
@@ -293,7 +293,7 @@ def _add(page: Page, cut: int, found: dict[str, _Folder]) -> None:
 
 
 def _without_nested(folder: _Folder | None) -> _Folder | None:
-    """The folder without objects further down: only what lies right in it belongs to the Hour."""
+    """Return the folder without objects in subfolders: only files directly in it belong to the Hour."""
     if folder is None or "/" not in "".join(folder.names):
         return folder
     kept = [(name, size) for name, size in zip(folder.names, folder.sizes, strict=True) if "/" not in name]
@@ -307,7 +307,7 @@ async def _nothing() -> dict[Hour, T]:
 
 
 async def _side_by_side(jobs: Iterable[Callable[[], Awaitable[T]]], at_once: Callable[[], int]) -> AsyncIterator[T]:
-    """What the jobs give, in their order; so many work at once as `at_once` says now.
+    """Yield the results of jobs in their order; `at_once` says how many run at the same time.
 
     The next one starts as soon as any is done, so that a slow one holds up nothing but the order; what is done and
     waits for its turn is small, and there are never more of those than work at once.

@@ -1,7 +1,6 @@
-"""PURE. The datasets as typed rows: what daily views, figures and tables are made from.
+"""PURE. The datasets as typed rows, for daily views, figures and tables.
 
-They come from the history that observation keeps, or from the CSV files of whoever holds some, ours or old ones;
-both are read by the same rules.
+They come from the stored history or from CSV files that users hold; both are read by the same rules.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class SizeRow:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One line of `historical_run_metrics.csv`: what the Hour's run came to; the phases in seconds."""
+    """One line of `historical_run_metrics.csv`: outcome and phases (seconds) of the run of an Hour."""
 
     hour: Hour
     outcome: str
@@ -75,7 +74,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSpan:
-    """Hours that the calendar has, both ends included, and why."""
+    """A range of Hours in the calendar, both ends included, with its reason."""
 
     first: Hour
     last: Hour
@@ -84,7 +83,7 @@ class PlannedSpan:
 
 @dataclass(frozen=True, slots=True)
 class Datasets:
-    """The history, each part in order of time; a part that is not known is empty.
+    """The history; each part is in order of time, and empty where it is unknown.
 
     Attributes:
         jobs, tables, sizes: the three datasets of the original scripts.
@@ -106,7 +105,7 @@ class Datasets:
 
     @classmethod
     def of(cls, frames: Mapping[str, Frame], volumes: VolumeSeries | None = None) -> Datasets:
-        """The datasets of a history (`observe.history.History.frames`)."""
+        """Build it from the frames of a history (`history.chain.History.frames`)."""
         return cls(
             jobs=_rows(frames, JOBS, _job),
             tables=_rows(frames, TABLES, _table),
@@ -118,7 +117,7 @@ class Datasets:
 
     @classmethod
     def read(cls, files: Mapping[str, bytes], volumes: VolumeSeries | None = None) -> Datasets:
-        """The datasets in these CSV files, by file name, as users hold them; other files are passed over.
+        """Build it from CSV files, by file name; other files are ignored.
 
         Raises:
             SettingsError: a file lacks a column of its dataset.
@@ -129,7 +128,7 @@ class Datasets:
         return cls.of(frames, volumes)
 
     def hours(self) -> Iterator[Hour]:
-        """The Hour of every row, in no order, repeated as often as it is there; of volumes the first and the last."""
+        """The Hours of all rows, unsorted and repeated; of volumes the first and the last Hour."""
         for part in (self.jobs, self.tables, self.sizes, self.runs):
             yield from (row.hour for row in part)
         if self.volumes is not None:
@@ -143,7 +142,7 @@ class Datasets:
         return frozenset(h for span in self.planned for h in max(span.first, first).to(min(span.last, last)))
 
     def between(self, first: Hour, last: Hour) -> Datasets:
-        """The part of these Hours, both included; a schema that held then is there with all that is known of it."""
+        """Return the part between two Hours, both included; the schema version that was valid then stays complete."""
         return replace(
             self,
             jobs=tuple(row for row in self.jobs if first <= row.hour <= last),

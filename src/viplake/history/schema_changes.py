@@ -1,8 +1,8 @@
-"""PURE. Schema drift: which schema held from when to when, and what each differs in from the one before, in words.
+"""PURE. Schema drift: which schema was valid from when to when, and what changed from each to the next, in words.
 
-Two schemas are the same when their bytes are. A schema that comes back is a version anew, because what lies between
-matters to whoever reads the data; Hours without any schema interrupt nothing. What cannot be told is told as that,
-with the reason: a version without a difference is never taken for one without a change.
+Two schemas are the same when their bytes are. A schema that comes back is a new version, because readers of the data
+need to know about the Hours between. Hours without a schema interrupt nothing. An unknown difference is reported as unknown,
+with the reason: it is never taken for "no change".
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class SchemaVersion:
-    """A stretch of Hours whose schemas have the same bytes.
+    """A range of Hours with the same schema, byte by byte.
 
     Attributes:
         sha256: of these bytes.
@@ -60,16 +60,16 @@ class SchemaVersion:
 
     @property
     def name(self) -> str:
-        """Enough of the hash for people."""
+        """The first digits of the hash, for display."""
         return named(self.sha256)
 
     @property
     def count(self) -> str:
-        """Of its tables."""
+        """The number of its tables."""
         return "tables unknown" if self.tables is None else count_words(self.tables, "table")
 
     def to_json(self) -> dict[str, Any]:
-        """As `Listed.to_json` has it."""
+        """Return it as `Listed.to_json` prints it."""
         return {
             "schema": self.sha256,
             "first": str(self.first),
@@ -81,12 +81,12 @@ class SchemaVersion:
 
 
 def named(sha256: str) -> str:
-    """Enough of a hash for people."""
+    """Return the first digits of a hash, for display."""
     return sha256[:_NAMED]
 
 
 def versions(rows: Mapping[Hour, Row]) -> tuple[SchemaVersion, ...]:
-    """The versions in the rows of `historical_schema_versions`, the oldest first; not compared yet."""
+    """Return the versions in the rows of `historical_schema_versions`, oldest first, not compared yet."""
     found = []
     for sha256, group in groupby(sorted(rows.items()), key=lambda item: item[1][1]):
         stretch = list(group)
@@ -97,12 +97,12 @@ def versions(rows: Mapping[Hour, Row]) -> tuple[SchemaVersion, ...]:
 
 
 def to_compare(found: Sequence[SchemaVersion]) -> frozenset[str]:
-    """The hashes of the schemas that `compared` needs."""
+    """Return the hashes of the schemas that `compared` needs."""
     return frozenset(version.sha256 for version in found[-MOST_COMPARED - 1 :] if version.tables is not None)
 
 
 def compared(found: Sequence[SchemaVersion], known: Mapping[str, Tables | str]) -> tuple[SchemaVersion, ...]:
-    """The versions with their differences.
+    """Return the versions, each with its changes against the version before.
 
     Args:
         found: as `versions` gives them.
@@ -127,7 +127,7 @@ def compared(found: Sequence[SchemaVersion], known: Mapping[str, Tables | str]) 
 
 
 def difference(before: str, after: str, known: Mapping[str, Tables | str]) -> tuple[Change, ...] | str:
-    """What one schema differs in from another, by their hashes; or why that is not known."""
+    """Return the changes between two schemas, given by their hashes; or why they are unknown."""
     if before == after:
         return ()
     old, new = known.get(before, UNREAD), known.get(after, UNREAD)
@@ -137,22 +137,22 @@ def difference(before: str, after: str, known: Mapping[str, Tables | str]) -> tu
 
 
 def unreadable(sha256: str) -> str:
-    """Said of a schema that is none."""
+    """Return the reason for a schema that cannot be read."""
     return f"schema {named(sha256)} cannot be read: it is no list of tables"
 
 
 def lost(sha256: str) -> str:
-    """Said of a schema of which there is no copy."""
+    """Return the reason for a schema without a stored copy."""
     return f"no copy of schema {named(sha256)} is left; if its folder is, viplake observe --rebuild makes one"
 
 
 def holding(found: Iterable[SchemaVersion], at: Hour) -> SchemaVersion | None:
-    """The version that held at an Hour: the newest that had begun; None before the first."""
+    """Return the version that was valid at an Hour: the newest that had begun; None before the first."""
     return max((version for version in found if version.first <= at), key=lambda version: version.first, default=None)
 
 
 def words(told: Sequence[Change] | str) -> list[str]:
-    """Differences for people, one line a table; or why they are not known."""
+    """Return changes as text, one line a table; or why they are unknown."""
     if isinstance(told, str):
         return [told]
     lines = [
@@ -162,7 +162,7 @@ def words(told: Sequence[Change] | str) -> list[str]:
 
 
 def none_at(found: Sequence[SchemaVersion], at: Hour | None) -> str:
-    """Why no version holds."""
+    """Return why no version was valid."""
     if not found:
         return "no Hour on record has a schema; viplake observe brings the record up to date"
     return f"no schema is on record at or before {at}: the first is of {found[0].first}"
@@ -185,16 +185,16 @@ class Listed:
 
     @property
     def reason(self) -> str | None:
-        """Why there is none."""
+        """Why there is no version."""
         return None if self.versions else none_at((), None)
 
     def to_json(self) -> dict[str, Any]:
-        """As `viplake schema --json` prints it."""
+        """Return the object that `viplake schema --json` prints."""
         told = [version.to_json() for version in self.versions]
         return {"versions": told, "unknown_hours": self.unknown, "reason": self.reason}
 
     def lines(self) -> Iterator[str]:
-        """For people: the newest versions, a line each, and the lines of what they differ in."""
+        """Return the lines of `viplake schema`: the newest versions, each with its changes."""
         if self.reason is not None:
             yield self.reason
         if self.unknown:
@@ -212,7 +212,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The schema that held at an Hour.
+    """The schema that was valid at an Hour.
 
     Attributes:
         at: the Hour.
@@ -225,7 +225,7 @@ class Held:
     tables: Tables | str
 
     def to_json(self) -> dict[str, Any]:
-        """As `viplake schema --at HOUR --json` prints it."""
+        """Return the object that `viplake schema --at HOUR --json` prints."""
         version = self.version
         reason = self.tables if isinstance(self.tables, str) else None
         tables = None if isinstance(self.tables, str) else [_table_json(*one) for one in sorted(self.tables.items())]
@@ -240,7 +240,7 @@ class Held:
         }
 
     def lines(self) -> Iterator[str]:
-        """For people: a line a table, then one a column."""
+        """Return the lines of `viplake schema --at`: one a table, then one a column."""
         if self.version is not None:
             yield f"{self.at}: schema {self.version.sha256}, {self.version.count}"
             hours = count_words(self.version.hours, "Hour")
@@ -259,7 +259,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Differing:
-    """What differs between the schemas that held at two Hours.
+    """The changes between the schemas of two Hours.
 
     Attributes:
         hours: from which to which; the second is None where the newest was meant and there is none.
@@ -272,7 +272,7 @@ class Differing:
     changes: tuple[Change, ...] | str
 
     def to_json(self) -> dict[str, Any]:
-        """As `viplake schema --diff HOUR --json` prints it."""
+        """Return the object that `viplake schema --diff HOUR --json` prints."""
         ends = zip(("from", "to"), self.hours, self.ends, strict=True)
         return {
             name: {"hour": None if hour is None else str(hour), "schema": version and version.sha256}
@@ -280,7 +280,7 @@ class Differing:
         } | _told(self.changes)
 
     def lines(self) -> Iterator[str]:
-        """For people: the two ends, and what they differ in, a line a table."""
+        """Return the lines of `viplake schema --diff`: the two Hours, then the changes, one line a table."""
         for name, hour, version in zip(("from", "to"), self.hours, self.ends, strict=True):
             if version is not None:
                 yield f"{name:4}  {hour}: schema {version.name}, {version.count}, since {version.first}"

@@ -1,7 +1,6 @@
-"""I/O. Copies of the schemas that Hours had, one object a content, so that differences outlive hourly folders.
+"""I/O. Stores each schema once, under the hash of its bytes, so that differences outlive hourly folders.
 
-They lie under the hash of their bytes, so that a copy proves itself, writing one again only mends it, and two
-writers cannot disagree.
+The hash makes a copy prove itself. Writing one again only repairs it, and two writers cannot disagree.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _AT_ONCE: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """The copies of a history.
+    """The stored schemas of a history.
 
     Args:
         store: where the history lives.
@@ -52,11 +51,11 @@ class Copies:
     published: str
 
     def key(self, sha256: str) -> str:
-        """Of the copy of the schema with this hash."""
+        """Return the key of the schema with this hash."""
         return f"{self.published}{FOLDER}{sha256}.json"
 
     async def keep(self, sha256: str, data: bytes) -> None:
-        """Leave a copy, in place of one that was damaged too.
+        """Store a schema; a damaged copy is replaced.
 
         Raises:
             LakeError: it cannot be written.
@@ -64,7 +63,7 @@ class Copies:
         await self.store.put(self.key(sha256), data)
 
     async def read(self, sha256: str) -> bytes | None:
-        """The schema with this hash; None where no copy was kept, or where it has become another.
+        """Return the schema with this hash; None where none is stored, or where its bytes have changed.
 
         Raises:
             LakeError: it cannot be read.
@@ -73,7 +72,7 @@ class Copies:
         return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None
 
     async def tables(self, wanted: Iterable[str]) -> dict[str, Tables | str]:
-        """What the schemas with these hashes say, or why that is not known.
+        """Return the tables and columns of the schemas with these hashes, or why they are unknown.
 
         Raises:
             LakeError: one cannot be read.
@@ -90,7 +89,7 @@ class Copies:
         return dict(zip(hashes, await map_bounded(told, hashes, at_once=_AT_ONCE), strict=True))
 
     async def compared(self, found: Sequence[SchemaVersion]) -> tuple[SchemaVersion, ...]:
-        """The versions (`drift.versions`) with what each differs in from the one before.
+        """Return the versions, each with its changes against the version before.
 
         Raises:
             LakeError: a copy cannot be read.
@@ -98,7 +97,7 @@ class Copies:
         return compared(found, await self.tables(to_compare(found)))
 
     async def held(self, found: Sequence[SchemaVersion], at: Hour) -> Held:
-        """The schema that held at an Hour.
+        """Return the schema that was valid at an Hour.
 
         Raises:
             LakeError: its copy cannot be read.
@@ -109,7 +108,7 @@ class Copies:
         return Held(at, version, (await self._of(version))[version.sha256])
 
     async def differing(self, found: Sequence[SchemaVersion], first: Hour, at: Hour | None) -> Differing:
-        """What the schema that held at an Hour `at` (None: the newest) differs in from that at the `first` one.
+        """Return the changes from the schema of the `first` Hour to that of the Hour `at` (None: the newest).
 
         Raises:
             LakeError: a copy cannot be read.
@@ -122,6 +121,6 @@ class Copies:
         return Differing((first, at), (before, after), difference(before.sha256, after.sha256, known))
 
     async def _of(self, *wanted: SchemaVersion) -> dict[str, Tables | str]:
-        """What these say; of one that cannot be read no copy was ever kept."""
+        """Return the tables and columns of a schema, or why it cannot be read."""
         known = await self.tables(version.sha256 for version in wanted if version.tables is not None)
         return known | {version.sha256: unreadable(version.sha256) for version in wanted if version.tables is None}

@@ -1,7 +1,7 @@
-"""I/O. DuckDB over staged files: a connection that reaches nothing else, relations over records, what cannot be read.
+"""I/O. DuckDB over staged files: a closed connection, relations over records, files that cannot be read.
 
-Nothing is installed or loaded at run time, and no SQL, a user's least of all, can read or write outside the folder
-that it is given. Memory is bounded; what does not fit goes into that folder.
+Nothing is installed or loaded at run time. No SQL, not even a user's, can read or write outside the given folder. Memory
+is bounded; what does not fit goes to that folder.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def connect(
     ordered: bool = False,
     threads: int = 4,
 ) -> DuckDBPyConnection:
-    """A connection to an empty database in memory that sees this folder and nothing else.
+    """Open a connection to an empty in-memory database that can read this folder and nothing else.
 
     Args:
         folder: of the staged files; also for what does not fit into memory.
@@ -83,12 +83,12 @@ def connect(
 
 
 def quoted(text: str) -> str:
-    """Text as SQL writes it."""
+    """Quote a text for SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def named(name: str) -> str:
-    """A name as SQL writes it."""
+    """Quote a name for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -98,7 +98,7 @@ def named(name: str) -> str:
 def texts(
     files: Sequence[Staged], columns: Sequence[Sequence[str]], names: Sequence[str], *, path: str | None = None
 ) -> str:
-    """All records of some files, each of these columns as text; null where a record has no such member.
+    """Return SQL for all records of some files, each of these columns as text; null where a record lacks the member.
 
     Args:
         files: at least one.
@@ -163,21 +163,21 @@ def _first(cells: Iterable[str]) -> str:
 
 
 def _pointed(members: Sequence[str]) -> str:
-    """The first of some members that a record has, by JSON Pointer (RFC 6901)."""
+    """Return SQL for the first of some members that a record has, by JSON Pointer (RFC 6901)."""
     pointers = ("/" + member.replace("~", "~0").replace("/", "~1") for member in members)
     cells = [f"json ->> {quoted(pointer)}" for pointer in pointers]
     return _first(cells) if cells else "cast(null as varchar)"
 
 
 def _distinct(columns: Sequence[str]) -> bool:
-    """Whether these can be columns: no name is empty or holds a NUL, and none differs from another in case alone."""
+    """Return whether these names can be columns: none is empty, has a NUL, or differs from another only in case."""
     return all(column and "\0" not in column for column in columns) and len(
         {column.casefold() for column in columns}
     ) == len(columns)
 
 
 def _objects(files: Sequence[Staged]) -> str:
-    """All values of some JSON files, as JSON in the column `json`."""
+    """Return SQL for all values of some JSON files, as JSON in the column `json`."""
     forms: dict[Form, list[Staged]] = {}
     for file in files:
         forms.setdefault(file.form, []).append(file)
@@ -227,7 +227,7 @@ class Blame:
 
 
 def members(connection: DuckDBPyConnection, files: Sequence[Staged], *, first: bool = False) -> Members:
-    """Which members the records of some files have, and which of the files can be read.
+    """Find the members of the records in some files, and the files that can be read.
 
     Args:
         connection: that sees the files.
@@ -259,7 +259,7 @@ def members(connection: DuckDBPyConnection, files: Sequence[Staged], *, first: b
 
 
 def first_members(connection: DuckDBPyConnection, files: Sequence[Staged]) -> list[str]:
-    """The members of the first record of some files, in its order."""
+    """Return the members of the first record of some files, in their order."""
     if not files or files[0].header:
         return list(files[0].header) if files else []
     found = connection.execute(f"select json_keys(json) from ({_objects(files[:1])}) limit 1").fetchall()  # noqa: S608 - quoted
@@ -267,7 +267,7 @@ def first_members(connection: DuckDBPyConnection, files: Sequence[Staged]) -> li
 
 
 def _counted(connection: DuckDBPyConnection, files: Sequence[Staged], limit: str) -> tuple[Counter[str], bool]:
-    """Records by member; whether there is anything but records."""
+    """Count records by member; also return whether other values are among them."""
     if not files:
         return Counter(), False
     records = _objects(files) + limit
@@ -282,7 +282,7 @@ def _counted(connection: DuckDBPyConnection, files: Sequence[Staged], limit: str
 
 
 def _with_headers(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[Blame]]:
-    """CSV and Parquet files that can be read to their end, with their columns."""
+    """Return the CSV and Parquet files that can be read to their end, with their columns."""
     good, bad = [], []
     for file in files:
         try:
@@ -300,7 +300,7 @@ def _with_headers(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tu
 def _without_odd(
     connection: DuckDBPyConnection, files: Sequence[Staged]
 ) -> tuple[list[Staged], list[Blame], dict[str, int]]:
-    """What is in some files in place of records: nulls are left out, a file with anything else is."""
+    """Return the files without values that are no records: nulls are left out, files with others excluded."""
     good, bad = [], []
     nulls: dict[str, int] = {}
     for file in files:
@@ -323,7 +323,7 @@ def _without_odd(
 
 
 def faults() -> tuple[type[Exception], ...]:
-    """What SQL over files can end with, but for an interrupt; a message may quote bytes that are no text."""
+    """Return the errors that SQL over files can raise, except interrupts; their messages may quote binary data."""
     import duckdb  # noqa: PLC0415 - as above
 
     kinds = duckdb.DatabaseError.__subclasses__()
@@ -331,14 +331,14 @@ def faults() -> tuple[type[Exception], ...]:
 
 
 def of_memory(error: BaseException) -> bool:
-    """Whether an error says that there is not enough memory."""
+    """Return whether an error means that memory ran out."""
     import duckdb  # noqa: PLC0415 - as above
 
     return isinstance(error, duckdb.OutOfMemoryException)
 
 
 def readable(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[Blame]]:
-    """Which of some files can be read, after an error said that one of them cannot: each is tried by itself.
+    """Find which files can be read after an error that names none: try each by itself.
 
     One that holds objects with line ends inside them comes back as `unstructured`, one with an array behind an array
     as one array.
@@ -359,7 +359,7 @@ def readable(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[l
 
 
 def _otherwise(file: Staged) -> Staged | None:
-    """The same file, read in another way; None where there is none."""
+    """Return the same file, to be read in another way; None where there is none."""
     if file.form == "newline_delimited":
         return replace(file, form="unstructured")
     joined = joined_arrays(file)
@@ -371,7 +371,7 @@ def _otherwise(file: Staged) -> Staged | None:
 
 
 def _tried(connection: DuckDBPyConnection, file: Staged) -> Blame | None:
-    """Why a file cannot be read; None where it can."""
+    """Return why a file cannot be read; None where it can."""
     try:
         # A record that is no object, or has a member twice, fails only where that member is read.
         names = list(file.header)
@@ -385,7 +385,7 @@ def _tried(connection: DuckDBPyConnection, file: Staged) -> Blame | None:
 
 
 def _read_through(connection: DuckDBPyConnection, file: Staged, names: Sequence[str]) -> None:
-    """Read every value of a file, so many columns at a time."""
+    """Read every value of a file, a limited number of columns at a time."""
     for start in range(0, len(names), COLUMNS_TOGETHER):
         some = names[start : start + COLUMNS_TOGETHER]
         cells = [f"c{index}" for index in range(len(some))]
@@ -407,7 +407,7 @@ def _blame(file: Staged, error: Exception) -> Blame:
 
 
 def _words(message: str) -> str:
-    """An error of DuckDB in one clause, without the record that it quotes."""
+    """Return an error of DuckDB as one clause, without the record that it quotes."""
     first = message.partition("\n")[0]
     place = _RECORD.search(first)
     where = f", in record {place['number']}" if place else ""

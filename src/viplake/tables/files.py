@@ -1,6 +1,7 @@
-"""I/O. Which files an Hour has of each table, what its schema says of them, and bringing them here.
+"""I/O. Lists the files of each table of an Hour, with its part of the schema, and downloads them.
 
-Every file of a table counts, whatever its form: what cannot be read is said where it is read, never "not delivered".
+Every file of a table counts, whatever its form. A file that cannot be read is reported as such, never as
+"not delivered".
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _SCRIPT: Final = re.compile(r".+\.(?:sql|md|html?|xml|xsd|pdf|log)", re.IGNORECA
 
 @dataclass(frozen=True, slots=True)
 class TableFiles:
-    """A table of an Hour: its files, and what the schema says of it.
+    """A table of an Hour: its files, and its part of the schema.
 
     Attributes:
         table: its name.
@@ -65,7 +66,7 @@ class TableFiles:
 
 @dataclass(frozen=True, slots=True)
 class HourFiles:
-    """The tables of an Hour that have files, by name; why its schema tells nothing, where it does not.
+    """The tables of an Hour that have files, by name; where the schema cannot be used, the reason.
 
     `without` are the tables of its schema that have none.
     """
@@ -77,7 +78,7 @@ class HourFiles:
 
 
 async def files_of(lake: Lake, hour: Hour) -> HourFiles:
-    """Return the tables of an Hour and their files; without a schema the names of the files tell the tables.
+    """Return the tables of an Hour and their files; without a schema, tables are named after their files.
 
     Raises:
         LakeError: the lake cannot be read.
@@ -155,7 +156,7 @@ def together(some: Iterable[T], size: Callable[[T], int], most: int) -> Iterator
 async def fetch(
     lake: Lake, hour: Hour, tables: Sequence[TableFiles], folder: Path, *, unfold: bool = True
 ) -> dict[str, list[Staged | Unreadable]]:
-    """Bring the files of some tables into a folder, which is made; by table. See `staging.stage`.
+    """Download the files of some tables into a new folder; return them by table. See `staging.stage`.
 
     Raises:
         LakeError: the lake cannot be read.

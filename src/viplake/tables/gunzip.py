@@ -1,8 +1,8 @@
-"""PURE. Unfolds a gzip body as it comes and finds where it breaks, in flat memory (RFC 1952).
+"""PURE. Inflates a gzip body as it comes and finds where it breaks, in flat memory (RFC 1952).
 
 Each member of a gzip body carries the CRC32 and the length of its content. They are the second witness of a transfer,
-where the source gives no MD5, and the only witness of a table file when it is read. What they cannot show is a changed
-head of a member (a time, a name), bits of deflate's padding that mean nothing, and anything of a body that is not gzip.
+where the source gives no MD5, and the only witness when a table file is read. They do not cover the head of a
+member (time, name), the padding of deflate, or anything that is not gzip.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _STEP: Final = 16 << 10
 
 
 def too_large(unfolded: int, packed: int) -> bool:
-    """Whether a body unfolds to more than a table can."""
+    """Return whether a body inflates to more bytes than a table can have."""
     return unfolded > max(UNFOLDED_UNSEEN, MOST_UNFOLDED * packed)
 
 
 class GzipError(Exception):
-    """A gzip body cannot be unfolded further.
+    """A gzip body cannot be inflated further.
 
     Args:
         why: one clause.
@@ -57,7 +57,7 @@ class GzipError(Exception):
 
 
 class Gunzip:
-    """Unfolds a gzip body that comes in chunks.
+    """Inflates a gzip body that comes in chunks.
 
     Attributes:
         packed: bytes that came.
@@ -71,7 +71,7 @@ class Gunzip:
         self._member: Any = None
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Unfold the next bytes of the body.
+        """Inflate the next bytes of the body.
 
         Raises:
             GzipError: they cannot be.
@@ -94,7 +94,7 @@ class Gunzip:
             yield unfolded
 
     def end(self) -> Iterator[bytes]:
-        """Unfold what is left; the body is over.
+        """Inflate the rest; the body has ended.
 
         Raises:
             GzipError: it is cut off.
@@ -106,7 +106,7 @@ class Gunzip:
             raise GzipError(f"the gzip data end too early, after {self.packed:,} bytes", self.packed)
 
     def _begin(self, at: int, data: bytes) -> tuple[int, bytes]:
-        """Begin a member; after the first one zeros may stand before it, which gzip(1) allows."""
+        """Begin a member; after the first one, zeros may precede it, which gzip(1) allows."""
         rest = data.lstrip(b"\0") if self.whole else data
         at += len(data) - len(rest)
         if rest.startswith(MAGIC):
@@ -126,7 +126,7 @@ class Gunzip:
 
 
 class GzipWitness:
-    """Reads a body as it comes, and says at its end what is wrong with it as gzip."""
+    """Reads a body in chunks, and reports at its end what is wrong with it as gzip."""
 
     def __init__(self) -> None:
         self._gunzip: Gunzip | None = Gunzip()
@@ -135,11 +135,11 @@ class GzipWitness:
 
     @property
     def looks(self) -> bool:
-        """Whether more of the body can still show something: it is gzip, of a usual size, and no flaw is known."""
+        """Whether the rest of the body can still show a flaw: it is gzip, not too large, and no flaw is known."""
         return self._gunzip is not None
 
     def update(self, block: bytes) -> None:
-        """The next bytes of the body."""
+        """Take the next bytes of the body."""
         if self._gunzip is not None and not self._gunzip.packed:
             self._head += block
             if not self._head.startswith(MAGIC):
@@ -151,7 +151,7 @@ class GzipWitness:
             self._take(self._gunzip.feed(block))
 
     def end(self) -> str | None:
-        """The body is over: what is wrong with it, for a message; None where nothing is known to be."""
+        """End the body; return what is wrong with it, for a message; None where no flaw is known."""
         if self._gunzip is not None and self._gunzip.packed:
             self._take(self._gunzip.end())
         return self._flaw
@@ -166,7 +166,7 @@ class GzipWitness:
 
 
 async def exact_byte(chunks: AsyncIterable[bytes]) -> int | None:
-    """The byte at which a gzip body breaks: it is read once more, piece by piece and at the end byte by byte."""
+    """Return the byte at which a gzip body breaks: it is read again in pieces, at the end byte by byte."""
     at, member = 0, zlib.decompressobj(_WITH_HEAD)
     async for chunk in chunks:
         for start in range(0, len(chunk), _STEP):

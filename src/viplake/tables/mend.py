@@ -1,7 +1,7 @@
-"""I/O. What is done to JSON that is whole, and that an engine would misread; and where JSON breaks.
+"""I/O. Repairs JSON that is valid but that an engine would misread; finds the byte at which JSON breaks.
 
 DuckDB reads numbers as doubles or as integers of 64 bits: a decimal of twenty digits comes out as another one. So
-where a file has a number of more digits than a double holds, all such numbers are quoted: as text they come exactly.
+where a file has a number with more digits than a double holds, all such numbers are quoted: as text they come exactly.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|-?[0-9][0-9.eE+
 
 
 def has_long_number(data: bytes) -> bool:
-    """Whether a number in some JSON may have more digits than a double holds. Cheap, and sometimes true for a text.
+    """Return whether JSON may hold a number with more digits than a double. Fast; long digits in a text count too.
 
     Every fourth byte is enough to see that there is none: so long a number covers four of them in a row.
     """
@@ -41,7 +41,7 @@ def has_long_number(data: bytes) -> bool:
 
 
 def quote_long_numbers(path: Path) -> Path:
-    """Write a file of JSON anew, unfolded, with its long numbers as text; its path."""
+    """Write a JSON file again, uncompressed, with its long numbers as text; return its path."""
     target = path.with_name(f"{path.name.removesuffix('.gz')}.quoted.json")
     with target.open("wb") as out:
         rest = b""
@@ -55,7 +55,7 @@ def quote_long_numbers(path: Path) -> Path:
 
 
 def _settled(data: bytes) -> int:
-    """Where a block can be cut: no string and no number goes on beyond."""
+    """Return where a block can be cut: not within a string or a number."""
     for match in _TOKEN.finditer(data):
         if match.end() == len(data):
             return match.start()
@@ -80,7 +80,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _json_of(staged: Staged) -> bytes | None:
-    """The JSON of a file before anything was done to it; None where it is too long."""
+    """Return the JSON of a file as it was delivered; None where it is too long."""
     if staged.unfolded > LOCATED_UP_TO or staged.form in {"csv", "parquet"}:
         return None
     path = staged.raw or staged.path
@@ -96,7 +96,7 @@ def _json_of(staged: Staged) -> bytes | None:
 
 
 def bad_byte(staged: Staged) -> int | None:
-    """The byte of its JSON at which a file is none, from 0 on; None where it is too long to look, or looks well.
+    """Return the byte (from 0) at which JSON is invalid; None where it is valid, or too long to check.
 
     An engine tells a place within a record; a person wants a place in the file.
     """
@@ -131,7 +131,7 @@ def _bad_line(text: str) -> int | None:
 
 
 def joined_arrays(staged: Staged) -> bytes | None:
-    """A file of several JSON arrays, one behind the other, as one array; None where it is something else."""
+    """Return a file of several JSON arrays, one after the other, as one array; None for any other file."""
     data = _json_of(staged)
     if data is None or staged.form != "array":
         return None
@@ -158,4 +158,4 @@ def _past_space(text: str, at: int) -> int:
 
 
 def _nothing(_: list[tuple[str, Any]]) -> None:
-    """Records are looked through, not kept."""
+    """Discard a record: the parser only checks it."""

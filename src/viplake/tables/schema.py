@@ -1,8 +1,8 @@
-"""PURE. What a schema says of columns and keys, and what two schemas differ in.
+"""PURE. Reads columns and keys from a schema, and compares two schemas.
 
-How the vendor spells columns in `_MasterTableSchema.json` is not documented, so they are looked for: the first list
-of objects inside a table's entry, and in each of these a member that is a name, one that is a type, sizes, and one that
-marks the columns of the key. Where there is none, columns are "unknown", and never "unchanged".
+The spelling of columns in `_MasterTableSchema.json` is not documented, so they are searched for: the first list
+of objects in a table's entry, and in each of these a member that is a name, one that is a type, sizes, and one that
+marks the columns of the key. Without such a list, columns are "unknown", and never "unchanged".
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Columns = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """What a schema says of a table.
+    """A table of a schema.
 
     Attributes:
         columns: types by column; None where it tells none.
@@ -63,7 +63,7 @@ class Change:
 
 
 def read_schema(data: bytes) -> dict[str, TableSchema] | None:
-    """Return what a schema says of each table; None where it cannot be read."""
+    """Return the tables of a schema, with columns, types and keys; None where it cannot be read."""
     try:
         entries = strictjson.loads(data, halves=True)
         found = {strictjson.text_of(entry["DataObjectName"]): _table(entry) for entry in entries}
@@ -74,7 +74,7 @@ def read_schema(data: bytes) -> dict[str, TableSchema] | None:
 
 
 def changes(before: Mapping[str, TableSchema], after: Mapping[str, TableSchema]) -> list[Change]:
-    """What was added, removed or changed, by table."""
+    """Return the tables, columns and types that were added, removed or changed, by table."""
     found = []
     for table in sorted(before.keys() | after.keys()):
         if table not in after:
@@ -140,7 +140,7 @@ def _table(entry: Mapping[str, Any]) -> TableSchema:
 
 
 def _listed(entry: Mapping[str, Any], depth: int = 0) -> tuple[list[Mapping[str, Any]], str] | None:
-    """The objects that describe a table's columns, and the member that names each; None where there are none."""
+    """Return the objects that describe a table's columns, and the member that holds their names; None without any."""
     below = []
     for value in entry.values():
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
@@ -155,13 +155,13 @@ def _listed(entry: Mapping[str, Any], depth: int = 0) -> tuple[list[Mapping[str,
 
 
 def _flat(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An object with the members of the objects in it, but for those that it has itself."""
+    """Flatten an object: add the members of the objects in it, unless it has a member of that name."""
     inner = {key: one for value in item.values() if isinstance(value, dict) for key, one in value.items()}
     return {**inner, **{key: value for key, value in item.items() if not isinstance(value, dict)}} if inner else item
 
 
 def _declared(item: Mapping[str, Any], kind: str | None) -> str:
-    """A column's type, with its size and whether it may be null, as SQL writes it."""
+    """Return a column's type as SQL writes it, with size and nullability."""
     value = item.get(kind) if kind else None
     declared = "" if value is None else _shown(value)
     if not declared:
@@ -192,7 +192,7 @@ def _number(item: Mapping[str, Any], known: tuple[str, ...]) -> int | None:
 
 
 def _marked_key(named: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:
-    """The columns that are marked as those of the key: by a truth, or by their place in it."""
+    """Return the key columns that are marked by a true value, or by their place in the key."""
     mark = next((found for _, item in named if (found := _member(item, _KEYS)) is not None), None)
     place = next((found for _, item in named if (found := _member(item, _ORDINALS)) is not None), None)
     marks = {column: item.get(mark) for column, item in named} if mark else {}
@@ -205,7 +205,7 @@ def _marked_key(named: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, ..
 
 
 def _places(marks: Mapping[str, Any]) -> dict[str, int]:
-    """Places in the key, from 1 on, by column."""
+    """Return the place in the key, from 1 on, by column."""
     found = {}
     for column, value in marks.items():
         text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
@@ -219,7 +219,7 @@ def _is(value: Any, words: tuple[Any, ...]) -> bool:
 
 
 def _named_key(entry: Mapping[str, Any], columns: Columns) -> tuple[str, ...]:
-    """The key where the table's own entry lists its columns."""
+    """Return the key where the table's own entry lists its columns."""
     member = _member(entry, _KEY_LISTS)
     value = entry[member] if member is not None else None
     listed = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
@@ -228,11 +228,11 @@ def _named_key(entry: Mapping[str, Any], columns: Columns) -> tuple[str, ...]:
 
 
 def _shown(value: Any) -> str:
-    """As text that can be written; a half character becomes `?`."""
+    """Return a text that can be written; lone surrogates become `?`."""
     return str(value).encode(errors="replace").decode()
 
 
 def _member(item: Mapping[str, Any], known: tuple[str, ...]) -> str | None:
-    """The member of an object that is spelled like one of these, whatever its case; the first one known wins."""
+    """Return the member of an object with one of these names, in any case; the first name found wins."""
     spelled = {key.casefold().replace("_", ""): key for key in item}
     return next((spelled[word.casefold()] for word in known if word.casefold() in spelled), None)

@@ -1,4 +1,4 @@
-"""PURE. A table file that was brought to this machine: what is known of it, or why it cannot be read."""
+"""PURE. A table file on this machine: its form, or why it cannot be read."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Staged:
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """The name to display."""
         return f"{self.name} ({self.member})" if self.member else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file that cannot, or only in part.
+    """A file that cannot be read, or only in part.
 
     Attributes:
         name: in the hourly folder.

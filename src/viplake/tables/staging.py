@@ -1,9 +1,9 @@
-"""I/O. Table files of the lake as files on this machine that an engine can read, each examined on the way.
+"""I/O. Downloads table files to this machine for an engine, and examines each on the way.
 
-DuckDB would fetch objects itself with an extension that it downloads at run time; nothing is downloaded here at run
-time, so the files come through our own store. While they pass they are unfolded once: which byte is wrong, that the
-checksum of the gzip members is right (DuckDB does not look at it), that no small file unfolds into a disk full, in
-which form the records are. The form is found by the content; a name is asked only where the content leaves it open.
+DuckDB would fetch objects with an extension that it downloads at run time. Nothing is downloaded at run time here, so
+files come through our own store. On the way they are inflated once. That finds the damaged byte, checks the CRC of
+gzip members (DuckDB does not), stops bombs, and finds the form of the records. The form is found by the content; the
+name decides only where the content leaves it open.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _DELIMITERS: Final = ",;\t|"
 
 
 class _NotReadError(Exception):
-    """Reading a file ends here.
+    """Reading a file cannot continue.
 
     Args:
         why: one clause.
@@ -81,7 +81,7 @@ class _NotReadError(Exception):
 async def stage(
     names: Iterable[str], read: Callable[[str], AsyncIterable[bytes]], folder: Path, *, unfold: bool = True
 ) -> list[Staged | Unreadable]:
-    """Bring files here, in the order of their names; a zip file gives one for each of its members.
+    """Download files to a folder, in the order of their names; each member of a zip file becomes a file.
 
     Args:
         names: in the hourly folder.
@@ -136,7 +136,7 @@ async def _stage(
 
 
 def _finished(intake: _Intake, path: Path, member: str = "") -> Staged:
-    """The file that an intake has stored.
+    """Return the file that an intake has stored.
 
     Raises:
         _NotReadError: it holds no records.
@@ -158,7 +158,7 @@ def _finished(intake: _Intake, path: Path, member: str = "") -> Staged:
 
 
 class _Intake:
-    """Takes a file in, chunk by chunk.
+    """Stores a file chunk by chunk, and examines it.
 
     Attributes:
         name: of the file; that of a zip file's member where it is one.
@@ -184,7 +184,7 @@ class _Intake:
         self._gunzip: Gunzip | None = None
 
     def take(self, chunk: bytes) -> None:
-        """The next bytes of the file.
+        """Take the next bytes of the file.
 
         Raises:
             GzipError: they cannot be unfolded.
@@ -199,7 +199,7 @@ class _Intake:
         self._pass(chunk)
 
     def end(self) -> None:
-        """There is no more.
+        """End the file.
 
         Raises:
             GzipError, _NotReadError: as `take`.
@@ -234,7 +234,7 @@ class _Intake:
             self._add(piece)
 
     def _add(self, unfolded: bytes) -> None:
-        """The next bytes of records."""
+        """Add the next bytes of records."""
         if self._first is None:
             self._write(unfolded)
             return
@@ -252,7 +252,7 @@ class _Intake:
             self._tail = (self._tail + records)[-_TAIL:] if len(records) < _TAIL else records[-_TAIL:]
 
     def _begin_records(self) -> None:
-        """Find the form by the first bytes of the records, and write them without a byte order mark."""
+        """Find the form from the first bytes of the records; write them without a byte order mark."""
         first, self._first = self._first or b"", None
         plain = first.removeprefix(codecs.BOM_UTF8)
         start = plain.lstrip(_SPACE)
@@ -290,7 +290,7 @@ class _Intake:
 
 
 def _header(path: Path) -> tuple[tuple[str, ...], str]:
-    """The columns of a CSV file, and its delimiter.
+    """Return the columns of a CSV file, and its delimiter.
 
     Raises:
         _NotReadError: its first line is no header.
@@ -315,7 +315,7 @@ def _header(path: Path) -> tuple[tuple[str, ...], str]:
 
 
 def _unzipped(name: str, path: Path) -> list[Staged | Unreadable]:
-    """The members of a zip file. Their names are only shown: no path of theirs is ever one of this machine."""
+    """Extract the members of a zip file. Their names are only displayed: no path in them is ever used here."""
     found: list[Staged | Unreadable] = []
     unfolded = 0
     try:
@@ -346,7 +346,7 @@ def _unzipped(name: str, path: Path) -> list[Staged | Unreadable]:
 
 
 def _is_table(info: zipfile.ZipInfo) -> bool:
-    """Whether a member may hold records: it is no folder, no link, nothing that a desktop or a database put there."""
+    """Return whether a member may hold records: it is not a folder, a link, or a file of a desktop or database."""
     base = info.filename.replace("\\", "/").rpartition("/")[2]
     hidden = info.filename.startswith("__MACOSX/") or base.startswith(".") or not base
     return not (info.is_dir() or hidden or base.casefold().endswith(".sql") or stat.S_ISLNK(info.external_attr >> 16))
@@ -357,7 +357,7 @@ def _shown(member: str) -> str:
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, target: Path, before: int) -> Staged:
-    """Unfold a member; `before` are the bytes that others of this file became.
+    """Extract a member; `before` is the number of bytes that earlier members of this file became.
 
     Raises:
         GzipError, _NotReadError: it cannot be read.

@@ -1,7 +1,7 @@
-"""PURE. The types of columns: how a schema spells them, what kind of value each means, and how SQL tries a text as it.
+"""PURE. Column types: how schemas spell them, the kind of value each means, and the SQL that converts a text.
 
-Values come as text and each is tried: reading them as typed columns stops at the first bad value, or turns all bad ones
-into nulls. The SQL is DuckDB's; `content.spark_sql` turns it into Spark's.
+Values come as text and each is converted: reading them as typed columns stops at the first bad value, or turns all bad
+ones into nulls. The SQL is DuckDB's; `content.spark_sql` translates it for Spark.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _DECLARED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """A type that values are tried as.
+    """A column type against which values are checked.
 
     Attributes:
         kind: of value.
@@ -70,17 +70,17 @@ class ColumnType:
 
     @property
     def digits(self) -> tuple[int, int]:
-        """Precision and scale of a decimal as an engine has it."""
+        """Precision and scale of a decimal, as an engine declares it."""
         return _UNSIZED if self.scale is None else (self.precision, self.scale)
 
     @property
     def sized(self) -> bool:
-        """Whether a value of this kind can be beyond the declared size."""
+        """Whether a value of this kind can exceed the declared size."""
         return self.scale is not None or self.length is not None or self.most < 2**63 - 1
 
     @property
     def sql(self) -> str:
-        """As DuckDB writes it."""
+        """The type as DuckDB writes it."""
         return {
             "integer": "bigint",
             "decimal": "decimal({}, {})".format(*self.digits),
@@ -92,13 +92,13 @@ TEXT: Final = ColumnType("text")
 
 
 def kind_of(declared: str) -> ValueKind | None:
-    """The kind of a type as a schema spells it: `decimal(28, 8)`, `System.Int32`, `nvarchar(max)`; None: unknown."""
+    """Return the kind of a type by its spelling: `decimal(28, 8)`, `System.Int32`, `nvarchar(max)`; None: unknown."""
     found = type_of(declared)
     return None if found is None else found.kind
 
 
 def type_of(declared: str) -> ColumnType | None:
-    """The type that a schema spells so; None where it is not known."""
+    """Return the type for a spelling of a schema; None where it is unknown."""
     match = _DECLARED.fullmatch(declared)
     word = match["word"].rpartition(".")[2].casefold() if match else ""
     kind = _KINDS.get(word)
@@ -118,7 +118,7 @@ def type_of(declared: str) -> ColumnType | None:
 
 
 def widened(one: ColumnType, other: ColumnType) -> ColumnType:
-    """The type that holds the values of both; text where there is no other."""
+    """Return the type that holds the values of both; text where no other does."""
     if one == other:
         return one
     kinds = {one.kind, other.kind}
@@ -139,7 +139,7 @@ def widened(one: ColumnType, other: ColumnType) -> ColumnType:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """SQL that tries a text as a type, in two steps: an engine tries again for each use of what is no column.
+    """SQL that converts a text to a type, in two steps, because an engine repeats an expression for each use.
 
     Attributes:
         tried: expressions over the text, by name.
@@ -163,7 +163,7 @@ _RANGE: Final = {
 
 
 def trial(cell: str, of: ColumnType, length: str | None = None) -> Trial:
-    """How to try a column of text.
+    """Return the SQL that converts a column of text.
 
     Args:
         cell: its name; those of `tried` begin with it.
@@ -206,7 +206,7 @@ _NUMBERS: Final = frozenset({"integer", "decimal", "double"})
 
 
 def checks(cell: str, of: ColumnType, length: str | None = None) -> tuple[str, str]:
-    """SQL over one text: whether it can be read as the kind; and whether it is beyond the declared size."""
+    """Return SQL over a text: whether it has the kind, and whether it exceeds the declared size."""
     found = trial(cell, of, length)
     fits, beyond = f"coalesce({found.fits}, false)", found.beyond or "false"
     for name in sorted(found.tried, key=len, reverse=True):
@@ -215,7 +215,7 @@ def checks(cell: str, of: ColumnType, length: str | None = None) -> tuple[str, s
 
 
 def typed(cell: str, of: ColumnType) -> str:
-    """SQL that makes a text a value of its type; null where it is none."""
+    """Return SQL that converts a text to its type; null where it cannot."""
     if of.kind == "text":
         return cell
     plain = f"try_cast({cell} as {of.sql})"
