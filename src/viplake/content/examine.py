@@ -116,7 +116,7 @@ async def examine(
 async def _carried(
     lake: Lake, found: HourFiles, settings: ContentSettings, earlier: HourContent | None
 ) -> dict[str, TableContent]:
-    """Return results to carry over from an earlier Hour; nothing where a Receipt is missing or unreadable."""
+    """Return results to carry over from an earlier Hour; nothing where a Receipt is missing or damaged."""
     if earlier is None or earlier.method != settings.method:
         return {}
     try:

@@ -1,8 +1,8 @@
 """PURE. Schema drift: which schema was valid from when to when, and what changed from each to the next, in words.
 
 Two schemas are the same when their bytes are. A schema that comes back is a new version, because readers of the data
-need to know about the Hours between. Hours without a schema interrupt nothing. An unknown difference is reported as unknown,
-with the reason: it is never taken for "no change".
+need to know about the Hours between. Hours without a schema interrupt nothing. An unknown difference is reported as
+unknown, with the reason: it is never taken for "no change".
 """
 
 from __future__ import annotations

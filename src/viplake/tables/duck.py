@@ -1,7 +1,7 @@
 """I/O. DuckDB over staged files: a closed connection, relations over records, files that cannot be read.
 
-Nothing is installed or loaded at run time. No SQL, not even a user's, can read or write outside the given folder. Memory
-is bounded; what does not fit goes to that folder.
+Nothing is installed or loaded at run time. No SQL, not even a user's, can read or write outside the given folder.
+Memory is bounded; what does not fit goes to that folder.
 """
 
 from __future__ import annotations
