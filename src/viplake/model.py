@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 
 from viplake.errors import CAUSES, SettingsError
@@ -51,20 +52,15 @@ class Hour:
         """The Hour that holds this moment (aware, any zone)."""
         return cls(moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0))
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    def parse(text: str) -> Hour:
         """Read `2022-05-10T13` (also the folder `20220510/13` and the label `20220510-13`), UTC.
 
         Raises:
             SettingsError: it is none of these, or no such hour exists.
         """
-        match = _HOUR_FORMS.fullmatch(text.strip())
-        try:
-            if match and FIRST_YEAR <= int(match[1]) <= LAST_YEAR:
-                year, month, day, hour = (int(part) for part in match.groups())
-                return cls(datetime(year, month, day, hour, tzinfo=UTC))
-        except ValueError:
-            pass
+        if (hour := _parsed(text)) is not None:
+            return hour
         raise SettingsError(f"not an Hour: {text!r}", hint="Write it as 2022-05-10T13, in UTC.")
 
     @property
@@ -112,6 +108,18 @@ class Hour:
         while hour <= last:
             yield hour
             hour = hour.shift(1)
+
+
+@lru_cache(maxsize=1 << 17)  # a check of years reads the same labels in every dataset and incident
+def _parsed(text: str) -> Hour | None:
+    match = _HOUR_FORMS.fullmatch(text.strip())
+    if match is None or not FIRST_YEAR <= int(match[1]) <= LAST_YEAR:
+        return None
+    year, month, day, hour = (int(part) for part in match.groups())
+    try:
+        return Hour(datetime(year, month, day, hour, tzinfo=UTC))
+    except ValueError:
+        return None
 
 
 def stretches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:

@@ -15,7 +15,6 @@ import math
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from viplake.errors import SettingsError
@@ -537,19 +536,13 @@ def own_frame(dataset: HourDataset, text: str) -> Frame:
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         extra = tuple(next(reader, dataset.columns)[len(dataset.columns) :])
-        rows = {_labelled(row[0]): tuple(row) for row in reader if row}
+        rows = {Hour.parse(row[0]): tuple(row) for row in reader if row}
     except (csv.Error, SettingsError) as error:
         raise ValueError(f"{dataset.file}: {error}") from None
     width = len(dataset.columns) + len(extra)
     if any(len(row) != width for row in rows.values()):
         raise ValueError(f"{dataset.file}: a row of another width")
     return Frame(rows, extra)
-
-
-@lru_cache(maxsize=1 << 17)
-def _labelled(label: str) -> Hour:
-    """The Hour of a label; every dataset holds the same ones."""
-    return Hour.parse(label)
 
 
 def parse(dataset: HourDataset, data: bytes) -> Parsed:
@@ -581,7 +574,7 @@ def parse(dataset: HourDataset, data: bytes) -> Parsed:
             unreadable.append(raw)
             why = why or f"{raw.strip()[:80]!r} ({error})"
             continue
-        hour = _labelled(row[0])
+        hour = Hour.parse(row[0])
         old = frame.rows.get(hour)
         if old is not None:
             repeated.append(hour.label)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -132,8 +133,9 @@ def pack(kept: IncidentStore) -> bytes:
     return strictjson.dumps(record)
 
 
+@lru_cache(maxsize=2)  # a check reads the version that it found and the one that it wrote, each several times
 def unpack(data: bytes | None) -> IncidentStore:
-    """Read the stored incidents; None gives an empty store.
+    """Read the stored incidents; None gives an empty store. The result is shared: do not change it.
 
     Raises:
         LakeError: it cannot be read (`ledger_damaged`), or is of a newer format (`lake_format`).
