@@ -297,7 +297,7 @@ def run_facts(record: EventRecord) -> RunFacts:
         at=record.at,
         detail=record.detail or None,
         job_guid=record.job_guid or None,
-        attempts=int(_is_triggered(record)) if record.posts is None else record.posts,
+        attempts=int(bool(record.job_guid) or _is_triggered(record)) if record.posts is None else record.posts,
         late=record.late,
         init=seconds.get("init"),
         replication=seconds.get("replication"),
