@@ -1,0 +1,359 @@
+"""What can be wrong with an Hour, a schema or a table, each with what the tables hold afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import deltalake
+import pytest
+
+from current.lakes import COLUMNS, TableLake, hour
+from faults import Counting
+from viplake.clock import SystemClock
+from viplake.current.delta import DeltaTables
+from viplake.current.settings import TablesSettings
+from viplake.current.show import show
+from viplake.current.update import check, update
+from viplake.lake import Lake
+from viplake.lake.layout import RECEIPT_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+pytestmark = pytest.mark.system
+
+TIED = "2022-05-09T10:00:00Z"
+
+
+def row(key: int | None, name: str | None = "a", when: str | None = TIED, amount: Any = 1.5) -> dict[str, Any]:
+    return {"Id": key, "Name": name, "Amount": amount, "LastUpdateGMT": when}
+
+
+def same(lake: TableLake, table: str = "Voyage") -> None:
+    for kind in ("history", "current"):
+        assert lake.digest(kind, table) == lake.expected(kind, table), kind
+
+
+def by_key(lake: TableLake, table: str = "Voyage", kind: str = "current", key: str = "Id") -> dict[str, dict[str, Any]]:
+    return {one[key]: one for one in lake.rows(kind, table)}
+
+
+async def folder_of_two(tmp_path: Path) -> TableLake:
+    lake = TableLake(tmp_path)
+    await lake.land(0, {"Voyage": [row(1), row(2, "b")]})
+    await lake.land(1, {"Voyage": [row(1), row(3, "c")]})
+    return lake
+
+
+# -- Hours ------------------------------------------------------------------------------------------------------------
+
+
+async def test_update_of_the_same_hours_twice_writes_nothing(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.update()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    again = await lake.update()
+    assert (again.hours, again.tables) == ([], {})
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+async def test_hour_without_receipt_is_merged_when_it_has_one(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.land(2, {"Voyage": [row(9, "late", "2022-05-09T12:00:00Z")]}, proven=False)
+    await lake.update()
+    assert "9" not in by_key(lake)
+    folder = lake.folder / "IMOSDL" / "Hourly" / hour(2).folder
+    await lake.prove(2, {path.name: path.read_bytes() for path in folder.iterdir()})
+    await lake.update()
+    same(lake)
+
+
+async def test_late_hour_with_the_only_copy_of_a_version_heals_both_tables(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.land(5, {"Voyage": [row(1, "newer", "2022-05-09T12:00:00Z")]})
+    await lake.update()
+    await lake.land(3, {"Voyage": [row(1, "between", "2022-05-09T11:00:00Z"), row(4, "only")]})
+    await lake.update()
+    same(lake)
+
+
+async def test_file_that_differs_from_the_receipt_holds_its_table_back_until_it_is_repaired(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.land(2, {"Voyage": [row(4, "d")], "Port": [row(7, "p")]})
+    [file] = (lake.folder / "IMOSDL" / "Hourly" / hour(2).folder).glob("Voyage*")
+    right = file.read_bytes()
+    file.write_bytes(gzip.compress(json.dumps([row(66, "wrong")]).encode()))
+    found = await lake.update()
+    assert [(at, table) for at, table, _ in found.held] == [(hour(2), "Voyage")]
+    same(lake, "Port")
+    assert "66" not in by_key(lake)
+    assert "4" not in by_key(lake)
+    shown = await show(lake.lake, lake.delta())
+    assert [(at, table) for at, table, _ in shown.held] == [(hour(2), "Voyage")]
+    file.write_bytes(right)
+    assert (await lake.update()).held == []
+    same(lake)
+    assert (await show(lake.lake, lake.delta())).held == ()
+
+
+async def test_unreadable_and_missing_files_hold_their_tables_back(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    await lake.land(0, {"Voyage": [row(1)], "Port": [row(2)], "Vessel": [row(3)]})
+    folder = lake.folder / "IMOSDL" / "Hourly" / hour(0).folder
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != RECEIPT_NAME}
+    [broken] = [name for name in files if name.startswith("Port")]
+    files[broken] = files[broken][:-9]
+    (folder / broken).write_bytes(files[broken])
+    await lake.prove(0, files)
+    [gone] = folder.glob("Vessel*")
+    gone.unlink()
+    found = await lake.update()
+    assert sorted(table for _, table, _ in found.held) == ["Port", "Vessel"]
+    same(lake)
+
+
+async def test_table_that_is_missing_or_empty_in_an_hour_stays_as_it_was(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.land(2, {"Port": [row(7, "p")]})
+    await lake.land(3, {"Voyage": [], "Port": [row(7, "p")]})
+    await lake.update()
+    same(lake)
+    assert set(by_key(lake)) == {"1", "2", "3"}
+
+
+async def test_hours_of_adopt_count_unless_the_setting_says_otherwise(tmp_path: Path) -> None:
+    for adopted in (True, False):
+        lake = TableLake(tmp_path / str(adopted), settings=TablesSettings(adopted=adopted))
+        await lake.land(0, {"Voyage": [row(1)]})
+        path = lake.folder / "IMOSDL" / "Hourly" / hour(0).folder / RECEIPT_NAME
+        receipt = json.loads(path.read_bytes())
+        for file in receipt["files"]:
+            file["md5"] = None
+        path.write_text(json.dumps(receipt | {"proof": "size"}))
+        await lake.update()
+        assert bool(lake.rows("current", "Voyage")) is adopted
+
+
+async def test_tables_of_an_unchanged_hour_are_not_opened_and_nothing_is_written(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    for number in range(3):
+        await lake.land(number, {"Voyage": [row(1)], "Port": [row(2, str(number))]}, label="same")
+        counting = Counting(lake.store)
+        watched = Lake(counting, lake.lake.layout, lake.lake.url)
+        found = await update(watched, DeltaTables(watched, {}, SystemClock()), lake.settings)
+        opened = [call for call in counting.calls if call.startswith("read ") and "Hourly" in call]
+        assert len(opened) == (2 if number == 0 else 1)
+        assert found.skipped == (0 if number == 0 else 1)
+    same(lake)
+    same(lake, "Port")
+    assert len(lake.live("history", "Voyage")) == 1
+
+
+async def test_late_hour_beside_unchanged_ones_is_decided_by_the_newest_that_carried_a_version(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    for number in (0, 1, 3):
+        await lake.land(number, {"Voyage": [row(1, "a", None)]}, label="same")
+        await lake.update()
+    await lake.land(2, {"Voyage": [row(1, "b", None)]})
+    await lake.update()
+    same(lake)
+
+
+# -- records ----------------------------------------------------------------------------------------------------------
+
+
+async def test_null_keys_are_set_aside_and_counted(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    await lake.land(0, {"Voyage": [row(1), row(None), row(None, "z")]})
+    found = await lake.update()
+    assert found.tables["Voyage"].aside == 2
+    same(lake)
+
+
+async def test_value_that_does_not_fit_is_a_problem_and_the_row_stays(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    await lake.land(0, {"Voyage": [row(1, amount="many"), row(2, amount="1.234"), row(3, amount="123456789012.5")]})
+    await lake.update()
+    found = by_key(lake)
+    assert {key: json.loads(one["_problems"]) for key, one in found.items()} == {
+        "1": {"Amount": "many"}, "2": {"Amount": "1.234"}, "3": {"Amount": "123456789012.5"},
+    }  # fmt: skip
+    assert not any("Amount" in one for one in found.values())
+
+
+async def test_decimals_and_times_are_exact(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    columns = {"Voyage": {"Id": "int", "Big": "decimal(38,10)", "At": "datetime", "LastUpdateGMT": "datetime"}}
+    record = '{"Id": 1, "Big": 1234567890123456789.0123456789, "At": "2022-05-09T12:00:00+02:00"}'
+    await lake.land(0, {"Voyage": [json.loads('{"Id": 0}')]}, columns=columns)
+    folder = lake.folder / "IMOSDL" / "Hourly" / hour(0).folder
+    [file] = folder.glob("Voyage*")
+    file.write_bytes(gzip.compress(f"[{record}]".encode()))
+    await lake.prove(0, {path.name: path.read_bytes() for path in folder.iterdir() if path.name != RECEIPT_NAME})
+    await lake.update()
+    [found] = lake.rows("current", "Voyage")
+    assert (found["Big"], found["At"]) == ("1234567890123456789.0123456789", "2022-05-09 10:00:00+00")
+
+
+async def test_record_time_of_the_future_or_none_orders_versions_all_the_same(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    await lake.land(0, {"Voyage": [row(1, "future", "2099-01-01T00:00:00Z"), row(2, "none", None)]})
+    await lake.land(1, {"Voyage": [row(1, "now"), row(2, "now")]})
+    await lake.update()
+    same(lake)
+    assert by_key(lake)["1"]["Name"] == "future"
+
+
+async def test_table_without_a_key_has_a_history_only(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    await lake.land(0, {"Voyage": [row(1), row(1), row(2)]}, keys={})
+    await lake.land(1, {"Voyage": [row(2), row(3)]}, keys={})
+    found = await lake.update()
+    assert found.tables["Voyage"].current is None
+    assert lake.rows("current", "Voyage") == []
+    assert lake.digest("history", "Voyage") == lake.expected("history", "Voyage", ())
+
+
+# -- schema -----------------------------------------------------------------------------------------------------------
+
+
+async def two_schemas(
+    tmp_path: Path, before: str, after: str, values: tuple[Any, Any], order: tuple[int, int] = (0, 1)
+) -> TableLake:
+    lake = TableLake(tmp_path)
+    for number in order:
+        columns = {"Voyage": {**COLUMNS, "X": (before, after)[number]}}
+        await lake.land(number, {"Voyage": [row(number + 1) | {"X": values[number]}]}, columns=columns)
+        await lake.update()
+    return lake
+
+
+def types(lake: TableLake, kind: str = "current") -> Mapping[str, str]:
+    table = deltalake.DeltaTable(str(lake.folder / "IMOSDL" / "Tables" / kind / "Voyage"))
+    return {one["name"]: one["type"] for one in json.loads(table.schema().to_json())["fields"]}
+
+
+async def test_column_added_is_null_before_and_column_removed_stays(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    await lake.land(0, {"Voyage": [row(1)]})
+    await lake.update()
+    wide = {"Voyage": {**COLUMNS, "Port": "nvarchar(9)"}}
+    await lake.land(1, {"Voyage": [row(1) | {"Port": None}, row(2) | {"Port": "Oslo"}]}, columns=wide)
+    await lake.update()
+    await lake.land(2, {"Voyage": [row(3)]})
+    await lake.update()
+    same(lake)
+    assert types(lake)["Port"] == types(lake, "history")["Port"] == "string"
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_wider_type_rewrites_the_table_and_keeps_every_value(tmp_path: Path, order: tuple[int, int]) -> None:
+    lake = await two_schemas(tmp_path, "decimal(10,2)", "decimal(18,4)", (1.25, 7.0625), order)
+    assert types(lake)["X"] == types(lake, "history")["X"] == "decimal(18,4)"
+    assert {key: one["X"] for key, one in by_key(lake).items()} == {"1": "1.2500", "2": "7.0625"}
+    assert not any("_problems" in one for one in lake.rows("current", "Voyage"))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_values_of_another_kind_are_in_a_text_column_beside(tmp_path: Path, order: tuple[int, int]) -> None:
+    lake = await two_schemas(tmp_path, "int", "bit", (5, True), order)
+    assert types(lake)["X"] == "long"
+    assert types(lake)["X__text"] == "string"
+    rows = by_key(lake)
+    assert (rows["1"]["X"], rows["2"]["X__text"]) == ("5", "true")
+    assert "X" not in rows["2"]
+
+
+async def test_narrower_type_stays_in_the_wider_column(tmp_path: Path) -> None:
+    lake = await two_schemas(tmp_path, "decimal(18,4)", "decimal(10,2)", (7.0625, 1.25))
+    assert types(lake)["X"] == "decimal(18,4)"
+    assert {key: one["X"] for key, one in by_key(lake).items()} == {"1": "7.0625", "2": "1.2500"}
+
+
+async def test_key_that_changes_stops_its_table_until_it_is_computed_anew(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.update()
+    await lake.land(2, {"Voyage": [row(1, "k1"), row(1, "k2")]}, keys={"Voyage": ["Id", "Name"]})
+    found = await lake.update()
+    assert ["its key changed from (Id) to (Id, Name)" in why for _, _, why in found.held] == [True]
+    await lake.update(anew=True)
+    assert lake.digest("current", "Voyage") == lake.expected("current", "Voyage", ("Id", "Name"))
+
+
+async def test_names_that_differ_in_case_are_one_column_or_two(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    await lake.land(0, {"Voyage": [row(1) | {"Port": "Oslo"}]}, columns={"Voyage": {**COLUMNS, "Port": "text"}})
+    await lake.update()
+    other = {"Voyage": {**COLUMNS, "PORT": "text"}}
+    await lake.land(1, {"Voyage": [row(2) | {"PORT": "Bergen"}]}, columns=other)
+    twins = {"Voyage": {**COLUMNS, "Port": "text", "port": "text"}}
+    await lake.land(2, {"Voyage": [row(3) | {"Port": "Rome", "port": "Bari"}]}, columns=twins)
+    await lake.update()
+    found = by_key(lake)
+    assert (found["1"]["Port"], found["2"]["Port"], found["3"]["Port"]) == ("Oslo", "Bergen", "Rome")
+    assert found["3"]["port_1"] == "Bari"
+
+
+# -- others ------------------------------------------------------------------------------------------------------------
+
+
+async def test_writers_at_once_on_the_same_and_on_other_hours(tmp_path: Path) -> None:
+    for round_ in range(3):
+        lake = TableLake(tmp_path / str(round_))
+        for number in range(6):
+            await lake.land(number, {"Voyage": [row(1, str(number % 3), None), row(number), row(2, str(number))]})
+        ranges: list[dict[str, Any]] = [{}, {"first": hour(3)}, {"last": hour(4)}]
+        await asyncio.gather(*(lake.update(**options) for options in ranges))
+        await lake.update()
+        same(lake)
+
+
+async def test_commit_of_another_program_is_no_obstacle(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.update()
+    for kind in ("current", "history"):
+        table = deltalake.DeltaTable(str(lake.folder / "IMOSDL" / "Tables" / kind / "Voyage"))
+        table.optimize.z_order(["Id"])
+        table.create_checkpoint()
+    await lake.land(2, {"Voyage": [row(1, "later", "2022-05-09T12:00:00Z")]})
+    await lake.update()
+    same(lake)
+
+
+async def test_table_with_a_raised_reader_version_is_held_back(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.update()
+    table = deltalake.DeltaTable(str(lake.folder / "IMOSDL" / "Tables" / "current" / "Voyage"))
+    feature = deltalake.TableFeatures.DeletionVectors
+    table.alter.add_feature(feature, allow_protocol_versions_increase=True)
+    before = table.version()
+    await lake.land(2, {"Voyage": [row(5)]})
+    found = await lake.update()
+    assert ["reader version" in why for _, _, why in found.held] == [True]
+    table.update_incremental()
+    assert table.version() == before
+
+
+async def test_check_finds_rows_that_another_program_changed(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.update()
+    assert await check(lake.lake, lake.delta(), lake.settings) == {"Voyage": {"current": 0, "history": 0}}
+    table = deltalake.DeltaTable(str(lake.folder / "IMOSDL" / "Tables" / "current" / "Voyage"))
+    table.update(updates={"Name": "'changed by hand'"}, predicate="Id = 2")
+    found = await check(lake.lake, lake.delta(), lake.settings)
+    assert found == {"Voyage": {"current": 2, "history": 0}}
+    await lake.update(anew=True)
+    same(lake)
+
+
+async def test_files_of_a_table_stay_few(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    for number in range(12):
+        await lake.land(number, {"Voyage": [row(number, "n"), row(1, str(number), None)]})
+        await lake.update()
+    same(lake)
+    assert [len(lake.live(kind, "Voyage")) <= 2 for kind in ("current", "history")] == [True, True]
