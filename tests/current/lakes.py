@@ -14,7 +14,7 @@ import duckdb
 
 from current.oracle import Record, current, history
 from viplake.clock import SystemClock
-from viplake.current.delta import DeltaTables
+from viplake.current.delta import DeltaTables, storage_options
 from viplake.current.settings import TablesSettings
 from viplake.current.update import TablesUpdate, update
 from viplake.lake import Lake
@@ -55,23 +55,28 @@ def schema(tables: Mapping[str, Mapping[str, str]], keys: Mapping[str, Sequence[
 
 @dataclass
 class TableLake:
-    """A folder lake, and what was landed in it.
+    """A lake, and what was landed in it.
 
     Attributes:
+        folder: of a folder lake; of another, where `mirror` puts its objects.
+        reached: another lake than the folder.
         landed: records by table and Hour, for the oracle.
     """
 
     folder: Path
+    reached: StoreSettings | None = None
     store: Store = field(init=False)
     landed: dict[str, dict[str, list[Record]]] = field(default_factory=dict)
     settings: TablesSettings = field(default_factory=TablesSettings)
 
     def __post_init__(self) -> None:
-        self.store = open_store(StoreSettings(self.folder.as_uri(), create=True))
+        self.reached = self.reached or StoreSettings(self.folder.as_uri(), create=True)
+        self.store = open_store(self.reached)
 
     @property
     def lake(self) -> Lake:
-        return Lake(self.store, Layout("IMOSDL/Hourly/"), self.folder.as_uri())
+        assert self.reached is not None
+        return Lake(self.store, Layout("IMOSDL/Hourly/"), self.reached.url)
 
     async def land(
         self,
@@ -106,7 +111,15 @@ class TableLake:
         await self.store.put(self.lake.layout.file(at, RECEIPT_NAME), receipt_bytes(receipt))
 
     def delta(self) -> DeltaTables:
-        return DeltaTables(self.lake, {}, SystemClock())
+        assert self.reached is not None
+        return DeltaTables(self.lake, storage_options(self.reached), SystemClock())
+
+    async def mirror(self) -> None:
+        """Copy the objects of another lake into the folder, where the methods below read them."""
+        for file in await self.store.files("IMOSDL/Tables/"):
+            path = self.folder / file.key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(await self.store.get(file.key) or b"")
 
     async def update(self, **options: Any) -> TablesUpdate:
         """As `viplake tables`."""
