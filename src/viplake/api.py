@@ -304,7 +304,8 @@ class DataLake:
         asked = QueryRequest(sql, _hour(at), _hour(since), unproven=unproven, partial=partial)
         self.warnings = []
         place = _wait(assembly.place_of(self._settings, self.stored))
-        return _wait(query(self.stored, place, asked, take, warn=self.warnings.append))
+        delta = _wait(assembly.tables_to_query(self._settings, self.stored, self.warnings.append))
+        return _wait(query(self.stored, place, asked, take, warn=self.warnings.append, delta=delta))
 
     # -- schema and figures
 

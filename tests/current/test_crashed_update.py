@@ -87,7 +87,7 @@ async def calls_of(folder: Path, verbs: tuple[str, ...]) -> list[str]:
     return wire.calls
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["after", pytest.param("before", marks=pytest.mark.long)])
 async def test_death_at_every_write_and_commit_loses_and_doubles_nothing(tmp_path: Path, when: When) -> None:
     calls = await calls_of(tmp_path / "counted", WRITES)
     assert {call.partition(" ")[0] for call in calls} >= {"commit", "put_stream", "put_if_absent"}

@@ -49,16 +49,21 @@ async def folder_of_two(tmp_path: Path) -> TableLake:
     return lake
 
 
+def written(folder: Path) -> dict[Path, int]:
+    """Every file, and when it was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
 # -- Hours ------------------------------------------------------------------------------------------------------------
 
 
 async def test_update_of_the_same_hours_twice_writes_nothing(tmp_path: Path) -> None:
     lake = await folder_of_two(tmp_path)
     await lake.update()
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    before = written(tmp_path)
     again = await lake.update()
     assert (again.hours, again.tables) == ([], {})
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert written(tmp_path) == before
 
 
 async def test_hour_without_receipt_is_merged_when_it_has_one(tmp_path: Path) -> None:

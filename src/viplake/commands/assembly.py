@@ -252,6 +252,21 @@ def delta_tables(settings: config.Settings, lake: Lake, clock: Clock) -> DeltaTa
     return DeltaTables(lake, storage_options(reached), clock)
 
 
+async def tables_to_query(settings: config.Settings, lake: Lake, warn: Callable[[str], None]) -> DeltaTables | None:
+    """Return the current and history tables of the lake, where there are any and they can be read.
+
+    Raises:
+        SettingsError, CredentialsError, LakeError: as `delta_tables`.
+    """
+    if not lake.url or not await lake.store.folders(lake.layout.tables):
+        return None
+    try:
+        return delta_tables(settings, lake, SystemClock())
+    except SettingsError as error:
+        warn(f"queries do not see the current tables: {error.message}. {error.hint}")
+        return None
+
+
 async def check_target(settings: config.Settings, lake: Lake, *, writes: bool = False) -> CheckTarget:
     """Return the lake with its history, for judgement.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from viplake.commands.assembly import on_lake, place_of
+from viplake.commands.assembly import on_lake, place_of, tables_to_query
 from viplake.commands.console import err, out, printable, table, warn
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, OUTPUT, Json, Options, Window
 from viplake.errors import SettingsError
@@ -73,7 +73,8 @@ def command(
     writes = () if written is None else (being_written(written),)
 
     async def ask(lake: Lake) -> None:
-        await query(lake, await place_of(settings, lake), asked, take, warn=warn, writes=writes)
+        delta = await tables_to_query(settings, lake, warn)
+        await query(lake, await place_of(settings, lake), asked, take, warn=warn, writes=writes, delta=delta)
 
     on_lake(settings, ask)
     return 0

@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from viplake.concurrency import map_bounded
+from viplake.current.show import newest_marked
 from viplake.errors import QueryError, SettingsError, ViplakeError
 from viplake.lake.hours import day_folders, listed_days, newest_first
 from viplake.lake.table_index import TableIndex
 from viplake.model import Hour
+from viplake.query.current_views import HISTORY, delta_views
 from viplake.query.result import SCHEMA, TABLE, QueryResult
 from viplake.query.views import Notes, bring, history, snapshots
 from viplake.tables import duck
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection, Statement
 
+    from viplake.current.delta import DeltaTables
     from viplake.history.build import Place
     from viplake.lake import Lake
     from viplake.query.views import View
@@ -57,6 +60,8 @@ _SEARCHED_FOR_UNKNOWN: Final = 7 * 24
 
 _SHOWN_LINES: Final = 4
 """Of an error of DuckDB: what, the line, the mark below it."""
+
+_QUALIFIED: Final = re.compile(r"(?i)(?P<schema>\"?history\"?\.)?(?P<table>.+?)(?: AS .*)?")
 
 _WORD: Final = re.compile(r"""  "(?:[^"]|"")*" | '(?:[^']|'')*' | [^\W\d]\w*  """, re.VERBOSE)
 
@@ -88,6 +93,7 @@ async def query(
     *,
     warn: Callable[[str], None],
     writes: Iterable[Path] = (),
+    delta: DeltaTables | None = None,
 ) -> T:
     """QueryResult a query and give the answer to `take`, which is called in a thread, while the files are here.
 
@@ -98,6 +104,7 @@ async def query(
         take: what to do with the answer; its result is returned.
         warn: is told, in a line each, what was left out and why.
         writes: files that `take` will write.
+        delta: the current and history tables; None: queries do not see them.
 
     Raises:
         SettingsError: the SQL is wrong, or there is no Hour to ask; or there is no room here for the files.
@@ -115,7 +122,7 @@ async def query(
         with duck.connect(root) as connection:
             statement = _statement(connection, asked.sql)
             names = names_in(connection, statement)
-        hours, views, without = await _catalog(lake, asked, names, warn)
+        hours, views, without = await _catalog(lake, asked, names, warn, delta)
         try:
             await bring(lake, place, await _named(lake, views, names, without), root, Notes(warn, leave_out))
         except OSError as error:
@@ -204,13 +211,28 @@ def names_in(connection: DuckDBPyConnection, statement: Statement) -> Names:
     plain = (word[1:-1].replace(word[0] * 2, word[0]) if word[0] in "\"'" else word for word in words)
     every = frozenset(word.casefold() for word in plain)
     try:
-        named = frozenset(name.casefold() for name in connection.get_table_names(statement.query))
+        plain_names = connection.get_table_names(statement.query)
+        named = _with_history(plain_names, connection.get_table_names(statement.query, qualified=True))
     except PermissionException as error:
         raise _refused(error) from None
     except duck.faults():
-        return Names(every, sure=False)
+        return Names(every | {f"{HISTORY}.{word}" for word in every if HISTORY in every}, sure=False)
     own = connection.execute("select lower(view_name) from duckdb_views() where internal").fetchall()
     return Names(named, sure=True, maybe=every & {name for (name,) in own})
+
+
+def _with_history(names: Iterable[str], qualified: Iterable[str]) -> frozenset[str]:
+    """Names of tables in small letters, `history.voyage` for those of that schema.
+
+    Args:
+        names: without their schemas.
+        qualified: with them and with their aliases, as DuckDB writes both.
+    """
+    split = [_QUALIFIED.fullmatch(one) for one in qualified]
+    of_history = {match["table"].strip('"').casefold() for match in split if match and match["schema"]}
+    others = {match["table"].strip('"').casefold() for match in split if match and not match["schema"]}
+    plain = {name.casefold() for name in names}
+    return frozenset(plain - (of_history - others) | {f"{HISTORY}.{name}" for name in of_history})
 
 
 async def _named(lake: Lake, views: Mapping[str, View], names: Names, without: Mapping[str, str]) -> list[View]:
@@ -346,10 +368,23 @@ async def _delivered(lake: Lake, day: str) -> dict[Hour, bool]:
 
 
 async def _catalog(
-    lake: Lake, asked: QueryRequest, names: Names, warn: Callable[[str], None]
+    lake: Lake, asked: QueryRequest, names: Names, warn: Callable[[str], None], delta: DeltaTables | None
 ) -> tuple[tuple[Hour, ...], dict[str, View], dict[str, str]]:
-    """The Hours that are asked, every view by its name in small letters, and likewise the tables without any file."""
+    """The Hours that are asked, every view by its name in small letters, and likewise the tables without any file.
+
+    Without `--at`, `--since` and `--unproven` the current table of a name comes before the table of the newest Hour.
+    """
     kept: dict[str, View] = {view.name: view for view in history()}
+    newest = asked.at is None and asked.since is None and not asked.unproven
+    merged: dict[str, View] = {}
+    if delta is not None:
+        found_tables = await delta_views(lake, delta, names.words)
+        usable = (view for view in found_tables if newest or view.kind == "history")
+        merged = {view.name.casefold(): view for view in usable if view.name not in kept}
+    if names.sure and names.words and names.words <= kept.keys() | merged.keys() and not names.maybe:
+        asks_tables = names.words & merged.keys() and newest
+        hour = await newest_marked(lake) if asks_tables else None
+        return (hour,) if hour else (), kept | merged, {}
     if names.sure and names.words and names.words <= kept.keys() and not names.maybe:
         return (), kept, {}  # it needs no Hour
     try:
@@ -365,7 +400,7 @@ async def _catalog(
             warn(f"{known.hour}: {known.schema_problem}, so columns that no other Hour declares are text")
     tables = snapshots(found, taken=kept, hourly=asked.since is not None)
     without = {table.casefold(): table for known in found for table in known.without}
-    return hours, kept | {view.name.casefold(): view for view in tables}, without
+    return hours, kept | {view.name.casefold(): view for view in tables} | merged, without
 
 
 def _result(
@@ -381,6 +416,7 @@ def _result(
     own = (duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException, duckdb.OutOfMemoryException)
     try:
         connection.execute(f"create schema {SCHEMA}")
+        connection.execute(f"create schema {HISTORY}")
         for view in views:
             connection.execute(view.show(connection, notes) if view.brought else view.describe())
         try:

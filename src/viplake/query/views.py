@@ -13,6 +13,7 @@ from viplake.concurrency import map_bounded
 from viplake.content.profiling import spellings
 from viplake.errors import WITHHELD, LakeError, SettingsError
 from viplake.history.datasets import DATASETS, PARQUET_DATASETS, parse, render
+from viplake.query.current_views import DeltaView
 from viplake.tables import duck
 from viplake.tables.files import fetch
 from viplake.tables.schema import names_for
@@ -378,7 +379,7 @@ async def bring(lake: Lake, place: Place, views: Sequence[View], root: Path, not
     folder = root / "history"
     folder.mkdir()
     for view in views:
-        if isinstance(view, CsvDataset | ParquetDataset):
+        if isinstance(view, CsvDataset | ParquetDataset | DeltaView):
             await view.bring(place, folder, notes)
 
 
