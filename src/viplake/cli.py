@@ -58,6 +58,8 @@ COMMANDS: Final = {
         "content": "Profile the table files: records, nulls, ranges, and whether they match the schema. For viplake"
         " check.",
         "tables": "Build or update the current and history tables (Delta Lake) from proven Hours, each exactly once.",
+        "load": "Load the current tables into PostgreSQL or a DuckDB file: what changed since the last load, in one"
+        " transaction.",
         "query": "Run SQL over the tables of the newest Hour with a Receipt, or of several, and over the history.",
     },
     Group("History", sort_key=3): {

@@ -362,3 +362,18 @@ async def test_files_of_a_table_stay_few(tmp_path: Path) -> None:
         await lake.update()
     same(lake)
     assert [len(lake.live(kind, "Voyage")) <= 2 for kind in ("current", "history")] == [True, True]
+
+
+async def test_table_that_needs_more_memory_gets_it_and_is_else_held_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = TableLake(tmp_path)
+    await lake.land(0, {"Voyage": [row(number, f"{number * 7919:0500d}") for number in range(20_000)]})
+    monkeypatch.setattr("viplake.current.update.MEMORY", "8MB")
+    with monkeypatch.context() as little:
+        little.setattr("viplake.current.writer.MORE_MEMORY", "9MB")
+        found = await lake.update()
+    assert ["of memory" in why for _, _, why in found.held] == [True]
+    assert lake.rows("current", "Voyage") == []
+    assert (await lake.update()).held == []
+    same(lake)

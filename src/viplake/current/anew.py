@@ -12,9 +12,9 @@ from viplake.concurrency import map_bounded
 from viplake.current.delta import KINDS, ConflictError
 from viplake.current.merge import Merge
 from viplake.current.plan import batches, work_of
-from viplake.current.source import HeldError, folder_of, source_of
-from viplake.current.writer import Here
-from viplake.errors import LakeError
+from viplake.current.source import HeldError, TooLargeError, folder_of, source_of
+from viplake.current.writer import MORE_MEMORY, Here
+from viplake.errors import LakeError, ViplakeError
 from viplake.lake.hours import listed_days, named_hours
 
 if TYPE_CHECKING:
@@ -173,11 +173,16 @@ async def rebuild(writer: Writer, table: str, sources: list[HourSource] | None =
     """
     for _ in range(_RACES):
         live = {kind: await writer.delta.open(kind, folder_of(table)) for kind in KINDS}
-        anew = await Anew.of(writer, table, sources or await proven_hours(writer))
         try:
-            return await anew.commit(live)
+            anew = await Anew.of(writer, table, sources or await proven_hours(writer))
+            versions = await anew.commit(live)
         except ConflictError:
             sources = None
-        finally:
+        except TooLargeError:
+            if not writer.enlarge():
+                why = f"the table {table} needs more than {MORE_MEMORY} of memory"
+                raise ViplakeError(why, cause="table_unreadable") from None
+        else:
             await asyncio.to_thread(shutil.rmtree, anew.folder, ignore_errors=True)
+            return versions
     raise LakeError(f"the table {table} is written by others without a pause")

@@ -268,13 +268,14 @@ class Merge:
         return self._copied(f"select {self._listed('a', f'a.{HOUR}')} from {self._from(files)} a", kind, target, size)
 
     def _copied(self, rows: str, kind: TableKind, target: Path, size: int) -> list[Path]:
-        order = f"{CHANGED}, {HOUR}" if kind == "history" else ", ".join(map(named, self._shape.key)) or CHANGED
         target.mkdir(parents=True)
         form = f"format parquet, compression zstd, compression_level {_LEVEL}, row_group_size {_ROW_GROUP}"
         place = target / "0.parquet"
-        if size > TARGET_BYTES:
+        if size > TARGET_BYTES:  # sorted, so that a merge needs few of the files; one file needs no sort
             place, form = target, f"{form}, file_size_bytes {TARGET_BYTES}, overwrite_or_ignore true"
-        self._run(f"copy ({rows} order by {order}) to {quoted(str(place))} ({form})")
+            order = f"{CHANGED}, {HOUR}" if kind == "history" else ", ".join(map(named, self._shape.key)) or CHANGED
+            rows = f"{rows} order by {order}"
+        self._run(f"copy ({rows}) to {quoted(str(place))} ({form})")
         return sorted(target.iterdir())
 
     def differing(self, some: Sequence[Path], others: Sequence[Path]) -> int:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from viplake.model import Hour, ProvenFile
 
 
+class TooLargeError(Exception):
+    """DuckDB needs more memory than it may have."""
+
+
 class HeldError(Exception):
     """A table of an Hour cannot be merged; the text says why, in one clause."""
 
@@ -163,12 +167,15 @@ def write_rows(
 
     Raises:
         HeldError: a file cannot be read to its end, or the Hour does not fit the table.
+        TooLargeError: there is not enough memory.
     """
     known, own = source.tables[table], settings.of(table)
     try:
         found = duck.members(connection, files)
         if found.bad:
             blame = found.bad[0]
+            if blame.memory:
+                raise TooLargeError
             raise HeldError(f"{blame.file.label}: {blame.why}")
         times = (own.record_time,) if own.record_time else settings.record_times
         by = source.key(table, settings) if key is None else key
@@ -177,7 +184,9 @@ def write_rows(
             return HourRows(source.hour, fitted, None)
         connection.execute(_rows_sql(source.hour, fitted, found.files, target))
     except duck.faults() as error:
-        raise HeldError(duck.TOO_MUCH if duck.of_memory(error) else f"it cannot be read: {_first(error)}") from None
+        if duck.of_memory(error):
+            raise TooLargeError from None
+        raise HeldError(f"it cannot be read: {_first(error)}") from None
     return HourRows(source.hour, fitted, target)
 
 

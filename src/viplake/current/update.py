@@ -29,8 +29,8 @@ from viplake.current.delta import KINDS, ConflictError
 from viplake.current.marks import HourMarks, Mark, TableMark
 from viplake.current.merge import TARGET_BYTES, Merge
 from viplake.current.plan import batches, rewriting, work_of
-from viplake.current.source import HeldError, folder_of, moment, source_of
-from viplake.current.writer import MEMORY, Here, Writer
+from viplake.current.source import HeldError, TooLargeError, folder_of, moment, source_of
+from viplake.current.writer import MEMORY, MORE_MEMORY, Here, Writer
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.hours import listed_days, named_hours
 from viplake.tables import duck
@@ -169,8 +169,11 @@ def opened(lake: Lake, delta: DeltaTables, settings: TablesSettings) -> Iterator
     with tempfile.TemporaryDirectory(prefix="viplake-") as name:
         root = Path(name)
         try:
-            with duck.connect(root, memory=MEMORY, threads=2) as connection:
-                yield Writer(lake, delta, settings, connection, root)
+            writer = Writer(lake, delta, settings, duck.connect(root, memory=MEMORY, threads=2), root)
+            try:
+                yield writer
+            finally:
+                writer.connection.close()
         except OSError as error:
             hint = "Make room, or set TMPDIR to a folder that has some."
             raise SettingsError(f"no room for the tables in {root.parent}: {error.strerror}", hint=hint) from None
@@ -297,6 +300,12 @@ class Update:
                 change = await self._merged(table, opened, later, held, folder)
             except ConflictError:
                 continue
+            except TooLargeError:
+                if self.writer.enlarge():
+                    continue
+                why = f"it needs more than {MORE_MEMORY} of memory"
+                held |= {(source.hour, table): why for source in opened}
+                return before or TableMark(None, None, "")
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             self.found.tables[table] = _added(self.found.tables.get(table), change)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from viplake.concurrency import map_bounded
 from viplake.current.delta import ConflictError
 from viplake.current.plan import overlaps
-from viplake.current.source import HeldError, bring, folder_of, write_rows
+from viplake.current.source import HeldError, TooLargeError, bring, folder_of, write_rows
+from viplake.tables import duck
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from viplake.current.source import HourRows, HourSource
     from viplake.lake import Lake
 
-MEMORY: Final = "400MB"
-"""Of DuckDB."""
+MEMORY: Final = "256MB"
+"""Of DuckDB; the process adds some 150 MB."""
+
+MORE_MEMORY: Final = "1GB"
+"""Of DuckDB, from the first table on that needs more."""
 
 
 @dataclass(slots=True)
@@ -49,6 +53,16 @@ class Writer:
     connection: DuckDBPyConnection
     root: Path
     _numbers: int = 0
+    _enlarged: bool = False
+
+    def enlarge(self) -> bool:
+        """Give DuckDB more memory; False: it has it already."""
+        if self._enlarged:
+            return False
+        self.connection.close()
+        self.connection = duck.connect(self.root, memory=MORE_MEMORY, threads=1)
+        self._enlarged = True
+        return True
 
     def new_folder(self) -> Path:
         """Make an empty folder."""
@@ -83,6 +97,10 @@ class Writer:
         task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
         try:
             return await asyncio.shield(task)
+        except duck.faults() as error:
+            if duck.of_memory(error):
+                raise TooLargeError from None
+            raise
         except asyncio.CancelledError:
             while not task.done():
                 self.connection.interrupt()

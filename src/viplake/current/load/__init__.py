@@ -1,0 +1,1 @@
+"""Loading the current tables into a database."""
