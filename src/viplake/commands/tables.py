@@ -11,6 +11,7 @@ from viplake.clock import SystemClock
 from viplake.commands.assembly import delta_tables, on_lake
 from viplake.commands.console import answer, hour_progress, out, table, warn
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
+from viplake.current.delta import KINDS
 from viplake.errors import SettingsError
 from viplake.wording import count_words, size_words
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from viplake.current.delta import TableKind
+    from viplake.current.load.ddl import Warehouse
     from viplake.current.show import Shown
     from viplake.current.update import TablesUpdate
     from viplake.lake import Lake
@@ -28,12 +30,19 @@ _SHOWN = 20
 
 def command(
     action: Annotated[
-        Literal["update", "show"],
-        Parameter(help="update: merge the Hours that the tables do not have. show: print what the tables are."),
+        Literal["update", "show", "ddl"],
+        Parameter(
+            help="update: merge the Hours that the tables do not have. show: print what the tables are."
+            " ddl: print the statements that make them readable in a warehouse."
+        ),
     ] = "update",
     *,
     window: Window = NO_WINDOW,
     rebuild: Annotated[bool, FLAG, Parameter(help="Compute all tables anew from all proven Hours.")] = False,
+    for_: Annotated[
+        Literal["athena", "databricks", "redshift", "snowflake", "spark"] | None,
+        Parameter(name="--for", help="The warehouse, for ddl."),
+    ] = None,
     check: Annotated[bool, FLAG, Parameter(help="Compute all tables anew and compare; change nothing.")] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,
@@ -49,6 +58,8 @@ def command(
     settings = options.settings()
     if action == "show":
         return _show(settings, json=json)
+    if action == "ddl":
+        return _ddl(settings, for_, json=json)
     first, last = window.hours()
     if check:
         if rebuild or first or last:
@@ -120,6 +131,27 @@ def _show(settings: config.Settings, *, json: bool) -> int:
     found = on_lake(settings, lambda lake: show(lake, delta_tables(settings, lake, SystemClock())))
     record = {"environment": settings.environment.name, **found.to_json()}
     answer(record, lambda: print_tables(found), as_json=json)
+    return 0
+
+
+def _ddl(settings: config.Settings, warehouse: Warehouse | None, *, json: bool) -> int:
+    from viplake.current.load.ddl import WAREHOUSES, statements  # noqa: PLC0415 - as above
+
+    if warehouse is None:
+        raise SettingsError("the warehouse is not given", hint=f"Give one of {', '.join(WAREHOUSES)} with --for.")
+
+    async def work(lake: Lake) -> list[str]:
+        delta = delta_tables(settings, lake, SystemClock())
+        return [
+            line
+            for kind in KINDS
+            for line in statements(
+                warehouse, f"imos_{kind}", [(name, delta.uri(kind, name)) for name in await delta.folders(kind)]
+            )
+        ]
+
+    found = on_lake(settings, work)
+    answer({"for": warehouse, "statements": found}, lambda: out("\n".join(found)), as_json=json)
     return 0
 
 

@@ -1,0 +1,77 @@
+"""`viplake tables` and `viplake load` as people run them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import deltalake
+import pytest
+
+from commands import Commands
+from current.lakes import TableLake
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.system
+
+
+def row(key: int | None, name: str, when: str = "2022-05-09T10:00:00Z") -> dict[str, Any]:
+    return {"Id": key, "Name": name, "Amount": 1.25, "LastUpdateGMT": when}
+
+
+async def made(tmp_path: Path) -> tuple[TableLake, Commands]:
+    lake = TableLake(tmp_path / "lake")
+    await lake.land(0, {"Voyage": [row(1, "a"), row(None, "b")], "Port": [row(7, "p")]})
+    environ = {"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": lake.folder.as_uri(), "HOME": str(tmp_path)}
+    return lake, Commands(environ, tmp_path)
+
+
+async def test_tables_are_made_shown_checked_loaded_and_queried(tmp_path: Path) -> None:
+    lake, viplake = await made(tmp_path)
+    assert "there are no tables yet" in viplake.run("tables", "show").out
+    first = viplake.run("tables")
+    assert (first.code, first.err) == (0, "")
+    assert "1 Hour merged into 2 tables" in first.out
+    assert "Voyage: 1 record set aside: null in the key" in first.out
+    assert "nothing to merge" in viplake.run("tables").out
+    shown = json.loads(viplake.run("tables", "show", "--json").out)
+    assert shown["tables"]["Voyage"]["current"]["rows"] == 1
+    assert (shown["newest"], shown["lag_hours"]) == ("2022-05-10T00", 0)
+    assert deltalake.DeltaTable(shown["tables"]["Voyage"]["uri"]["current"]).count() == 1
+    assert "2 tables checked" in viplake.run("tables", "--check").out
+    await lake.land(1, {"Voyage": [row(2, "c")], "Port": [row(7, "p")]})
+    behind = viplake.run("tables", "show").out
+    assert "1 Hour behind 2022-05-10T01" in behind
+    found = json.loads(viplake.run("tables", "--json").out)
+    assert (found["hours"], found["tables"]["Voyage"]["rows"]) == (["2022-05-10T01"], 1)
+    assert viplake.run("query", "select count(*) as n from Voyage", "--csv").out == "n\n2\n"
+    assert viplake.run("query", "select count(*) as n from history.Voyage", "--csv").out == "n\n2\n"
+    assert "2 tables loaded" in viplake.run("load", "imos.duckdb").out
+    assert "0 tables loaded, 2 unchanged" in viplake.run("load", "imos.duckdb").out
+    assert viplake.run("tables", "--rebuild").code == 0
+    assert viplake.run("tables", "--check").code == 0
+
+
+async def test_held_tables_and_differences_end_with_exit_code_1(tmp_path: Path) -> None:
+    lake, viplake = await made(tmp_path)
+    [file] = (lake.folder / "IMOSDL" / "Hourly" / "20220510" / "00").glob("Port*")
+    file.write_bytes(b"x")
+    held = viplake.run("tables")
+    assert (held.code, "Port of 2022-05-10T00 is held back" in held.err) == (1, True)
+    table = deltalake.DeltaTable(str(lake.folder / "IMOSDL" / "Tables" / "current" / "Voyage"))
+    table.delete()
+    wrong = viplake.run("tables", "--check")
+    assert (wrong.code, "Voyage: 1 row of current" in wrong.err) == (1, True)
+
+
+@pytest.mark.parametrize("warehouse", ["athena", "databricks", "redshift", "snowflake", "spark"])
+async def test_statements_for_a_warehouse_name_every_table(tmp_path: Path, warehouse: str) -> None:
+    _, viplake = await made(tmp_path)
+    viplake.run("tables")
+    printed = viplake.run("tables", "ddl", "--for", warehouse)
+    assert printed.code == 0
+    assert printed.out.lower().count("voyage") >= 2
+    assert "imos_current" in printed.out
+    assert viplake.run("tables", "ddl").code == 2
