@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from viplake.current.delta import DeltaTables, Live, TableKind
     from viplake.history.build import Place
     from viplake.lake import Lake
-    from viplake.query.views import Notes
 
 HISTORY: Final = "history"
 """The schema of the history tables."""
@@ -67,7 +66,7 @@ class DeltaView:
         why = duck.quoted(f"{self.name} was not read, because the query does not name it plainly")
         return self._view(f"select {', '.join(cells)} from (select 1) where error({why}) is null")  # noqa: S608 - quoted
 
-    def show(self, connection: DuckDBPyConnection, notes: Notes) -> str:  # noqa: ARG002 - as the others
+    def show(self, connection: DuckDBPyConnection, notes: object) -> str:  # noqa: ARG002 - as the others
         """See `View`."""
         columns = {} if self.live is None else self._types(self.live)
         if not self.staged:
@@ -93,11 +92,11 @@ class DeltaView:
         columns = {c.name: "timestamp" if c.type.kind == "timestamp" else c.sql for c in live.shape.columns}
         return columns | _OWN
 
-    def weed(self, connection: DuckDBPyConnection, notes: Notes) -> bool:  # noqa: ARG002 - as the others
+    def weed(self, connection: DuckDBPyConnection, notes: object) -> bool:  # noqa: ARG002 - as the others
         """See `View`: what is here was written by us, and can be read."""
         return False
 
-    async def bring(self, place: Place, folder: Path, notes: Notes) -> None:  # noqa: ARG002 - as the others
+    async def bring(self, place: Place, folder: Path, notes: object) -> None:  # noqa: ARG002 - as the others
         """All live files of the table."""
         self.brought = True
         here = folder / f"{self.kind}-{self.folder}"
