@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import deltalake
 import pytest
 
-from commands import Commands
+from commands import Commands, environ_for, simulated
 from current.lakes import TableLake
 
 if TYPE_CHECKING:
@@ -75,3 +75,24 @@ async def test_statements_for_a_warehouse_name_every_table(tmp_path: Path, wareh
     assert printed.out.lower().count("voyage") >= 2
     assert "imos_current" in printed.out
     assert viplake.run("tables", "ddl").code == 2
+
+
+def test_delivery_updates_the_tables_where_the_setting_says_so(tmp_path: Path) -> None:
+    with simulated() as vendor:
+        viplake = Commands(environ_for(vendor, f"file://{tmp_path}/lake"), tmp_path)
+        done = viplake.run("run", "--json", VIPLAKE_TABLES="true")
+    assert (done.code, json.loads(done.out)["outcome"]) == (0, "delivered")
+    assert "tables_updated" in done.err
+    shown = json.loads(viplake.run("tables", "show", "--json").out)
+    assert shown["lag_hours"] == 0
+    assert len(shown["tables"]) > 10
+
+
+def test_delivery_with_tables_that_cannot_be_written_has_delivered_all_the_same(tmp_path: Path) -> None:
+    with simulated() as vendor:
+        viplake = Commands(environ_for(vendor, f"file://{tmp_path}/lake"), tmp_path)
+        (tmp_path / "lake" / "IMOSDL").mkdir(parents=True)
+        (tmp_path / "lake" / "IMOSDL" / "Tables").write_text("in the way")
+        done = viplake.run("run", "--json", VIPLAKE_TABLES="true")
+    assert (done.code, json.loads(done.out)["outcome"]) == (0, "delivered")
+    assert "tables_not_updated" in done.err
