@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import deltalake
@@ -12,6 +13,7 @@ import pytest
 
 from current.lakes import COLUMNS, TableLake, hour
 from faults import Counting
+from history.lakes import At
 from viplake.clock import SystemClock
 from viplake.current.delta import DeltaTables
 from viplake.current.settings import TablesSettings
@@ -377,3 +379,19 @@ async def test_table_that_needs_more_memory_gets_it_and_is_else_held_back(
     assert lake.rows("current", "Voyage") == []
     assert (await lake.update()).held == []
     same(lake)
+
+
+async def test_old_files_stay_for_readers_and_are_removed_after_seven_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("viplake.current.update._VACUUM_EVERY", 2)
+    for days in (1, 8):
+        lake = TableLake(tmp_path / str(days))
+        clock = At(datetime.now(UTC) - timedelta(days=days))
+        removed = 0
+        for number in range(4):
+            await lake.land(number, {"Voyage": [row(1, str(number), f"2022-05-09T1{number}:00:00Z")]})
+            found = await update(lake.lake, DeltaTables(lake.lake, {}, clock), lake.settings)
+            removed += found.removed
+        assert (removed > 0) is (days > 7)
+        same(lake)

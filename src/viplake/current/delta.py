@@ -32,6 +32,9 @@ KINDS: Final[tuple[TableKind, ...]] = ("current", "history")
 READER_VERSION: Final = 1
 """Of the Delta protocol. A table that others raised may have deletion vectors, which are in no Parquet file."""
 
+KEPT_HOURS: Final = 7 * 24
+"""Hours for which files of older versions stay for readers (the default of Delta Lake)."""
+
 _APP: Final = "viplake"
 _CHECKPOINT_EVERY: Final = "50"
 
@@ -152,6 +155,24 @@ class DeltaTables:
         elif table.metadata().partition_columns:
             odd = "another program partitioned it"
         return Live(table.version(), shape, _files_of(table), odd, table)
+
+    async def vacuum(self, kind: TableKind, folder: str) -> int:
+        """Remove files that no version of the last days has; how many.
+
+        Raises:
+            LakeError: they cannot be removed.
+        """
+
+        def work() -> int:
+            from deltalake import DeltaTable  # noqa: PLC0415 - as above
+
+            try:
+                table = DeltaTable(self.uri(kind, folder), storage_options=self._options or None)
+                return len(table.vacuum(retention_hours=KEPT_HOURS, dry_run=False, full=True))
+            except Exception as error:  # noqa: BLE001 - its errors share no class
+                raise _failed(error, f"vacuum {kind}/{folder}", self._options) from None
+
+        return await asyncio.to_thread(work)
 
     async def commit(
         self,

@@ -22,6 +22,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from viplake.concurrency import map_bounded
 from viplake.current import marks
 from viplake.current.anew import Anew, proven_hours, rebuild
@@ -45,9 +47,20 @@ if TYPE_CHECKING:
     from viplake.lake import Lake
     from viplake.model import Hour
 
+log = structlog.get_logger(__name__)
+
 _AT_ONCE: Final = 16
 _RACES: Final = 50
 """Commits lost to other writers in a row before giving up."""
+
+_VACUUM_EVERY: Final = 24
+"""Versions of a table after which files of old ones are removed."""
+
+_COMMITS_AN_UPDATE: Final = 2
+"""Versions that an update adds to a table at most, in general: one for columns and one for rows."""
+
+_MOST_VACUUMED: Final = 16
+"""Delta tables that one update removes old files of."""
 
 _BACK: Final = 48
 """Hours back in which the files of a table are looked for, to compare them with."""
@@ -72,6 +85,11 @@ class TableChange:
     aside: int = 0
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def versions_of(self) -> dict[TableKind, int | None]:
+        """Versions of the Delta tables, by kind."""
+        return {"current": self.current, "history": self.history}
+
 
 @dataclass(slots=True)
 class TablesUpdate:
@@ -81,12 +99,14 @@ class TablesUpdate:
         hours: that are in the tables now, in the order in which they were merged.
         tables: that had other files than before, by name.
         skipped: how many times a table was not opened because its files had not changed.
+        removed: files of old versions, by vacuum.
         held: (Hour, table, why): not merged.
     """
 
     hours: list[Hour] = field(default_factory=list)
     tables: dict[str, TableChange] = field(default_factory=dict)
     skipped: int = 0
+    removed: int = 0
     held: list[tuple[Hour, str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -101,6 +121,7 @@ class TablesUpdate:
                 for name, one in sorted(self.tables.items())
             },
             "skipped": self.skipped,
+            "removed": self.removed,
             "held": [{"hour": str(hour), "table": table, "why": why} for hour, table, why in self.held],
         }  # fmt: skip
 
@@ -219,6 +240,23 @@ class Update:
                 self.found.hours.append(source.hour)
                 if progress is not None:
                     progress(source.hour)
+        await self._vacuum()
+
+    async def _vacuum(self) -> None:
+        """Remove old files of some tables that were written; a failure is logged, since the tables are right."""
+        due: list[tuple[TableKind, str]] = [
+            (kind, folder_of(name))
+            for name, one in sorted(self.found.tables.items())
+            for kind in KINDS
+            if (version := one.versions_of[kind]) and version % _VACUUM_EVERY < _COMMITS_AN_UPDATE
+        ]
+        for kind, folder in due[:_MOST_VACUUMED]:
+            try:
+                removed = await self.writer.delta.vacuum(kind, folder)
+            except LakeError as error:
+                log.warning("not_vacuumed", table=f"{kind}/{folder}", cause=error.cause.word, detail=error.message)
+            else:
+                self.found.removed += removed
 
     async def _look(self, days: Iterable[str]) -> None:
         found = await marks.known(self.writer.lake, days)
