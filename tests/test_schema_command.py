@@ -118,7 +118,7 @@ def test_hours_whose_schema_nobody_kept_are_counted_and_never_taken_for_the_firs
         + "".join(f"{hours[0].shift(-back).label},4,4,0,[],1.0\n" for back in range(1, 8))
     )
     assert commands.run("observe", "--import", str(held)).code == 0
-    assert commands.run("schema").out.startswith("of 7 Hours nobody kept which schema; viplake observe --rebuild")
+    assert commands.run("schema").out.startswith("7 Hours with an unknown schema; viplake observe --rebuild")
     told = json.loads(commands.run("schema", "--json").out)
     assert (told["unknown_hours"], told["versions"][0]["first"]) == (7, str(hours[0]))
 

@@ -206,7 +206,7 @@ def test_Z1_keys_are_counted_while_the_records_pass_and_none_is_written_out(tmp_
 async def test_without_columns_in_the_schema_conformance_is_unknown_and_never_passed() -> None:
     content = await looked({"T_0.json": lines({"a": 1})["0.json"]}, json.dumps([{"DataObjectName": "T"}]).encode())
     [found] = content.tables
-    assert (found.conformance, found.unknown, found.rows) == ("unknown", "the schema tells no columns of it", 1)
+    assert (found.conformance, found.unknown, found.rows) == ("unknown", "the schema has no columns for it", 1)
     [column] = found.columns
     assert (column.name, column.declared, column.low) == ("a", "", "1")
 

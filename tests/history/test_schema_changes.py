@@ -180,7 +180,7 @@ def test_the_keys_for_programs_are_stable() -> None:
 def test_people_are_shown_the_newest_versions_and_told_of_the_others() -> None:
     many = compared(versions(rows({n: (f"{n:064x}", "1") for n in range(25)})), {})
     lines = list(Listed(many).lines())
-    assert lines[0] == "5 older versions are told by --json"
+    assert lines[0] == "5 older versions: --json lists them"
     assert sum(line.startswith("2022-") for line in lines) == 20
     wide = tuple(Change(f"T{n:02}", "table added") for n in range(30))
     lines = list(Listed((replace(many[1], changes=wide),)).lines())

@@ -98,7 +98,7 @@ class Settings:
         history: URL of the datasets; None: `layout.observability` in the lake.
         out_of_scope: tables that are never delivered.
         grace_minutes: minutes into an Hour from which on it counts, 0 to 59.
-        content_checks: look inside the tables after each delivery.
+        content_checks: run content checks after each delivery.
         tables: bring the current and the history tables up to date after each delivery.
         record_times: columns that tell when a record changed, the best first; empty: the usual names.
         sns_topic: ARN of the topic that is told of incidents; empty: what `[notify]` says.
@@ -337,7 +337,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "content_checks",
         _flag,
         "false",
-        "`true`: look inside the tables after each delivery, with up to 400 MB of memory",
+        "`true`: run content checks after each delivery, with up to 400 MB of memory",
     ),
     Setting(
         "tables",

@@ -146,7 +146,7 @@ class TableContent:
         table: its name.
         files: how many there are.
         rows: records in those that can be read; None where none can.
-        columns: in the order of the schema; as they come where it tells none.
+        columns: in the order of the schema; of the records where it has none.
         findings: what speaks against it.
         unknown: why conformance of columns cannot be judged; None where it can.
         oldest, newest: record times, UTC; None where no column tells them.
@@ -234,7 +234,7 @@ class TableQuestion:
     Attributes:
         table: its name.
         columns: to read, in order: those of the schema, and others that the files have.
-        declared: types by column, those of the schema alone; None where it tells no columns.
+        declared: types by column, those of the schema alone; None where it has no columns.
         key: columns of its key; empty where the schema names none.
         record_time: the column that tells when a record changed; None where there is none.
         spelled: the members that a column is read from, where they are not just its name.
@@ -479,7 +479,7 @@ def profile_of(
         row: the answer.
         members: what the files have.
         examples: answers to `examples_sql`.
-        unknown: why the schema tells no columns; None where it does.
+        unknown: why the columns are unknown; None where they are known.
     """
     rows, duplicates, dated = int(row[0]), int(row[1]), int(row[2])
     columns, findings = [], list(members.findings)

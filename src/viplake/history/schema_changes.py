@@ -30,7 +30,7 @@ FIRST: Final = "it is the first on record"
 OLDER: Final = f"only the newest {MOST_COMPARED} are compared"
 UNREAD: Final = "its copy was not read"
 NO_COLUMNS: Final = "the schema lists none for it"
-SAME: Final = "other bytes, but the same tables, with the same columns as far as they are told"
+SAME: Final = "other bytes, but the same tables and the same columns, as far as they are known"
 
 _NAMED: Final = 12
 """Hex digits by which people know a schema."""
@@ -177,7 +177,7 @@ class Listed:
 
     Attributes:
         versions: the oldest first.
-        unknown: Hours that had a schema, but nobody kept which: an older viplake observed them, or they were imported.
+        unknown: Hours with an unknown schema: an older viplake observed them, or they were imported.
     """
 
     versions: tuple[SchemaVersion, ...]
@@ -199,9 +199,9 @@ class Listed:
             yield self.reason
         if self.unknown:
             many = count_words(self.unknown, "Hour")
-            yield f"of {many} nobody kept which schema; viplake observe --rebuild finds it where the folders are"
+            yield f"{many} with an unknown schema; viplake observe --rebuild finds it where the folders exist"
         if len(self.versions) > _SHOWN:
-            yield f"{len(self.versions) - _SHOWN} older versions are told by --json"
+            yield f"{len(self.versions) - _SHOWN} older versions: --json lists them"
         for version in self.versions[-_SHOWN:]:
             yield f"{version.first} to {version.last}  {version.hours:>6,} Hours  {version.count}  {version.name}"
             told = words(version.changes)

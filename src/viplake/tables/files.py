@@ -47,7 +47,7 @@ class TableFiles:
     Attributes:
         table: its name.
         files: bytes by name.
-        columns: by the schema; None where it tells none.
+        columns: of the schema; None where it has none.
         key: columns of its key.
         unknown: why there are no columns; None where there are.
     """
@@ -117,7 +117,7 @@ def tables_of(hour: Hour, sizes: Mapping[str, int], known: Mapping[str, TableSch
 
 def _table(name: str, files: Mapping[str, int], schema: TableSchema | None, problem: str | None) -> TableFiles:
     schema = schema or TableSchema(None)
-    unknown = problem or (None if schema.columns else "the schema tells no columns of it")
+    unknown = problem or (None if schema.columns else "the schema has no columns for it")
     return TableFiles(name, files, schema.columns, schema.key, unknown)
 
 

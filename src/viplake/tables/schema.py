@@ -41,8 +41,8 @@ class TableSchema:
     """A table of a schema.
 
     Attributes:
-        columns: types by column; None where it tells none.
-        key: columns of its key, in the key's order; empty where it tells none.
+        columns: types by column; None where it has none.
+        key: columns of its key, in the key's order; empty where it has none.
     """
 
     columns: Columns | None

@@ -42,7 +42,7 @@ MOST_DIGITS: Final = 38
 """Of a decimal, in DuckDB and in Spark."""
 
 _UNSIZED: Final = (38, 10)
-"""Precision and scale of a decimal of which the schema tells none."""
+"""Precision and scale of a decimal without them in the schema."""
 
 _DECLARED: Final = re.compile(
     r"\s*\[?(?P<word>[\w.]+)\]?\s*(?:\(\s*(?P<size>\d{1,9}|max)\s*(?:,\s*(?P<scale>\d{1,9})\s*)?\))?.*",
@@ -56,7 +56,7 @@ class ColumnType:
 
     Attributes:
         kind: of value.
-        precision, scale: of a decimal; scale None where the schema tells none: then any number fits.
+        precision, scale: of a decimal; scale None where the schema has none: then any number fits.
         least, most: of an integer.
         length: characters of a text at most; None: any number of them.
     """
