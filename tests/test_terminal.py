@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import socket
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from canary import CANARIES
 from commands import Commands, environ_for, simulated
+from viplake.model import Hour
 from viplake.simulator import ExportShape
 
 if TYPE_CHECKING:
@@ -191,6 +196,62 @@ def test_collect_takes_the_company_from_the_lake_and_asks_for_a_token_before_it_
     done = brisk.run("collect", f"{day}-{hour}")
     assert (done.code, "secrets_missing" in done.err) == (77, True), done.err
     assert sorted(path.name for path in folder.iterdir()) == events
+
+
+@pytest.mark.parametrize("with_times", [True, False])
+def test_collect_in_a_restored_folder_asks_veson_only_where_the_times_were_lost(
+    brisk: Commands, *, with_times: bool
+) -> None:
+    assert brisk.run("run", "--only-deliver").code == 0
+    shutil.copytree(
+        brisk.cwd / "lake", brisk.cwd / "restored", copy_function=shutil.copy2 if with_times else shutil.copy
+    )
+    [receipt] = (brisk.cwd / "restored/IMOSDL/Hourly").glob("*/*/_Receipt.json")
+    receipt.unlink()
+    for file in () if with_times else receipt.parent.iterdir():
+        os.utime(file)
+    hour = f"{receipt.parts[-3]}-{receipt.parts[-2]}"
+    for name in ("VIPLAKE_COMPANY", "VIPLAKE_CLIENT_ID", "VIPLAKE_CLIENT_SECRET"):
+        brisk.environ.pop(name, None)
+    lake = {"VIPLAKE_LAKE": (brisk.cwd / "restored").as_uri()}
+    done = brisk.run("collect", hour, **lake)
+    if with_times:
+        assert (done.code, receipt.exists()) == (0, True), done.err
+    else:
+        assert (done.code, receipt.exists()) == (77, False), done.err
+        assert "every file is there with its size" in done.err
+        assert "cp -p" in done.err
+
+
+def test_daily_views_are_those_of_the_range(brisk: Commands) -> None:
+    assert brisk.run("run", "--only-deliver").code == 0
+    yesterday = Hour.of(datetime.now(UTC)).shift(-24)
+    assert brisk.run("observe", "--from", str(yesterday)).code == 0
+    whole = json.loads(brisk.run("observe", "--daily", "--json").out)["daily"]["jobs"]
+    part = json.loads(brisk.run("observe", "--daily", "--json", "--since", str(yesterday.shift(24))).out)
+    assert len(whole) == 2
+    assert [row["date"] for row in part["daily"]["jobs"]] == [yesterday.shift(24).day]
+
+
+def test_drop_says_what_it_removed_and_needs_a_range(brisk: Commands) -> None:
+    assert brisk.run("run", "--only-deliver").code == 0
+    now = Hour.of(datetime.now(UTC))
+    assert brisk.run("observe", "--from", str(now.shift(-50))).code == 0
+    window = ("--from", str(now.shift(-50)), "--to", str(now.shift(-1)))
+    done = brisk.run("observe", "--drop", *window)
+    assert done.code == 0, done.err
+    assert re.search(r"historical_job_metrics  50 rows", done.out)
+    again = brisk.run("observe", "--drop", *window)
+    assert (again.code, "nothing removed" in again.out) == (0, True)
+    for wrong in (("--drop",), ("--drop", "--from", str(now)), ("--drop", *window, "--rebuild")):
+        assert brisk.run("observe", *wrong).code == 2, wrong
+
+
+def test_simulate_on_a_port_in_use_names_the_option(brisk: Commands) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = brisk.run("simulate", "--port", str(port))
+    assert (done.code, f"--port {port + 1}" in done.err) == (2, True), done.err
 
 
 def test_observe_refuses_a_range_of_which_the_lake_knows_nothing(brisk: Commands) -> None:

@@ -336,7 +336,14 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     asked = sum(observed.requests.values())
     _say(f"Observed (viplake observe): {len(observed.added)} Hours in {seconds:.1f} s, with {asked} requests.")
     begun = time.monotonic()
-    looked = await assembly.content(settings, lake, list(last.shift(-history.INSIDE).to(last)))
+    examined = list(last.shift(-history.INSIDE).to(last))
+
+    def shows(hour: Hour) -> None:
+        if hour.start.hour % 6 == 0:
+            _say(f"  looked inside up to {hour}, {len(list(hour.to(last))) - 1} Hours to go")
+
+    _say(f"Looking inside the files of {len(examined)} Hours takes up to a minute ...")
+    looked = await assembly.content(settings, lake, examined, progress=shows)
     seconds = time.monotonic() - begun
     rows = sum(table.rows or 0 for one in looked for table in one.tables)
     findings = sum(len(one.findings) for one in looked)
