@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 
 import pytest
 
-from viplake.wording import count_words, name_words, seconds_words, size_words, span_words
+from viplake.wording import count_words, install_hint, name_words, seconds_words, size_words, span_words
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,10 @@ def test_a_span_is_worded_in_hours_and_minutes(minutes: int, words: str) -> None
 @pytest.mark.parametrize(("seconds", "words"), [(None, ""), (4.25, "4.2 s"), (90.0, "90 s"), (1200.0, "20 min")])
 def test_seconds_are_worded_by_their_length(seconds: float | None, words: str) -> None:
     assert seconds_words(seconds) == words
+
+
+def test_an_extra_is_installed_beside_this_very_viplake() -> None:
+    assert install_hint("spark", "pyspark") == f"{sys.executable} -m pip install 'viplake[spark]' pyspark"
 
 
 def test_a_count_has_its_noun_in_the_right_number() -> None:

@@ -27,6 +27,7 @@ from viplake.commands import assembly
 from viplake.errors import SettingsError
 from viplake.lake.hours import hour_folder, newest_proven
 from viplake.model import Hour, HourOutcome
+from viplake.wording import install_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -267,7 +268,7 @@ class DataLake:
         try:
             import pandas as pd  # noqa: F401, PLC0415 - an extra
         except ImportError:
-            raise SettingsError("pandas is not installed", hint="pip install 'viplake[pandas]'") from None
+            raise SettingsError("pandas is not installed", hint=install_hint("pandas")) from None
         return self._query(
             sql, lambda answer: answer.relation().df(), at=at, since=since, unproven=unproven, partial=partial
         )
@@ -473,7 +474,7 @@ def _need_plotly() -> None:
     try:
         import plotly  # noqa: F401, PLC0415 - an extra
     except ImportError:
-        raise SettingsError("Plotly is not installed", hint="pip install 'viplake[report]'") from None
+        raise SettingsError("Plotly is not installed", hint=install_hint("report")) from None
 
 
 def _hour(text: str | None) -> Hour | None:

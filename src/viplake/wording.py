@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +24,15 @@ def size_words(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} PB"
+
+
+def install_hint(extra: str, *further: str) -> str:
+    """Return the command that installs an extra, and further packages, beside this very viplake.
+
+    A bare `pip` may be that of another environment.
+    """
+    python = shlex.quote(sys.executable or "python3")
+    return " ".join([f"{python} -m pip install 'viplake[{extra}]'", *further])
 
 
 def count_words(count: int, one: str, many: str = "") -> str:

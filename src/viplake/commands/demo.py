@@ -335,22 +335,7 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     seconds = time.monotonic() - begun
     asked = sum(observed.requests.values())
     _say(f"Observed (viplake observe): {len(observed.added)} Hours in {seconds:.1f} s, with {asked} requests.")
-    begun = time.monotonic()
-    examined = list(last.shift(-history.INSIDE).to(last))
-
-    def shows(hour: Hour) -> None:
-        if hour.start.hour % 6 == 0:
-            _say(f"  looked inside up to {hour}, {len(list(hour.to(last))) - 1} Hours to go")
-
-    _say(f"Looking inside the files of {len(examined)} Hours takes up to a minute ...")
-    looked = await assembly.content(settings, lake, examined, progress=shows)
-    seconds = time.monotonic() - begun
-    rows = sum(table.rows or 0 for one in looked for table in one.tables)
-    findings = sum(len(one.findings) for one in looked)
-    _say(
-        f"Looked inside (viplake content): {rows:,} records of {len(looked)} Hours in {seconds:.1f} s, "
-        f"{findings} findings.\n"
-    )
+    await _look_inside(settings, lake, list(last.shift(-history.INSIDE).to(last)))
     story.clock.skip_to(last.end + timedelta(minutes=1))
     checked = await assembly.check(settings, lake, clock=story.clock)
     _say("Judged (viplake check): each episode once, with its cause, its owner, and what it costs:\n")
@@ -365,6 +350,25 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     report = folder / "viplake-report.html"
     report.write_text(page, encoding="utf-8")
     return report
+
+
+async def _look_inside(settings: config.Settings, lake: Lake, hours: list[Hour]) -> None:
+    """Check the content of the newest Hours, and say how far it is."""
+
+    def progress(hour: Hour) -> None:
+        if hour.start.hour % 6 == 0:
+            _say(f"  looked inside up to {hour}, {len(list(hour.to(hours[-1]))) - 1} Hours to go")
+
+    _say(f"Looking inside the files of {len(hours)} Hours takes up to a minute ...")
+    begun = time.monotonic()
+    looked = await assembly.content(settings, lake, hours, progress=progress)
+    seconds = time.monotonic() - begun
+    rows = sum(table.rows or 0 for one in looked for table in one.tables)
+    findings = sum(len(one.findings) for one in looked)
+    _say(
+        f"Looked inside (viplake content): {rows:,} records of {len(looked)} Hours in {seconds:.1f} s, "
+        f"{findings} findings.\n"
+    )
 
 
 def _calendar(past: history.Past) -> str:

@@ -15,6 +15,7 @@ from viplake.errors import SettingsError
 from viplake.lake.proof import owner_of
 from viplake.model import Hour
 from viplake.report.evidence import Pack, gather, to_csv, to_html
+from viplake.wording import install_hint
 
 if TYPE_CHECKING:
     from viplake.lake import Lake
@@ -58,7 +59,7 @@ def command(
         files = {".html": to_html(pack), ".csv": to_csv(pack)}
     except ImportError as error:
         raise SettingsError(
-            f"the page needs a package that is not installed: {error.name}", hint="pip install 'viplake[report]'"
+            f"the page needs a package that is not installed: {error.name}", hint=install_hint("report")
         ) from None
     base = out.with_suffix("") if out.suffix in files else out
     written = [base.with_name(base.name + suffix).absolute() for suffix in files]

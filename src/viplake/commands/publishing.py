@@ -13,6 +13,7 @@ from viplake.commands.assembly import check_settings, check_target, observing
 from viplake.errors import SettingsError
 from viplake.lake.proof import read_receipt
 from viplake.lake.store import open_store
+from viplake.wording import install_hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ async def make_report(
         )
     except ImportError as error:
         raise SettingsError(
-            f"the report needs a package that is not installed: {error.name}", hint="pip install 'viplake[report]'"
+            f"the report needs a package that is not installed: {error.name}", hint=install_hint("report")
         ) from None
 
 

@@ -16,6 +16,7 @@ from viplake.commands.assembly import check_settings, check_target, observing, o
 from viplake.commands.options import NO_OPTIONS, Options
 from viplake.errors import LakeError, NotYet, SettingsError
 from viplake.network.hosts import is_loopback
+from viplake.wording import install_hint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -79,7 +80,7 @@ async def _page(settings: config.Settings, lake: Lake) -> StatusPage:
         from viplake.report.status import StatusPage  # noqa: PLC0415 - as above
     except ImportError as error:
         raise SettingsError(
-            f"the report needs a package that is not installed: {error.name}", hint="pip install 'viplake[report]'"
+            f"the report needs a package that is not installed: {error.name}", hint=install_hint("report")
         ) from None
     target = await check_target(settings, lake)
     title = f"VIP Data Lake, {settings.environment.name}"

@@ -50,6 +50,7 @@ from viplake.tables.files import TableFiles, files_of, together
 from viplake.tables.staged import Staged, Unreadable
 from viplake.tables.staging import stage
 from viplake.tables.types import TEXT, ColumnType
+from viplake.wording import install_hint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -86,7 +87,7 @@ BY: Final = "place, number"
 
 _SPELLINGS: Final = 3
 """Of one column in the records of one file that are looked for."""
-_INSTALL: Final = "pip install 'viplake[spark]' pyspark; on Glue and EMR Spark is there."
+_INSTALL: Final = f"{install_hint('spark', 'pyspark')}; on Glue and EMR Spark is there."
 
 
 @dataclass(frozen=True, slots=True)

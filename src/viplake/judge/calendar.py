@@ -16,6 +16,7 @@ import msgspec
 from viplake.errors import SettingsError
 from viplake.model import Hour
 from viplake.toml_tables import decode, refuse
+from viplake.wording import install_hint
 
 PlannedKind = Literal["hole", "maintenance", "diversion", "holiday"]
 
@@ -129,7 +130,7 @@ def _public_holidays(country: str) -> list[Planned]:
     try:
         from holidays import country_holidays  # noqa: PLC0415 - an extra
     except ImportError:
-        hint = "pip install 'viplake[holidays]', or write each day as an entry with from and to."
+        hint = f"{install_hint('holidays')}, or write each day as an entry with from and to."
         raise refuse("country of [[calendar]]", "needs the package holidays", hint) from None
     try:
         found = country_holidays(country, years=range(FIRST_HOLIDAYS, LAST_HOLIDAYS + 1))

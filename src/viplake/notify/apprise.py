@@ -13,6 +13,7 @@ from viplake.errors import NetworkError
 from viplake.network.settings import Network
 from viplake.notify.message import NotSent, shorten
 from viplake.redact import redact
+from viplake.wording import install_hint
 
 if TYPE_CHECKING:
     from viplake.notify.message import Audience, Message
@@ -51,7 +52,7 @@ class Apprise:
             import apprise  # noqa: PLC0415 - an extra
             import requests  # noqa: PLC0415 - apprise's own
         except ImportError:
-            raise NotSent("apprise is not installed: pip install 'viplake[notify]'", final=True) from None
+            raise NotSent(f"apprise is not installed: {install_hint('notify')}", final=True) from None
         made = apprise.Apprise.instantiate(self.url.reveal(), suppress_exceptions=True)
         if made is None:
             raise NotSent("the address is none that apprise knows", final=True)
