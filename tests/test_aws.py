@@ -328,7 +328,7 @@ def test_a_glue_job_runs_a_command_with_its_options(job_parameters: list[str], t
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["verify"], "there is no Hour to verify"),
+        (["verify"], "no Hour of this lake has a Receipt to verify"),
         (["verify", "--viplake-from", "yesterday"], "yesterday"),
         (["prune", "--viplake-keep", "many", "--viplake-older-than", "90d"], "keep"),
     ],

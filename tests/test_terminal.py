@@ -198,6 +198,17 @@ def test_collect_takes_the_company_from_the_lake_and_asks_for_a_token_before_it_
     assert sorted(path.name for path in folder.iterdir()) == events
 
 
+def test_a_mistyped_company_fails_soon_with_the_setting_to_check_and_is_corrected_by_the_next_run(
+    brisk: Commands,
+) -> None:
+    done = brisk.run("run", VIPLAKE_COMPANY="ACNE")
+    assert done.code == 77, done.err
+    assert re.search(r"the company code ACNE is the likely reason\n.*\n +next +Check VIPLAKE_COMPANY", done.err)
+    hour = re.match(r"\S+", done.out)
+    assert hour is not None
+    assert brisk.run("collect", hour[0]).code == 0
+
+
 @pytest.mark.parametrize("with_times", [True, False])
 def test_collect_in_a_restored_folder_asks_veson_only_where_the_times_were_lost(
     brisk: Commands, *, with_times: bool

@@ -125,6 +125,7 @@ class Extraction:
     _owned: bool = False
     _begun: tuple[datetime, float] | None = None
     _unsaved: dict[Hour, str] = field(default_factory=dict)
+    _hints: dict[Hour, str] = field(default_factory=dict)
 
     @property
     def lake(self) -> Lake:
@@ -508,6 +509,7 @@ class Extraction:
             log.warning("hindered", hour=str(hour), cause=error.cause.word, detail=error.message)
             return
         unproven = error.unproven if isinstance(error, DeliveryError) else frozenset()
+        self._hints[hour] = error.hint
         await self._overdue(job, error.cause.word, error.message, unproven)
 
     async def _overdue(self, job: ExportJob, cause: str, detail: str, unproven: frozenset[str] = frozenset()) -> None:
@@ -575,4 +577,6 @@ class Extraction:
 
     def _come_to(self, hour: Hour, verdict: tuple[Word, str | None] | None = None, **more: Any) -> Outcome:
         job = self._job(hour)
+        if job.state is State.OVERDUE:
+            more.setdefault("hint", self._hints.get(hour))
         return outcome_of(job, self.settings.environment, self.lake.layout, self.clock.now(), verdict, **more)
