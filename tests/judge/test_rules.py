@@ -709,7 +709,10 @@ def test_what_is_not_stored_as_promised_is_the_run_s_or_came_after_it() -> None:
         [breach] = of("incomplete_job", case(known))
         assert isinstance(breach, Breach)
         assert (breach.cause, breach.owner) == blame
-    assert of("incomplete_job", case(record(None))) == [RulePassed("incomplete_job", HOUR)]
+    assert of("incomplete_job", case(record(replace(FACTS, promise=None)))) == [RulePassed("incomplete_job", HOUR)]
+    [unread] = of("incomplete_job", case(record(None)))
+    assert isinstance(unread, NoData)
+    assert unread.kind == "unread", "what was found in it before holds"
 
 
 def test_a_change_of_the_schema_is_grave_unless_it_is_planned_maintenance() -> None:

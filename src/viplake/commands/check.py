@@ -64,7 +64,11 @@ def print_checked(checked: Checked, *, verbose: bool = False, color: bool = True
         out(f"    {one.summary}", indent=" " * 4)
         if one.acknowledged is not None:
             out(f"    {one.acknowledged.words}", "dim", indent=" " * 4)
-    if resolved := [one for one in checked.incidents if not one.open]:
+    resolved = [one for one in checked.incidents if not one.open]
+    if checked.past and not verbose:  # the first check of a long past
+        out("")
+        out(f"{count_words(checked.past, 'past incident')} on record: viplake check --from {resolved[0].hour}", "dim")
+    elif resolved:
         out("")
         out(f"{count_words(len(resolved), 'resolved incident')}{'' if verbose else ' (--verbose: in full)'}")
         for one in resolved:

@@ -27,8 +27,10 @@ import structlog
 
 from viplake.content.records import read, series
 from viplake.errors import SettingsError, ViplakeError
+from viplake.history import schema_changes
 from viplake.history.build import look_at, read_history
-from viplake.history.datasets import JOBS
+from viplake.history.datasets import JOBS, SCHEMAS
+from viplake.history.schema_store import Copies
 from viplake.history.volumes import Volumes
 from viplake.judge.detector.usual import WEEK
 from viplake.judge.evaluate import (
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from viplake.clock import Clock
     from viplake.history.build import ObserveSettings, Place
     from viplake.history.chain import History
+    from viplake.history.datasets import Row
     from viplake.history.facts import HourFacts
     from viplake.judge.coverage import Gap
     from viplake.judge.evaluate import CheckSettings
@@ -367,7 +370,7 @@ async def _load(
     _add_looked_at(sizes, base, looked, hours[-1])
     found = await read(target.place, [*_weeks_before(hours), *hours[0].shift(-BEFORE).to(hours[0].shift(-1)), *hours])
     counts, newest = await series(target.place, base, hours[-1]) if found else ({}, {})
-    changed = await _schema_changes(target, looked)
+    changed = await _schema_changes(target, looked, history, hours)
     return Evidence(known, now, sizes, base, changed, found, counts, newest, history.first_run), hours
 
 
@@ -434,8 +437,34 @@ def _add_looked_at(series: dict[str, array[int]], base: Hour, looked: Iterable[H
             series.setdefault(table.table, array("q", [-1]) * length)[place] = table.size
 
 
-async def _schema_changes(target: CheckTarget, looked: Sequence[HourFacts]) -> dict[Hour, Sequence[Change] | str]:
-    """Return how each schema differs from the one before; schemas are read only where their hashes differ."""
+async def _schema_changes(
+    target: CheckTarget, looked: Sequence[HourFacts], history: History, hours: Sequence[Hour]
+) -> dict[Hour, Sequence[Change] | str]:
+    """Return how each schema differs from the one before; schemas are read only where their hashes differ.
+
+    The lake says it of the Hours that were just listed, the history of all others.
+    """
+    found = await _recorded_changes(target.place, history.rows(SCHEMAS), hours)
+    listed = await _listed_changes(target, looked)
+    return found | {hour: change for hour, change in listed.items() if not isinstance(change, str) or hour not in found}
+
+
+async def _recorded_changes(
+    place: Place, rows: Mapping[Hour, Row], hours: Sequence[Hour]
+) -> dict[Hour, Sequence[Change] | str]:
+    """Return the changes that the history has of these Hours."""
+    found = schema_changes.versions({hour: row for hour, row in rows.items() if hour <= hours[-1]})
+    before = [version for version in found if version.last < hours[0] and version.tables is not None][-1:]
+    recent = [version for version in found if version.last >= hours[0]]
+    begins: dict[Hour, Sequence[Change] | str] = {}
+    if any(version.first >= hours[0] for version in recent):
+        compared = await Copies(place.store, place.published).compared([*before, *recent])
+        begins = {version.first: version.changes for version in compared[len(before) :]}
+    return {hour: begins.get(hour, ()) for hour in rows if hours[0] <= hour <= hours[-1]}
+
+
+async def _listed_changes(target: CheckTarget, looked: Sequence[HourFacts]) -> dict[Hour, Sequence[Change] | str]:
+    """Return the changes between the schemas of the Hours that were just listed."""
     found: dict[Hour, Sequence[Change] | str] = {}
     before: HourFacts | None = None
     for facts in looked:

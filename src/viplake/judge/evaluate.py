@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from viplake.judge.calendar import Calendar
 from viplake.judge.coverage import LOOK_BACK, Gap, covering, gaps
-from viplake.judge.detector.anomaly import Series, shared_moves
+from viplake.judge.detector.anomaly import InsufficientHistory, Series, shared_moves
 from viplake.judge.detector.usual import WEEK
 from viplake.judge.objectives import (
     INDICATORS,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from viplake.content.profiling import HourContent
-    from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
+    from viplake.judge.detector.anomaly import VolumeVerdict
     from viplake.judge.detector.usual import AnomalySettings
     from viplake.judge.record import Record
     from viplake.judge.rules.rule import RuleResult
@@ -371,6 +371,10 @@ class _Volumes:
         lost = {hour for hour in unfit if (known := evidence.records.get(hour)) is None or not _arrived(known)}
         lost |= {hour for hour in unfit if planned(hour) is not None}
         self._start = first
+        newest = _distance(self._first, hours[-1]) + 1
+        self._too_old = InsufficientHistory(
+            f"a check evaluates tables in its newest {newest} Hours; earlier ones: viplake check --at HOUR"
+        )
         sizes = [self._size(hour) for hour in first.to(hours[-1])]
         anomaly, phase = configs["volume_job"].anomaly, _hour_of_week(first)
         self._whole = Series(sizes, _places(unfit, first), anomaly, exact=False, phase=phase)
@@ -399,7 +403,9 @@ class _Volumes:
         found: dict[str | None, VolumeVerdict | InsufficientHistory] = {
             None: self._whole.judge(_distance(self._start, hour))
         }
-        if self._base is not None and hour >= self._first:
+        if hour < self._first:  # said once, not for each table
+            found |= dict.fromkeys(list(self._tables)[:1], self._too_old)
+        elif self._base is not None:
             place = _distance(self._base, hour)
             for table, series in self._tables.items():
                 if 0 <= place < len(series.values) and series.values[place] >= 0:

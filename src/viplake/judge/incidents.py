@@ -323,6 +323,7 @@ class _Found:
     breaches: dict[Hour, dict[_Thread, list[Breach]]] = field(default_factory=dict)
     judged: set[tuple[str, Hour]] = field(default_factory=set)
     excused: set[tuple[str, Hour]] = field(default_factory=set)
+    unread: set[tuple[str, Hour]] = field(default_factory=set)
 
     def add(self, results: Iterable[RuleResult]) -> None:
         """Add the results of rules."""
@@ -330,6 +331,8 @@ class _Found:
             if isinstance(result, NoData):
                 if result.excused:
                     self.excused.add((result.rule, result.hour))
+                if result.kind == "unread":
+                    self.unread.add((result.rule, result.hour))
                 continue
             self.judged.add((result.rule, result.hour))
             if isinstance(result, Breach):
@@ -357,6 +360,8 @@ class _Found:
     def _is_judged(self, member: Member, one: Incident, hour: Hour) -> bool:
         decides = DECIDES.get(one.group, member.rule), hour
         watched = self.settings.watches(member.rule, member.table)
+        if watched and (member.rule, hour) in self.unread:  # a file that is missing does not come back unseen
+            return False
         return watched and (decides in self.judged or decides in self.excused)
 
 
@@ -663,7 +668,7 @@ def _summary(one: Incident, leading: Sequence[Breach]) -> str:
     last = [breach for breach in leading if breach.hour == newest]
     rule = RULES.get(leading[0].rule)
     tables = sorted({breach.table for breach in leading if breach.table is not None})
-    what = last[-1].summary
+    what = min(last, key=lambda breach: " removed" not in breach.summary).summary  # it breaks what reads the tables
     if rule is not None and rule.headline and one.hours > 1:
         return f"{rule.headline.format(tables=_named(tables))} {period(one)}{''.join(what.partition('; ')[1:])}"
     if len(tables) > 1 and rule is not None:

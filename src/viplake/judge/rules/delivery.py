@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from viplake.judge.coverage import Gap
-    from viplake.judge.rules.rule import Breach, Case, Results, RuleConfig, RuleResult
+    from viplake.judge.rules.rule import Breach, Case, NoDataKind, Results, RuleConfig, RuleResult
     from viplake.model import Hour, Severity
 
 OWNERS_OF_PHASES: Final = {"init": "vendor", "replication": "vendor", "transfer": "network"}
@@ -82,10 +82,11 @@ def incomplete_job(case: Case, _: RuleConfig, results: Results) -> Iterator[Rule
             yield results.passed()
     elif record.outcome == "failed":
         yield results.breach(f"{case.hour} failed with a part of its files stored", case.attribution)
-    elif record.ledger:
+    elif record.ledger and record.facts is not None:
         yield results.passed()
     else:
-        yield results.no_data("its manifest was not compared with what is stored")
+        unread: NoDataKind = "unread" if record.facts is None else "absent"
+        yield results.no_data("its manifest was not compared with what is stored", unread)
 
 
 def late_job(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 PAGE_BELOW: Final = timedelta(hours=6)
 """Time left until records are lost, below which an outage is a page: long enough for a ticket at the vendor."""
 
-NoDataKind = Literal["absent", "unsettled", "unreadable", "excused"]
-"""Why a rule has no data: nothing is on record, the Hour is not over or on its way, a file cannot be read, or the
-rule need not be judged because the Hour is planned or the rule is turned off."""
+NoDataKind = Literal["absent", "unread", "unsettled", "unreadable", "excused"]
+"""Why a rule has no data: nothing is on record, its folder was not listed in this check, the Hour is not over or on its
+way, a file cannot be read, or the rule need not be judged because the Hour is planned or the rule is turned off."""
 
 URGENT: Final = frozenset(
     {"dest_auth", "dest_denied", *(cause.word for cause in CAUSES.values() if cause.exit_code == CREDENTIALS)}
@@ -360,9 +360,9 @@ def unmet(case: Case) -> dict[Need, tuple[str, NoDataKind]]:
         "manifest": (
             facts is None or facts.promise is None,
             "its manifest was not compared with what is stored",
-            "absent",
+            "absent" if facts is not None else "unread",
         ),
-        "files": (facts is None, "its folder was not read in this check", "absent"),
+        "files": (facts is None, "its folder was not read in this check", "unread"),
         "schema": (
             facts is not None and facts.expected is None,
             "it has no schema" if schema is None else f"its schema cannot be read: {schema.problem}",
