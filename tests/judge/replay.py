@@ -6,13 +6,21 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from viplake.judge.evaluate import CheckSettings, Evidence, decide, hours_to_judge
+from viplake.judge.evaluate import (
+    WEEKS_OF_VOLUMES,
+    CheckSettings,
+    Evidence,
+    decide,
+    first_of_volumes,
+    hours_to_judge,
+)
 from viplake.judge.incident_records import IncidentStore, pack, unpack
 from viplake.judge.incidents import FoldSettings, fold
 from viplake.judge.notices import claim, claimed, notice_words, notified, pass_over
 from viplake.model import SEVERITIES
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Mapping
     from datetime import datetime
 
@@ -32,6 +40,7 @@ class Replay:
         records: all Hours, ascending; a check sees those up to its own.
         settings: rules and calendar.
         minute: of each Hour, at which its check runs.
+        sizes: bytes by table, one an Hour from the `first` one on; -1 where there is none.
         kept: the incidents.
         sent: kind, identity and text of each notification.
     """
@@ -39,6 +48,8 @@ class Replay:
     records: Mapping[Hour, Record]
     settings: CheckSettings = field(default_factory=CheckSettings)
     minute: int = 50
+    sizes: Mapping[str, array[int]] = field(default_factory=dict)
+    first: Hour | None = None
     kept: IncidentStore = field(default_factory=IncidentStore)
     sent: list[tuple[datetime, str, str, str]] = field(default_factory=list)
 
@@ -51,7 +62,7 @@ class Replay:
             else {at: one for at, one in self.records.items() if hour.shift(-REACH) < at <= hour}
         )
         hours = hours_to_judge(known, self.kept.judged, hour, None)
-        judgement = decide(Evidence(known, now), hours, self.settings)
+        judgement = decide(self._evidence(known, now, hours), hours, self.settings)
         settings = FoldSettings(self.settings.rules.end_after, self.settings.rules.watches)
         folded = fold(self.kept.incidents, judgement.findings, judgement.hours, now, settings)
         if self.kept.judged is None:
@@ -62,3 +73,10 @@ class Replay:
         self.sent += [(now, mark.kind, one.key, notice_words("Prod", one, mark.kind, now)) for one, mark in mine]
         done = notified(marked, f"{now}", {one.key: ["ear"] for one, _ in mine}, {})
         self.kept = unpack(pack(IncidentStore(done, hour)))
+
+    def _evidence(self, known: Mapping[Hour, Record], now: datetime, hours: tuple[Hour, ...]) -> Evidence:
+        if self.first is None:
+            return Evidence(known, now)
+        base = max(first_of_volumes(known, hours).shift(-WEEKS_OF_VOLUMES * 168), self.first)
+        begin, end = ((hour.start - self.first.start) // timedelta(hours=1) for hour in (base, hours[-1].shift(1)))
+        return Evidence(known, now, {table: values[begin:end] for table, values in self.sizes.items()}, base)

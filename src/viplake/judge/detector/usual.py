@@ -92,6 +92,7 @@ class UsualPast:
     grain: float = field(init=False)
     logs: list[float | None] = field(init=False)
     begins: int = field(init=False)
+    _nothing: float = field(init=False)
     _forgotten: int = field(init=False, default=0)
     _sorted_days: dict[int, list[int]] = field(init=False, default_factory=dict)
     _levels: dict[int, float] = field(init=False, default_factory=dict)
@@ -107,6 +108,7 @@ class UsualPast:
         """Take logarithms once."""
         log, bad = math.log, self.bad
         grain = self.grain = max(self.settings.grain, 1.0)
+        self._nothing = log(grain)
         self.logs = [log(v + grain) if v >= 0 else None for v in self.values]
         for place in bad:
             if 0 <= place < len(self.logs):
@@ -286,28 +288,35 @@ class UsualPast:
         return 0.0 if own is None else own[1]
 
     def off(self, place: int, level: float | None = None) -> float | None:
-        """How far a value lies from what is usual, as a logarithm; None where that is not known."""
+        """Return the distance of a value from the usual, as a logarithm; None where that is not known.
+
+        The usual is never less than nothing: at a low level, the empty hours of a table with batches are not above it.
+        """
         if level is None and place in self._offs:
             return self._offs[place]
         if level is None and self.by_weeks(place):
             self._add_offs((place + self.phase) // DAY)
             return self._offs[place]
         middle = self.middle(place) if self.values[place] >= 0 else None
-        if level is not None:
-            return None if middle is None else self.log(place) - middle - level
-        off = self._offs[place] = None if middle is None else self.log(place) - middle - self.level(place)
+        if middle is None:
+            off = None
+        else:
+            x = self.log(place)
+            off = min(x - middle - (self.level(place) if level is None else level), x - self._nothing)
+        if level is None:
+            self._offs[place] = off
         return off
 
     def _add_offs(self, day: int) -> None:
         """Those of a whole day where the weeks before are known."""
         first, end = self.start(day), min(self.start(day + 1), len(self.logs))
         places = [place for place in range(first, end) if self.by_weeks(place)]
-        level, offs, values = self.level(places[0]), self._offs, self.values
+        level, offs, values, nothing = self.level(places[0]), self._offs, self.values, self._nothing
         if places[0] not in self._shapes:
             self._add_shapes(day)
         for place in places:
-            shape = self._shapes[place]
-            offs[place] = None if shape is None or values[place] < 0 else self.log(place) - shape[0] - level
+            shape, x = self._shapes[place], self.log(place) if values[place] >= 0 else 0.0
+            offs[place] = None if shape is None or values[place] < 0 else min(x - shape[0] - level, x - nothing)
 
     def least(self, middle: float) -> float:
         """The least scale at a usual value: what one record more or less, or chance, makes of it."""

@@ -1,0 +1,96 @@
+"""What is notified of a lake in which nothing is wrong: every notification is a false one."""
+
+from __future__ import annotations
+
+import math
+import random
+from array import array
+from datetime import timedelta
+
+import pytest
+
+from judge.replay import Replay
+from viplake.judge.record import Record
+from viplake.model import Hour
+
+FIRST = Hour.parse("2022-02-07T00")
+"""A Monday."""
+
+WEEK = 168
+PAST = 9
+"""Weeks before the first check."""
+
+
+def volumes(number: int, hours: int) -> array[int]:
+    """The bytes of a table, Hour after Hour, of one of the kinds that a lake has.
+
+    Most exports carry the last day, so their volumes are sums of 24 hours. Others have records of their own hour alone,
+    come in batches, are all but empty, or never change.
+    """
+    chance = random.Random(number)
+    kind = ("day", "day", "day", "hour", "batch", "few", "rare", "still")[number % 8]
+    size = math.exp(chance.uniform(math.log(3e3), math.log(2e7)))
+    noise, weekend = chance.choice((0.02, 0.05, 0.1, 0.2)), chance.uniform(0, 1.5)
+    growth = chance.uniform(0, 0.002) / 24
+    at = chance.randrange(24)
+    made: list[int] = []
+    for n in range(hours + 24):
+        day, hour = n // 24, n % 24
+        swing = 0.4 * math.sin(math.tau * (hour - 6) / 24) - (weekend if day % 7 >= 5 else 0) + growth * n
+        value = size * math.exp(swing + chance.gauss(0, noise))
+        if kind == "batch":
+            value = value if hour == (at + chance.randrange(2)) % 24 else 20.0
+        elif kind == "few":
+            value = 20.0 + 90 * chance.randrange(7)
+        elif kind == "rare":
+            value = value / 50 if chance.random() < 0.1 else 20.0
+        elif kind == "still":
+            value = 2048.0
+        made.append(round(value))
+    if kind == "day":
+        return array("q", [sum(made[n + 1 : n + 25]) for n in range(hours)])
+    return array("q", made[24:])
+
+
+def quiet_lake(tables: int, hours: int) -> tuple[dict[Hour, Record], dict[str, array[int]]]:
+    """A past in which single Hours and single tables lack, as they do in life, and nothing lasts."""
+    chance = random.Random(tables)
+    sizes = {f"Table_{number:03d}": volumes(number, hours) for number in range(tables)}
+    names, known = [*sizes], {}
+    for n in range(hours):
+        hour = FIRST.shift(n)
+        if chance.random() < 0.004:
+            known[hour] = Record(hour, False, "failed", "vendor_job_failed", "vendor", ledger=True)
+            for values in sizes.values():
+                values[n] = -1
+            continue
+        missing = (chance.choice(names),) if chance.random() < 0.03 else ()
+        for name in missing:
+            sizes[name][n] = -1
+        kilobytes = sum(values[n] for values in sizes.values() if values[n] > 0) // 1000
+        known[hour] = Record(
+            hour, True, "delivered", None, None, True, (30, 1200, 120), tables, missing, kilobytes, tables + 3
+        )
+    return known, sizes
+
+
+def notified(tables: int, weeks: int, *, step: int) -> list[tuple[str, str]]:
+    hours = (PAST + weeks) * WEEK
+    known, sizes = quiet_lake(tables, hours)
+    made = Replay(known, sizes=sizes, first=FIRST)
+    for n in range(PAST * WEEK, hours, step):
+        made.check(FIRST.shift(n))
+    begins = FIRST.shift(PAST * WEEK).start + timedelta(days=1)
+    return [(kind, text) for now, kind, _, text in made.sent if now > begins]
+
+
+def test_a_week_of_a_quiet_lake_sends_one_false_notification_at_most() -> None:
+    sent = notified(24, 1, step=23)
+    assert len(sent) <= 1, sent
+
+
+@pytest.mark.long
+@pytest.mark.timeout(5400)
+def test_four_weeks_of_247_quiet_tables_send_four_false_notifications_at_most() -> None:
+    sent = notified(247, 4, step=1)
+    assert len(sent) <= 4, sent
