@@ -246,7 +246,7 @@ def _who(one: Incident) -> str:
 def _loss(one: Incident, now: datetime) -> str:
     """Return what is lost, or the time left until then."""
     if one.loss == "lost":
-        return _sentence(one.lost)
+        return "" if one.lost in one.summary else _sentence(one.lost)
     if one.group == MISSING_TABLE and _may_be_lost(one):
         return "It was away for longer than an export reaches back: its records of that time may be lost."
     if one.until is None or one.group not in {OUTAGE, MISSING_TABLE}:

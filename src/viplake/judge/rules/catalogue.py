@@ -104,7 +104,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 content.lookback_change,
                 limits=(Limit("percent", 25, 1, 100, "a number of percent"),),
                 well="exports carry as much record time as is configured again",
-                advice="Ask Veson, or set look_back_hours of [rules]: viplake content.",
+                advice="Compare: viplake content --at {last}. Then ask Veson, or set look_back_hours of [rules].",
                 needs=_CONTENT,
             ),
             Rule(
