@@ -19,6 +19,7 @@ from viplake.current.delta import DeltaTables
 from viplake.current.settings import TablesSettings
 from viplake.current.show import show
 from viplake.current.update import check, update
+from viplake.errors import SettingsError
 from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME
 
@@ -395,3 +396,18 @@ async def test_old_files_stay_for_readers_and_are_removed_after_seven_days(
             removed += found.removed
         assert (removed > 0) is (days > 7)
         same(lake)
+
+
+async def test_tables_are_not_computed_anew_without_hours_that_they_have(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.update()
+    before = lake.digest("history", "Voyage")
+    for file in await lake.store.files(lake.lake.layout.folder(hour(0))):
+        await lake.store.delete(file.key)
+    with pytest.raises(SettingsError, match="1 Hours that they have are not in the lake, such as 2022-05-10T00"):
+        await lake.update(anew=True)
+    with pytest.raises(SettingsError):
+        await check(lake.lake, lake.delta(), lake.settings)
+    await lake.land(2, {"Voyage": [row(9, "n")]})
+    await lake.update()
+    assert before < lake.digest("history", "Voyage")

@@ -9,12 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from viplake.concurrency import map_bounded
+from viplake.current import marks
 from viplake.current.delta import KINDS, ConflictError
 from viplake.current.merge import Merge
 from viplake.current.plan import batches, work_of
 from viplake.current.source import HeldError, TooLargeError, folder_of, source_of
 from viplake.current.writer import MORE_MEMORY, Here
-from viplake.errors import LakeError, ViplakeError
+from viplake.errors import LakeError, SettingsError, ViplakeError
 from viplake.lake.hours import listed_days, named_hours
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ async def proven_hours(writer: Writer, only: Collection[Hour] | None = None) -> 
     """Every proven Hour, ascending; `only` these.
 
     Raises:
+        SettingsError: an Hour that the tables have is no longer in the lake: without it rows would be lost.
         LakeError: the lake cannot be read.
     """
     names = await map_bounded(
@@ -44,7 +46,15 @@ async def proven_hours(writer: Writer, only: Collection[Hour] | None = None) -> 
     hours = [hour for day in names for hour in day if only is None or hour in only]
     adopted = writer.settings.adopted
     found = await map_bounded(lambda hour: source_of(writer.lake, hour, adopted=adopted), hours, at_once=_AT_ONCE)
-    return [source for source in found if source is not None]
+    proven = [source for source in found if source is not None]
+    done = (await marks.known(writer.lake, await marks.days(writer.lake))).done
+    if gone := sorted(done - {source.hour for source in proven}):
+        raise SettingsError(
+            f"tables cannot be computed anew: {len(gone):,} Hours that they have are not in the lake, such as "
+            f"{gone[0]}",
+            hint="Bring these Hours back with viplake consolidate, or keep the tables as they are.",
+        )
+    return proven
 
 
 @dataclass(slots=True)

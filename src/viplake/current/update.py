@@ -385,7 +385,11 @@ class Update:
                 held[source.hour, table] = read.fitted.refused
                 continue
             if read.fitted.anew:
-                versions = await rebuild(self.writer, table)
+                try:
+                    versions = await rebuild(self.writer, table)
+                except SettingsError as error:
+                    held[source.hour, table] = error.message
+                    continue
                 why = f"computed anew: {source.hour} decides on the type of a column"
                 return TableChange(versions["current"], versions["history"], notes=[why])
             change.notes += read.fitted.notes
