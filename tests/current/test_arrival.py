@@ -7,9 +7,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from current.lakes import TableLake
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
 TIMES = (None, "2022-05-09T10:00:00Z", "2022-05-09T11:00:00Z")
 RECORD = st.fixed_dictionaries(
@@ -37,10 +40,23 @@ async def _arrive(folder: Path, hours: list[list[Any] | None], order: list[int],
             assert lake.digest(kind, "Voyage") == lake.expected(kind, "Voyage"), kind
 
 
-@given(data=st.data(), hours=HOURS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_hours_in_any_order_give_the_rows_of_the_oracle(data: st.DataObject, hours: list[list[Any] | None]) -> None:
+def _any_hours(data: st.DataObject, hours: list[list[Any] | None]) -> None:
     order = data.draw(st.permutations(range(len(hours))))
     updates = data.draw(st.lists(st.booleans(), min_size=len(hours), max_size=len(hours)))
     with tempfile.TemporaryDirectory() as name:
         asyncio.run(_arrive(Path(name), hours, order, updates))
+
+
+@given(data=st.data(), hours=HOURS)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_hours_in_any_order_give_the_rows_of_the_oracle(data: st.DataObject, hours: list[list[Any] | None]) -> None:
+    _any_hours(data, hours)
+
+
+@pytest.mark.long
+@given(data=st.data(), hours=HOURS)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_many_hours_in_many_orders_give_the_rows_of_the_oracle(
+    data: st.DataObject, hours: list[list[Any] | None]
+) -> None:
+    _any_hours(data, hours)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.system
+
+
 def row(key: int | None, name: str, when: str | None = "2022-05-09T10:00:00Z", amount: float | None = 1.5) -> Any:
     return {"Id": key, "Name": name, "Amount": amount, "LastUpdateGMT": when}
 
