@@ -74,6 +74,8 @@ async def test_statements_for_a_warehouse_name_every_table(tmp_path: Path, wareh
     assert printed.code == 0
     assert printed.out.lower().count("voyage") >= 2
     assert "imos_current" in printed.out
+    assert len(printed.out.splitlines()) >= 6
+    assert "\\n" not in printed.out
     assert viplake.run("tables", "ddl").code == 2
 
 

@@ -151,7 +151,13 @@ def _ddl(settings: config.Settings, warehouse: Warehouse | None, *, json: bool) 
         ]
 
     found = on_lake(settings, work)
-    answer({"for": warehouse, "statements": found}, lambda: out("\n".join(found)), as_json=json)
+
+    def show_all() -> None:
+        for statement in found:
+            for line in statement.splitlines():
+                out(line)
+
+    answer({"for": warehouse, "statements": found}, show_all, as_json=json)
     return 0
 
 
