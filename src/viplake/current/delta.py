@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -16,6 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 from viplake.current.shape import CHANGED, HOUR, PROBLEMS, Column, Shape, parse_type
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.refusals import lake_error
+from viplake.lake.store import RETRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -293,8 +296,12 @@ def _properties(number: int) -> Any:
     return CommitProperties(max_commit_retries=0, app_transactions=[Transaction(_APP, number)])
 
 
+_COLOR: Final = re.compile(r"\x1b\[[0-9;]*m")
+"""Its library colors the chain of reasons, in files too."""
+
+
 def _failed(error: Exception, what: str, options: Mapping[str, str]) -> LakeError:
-    return lake_error(str(error), what, local=not options)
+    return lake_error(_COLOR.sub("", str(error)), what, local=not options)
 
 
 def storage_options(settings: StoreSettings) -> dict[str, str]:
@@ -305,7 +312,14 @@ def storage_options(settings: StoreSettings) -> dict[str, str]:
     """
     if urlsplit(settings.url).scheme != "s3":
         return {}
-    from viplake.network.aws import AwsAccess, bucket_address, checked, credentials  # noqa: PLC0415 - not for folders
+    from viplake.network.aws import (  # noqa: PLC0415 - not for folders
+        AwsAccess,
+        bucket_address,
+        bundle,
+        checked,
+        credentials,
+        trusting_profile,
+    )
 
     key, secret, token = settings.access_key_id, settings.secret_access_key, settings.session_token
     access = AwsAccess(key, secret, token, settings.region, settings.profile)
@@ -315,6 +329,9 @@ def storage_options(settings: StoreSettings) -> dict[str, str]:
     else:
         given = credentials(access, settings.network)()
     proxy, limits, features = settings.network.proxy_for(where.endpoint), settings.network.timeouts, settings.features
+    trusted = trusting_profile(settings.network, access).ca
+    if trusted:  # its library has no option for certificates, and reads this variable when it opens a table
+        os.environ["SSL_CERT_FILE"] = str(bundle(trusted))  # noqa: TID251 - for this library, see above
     options = {
         "aws_endpoint": where.endpoint,
         "aws_virtual_hosted_style_request": str(where.virtual).lower(),
@@ -326,6 +343,7 @@ def storage_options(settings: StoreSettings) -> dict[str, str]:
         "allow_http": str(settings.allow_http).lower(),
         "connect_timeout": f"{limits.connect:g}s",
         "timeout": f"{limits.upload:g}s",
+        "max_retries": str(RETRIES),
         # Without a proxy of ours the library would take one from the environment: this one excepts every host.
         "proxy_url": proxy.url if proxy else "http://127.0.0.1:9",
         "proxy_excludes": "" if proxy else "*,0.0.0.0/0,::/0",
