@@ -292,6 +292,8 @@ WIDTH = "another number of cells than the header, or a quote that is never close
 H27_ROWS = {
     "semicolons and decimal commas": b"date;size;files\r\n20220510-13;345,0;12\r\n",
     "tabs in UTF-16": "date\tsize\tfiles\r\n20220510-13\t345\t12\r\n".encode("utf-16"),
+    "bars": b"date|size|files\n20220510-13|345|12\n",
+    "a header typed by hand": b"Date, SIZE ,Files\n20220510-13,345,12\n",
     "a line that names the delimiter": b"sep=;\r\ndate;size;files\r\n20220510-13;345;12\r\n",
 }
 
@@ -301,6 +303,11 @@ def test_H27_csv_of_excel_in_another_country_is_read(data: bytes) -> None:
     parsed = parse(SIZES, data)
     assert {hour: row[:3] for hour, row in parsed.frame.rows.items()} == {H13: (LABEL, "345", "12")}
     assert parsed.unreadable == parsed.warnings == ()
+
+
+@pytest.mark.parametrize(("text", "count"), [("True", "1"), ("FALSE", "0"), ("1.0", "1")])
+def test_H27_count_as_pandas_writes_it_is_read(text: str, count: str) -> None:
+    assert cell(JOBS, "jobDelivered", text) == count
 
 
 def test_H27_ratio_with_decimal_comma_is_read() -> None:
@@ -314,13 +321,17 @@ def test_H27_count_that_may_be_thousands_is_set_aside(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["2022-05-10 13:00:00", "2022-05-10T13:00:00Z", "2022-05-10 13:00:00+00:00", "2022-05-10 15:00:00+02:00"]
-)
-def test_H28_date_as_pandas_writes_it_is_read(text: str) -> None:
+    "text", ["2022-05-10 13:00:00", "2022-05-10T13:00:00Z", "2022-05-10 13:00:00+00:00", "2022-05-10 15:00:00+02:00",
+             "10.05.2022 13:00", "10.5.2022 13:00:00"],
+)  # fmt: skip
+def test_H28_date_as_pandas_and_excel_write_it_is_read(text: str) -> None:
     assert cell(JOBS, "date", text) == LABEL
 
 
-@pytest.mark.parametrize("text", ["2022-05-10 13:30:00", "2022-05-10", "0001-01-01 00:00:00"])
+@pytest.mark.parametrize(
+    "text",
+    ["2022-05-10 13:30:00", "2022-05-10", "0001-01-01 00:00:00", "10/05/2022 13:00", "32.05.2022 13:00", "10.05.2022"],
+)
 def test_H28_date_that_is_no_hour_is_set_aside(text: str) -> None:
     assert cell(JOBS, "date", text) is None
 
@@ -330,7 +341,9 @@ def table_row(names: str, missing: int) -> Parsed:
     return parse(TABLES, f'{",".join(TABLES.columns)}\n20220510-13,1,3,{missing},"{quoted}",0.33\n'.encode())
 
 
-@pytest.mark.parametrize("names", ["['Vessel' 'Port']", "['Vessel'\n 'Port']", "['Vessel', 'Port']"])
+@pytest.mark.parametrize(
+    "names", ["['Vessel' 'Port']", "['Vessel'\n 'Port']", "['Vessel', 'Port']", "[np.str_('Vessel'), np.str_('Port')]"]
+)
 def test_H29_numpy_array_as_text_gives_every_table(names: str) -> None:
     [row] = table_row(names, 2).frame.rows.values()
     assert row[4] == '["Port", "Vessel"]'

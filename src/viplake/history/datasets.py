@@ -42,7 +42,11 @@ _GROUPS: Final = re.compile(r"\d{1,3}(?:[ \u00a0\u202f'\u2019]\d{3})+|\d{1,3}(?:
 """A whole number in groups of thousands. One comma or point alone may also begin a fraction: that is refused."""
 
 _THOUSANDS: Final = re.compile(r"[0-9]{1,3}[.,][0-9]{3}")
-_DELIMITER_HINT: Final = re.compile(r"sep=([,;\t])\s*")
+_DELIMITER_HINT: Final = re.compile(r"sep=([,;|\t])\s*")
+_DAY_FIRST: Final = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4}) (\d{1,2}:\d{2}(?::\d{2})?)")
+"""Excel in Germany and its neighbors. With slashes nobody knows whether the day or the month is first."""
+
+_NUMPY_TEXT: Final = re.compile(r"""\bnp\.str_\(('[^']*'|"[^"]*")\)""")
 _BETWEEN_TEXTS: Final = re.compile(r"""(?<=[\w)])(['"])\s+(['"])(?=\w)""")
 
 csv.field_size_limit(1 << 24)  # the list of a thousand missing tables is longer than the default 128 KiB
@@ -133,11 +137,14 @@ class Parsed:
 
 
 def _hour(text: str) -> str:
-    """The label of an Hour; pandas writes it as a date with a time of day, in UTC where it names no zone."""
+    """The label of an Hour; pandas and Excel write a date with a time of day, in UTC where it names no zone."""
     try:
         return Hour.parse(text).label
     except SettingsError:
         pass
+    if day_first := _DAY_FIRST.fullmatch(text):
+        day, month, year, time = day_first.groups()
+        text = f"{year}-{month:0>2}-{day:0>2} {time:0>5}"
     moment = datetime.fromisoformat(text)
     moment = moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     if _DATE_ALONE.fullmatch(text) or not FIRST_YEAR <= moment.year <= LAST_YEAR:
@@ -187,7 +194,7 @@ def _names(text: str) -> str:
     except (ValueError, RecursionError):
         try:
             # numpy writes no commas, and Python would join its texts to one.
-            names = ast.literal_eval(_BETWEEN_TEXTS.sub(r"\1, \2", text))
+            names = ast.literal_eval(_BETWEEN_TEXTS.sub(r"\1, \2", _NUMPY_TEXT.sub(r"\1", text)))
         except (SyntaxError, TypeError, MemoryError, RecursionError):
             raise ValueError(text) from None
     if not isinstance(names, list | tuple | set) or not all(isinstance(name, str) for name in names):
@@ -556,8 +563,12 @@ def parse(dataset: HourDataset, data: bytes) -> Parsed:
     if lines and (hint := _DELIMITER_HINT.fullmatch(lines[0])):  # Excel's own first line
         lines, delimiters = lines[1:], hint[1]
     else:
-        delimiters = "," if not lines or "," in lines[0] else ";\t"
-    headers = {each: [name.strip() for name in _header(lines, each)] for each in delimiters}
+        delimiters = "," if not lines or "," in lines[0] else ";\t|"
+    spelled = {name.casefold(): name for name in dataset.columns}
+    headers = {
+        each: [spelled.get(name.strip().casefold(), name.strip()) for name in _header(lines, each)]
+        for each in delimiters
+    }
     delimiter = next((each for each, names in headers.items() if {*dataset.columns} <= {*names}), delimiters[0])
     header = headers[delimiter]
     _check_header(dataset, header)
