@@ -194,6 +194,28 @@ def test_H19_the_wider_of_two_types(one: str, other: str, both: str) -> None:
     assert widened(first, second).sql == widened(second, first).sql == both
 
 
+@pytest.mark.parametrize(
+    ("declared", "sql"),
+    [
+        ("DECIMAL (18 , 2)", "decimal(18, 2)"),
+        ("dec(9,3)", "decimal(9, 3)"),
+        ("NUMBER(10,2)", "decimal(10, 2)"),
+        ("number(10)", "decimal(10, 0)"),
+        ("number", "double"),
+        ("[numeric](19,4)", "decimal(19, 4)"),
+        ("decimal(38,38)", "decimal(38, 38)"),
+        ("decimal(39,2)", "decimal(38, 2)"),
+        ("smallmoney", "decimal(10, 4)"),
+        ("decimal(2,5)", "decimal(38, 10)"),
+        ("float(53)", "double"),
+    ],
+)
+def test_H20_each_spelling_of_a_decimal_keeps_its_scale(declared: str, sql: str) -> None:
+    found = type_of(declared)
+    assert found is not None
+    assert found.sql == sql
+
+
 @pytest.mark.parametrize("form", ["json", "csv", "lines"])
 async def test_H20_decimals_are_exact(form: str) -> None:
     values = ["0.10", "0.20", "12345678901234567.89"]

@@ -17,7 +17,7 @@ ValueKind = Literal["integer", "decimal", "double", "boolean", "date", "timestam
 
 _WORDS: Final[Mapping[ValueKind, str]] = {
     "integer": "int integer bigint long int64 int32 int16 smallint tinyint short byte",
-    "decimal": "decimal numeric money smallmoney currency",
+    "decimal": "decimal dec numeric money smallmoney currency",
     "double": "double float real number single",
     "boolean": "bool boolean bit",
     "date": "date",
@@ -105,6 +105,8 @@ def type_of(declared: str) -> ColumnType | None:
     if match is None or kind is None:
         return None
     size = int(match["size"]) if match["size"] and match["size"].isdigit() else None
+    if word == "number" and size:  # of Oracle; that of JSON Schema has no size
+        kind = "decimal"
     if kind == "integer":
         least, most = _RANGES.get(word, (-(2**63), 2**63 - 1))
         return ColumnType(kind, least=least, most=most)
@@ -112,8 +114,8 @@ def type_of(declared: str) -> ColumnType | None:
         return ColumnType(kind, length=size or None)
     if kind == "decimal":
         precision, scale = _MONEY.get(word, (size, int(match["scale"] or 0) if size else None))
-        if precision is not None and scale is not None and scale <= precision <= MOST_DIGITS:
-            return ColumnType(kind, precision=precision, scale=scale)
+        if precision is not None and scale is not None and scale <= min(precision, MOST_DIGITS):
+            return ColumnType(kind, precision=min(precision, MOST_DIGITS), scale=scale)
     return ColumnType(kind)
 
 
