@@ -591,6 +591,8 @@ WRAPPED = {
     "XML": f'<?xml version="1.0"?><r><JobGuid>{GUID}</JobGuid></r>'.encode(),
     "another name": json.dumps({"id": GUID, "traceId": OTHER}).encode(),
     "cut": b'{"JobGuid": "' + GUID.encode() + b'", "Mess',
+    "in both cases": json.dumps({"JobGuid": GUID.upper(), "job": {"jobGuid": GUID.lower()}}).encode(),
+    "UTF-16": json.dumps({"JobGuid": GUID}).encode("utf-16-le"),
     "twice": f'{{"JobGuid": "{GUID}", "JobGuid": "{GUID}"}}'.encode(),
 }
 
@@ -599,11 +601,17 @@ WRAPPED = {
 def test_E22_a_guid_is_adopted_in_any_wrapping(body: bytes) -> None:
     triggered = read_trigger(answer(body), NOW)
     assert isinstance(triggered, Triggered)
-    assert triggered.job_guid.replace("-", "") == GUID.replace("-", "")
+    assert triggered.job_guid.replace("-", "").casefold() == GUID.replace("-", "").casefold()
 
 
-def test_E22_a_guid_in_the_address_of_the_job_is_adopted() -> None:
-    assert read_trigger(answer(b"", 202, location=f"/CheckJobStatus?jobGuid={GUID}"), NOW) == Triggered(GUID)
+@pytest.mark.parametrize("header", ["location", "operation_location", "content_location"])
+def test_E22_a_guid_in_the_address_of_the_job_is_adopted(header: str) -> None:
+    assert read_trigger(answer(b"", 202, **{header: f"/CheckJobStatus?jobGuid={GUID}"}), NOW) == Triggered(GUID)
+
+
+@pytest.mark.parametrize("header", ["x_job_guid", "job_id", "jobguid"])
+def test_E22_a_guid_in_a_header_of_the_jobs_name_is_adopted(header: str) -> None:
+    assert read_trigger(answer(b"", 202, **{header: GUID}), NOW) == Triggered(GUID)
 
 
 def test_E22_a_server_error_that_names_the_job_is_adopted() -> None:

@@ -32,18 +32,26 @@ _DEEPEST: Final = 8
 def guid_of(answer: HttpAnswer) -> str | None:
     """Return the GUID where it is surely the job's: named so, or the only one of an answer that is no web page."""
     text = _text(answer)
-    named = set(_named(answer)) or set(_NAMED.findall(text))
+    headers = [value for name, value in answer.headers.items() if _NAMES & {re.sub(r"x-|[_-]", "", name)}]
+    named = _apart([*_named(answer)] or [*_NAMED.findall(text)] or [one for one in headers if _ALONE.fullmatch(one)])
     if len(named) == 1:
-        return named.pop()
+        return named[0]
     if named or not answer.accepted:
         return None
     if alone := _ALONE.fullmatch(text):
         return alone[1]
     if re.match(r"\s*<(?!\?xml)", text):
         return None
-    found = {match[0] for match in GUID_IN_TEXT.finditer(text) if not _OF_OTHERS.search(text[: match.start()][-40:])}
-    found |= {match[0] for match in GUID_IN_TEXT.finditer(answer.headers.get("location", ""))}
-    return found.pop() if len(found) == 1 else None
+    found = [match[0] for match in GUID_IN_TEXT.finditer(text) if not _OF_OTHERS.search(text[: match.start()][-40:])]
+    for name, value in answer.headers.items():  # Location, Content-Location, Operation-Location of Azure
+        found += GUID_IN_TEXT.findall(value) if name.endswith("location") else []
+    found = _apart(found)
+    return found[0] if len(found) == 1 else None
+
+
+def _apart(guids: list[str]) -> list[str]:
+    """The GUIDs that differ in more than the case of their letters."""
+    return list({guid.casefold(): guid for guid in reversed(guids)}.values())
 
 
 def guids_in(answer: HttpAnswer) -> tuple[str, ...]:
