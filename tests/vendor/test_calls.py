@@ -564,6 +564,16 @@ async def test_E20_each_form_of_deflate_is_read_though_only_gzip_is_asked_for(wb
     assert b"Accept-Encoding: gzip\r\n" in wire.requests[0]
 
 
+@pytest.mark.parametrize("header", ["", "identity, gzip", "GZIP , identity", "x-gzip", "utf-8"])
+async def test_E20_gzip_is_read_whatever_the_header_says(header: str) -> None:
+    lines = ["200 OK", f"Content-Encoding: {header}"] if header else ["200 OK"]
+    async with (
+        playing(http(deflated(TOKEN, 31), *lines)) as wire,
+        client(wire.url, FakeClock(), Keys()) as vendor,
+    ):
+        await vendor.authorize()
+
+
 @pytest.mark.parametrize("coding", ["utf-8", "UTF-8", "none", "identity", "gzip", "binary"])
 async def test_E21_a_coding_that_was_not_applied_is_ignored(coding: str) -> None:
     async with (

@@ -101,8 +101,8 @@ class Body:
 
     async def read(self, cap: int) -> HttpAnswer:
         """The whole answer, decoded; with a flaw where it is longer than `cap` bytes or cannot be decoded."""
-        coding = self.headers.get("content-encoding", "identity").strip().casefold()
-        if coding in _UNREADABLE_ENCODINGS:
+        codings = [one.strip().casefold() for one in self.headers.get("content-encoding", "").split(",")]
+        if coding := next((one for one in codings if one in _UNREADABLE_ENCODINGS), ""):
             return HttpAnswer(self.status, self.headers, b"", f"has the encoding {coding}, which was not asked for")
         decoder: zlib._Decompress | None = None
         data = bytearray()
@@ -111,7 +111,7 @@ class Body:
         try:
             async for chunk in self.chunks():
                 if not begun:
-                    decoder, begun = _decoder(coding, chunk), True
+                    decoder, begun = _decoder(codings, chunk), True
                 data += decoder.decompress(chunk, cap + 1 - len(data)) if decoder else chunk
                 if len(data) > cap:
                     flaw = f"is longer than {cap} bytes"
@@ -125,11 +125,11 @@ class Body:
         return HttpAnswer(self.status, self.headers, bytes(data), "has a broken encoding" if cut else None)
 
 
-def _decoder(coding: str, first: bytes) -> zlib._Decompress | None:
-    """What undoes a coding; None where the bytes show that none was applied, whatever the header says."""
-    if coding in {"gzip", "x-gzip"} and first[:1] == b"\x1f":
+def _decoder(codings: list[str], first: bytes) -> zlib._Decompress | None:
+    """What undoes the coding that the first bytes show, whatever the header says; None where none was applied."""
+    if first[:2] == b"\x1f\x8b"[: len(first)]:  # gzip, which no text begins with
         return zlib.decompressobj(31)
-    if coding == "deflate" and first:
+    if "deflate" in codings and first:
         zlib_header = first[0] & 15 == 8 and int.from_bytes(first[:2]) % 31 == 0  # noqa: PLR2004 - RFC 1950
         return zlib.decompressobj(15 if zlib_header else -15)
     return None
