@@ -220,7 +220,7 @@ def receipt(environment: str, data: dict[str, bytes], hour: Hour = H13) -> bytes
 async def test_without_anything_that_tells_it_stops_and_says_what_to_state() -> None:
     source, mine = store(), store()
     await put_hour(source, OLD, H13)
-    with pytest.raises(SettingsError, match="nothing tells whether s3://old with the prefix IMOS/Hourly/") as caught:
+    with pytest.raises(SettingsError, match="nothing shows whether s3://old with the prefix IMOS/Hourly/") as caught:
         await copy(old(source, environment=None), into=mine)
     assert "--source-environment Prod" in caught.value.hint
     assert mine.objects == {}

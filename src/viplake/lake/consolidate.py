@@ -2,7 +2,7 @@
 
 It compares by name and size, Hour by Hour, and so goes on where it stopped: an Hour's files come first, its
 Promise (without the signatures in its URLs) after them, its Receipt last. What the lake already has stays as it is:
-an Hour that differs is told, not touched. Where it cannot be told that both ends belong to one environment, nothing
+an Hour that differs is reported, not touched. If it is unknown whether both ends belong to one environment, nothing
 is copied.
 """
 
@@ -72,7 +72,7 @@ class Span:
     last: Hour
 
     def __contains__(self, hour: Hour) -> bool:
-        """Whether the Hour lies within it."""
+        """Return whether it contains the Hour."""
         return self.first <= hour <= self.last
 
     def __str__(self) -> str:
@@ -85,8 +85,8 @@ class Source:
     """A lake to copy from.
 
     Attributes:
-        lake: which; the path of its URL and its prefix tell the environment where they are the usual ones.
-        environment: what the user states of it, `Prod` or `Test`; None: it must tell itself.
+        lake: which; the usual paths and prefixes show its environment.
+        environment: as the user states it, `Prod` or `Test`; None: it must follow from the lake.
         only: take just these Hours from it, and from no source without such a list; empty: all that it has.
         server_copy: lets S3 copy by itself, or the reason why the files must pass here (`store.server_copy`).
     """
@@ -213,13 +213,13 @@ async def consolidate(
         environment: of the lake, `Prod` or `Test`.
         excluded: Hours that are not copied from anywhere.
         last: the last Hour to copy; the current one may still be growing at the source.
-        dry_run: only tell.
+        dry_run: report only, write nothing.
         progress: given each Hour as it is done, and what remains; both lakes are then listed once more before.
 
     Raises:
-        SettingsError: a source belongs to another environment or company (`lake_mismatch`), nothing tells which
+        SettingsError: a source belongs to another environment or company (`lake_mismatch`), nothing shows which
             it belongs to, or it is the target itself. Hours that were copied before it was found stay.
-        LakeError: an end cannot be read or written; what was copied is kept, and the next call goes on.
+        LakeError: an end cannot be read or written; what was copied stays, and the next call goes on.
     """
     await check_lake(target, environment=environment)
     for source in sources:
@@ -237,43 +237,43 @@ async def consolidate(
     return await work.summary()
 
 
-# -- whose is it --------------------------------------------------------------------------------------------
+# -- the environment ----------------------------------------------------------------------------------------
 
 
 async def check_environment(source: Source, target: Lake, environment: str) -> None:
     """Make sure that the source belongs to this environment, and to the company of the lake.
 
     Raises:
-        SettingsError: it does not, or nothing tells (see `consolidate`).
+        SettingsError: it does not, or nothing shows it (see `consolidate`).
     """
-    told = dict(_told_by_place(source))
+    shown = dict(_shown_by_place(source))
     if source.environment is not None:
-        told["what was stated"] = source.environment
+        shown["what was stated"] = source.environment
     owner = await owner_of(source.lake)
     if owner is not None:
-        told["its lake.json"] = owner.environment
+        shown["its lake.json"] = owner.environment
         mine = await owner_of(target)
         if mine is not None and mine.company != owner.company:
             message = f"the source belongs to company {owner.company}, the lake to {mine.company}"
             raise SettingsError(message, cause="lake_mismatch")
-    told.update(await _told_by_records(source))
-    wrong = [f"{by} says {name}" for by, name in told.items() if name != environment]
+    shown.update(await _shown_by_records(source))
+    wrong = [f"{by} says {name}" for by, name in shown.items() if name != environment]
     if wrong:
         raise SettingsError(
             f"{source.lake.url} does not belong to {environment}: {'; '.join(wrong)}",
             cause="lake_mismatch",
             hint="Prod and Test are never mixed. Check the source, its prefix, and VIPLAKE_ENVIRONMENT.",
         )
-    if not told:
+    if not shown:
         where = f"{source.lake.url} with the prefix {source.lake.layout.prefix}"
         raise SettingsError(
-            f"nothing tells whether {where} belongs to Prod or Test",
+            f"nothing shows whether {where} belongs to Prod or Test",
             hint=f"If you know that it is {environment}, state it: --source-environment {environment}",
         )
 
 
-def _told_by_place(source: Source) -> Iterable[tuple[str, str]]:
-    """The usual prefixes tell; the path of the URL counts, because it may hold the `DEV/`."""
+def _shown_by_place(source: Source) -> Iterable[tuple[str, str]]:
+    """Return the environment that the usual prefixes show; the path of the URL may hold the `DEV/`."""
     full = f"/{urlsplit(source.lake.url).path.strip('/')}/{source.lake.layout.prefix}".replace("//", "/")
     for environment in (TEST, PROD):  # Test's prefix ends like Prod's
         if full.endswith(f"/{environment.prefix}"):
@@ -281,24 +281,24 @@ def _told_by_place(source: Source) -> Iterable[tuple[str, str]]:
     return []
 
 
-async def _told_by_records(source: Source) -> dict[str, str]:
+async def _shown_by_records(source: Source) -> dict[str, str]:
     """What the records of the newest Hour say that has any: each Hour's own are looked at again when it is copied."""
     days = await listed_days(source.lake)
     for day in reversed(days[-2:]):
         for hour in reversed(await named_hours(source.lake, day)):
-            told = _told(await _receipt(source, hour), await _promise(source, hour))
-            if told:
-                return told
+            shown = _shown(await _receipt(source, hour), await _promise(source, hour))
+            if shown:
+                return shown
     return {}
 
 
-def _told(receipt: Receipt | None, promise: Promise | None) -> dict[str, str]:
-    told = {}
+def _shown(receipt: Receipt | None, promise: Promise | None) -> dict[str, str]:
+    shown = {}
     if receipt is not None:
-        told[f"the Receipt of {receipt.hour}"] = receipt.environment
+        shown[f"the Receipt of {receipt.hour}"] = receipt.environment
     if promise is not None and promise.environment is not None:
-        told["a Promise"] = promise.environment
-    return told
+        shown["a Promise"] = promise.environment
+    return shown
 
 
 async def _receipt(source: Source, hour: Hour) -> Receipt | None:
@@ -415,7 +415,7 @@ class _Work:
         return False
 
     async def _copy_all(self, lacking: Sequence[_Lacking]) -> None:
-        """Copy these Hours; before the first file of any, their own records say whose they are."""
+        """Copy these Hours, after their own records were checked for the environment."""
 
         async def read(each: _Lacking) -> tuple[Receipt | None, Promise | None, bool]:
             receipt = await _receipt(each.source, each.hour)
@@ -423,7 +423,7 @@ class _Work:
 
         found = await map_bounded(read, lacking, at_once=HOURS_AT_ONCE)
         for each, (receipt, promise, _) in zip(lacking, found, strict=True):
-            for by, name in _told(receipt, promise).items():
+            for by, name in _shown(receipt, promise).items():
                 if name != self.environment:
                     text = f"{each.hour} of {each.source.lake.url}: {by} says {name}"
                     raise SettingsError(text, cause="lake_mismatch")
@@ -485,7 +485,7 @@ class _Work:
             self.progress(done, self.remaining)
 
     async def _proves(self, each: _Lacking, receipt: Receipt, hashed: Mapping[str, str | None]) -> bool:
-        """Whether the Receipt is right about what the lake has now; a wrong one is told, and not copied."""
+        """Return whether the Receipt agrees with the lake's files now; a wrong one is reported, and not copied."""
         unread = [
             file.name
             for file in receipt.files

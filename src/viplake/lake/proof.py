@@ -1,4 +1,4 @@
-"""I/O. The proof in the lake: whose lake it is, what was promised, what is stored, and the Receipt over it."""
+"""I/O. The proof in the lake: its owner (environment and company), the manifest, the stored files, and the Receipt."""
 
 from __future__ import annotations
 
@@ -189,10 +189,10 @@ async def read_receipt(lake: Lake, hour: Hour) -> Receipt | None:
 
 
 async def write_receipt(lake: Lake, receipt: Receipt) -> Receipt:
-    """Write the Receipt unless there is one that proves the same files; returns the one that stands.
+    """Write the Receipt unless there is one that proves the same files; return the one in the lake.
 
     Raises:
-        LakeError: another stands that proves other content (`receipt_conflict`), or it cannot be written.
+        LakeError: there is one that proves other content (`receipt_conflict`), or it cannot be written.
     """
     key = lake.layout.receipt(receipt.hour)
     try:

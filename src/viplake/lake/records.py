@@ -106,7 +106,7 @@ def encode(value: Any) -> bytes:
 
 
 def utc(moment: datetime) -> str:
-    """A moment as it stands in records and JSON: ISO 8601, UTC, milliseconds, `Z`."""
+    """Return a moment as records and JSON have it: ISO 8601, UTC, milliseconds, `Z`."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -143,7 +143,7 @@ def promise_bytes(promise: Promise) -> bytes:
 
 
 def parse_promise(data: bytes) -> Promise:
-    """Read a Promise, ours or the old script's (whose URLs still carry their signatures: cut here).
+    """Read a Promise, ours or the old script's. URLs of the old one still have signatures: they are cut off here.
 
     Raises:
         LakeError: it is not one (`ledger_damaged`).
@@ -214,7 +214,7 @@ def parse_receipt(data: bytes) -> Receipt:
         return Receipt(**members)
 
 
-# -- whose lake it is ---------------------------------------------------------------------------------------------
+# -- the owner of a lake ------------------------------------------------------------------------------------------
 
 
 class _Identity(Part, frozen=True):
@@ -223,7 +223,7 @@ class _Identity(Part, frozen=True):
 
 
 def identity_bytes(environment: str, company: str) -> bytes:
-    """`lake.json`: whose lake this is."""
+    """`lake.json`: the environment and the company that own the lake."""
     return encode({"format": FORMAT, "environment": environment, "company": company})
 
 
@@ -259,7 +259,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Who wrote an event, exactly enough to tell whether it still lives.
+    """The process that wrote an event, exactly enough to find out whether it still runs.
 
     Attributes:
         host: the machine and its process table.

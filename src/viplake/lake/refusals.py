@@ -112,7 +112,7 @@ def lake_error(text: str, what: str, *, local: bool = False, region: str = "", p
         what: that was tried, to follow "cannot".
         local: of a folder.
         region: that the host of S3 was made from, where one was.
-        proxied: a proxy stands in between, so that what cannot be reached is the proxy.
+        proxied: requests go through a proxy, so that a refused connection is one to the proxy.
     """
     answer = answer_in(text)
     if answer.status or answer.code:

@@ -106,7 +106,7 @@ _REFUSALS: Final = frozenset({400, 403, 405, 501})
 
 
 class Store(Protocol):
-    """Where a lake lies. Keys are below the lake's URL, with `/` between their parts."""
+    """The storage of a lake. Keys are below the lake's URL, with `/` between their parts."""
 
     async def get(self, key: str, *, limit: int = LARGEST_RECORD) -> bytes | None:
         """The whole object, None where there is none; `LakeError` where it is larger than `limit` bytes."""
@@ -123,7 +123,7 @@ class Store(Protocol):
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """Store the object unless there is one: True for the one writer who did, False for all others.
 
-        After any *error* (a lost answer) nobody knows: read back and compare.
+        After an *error* (a lost answer) the outcome is unknown: read back and compare.
         """
         ...
 
@@ -187,7 +187,7 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where the lake lies and how to reach it.
+    """Where the lake is and how to reach it.
 
     Attributes:
         url: `s3://bucket[/prefix]`, `file:///folder` or `memory://`.
@@ -318,7 +318,7 @@ def _may_be_odd(keys: list[str]) -> bool:
 
 
 def _below(path: str) -> str:
-    """The prefix of keys that the path of a lake's URL stands for."""
+    """Return the prefix of keys for the path of a lake's URL."""
     return f"{plain}/" if (plain := unquote(path).strip("/")) else ""
 
 
@@ -467,13 +467,13 @@ class ObjectStore:
     Args:
         line: what it speaks through.
         url: the lake's URL, for messages.
-        folder: where a folder lake lies on disk; None for others.
+        folder: of a folder lake on disk; None for others.
         durable: see `StoreSettings`.
         renew: opens the line with credentials that are read again; None where there are no others.
         features: what uploads ask of S3.
         region: that the host of S3 was made from, where one was.
         seconds: that an answer may take; None: any time.
-        proxied: a proxy stands in between.
+        proxied: requests go through a proxy.
     """
 
     def __init__(

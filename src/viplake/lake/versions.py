@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from viplake.lake.store import Store
 
 KEPT: Final = 48
-"""Versions that are kept: two days of hourly updates to look back at."""
+"""Versions that stay: two days of hourly updates to look back at."""
 
 _ATTEMPTS: Final = 50
 """Races lost in a row before giving up: eight writers at once needed fewer than twenty."""
@@ -101,12 +101,12 @@ class Versions:
         raise LakeError(f"{self._prefix} is updated by others without a pause")
 
     async def numbers(self) -> list[int]:
-        """Of all versions that are kept, ascending."""
+        """Return the numbers of all versions that are there, ascending."""
         files = await self._store.files(self._prefix)
         return sorted(int(match[1]) for file in files if (match := _NAME.fullmatch(file.name)))
 
     async def content(self, number: int) -> bytes | None:
-        """Of one version; None where it is not kept."""
+        """Return one version; None if it is not there."""
         return await self._get(number)
 
     async def published(self) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _PLAIN_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-"""A name that may stand in front of a host. With a dot in it, no certificate of the store covers the host."""
+"""A bucket name that can be part of a host name. With a dot in it, no certificate of the store covers the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def client(
         endpoint: where the service is, in place of what boto3 resolves.
         region: of the resource, where it names one.
         allow_http: http to a loopback endpoint is allowed.
-        connections: kept open.
+        connections: at most this many stay open.
 
     Raises:
         SettingsError: no region, a wrong AWS configuration, or an endpoint that is not https.
@@ -259,12 +259,12 @@ def checked(access_key_id: str, secret_access_key: str, token: str | None) -> di
             raise LakeError(
                 f"{name} of the AWS credentials holds a line end or a control character",
                 cause="dest_auth",
-                hint="Write the value again, without a line end, where it is kept.",
+                hint="Enter the credential again, without a line end.",
             )
     return given
 
 
-def unreachable(error: Exception, whom: str) -> NetworkError | None:
+def unreachable(error: Exception, target: str) -> NetworkError | None:
     """Return why boto3 or requests got no answer, in the words of the other legs; None for any other error."""
     kind = type(error).__name__
     inner = f"{getattr(error, 'kwargs', {}).get('error', '')} {error}"
@@ -290,7 +290,7 @@ def unreachable(error: Exception, whom: str) -> NetworkError | None:
     hint = None
     if cause == "network":
         hint = "Check AWS_REGION, AWS_ENDPOINT_URL, HTTPS_PROXY, and the route (or VPC endpoint) to the service."
-    return NetworkError(f"{whom}: {reason}", cause=cause, hint=hint)
+    return NetworkError(f"{target}: {reason}", cause=cause, hint=hint)
 
 
 def _revealed(secret: Secret | None) -> str | None:
@@ -298,7 +298,7 @@ def _revealed(secret: Secret | None) -> str | None:
 
 
 def _refuse_mfa(core: Any) -> None:
-    """Refuse a profile whose role needs a code of a person."""
+    """Refuse a profile with a role that needs an MFA code."""
     profiles = core.full_config.get("profiles", {})
     profile, seen = core.get_scoped_config(), set[int]()
     while isinstance(profile, dict) and id(profile) not in seen:

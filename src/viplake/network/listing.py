@@ -196,8 +196,8 @@ class BucketLister:
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
         query |= {"delimiter": delimiter} if delimiter else {}
         query |= {"continuation-token": token} if token else {}
-        asked = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in sorted(query.items()))
-        request = AWSRequest("GET", f"{self._url}?{asked}", headers=self._headers)
+        encoded = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in sorted(query.items()))
+        request = AWSRequest("GET", f"{self._url}?{encoded}", headers=self._headers)
         given = self._credentials()
         keys = ReadOnlyCredentials(given["access_key_id"], given["secret_access_key"], given["token"])
         S3SigV4Auth(keys, "s3", self._region).add_auth(request)

@@ -63,9 +63,9 @@ class S3MismatchError(Exception):
 
 
 def _refusal(error: Any) -> S3RefusalError:
-    told = error.response.get("Error", {})
+    details = error.response.get("Error", {})
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return S3RefusalError(status, str(told.get("Code", "")), str(told.get("Message", error)))
+    return S3RefusalError(status, str(details.get("Code", "")), str(details.get("Message", error)))
 
 
 @dataclass(frozen=True, slots=True)

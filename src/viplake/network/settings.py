@@ -1,7 +1,7 @@
 """I/O (bundles; a login becomes a secret). The rules for every way out: proxy, certificates, time limits.
 
-`config` makes one `Network`. The vendor's client, the store, boto3 and the notification channels all ask it, so that
-no leg has rules of its own, and no library reads the environment by itself.
+`config` makes one `Network`. The vendor's client, the store, boto3 and the notification channels all use it. So no leg
+has rules of its own, and no library reads the environment by itself.
 """
 
 from __future__ import annotations

@@ -3,14 +3,14 @@
 ::
 
     names = names_in(connection, sql)       # DuckDB says which tables it names; nothing was fetched yet
-    hours = await hours_of(...)             # with a Receipt, unless told otherwise
+    hours = await hours_of(...)             # with a Receipt, unless the request says otherwise
     views = ...                             # one a table and dataset
     await bring(...)                        # the files of those that are named, through our own store
     take(answer)                            # in a thread, while they are here
 
-The connection sees the folder of these files and nothing else (see `duck.connect`): whoever may ask may not read or
-write anywhere else, and nothing is downloaded but the lake's own files. What cannot be read of them is said; the rest
-is asked.
+The connection sees the folder of these files and nothing else (see `duck.connect`): a query cannot read or
+write anywhere else, and nothing is downloaded but the lake's own files. A file that cannot be read ends the query, or
+is left out with a warning where the request allows it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class QueryRequest:
 
     Attributes:
         sql: one statement that reads.
-        at: the Hour whose tables are asked; with `since` the last one; None: the newest.
+        at: the Hour to query; with `since` the last one; None: the newest.
         since: the first of several Hours; each table then has its Hour as the first column, `hour`.
         unproven: Hours without a Receipt count too.
         partial: what cannot be read is left out; else it ends the query.
@@ -95,14 +95,14 @@ async def query(
     writes: Iterable[Path] = (),
     delta: DeltaTables | None = None,
 ) -> T:
-    """QueryResult a query and give the answer to `take`, which is called in a thread, while the files are here.
+    """Run a query and pass the result to `take`, which is called in a thread, while the files are here.
 
     Args:
         lake: which.
         place: of the history.
         asked: what.
         take: what to do with the answer; its result is returned.
-        warn: is told, in a line each, what was left out and why.
+        warn: takes one line for each file or Hour that was left out, with the reason.
         writes: files that `take` will write.
         delta: the current and history tables; None: queries do not see them.
 
@@ -150,7 +150,7 @@ class _MemoryError(Exception):
 
 
 async def _interruptible(connection: DuckDBPyConnection, work: Callable[[], T]) -> T:
-    """Work in a thread that ends when it is asked to stop: DuckDB then leaves off where it is."""
+    """Run work in a thread; on cancellation, interrupt DuckDB and wait for the thread to end."""
     task = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(task)
@@ -159,7 +159,7 @@ async def _interruptible(connection: DuckDBPyConnection, work: Callable[[], T]) 
             connection.interrupt()
             await asyncio.wait([task], timeout=0.1)
         if not task.cancelled():
-            task.exception()  # looked at, so that nobody complains that nobody did
+            task.exception()  # retrieved, or asyncio would log an error that was never retrieved
         raise
 
 
@@ -310,7 +310,7 @@ def _refused(error: Exception, *, lines_before: int = 0) -> QueryError:
 
 
 async def hours_of(lake: Lake, asked: QueryRequest, warn: Callable[[str], None]) -> tuple[Hour, ...]:
-    """The Hours that are asked, ascending; at least one.
+    """Return the Hours that a request covers, ascending; at least one.
 
     Raises:
         SettingsError: there is none.
@@ -354,7 +354,7 @@ def _nothing(what: str, left_out: int, *, one: bool = False) -> SettingsError:
     if left_out:
         hint = "Until an Hour has a Receipt it may be half there. --unproven asks it all the same."
         return SettingsError(f"{what} has {'no' if one else 'a'} Receipt", hint=hint)
-    hint = "viplake status tells what each Hour came to."
+    hint = "viplake status lists the outcome of each Hour."
     return SettingsError(f"{what} {'was not' if one else 'was'} delivered", hint=hint)
 
 
@@ -370,7 +370,7 @@ async def _delivered(lake: Lake, day: str) -> dict[Hour, bool]:
 async def _catalog(
     lake: Lake, asked: QueryRequest, names: Names, warn: Callable[[str], None], delta: DeltaTables | None
 ) -> tuple[tuple[Hour, ...], dict[str, View], dict[str, str]]:
-    """The Hours that are asked, every view by its name in small letters, and likewise the tables without any file.
+    """Return the Hours of the request, and by their names in lower case every view and the tables without a file.
 
     Without `--at`, `--since` and `--unproven` the current table of a name comes before the table of the newest Hour.
     """
@@ -439,7 +439,7 @@ def _result(
 
 
 def _run(connection: DuckDBPyConnection, statement: Statement) -> None:
-    """Put the whole answer into `TABLE`: an error in its middle leaves nothing half told."""
+    """Put the whole result into `TABLE`: an error in the middle leaves no part of a result."""
     from duckdb import StatementType  # noqa: PLC0415 - as above
 
     if statement.type == StatementType.EXPLAIN:

@@ -51,7 +51,7 @@ class QueryResult:
 
     Attributes:
         connection: where it is, in `TABLE`.
-        hours: whose tables were asked, ascending; empty where there is none.
+        hours: that the query read, ascending; empty if it read none.
         columns: in order; no name is there twice.
         count: of its rows.
     """
@@ -63,7 +63,7 @@ class QueryResult:
 
     @classmethod
     def of(cls, connection: DuckDBPyConnection, hours: tuple[Hour, ...]) -> QueryResult:
-        """The answer that stands in `TABLE`."""
+        """Return the result that is in `TABLE`."""
         described = connection.execute(f"describe {TABLE}").fetchall()
         count = connection.execute(f"select count(*) from {TABLE}").fetchall()[0][0]  # noqa: S608 - our own name
         return cls(

@@ -1,6 +1,6 @@
 """I/O. What a query can name: a view for each table of an Hour, or of several, and for each dataset of the history.
 
-A view that a query names stands over files that were brought here through our own store. The others can only be
+A view that a query names reads files that were fetched through our own store. The others can only be
 described: asking one of them fails, and never says that there is nothing in it.
 """
 
@@ -37,13 +37,13 @@ T = TypeVar("T")
 ColumnTypes = dict[str, ColumnType]
 
 _HOURS_AT_ONCE: Final = 4
-"""Hours whose files are fetched side by side, 16 files each: latency is hidden, memory stays flat."""
+"""Hours that are fetched side by side, 16 files each: latency is hidden, memory stays flat."""
 
 _FILES_AT_ONCE: Final = 16
 _LARGEST_CSV: Final = 1 << 30
 
 _NO_COLUMNS: Final[Mapping[str, ColumnType]] = {"unknown": TEXT}
-"""Of a table of which neither the schema nor a record tells any: a view has at least one."""
+"""Columns of a table without a schema and without records: a view has at least one column."""
 
 _HOUR_OF_PATH: Final = r"strptime(regexp_extract(path, '(\d{10})[/\\][^/\\]*$', 1), '%Y%m%d%H')"
 """Folders of staged files are called by their Hour."""
@@ -76,7 +76,7 @@ class View(Protocol):
         ...
 
     def describe(self) -> str:
-        """A view that can be described, and not asked."""
+        """SQL of a view that can be described, and fails when it is read."""
         ...
 
     def show(self, connection: DuckDBPyConnection, notes: Notes) -> str:

@@ -1,10 +1,10 @@
-"""I/O. One HTTP session for all that is asked of the vendor: verified TLS, proxies, caps, and no URL in any error.
+"""I/O. One HTTP session for all requests to the vendor: verified TLS, proxies, size limits, and no URL in any error.
 
 The files call carries the client secret in its URL, and every download link is a credential. The HTTP library
 puts URLs into its exceptions; so none of them leaves this module, not even as the context of another: each is
 translated here into an error that names the step and the host, and is raised after the handler has ended.
 
-Nothing is ever redirected, cookies are not kept, and bodies are read up to a cap, decoded as well as raw.
+Redirects are not followed, cookies are dropped, and a body is read up to a limit, both raw and decoded.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class _Flight:
 
     Attributes:
         step: its name in messages.
-        host: whom it asks.
+        host: that it is sent to.
         connected: it had a connection to the host, so that bytes of it may have arrived there.
-        proxied: a proxy stands in between.
+        proxied: it goes through a proxy.
     """
 
     step: str
@@ -67,7 +67,7 @@ class _Flight:
 
 
 class Body:
-    """An answer whose head has come and whose body follows.
+    """A response: its headers have arrived, its body follows.
 
     Attributes:
         status: of HTTP.
@@ -205,7 +205,7 @@ class Http:
         finally:
             if alone:
                 await session.close()
-        log.debug("asked the vendor", step=step, status=answer.status, bytes=len(answer.body), flaw=answer.flaw)
+        log.debug("request to the vendor", step=step, status=answer.status, bytes=len(answer.body), flaw=answer.flaw)
         return answer
 
     @asynccontextmanager
@@ -344,8 +344,8 @@ def _diagnosis(error: BaseException, flight: _Flight) -> tuple[str, str]:
 
 def _wanted_by(error: aiohttp.ClientHttpProxyError) -> str:
     """What a proxy wants that asks for a login: schemes other than Basic no client of ours speaks."""
-    asked = error.headers.getall("Proxy-Authenticate", []) if error.headers else []
-    schemes = list(dict.fromkeys(value.split()[0] for value in asked if value.strip()))
+    offered = error.headers.getall("Proxy-Authenticate", []) if error.headers else []
+    schemes = list(dict.fromkeys(value.split()[0] for value in offered if value.strip()))
     if schemes and all(scheme.casefold() != "basic" for scheme in schemes):
         spoken = redact(", ".join(schemes))[:100]
         return f"the proxy speaks {spoken} only, and viplake speaks Basic alone (407)"

@@ -1,4 +1,4 @@
-"""PURE. Which URLs may be asked, until when, and what a file storage's answers to them mean.
+"""PURE. Which download links are allowed, how long they are valid, and what the file storage's answers mean.
 
 The list comes from outside, so its URLs may point anywhere, and with them our requests and what we store:
 only https to known hosts passes. The form is held so tight that no two parsers can read another host from it.
@@ -110,7 +110,7 @@ def _is_address(host: str) -> bool:
 
 
 def seconds_early(url: str, now: datetime) -> float:
-    """Seconds until a link is good by its own signature's date; 0 where it is, or does not tell.
+    """Return the seconds until a link becomes valid by the date of its signature; 0 if it is valid or has no date.
 
     Raises:
         LinkExpired: it no longer is, or it is dated more than 15 minutes ahead.
@@ -173,7 +173,7 @@ def read_opening(status: int, headers: Mapping[str, str], *, start: int, etag: s
     if status == 206:  # noqa: PLR2004 - HTTP: partial content
         begins, size = _part(headers.get("content-range", ""))
         if begins != start or (etag and sent and sent != etag):
-            raise SourceChanged("the source sent another part of the file than it was asked for")
+            raise SourceChanged("the source sent another part of the file than was requested")
         return Opening(start, size, sent, md5_of(headers))
     page = headers.get("content-type", "").partition(";")[0].strip().casefold()
     if sent is None and page in {"text/html", "application/xhtml+xml", "application/xml", "text/xml"}:

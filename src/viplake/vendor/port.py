@@ -35,8 +35,8 @@ class TooEarly:
     """The vendor did not accept the trigger: it allows one an hour.
 
     Attributes:
-        not_before: when it says that it will, UTC; None where the answer does not tell.
-        job_guid: of the export that stands in the way, where the answer tells.
+        not_before: the next allowed time by the answer, UTC; None if it gives none.
+        job_guid: of the export that blocks this one, if the answer names it.
     """
 
     not_before: datetime | None
@@ -87,7 +87,7 @@ class LinkExpired(VendorError):
 
 
 class SourceChanged(VendorError):
-    """The file at the source is not the one whose first part we have: begin it anew."""
+    """The file at the source has changed since its first part was downloaded: start again."""
 
     default_cause = "integrity"
 
@@ -96,7 +96,7 @@ class Doubted(VendorError):
     """An answer to a poll that is too odd to believe yet; for now it counts as none (`vendor_unavailable`).
 
     How often it came is counted in this process alone. Ticks in separate processes hear it once each, and nothing is
-    written for a poll; so whoever has no time left for another answer believes this one.
+    written for a poll; so a caller without time for another poll uses this answer.
 
     Args:
         said: what it means where it is believed: `job_gone` or `vendor_contract`.
@@ -113,7 +113,7 @@ class Download(Protocol):
     """A file on its way.
 
     Attributes:
-        start: the offset of the first byte that comes; 0 where the source ignored the Range that was asked for.
+        start: the offset of the first byte that comes; 0 if the source ignored the requested Range.
         size: bytes of the whole file as the source declares it; None where it does not.
         etag: the source's mark of the content, as sent (with quotes), for `If-Match`.
         md5: 32 hex digits, where the ETag is known to be the MD5 of the content.
@@ -149,9 +149,9 @@ class Vendor(Protocol):
         """Ask once for an export; never repeated in here, but for a 401, which is a refusal.
 
         Raises:
-            NetworkError: with `sent=False` when the vendor surely got nothing; else nobody knows.
-            AnswerUnreadable: it was answered as if accepted, but the GUID is lost: nobody knows.
-            VendorError: `vendor_unavailable`: nobody knows whether it was accepted; any other: it was refused.
+            NetworkError: with `sent=False` if the vendor certainly received nothing; else it is unknown.
+            AnswerUnreadable: the answer says accepted, but its GUID is lost: the outcome is unknown.
+            VendorError: `vendor_unavailable`: it is unknown whether it was accepted; any other: it was refused.
             CredentialsError: it was refused.
         """
         ...

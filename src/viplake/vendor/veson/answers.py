@@ -67,7 +67,7 @@ class Standing:
     Attributes:
         complete: its files can be listed.
         word: the vendor's own, for people, cut and escaped.
-        known: False for a word that nobody has seen before (it counts as still running).
+        known: False for an unknown status word (it counts as still running).
     """
 
     complete: bool
@@ -83,7 +83,7 @@ class NotJson(VendorError):
 
 
 def quoted(value: object) -> str:
-    """Words of the vendor as they may stand in a message or a log: redacted, escaped, at most 200 characters."""
+    """Return words of the vendor for a message or a log: redacted, escaped, at most 200 characters."""
     text = value if isinstance(value, str) else repr(value)
     if len(text) > _LONGEST_READ:
         # Redacting megabytes takes seconds. The cut falls on a blank: half a secret would not be known as one.
@@ -227,7 +227,7 @@ def read_trigger(answer: HttpAnswer, now: datetime) -> Triggered | TooEarly:
 
     Raises:
         AnswerUnreadable: it was answered as if accepted, but the GUID is lost (`vendor_contract`).
-        VendorError: `vendor_unavailable` (nobody knows), `vendor_contract` (refused).
+        VendorError: `vendor_unavailable` (it is unknown whether it was accepted), `vendor_contract` (refused).
         CredentialsError: `auth_rejected`, `auth_forbidden` (refused).
     """
     if answer.accepted:
@@ -235,7 +235,7 @@ def read_trigger(answer: HttpAnswer, now: datetime) -> Triggered | TooEarly:
     if answer.status == 0:
         raise AnswerUnreadable(_flawed(answer, "trigger"))
     if answer.status >= SERVER_ERROR and (guid := guid_of(answer)):
-        return Triggered(guid)  # whatever went wrong, the job exists: its status tells the rest
+        return Triggered(guid)  # the job exists, whatever went wrong: the next poll shows its status
     early = None if answer.status in _NO_SUCH_CALL or answer.status == 401 else _too_early(answer, now)  # noqa: PLR2004 - HTTP
     if early:
         return early
@@ -325,7 +325,7 @@ def read_list(
 
     Args:
         answer: of call 4.
-        job_guid: whose files were asked for.
+        job_guid: of the job that was listed.
         check_link: raises `url_rejected` for a URL that files may not come from.
         now: UTC.
 
@@ -371,7 +371,7 @@ def _list_refusal(answer: HttpAnswer, job_guid: str, now: datetime) -> ViplakeEr
 
 
 def _is_placeholder(entry: Any) -> bool:
-    """Whether an entry stands for a folder, as consoles of S3 make them: a key that ends in `/`, without a byte."""
+    """Return whether an entry is a folder placeholder of an S3 console: a key that ends in `/`, with no bytes."""
     key = entry.get("key") if isinstance(entry, dict) else None
     return isinstance(key, str) and key.endswith("/") and str(entry.get("size")) == "0"
 

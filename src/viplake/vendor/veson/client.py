@@ -66,7 +66,7 @@ class VendorSettings:
     """Where the vendor is and how it is reached; `config` fills it.
 
     Attributes:
-        environment: whose configuration is triggered and listed.
+        environment: its configuration is triggered and listed.
         company: code in the files call.
         token_url: of call 1.
         export_url: base of `/export` and `/CheckJobStatus`.
@@ -226,7 +226,7 @@ class VesonVendor:
         )
 
     async def _list(self, job_guid: str, credentials: VendorCredentials) -> tuple[ListedFile, ...]:
-        """The list, asked for again where it is broken."""
+        """Return the list; request it again if the answer is broken."""
         attempt = 0
         while True:
             attempt += 1
@@ -293,7 +293,7 @@ class VesonVendor:
         try:
             return await self._authorization.token(refused=refused)
         except NetworkError as error:
-            # It tells of the token call, but our caller asks whether *its* request was sent: it was not.
+            # This is about the token call. The caller needs to know about its own request: that was not sent.
             unsent = NetworkError(error.message, cause=error.cause.word, hint=error.hint, sent=False)
         log.debug("no token, so nothing was sent", step=step)
         raise unsent

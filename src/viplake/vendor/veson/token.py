@@ -1,4 +1,4 @@
-"""I/O. The access token: fetched once for all who wait, kept in memory, renewed before it ends.
+"""I/O. The access token: one request for all waiting callers, held in memory, renewed before it expires.
 
 The vendor's token lives 60 minutes, an Hour's run about 30, a Glue job may wait in between. So a token is
 renewed when fewer than 120 seconds are left, by a clock that never jumps, and when the vendor refuses it.
@@ -109,7 +109,7 @@ class Authorization:
             task.exception()  # seen, though all waiters may be gone
 
     async def _renew(self) -> Secret:
-        asked = self._clock.monotonic()
+        requested_at = self._clock.monotonic()
         try:
             token = await self._fetch(fresh=False)
         except CredentialsError as error:
@@ -120,7 +120,7 @@ class Authorization:
             log.info("the vendor refused our credentials; reading the secret again")
             token = await self._fetch(fresh=True)
         self._token = token
-        self._good_until = asked + token.lifetime - min(RENEW_EARLY, token.lifetime / 2)
+        self._good_until = requested_at + token.lifetime - min(RENEW_EARLY, token.lifetime / 2)
         return token.value
 
     async def _fetch(self, *, fresh: bool) -> Token:

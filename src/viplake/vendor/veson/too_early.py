@@ -39,7 +39,7 @@ _DATE_TIMES: Final = tuple(
 
 
 def next_allowed(text: str, now: datetime) -> datetime | None:
-    """The next allowed trigger that a free text tells of, UTC; None where it tells none, or not clearly.
+    """Return the next allowed time that a free text gives, UTC; None if it gives none, or several.
 
     Read are ISO 8601 (`T` or blank between), `5/10/2022 2:05:09 PM` (month or day first), and RFC 1123 and other
     spelled months. Without a zone a reading counts only as UTC and only from now to 65 minutes ahead; that also
