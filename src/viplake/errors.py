@@ -418,7 +418,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "disk_full",
         "us",
         LAKE_FAILED,
-        "The disk of the lake is full.",
+        "The disk of the lake is full, or the quota of its bucket is used up.",
         "Make room; what has landed is kept and the next tick goes on.",
     ),
     Cause(

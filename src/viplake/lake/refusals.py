@@ -20,10 +20,12 @@ _BY_CODE: Final = {
         "clock": "RequestTimeTooSkewed",
         "dest_auth": (
             "InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken InvalidToken TokenRefreshRequired RequestExpired"
+            " ExpiredTokenException InvalidTokenId InvalidSecurity NotSignedUp"
         ),
         "dest_region": "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException",
         "dest_denied": "AccessDenied AllAccessDisabled MethodNotAllowed Forbidden AccountProblem",
         "dest_archived": "InvalidObjectState",
+        "disk_full": "QuotaExceeded InsufficientStorage XMinioStorageFull XMinioAdminBucketQuotaExceeded",
         "dest_feature": "NotImplemented XNotImplemented UnsupportedOperation",
         "dest_unavailable": (
             "SlowDown ServiceUnavailable InternalError RequestTimeout OperationAborted ConditionalRequestConflict"
@@ -34,6 +36,12 @@ _BY_CODE: Final = {
     for code in codes.split()
 }
 """S3's codes (Amazon S3 API Reference, "Error responses"). Those of damaged uploads pass: the same bytes again may."""
+
+_BY_STATUS: Final = {
+    401: "dest_auth", 403: "dest_denied", 405: "dest_denied", 407: "proxy_auth", 408: "dest_unavailable",
+    507: "disk_full",
+}  # fmt: skip
+"""Where the code says nothing."""
 
 _FEATURE: Final = re.compile(r"(?i)checksum|crc64|If-None-Match|x-amz-\S+.{0,60}not (?:supported|implemented|allowed)")
 """Words of stores that refuse a request for a header that they do not know, mostly with 400."""
@@ -98,10 +106,10 @@ def cause_of(answer: S3Answer) -> str:
         return _BY_CODE[answer.code]
     if answer.status == 501 or (answer.status == 400 and _FEATURE.search(answer.message)):  # noqa: PLR2004 - HTTP
         return "dest_feature"
-    by_status = {401: "dest_auth", 403: "dest_denied", 405: "dest_denied", 407: "proxy_auth", 408: "dest_unavailable"}
-    if answer.status in {425, 429} or answer.status >= 500 or re.search("(?i)throttl", answer.code):  # noqa: PLR2004 - HTTP
+    if answer.status in {425, 429} or re.search("(?i)throttl", answer.code):
         return "dest_unavailable"
-    return by_status.get(answer.status, "dest_region" if 300 <= answer.status < 400 else "dest_refused")  # noqa: PLR2004 - HTTP
+    by_class = {3: "dest_region", 5: "dest_unavailable"}
+    return _BY_STATUS.get(answer.status) or by_class.get(answer.status // 100, "dest_refused")
 
 
 def lake_error(text: str, what: str, *, local: bool = False, region: str = "", proxied: bool = False) -> LakeError:
