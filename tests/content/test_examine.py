@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from content.tables import READABLE, ROWS, UNREADABLE, table_schema
-from faults import WITHHOLDING, Fault, Flaky, Tripwire, archived
+from faults import WITHHOLDING, Fault, Flaky, Tripwire
 from history.lakes import LAYOUT, fill, memory
 from viplake.content import examine as looking
 from viplake.content.examine import ContentSettings, examine
@@ -322,11 +322,12 @@ async def test_E15_file_that_the_store_withholds_is_a_finding_and_the_others_are
     assert breaches == [Odd("T", f"T: {finding.detail}", (cause, str(owner)))], "not the fault of the sender"
 
 
-async def test_E15_archived_schema_leaves_the_tables_readable() -> None:
+@pytest.mark.parametrize("fault", WITHHOLDING)
+async def test_E15_schema_that_the_store_withholds_leaves_the_tables_readable(fault: Fault) -> None:
     store = memory()
     files = {"T_1.json": b'{"A": 1}', SCHEMA_NAME: b"[]"}
     await fill(store, {LAYOUT.file(HOUR, name): data for name, data in files.items()})
-    broken = Flaky(store, Tripwire(1, error=archived, verbs={"get"}, about=SCHEMA_NAME, times=None))
+    broken = Flaky(store, Tripwire(1, error=fault, verbs={"get"}, about=SCHEMA_NAME, times=None))
     content = await examine(Lake(broken, LAYOUT), HOUR, ContentSettings())
     assert content.schema_problem == "its schema cannot be read"
     assert [known.rows for known in content.tables] == [1]

@@ -13,7 +13,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from faults import Counting, Crash, Flaky, Tripwire, lake_down
+from faults import WITHHOLDING, Counting, Crash, Fault, Flaky, Tripwire, lake_down
 from history.lakes import LAYOUT, TABLES, At, at, contents, export, fill, memory, schema
 from history.oracle import first_folder, schema_rows, the_three_csvs
 from viplake.errors import LakeError, SettingsError
@@ -23,7 +23,7 @@ from viplake.history.listing import DAYS_AT_FIRST, Listing
 from viplake.history.volumes import Volumes, VolumeSeries
 from viplake.lake import Lake
 from viplake.lake.hours import newest_first
-from viplake.lake.layout import Layout
+from viplake.lake.layout import SCHEMA_NAME, Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
 
@@ -628,6 +628,17 @@ async def test_the_history_may_live_elsewhere() -> None:
     await observe(Lake(store, LAYOUT), Place.elsewhere(other, "metrics"), at("2022-05-10T13:45"), PLAIN)
     assert await contents(store, LAYOUT.observability) == {}
     assert b"20220510-13,1,1" in (await other.get("metrics/historical_job_metrics.csv") or b"")
+
+
+@pytest.mark.parametrize("fault", WITHHOLDING)
+async def test_E15_schema_that_the_store_withholds_costs_no_hour(fault: Fault) -> None:
+    store = memory()
+    await some_hours(store, H13, 3)
+    odd = LAYOUT.file(H13.shift(1), SCHEMA_NAME)
+    tripwire = Tripwire(1, error=fault, verbs={"get"}, about=odd, times=None)
+    await build(Flaky(store, tripwire), at("2022-05-10T16:45"))
+    rows = (await read_history(Place.within(Lake(store, LAYOUT)))).rows(JOBS)
+    assert [rows[H13.shift(number)][1] for number in range(3)] == ["1", "1", "1"]
 
 
 @pytest.mark.parametrize("marker", ["IMOSDL/Hourly/20220510", "IMOSDL/Hourly/20220510/13", "IMOSDL/Hourly/20220511"])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from faults import WITHHOLDING, Fault, Flaky, Tripwire, archived, lake_down
+from faults import WITHHOLDING, Fault, Flaky, Tripwire, lake_down
 from history.lakes import LAYOUT, at, memory
 from viplake.commands.query import SHOWN_ROWS, print_answer
 from viplake.content.examine import ContentSettings, examine
@@ -321,8 +321,11 @@ async def test_E15_file_of_the_history_that_the_store_withholds_is_named_and_the
         await lake.ask(sql)
 
 
-async def test_E15_schema_that_is_archived_is_said_and_the_columns_are_text(lake: QueriedLake) -> None:
-    lake.store = Flaky(lake.store, Tripwire(1, error=archived, verbs={"get"}, about="_MasterTableSchema", times=None))
+@pytest.mark.parametrize("fault", WITHHOLDING)
+async def test_E15_schema_that_the_store_withholds_is_said_and_the_columns_are_text(
+    lake: QueriedLake, fault: Fault
+) -> None:
+    lake.store = Flaky(lake.store, Tripwire(1, error=fault, verbs={"get"}, about="_MasterTableSchema", times=None))
     assert await lake.ask("select typeof(VoyageId) from Voyage limit 1") == [("VARCHAR",)]
     [warning] = lake.warnings
     assert "its schema cannot be read, so columns that no other Hour declares are text" in warning

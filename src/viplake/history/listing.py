@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
-from viplake.errors import LakeError
+from viplake.errors import WITHHELD, LakeError
 from viplake.history.facts import HourFacts, Schema, SchemaFacts, hour_facts, promise_facts, run_facts
 from viplake.lake.hours import listed_days, listed_ledger_days
 from viplake.lake.layout import SCHEMA_NAME, schema_tables
@@ -216,10 +216,10 @@ class Listing:
         try:
             data = await self._lake.store.get(self._lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
         except LakeError as error:
-            if error.cause.word != "dest_archived":
+            if error.cause.word not in WITHHELD:
                 raise
-            log.warning("schema_archived", hour=str(hour), detail=error.message)
-            return self._schema_of(SchemaFacts(None, None, "it is archived"))
+            log.warning("schema_withheld", hour=str(hour), cause=error.cause.word, detail=error.message)
+            return self._schema_of(SchemaFacts(None, None, WITHHELD[error.cause.word]))
         if data is None:
             return self._schema_of(SchemaFacts(None, None, "it vanished while it was read"))
         digest = hashlib.sha256(data).hexdigest()

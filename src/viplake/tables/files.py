@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from viplake.errors import LakeError
+from viplake.errors import WITHHELD, LakeError
 from viplake.lake.hours import hour_folder
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.table_index import TableIndex
@@ -89,7 +89,7 @@ async def files_of(lake: Lake, hour: Hour) -> HourFiles:
         try:
             schema = await lake.store.get(lake.layout.file(hour, SCHEMA_NAME), limit=LARGEST_SCHEMA)
         except LakeError as error:
-            if error.cause.word != "dest_archived":
+            if error.cause.word not in WITHHELD:
                 raise
     known = await asyncio.to_thread(read_schema, schema) if schema is not None else None
     return tables_of(hour, sizes, known)
