@@ -37,7 +37,7 @@ def told() -> str:
 def scenes(text: str) -> list[str]:
     """From the second Hour to the proof; rows of the table cut to the picture's width."""
     hours = [found.start() for found in re.finditer(r"(?m)^\d{4}-\d\d-\d\dT\d\d  [A-Z]", text)]
-    shown = text[hours[1] : text.index("Where it lies")].rstrip()
+    shown = text[hours[1] : text.index("Beside it, ")].rstrip()
     return ["$ viplake demo", "...", *(line[:WIDTH].rstrip() for line in shown.splitlines())]
 
 

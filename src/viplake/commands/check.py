@@ -50,8 +50,8 @@ def command(
     return 0 if checked.well else 1
 
 
-def print_checked(checked: Checked, *, verbose: bool = False, color: bool = True) -> None:
-    """Print open incidents first, then what was resolved, the objectives, and what could not be judged."""
+def print_checked(checked: Checked, *, verbose: bool = False, color: bool = True, no_data: bool = True) -> None:
+    """Print open incidents first, then what was resolved, the objectives and, with `no_data`, what had no data."""
     if checked.reason:
         out(f"nothing could be judged: {checked.reason}")
         return
@@ -78,7 +78,8 @@ def print_checked(checked: Checked, *, verbose: bool = False, color: bool = True
         style = "" if state.met is None else "good" if state.met else "bad"
         out(f"objective {state.objective.name}: {state.words}", style, indent=" " * 4)
     print_sla(checked.sla, color=color)
-    _print_no_data(checked.no_data, verbose=verbose)
+    if no_data:
+        _print_no_data(checked.no_data, verbose=verbose)
     for channel, failure in checked.sent.items():
         if failure is not None:
             warn(f"{channel} was not notified: {failure}")

@@ -32,6 +32,7 @@ from viplake.errors import SettingsError, ViplakeError
 from viplake.extract.ledger import Ledger
 from viplake.extract.status import status
 from viplake.lake import Lake, proof
+from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.store import open_store
 from viplake.model import Hour
 from viplake.simulator import history
@@ -131,9 +132,7 @@ class Story:
         outcome = await self.tick()
         again = self.vendor.requests.count("download") - asked - outcome.files
         if again > 0:
-            _say(
-                f"            {again} downloads were asked for again or resumed; the files are as the vendor sent them"
-            )
+            _say(f"            {again} downloads repeated or resumed; every file equals what Veson sent")
         return outcome
 
 
@@ -191,39 +190,39 @@ def _tell(folder: Path, lake: str, aws: Mapping[str, str]) -> int:
     with running(SimulatorSettings(replication_seconds=_REPLICATION), clock=clock) as vendor:
         environ = {**_environ(vendor), "VIPLAKE_LAKE": lake, **aws}
         story = Story(vendor, clock, config.load(environ=environ, cwd=folder), environ)
-        _say(f"A simulated vendor listens at {vendor.base_url}; the lake is {lake}")
-        _say("Every scene is one Hour. Times are the story's: waiting is skipped.")
+        _say(f"A simulated Veson listens at {vendor.base_url}; the lake is {lake}")
+        _say("Each scene is one Hour. Its clock runs fast and skips the waiting; all takes under a minute.")
         asyncio.run(_play(story, first))
-        asyncio.run(_conclude(story, first, folder))
+        asyncio.run(_conclude(story, first))
         report = asyncio.run(_look_back(story, first.shift(4), folder))
-    _say(f"\nOpen the report in a browser:\n  {report}")
+        _next_steps(story, first.shift(4), folder, report)
     return 0
 
 
 async def _play(story: Story, first: Hour) -> None:
-    story.begin(first, "A quiet Hour: one trigger, 20 minutes of replication, one transfer.")
+    story.begin(first, "A normal Hour: one trigger, 20 minutes of replication, one transfer.")
     await story.whole_hour()
 
-    story.begin(first.shift(1), "Trouble in the transfer: links expire, downloads are cut, the storage is busy.")
+    story.begin(first.shift(1), "A bad transfer: links expire, downloads are cut, the storage is busy.")
     await story.whole_hour(
         "download:expired:times=3,after=10",
         "download:cut:file=*oyage*,times=4,each=true",
         "download:status:times=3,after=30",
     )
 
-    story.begin(first.shift(2), "A crash: the process is killed (SIGKILL) in the middle of the transfer.")
+    story.begin(first.shift(2), "A crash: the process is killed (SIGKILL) during the transfer.")
     await story.trigger_and_wait()
     await _crash(story, first.shift(2))
-    _say("            the next tick finds what has landed, and fetches the rest:")
+    _say("            the next tick finds the files that landed, and gets the rest:")
     await story.tick()
 
-    story.begin(first.shift(3), "The vendor's export fails. Nothing can be done here, and it says so.")
+    story.begin(first.shift(3), "The export fails at Veson. viplake reports cause and owner.")
     await story.trigger_and_wait()
     story.vendor.faults.add("status:word:value=Failed")
     outcome = await story.tick()
     _say(f"            cause {outcome.cause}, owner {outcome.owner}, exit code {outcome.exit_code}")
 
-    story.begin(first.shift(4), "The next Hour works again; its look-back of about a day carries what was missed.")
+    story.begin(first.shift(4), "The next Hour works again; its look-back of a day carries what was missed.")
     await story.whole_hour()
 
 
@@ -247,80 +246,76 @@ async def _crash(story: Story, hour: Hour) -> None:
         if child.returncode is None:
             child.kill()
         await child.wait()
-    _say(
-        f"            killed with {len(landed)} files landed, each of them whole; no Receipt, so no job reads them yet"
-    )
+    _say(f"            killed with {len(landed)} files landed, each whole; without a Receipt nothing reads them")
     story.vendor.faults.clear()
 
 
-async def _conclude(story: Story, first: Hour, folder: Path) -> None:
-    """What is there now, and what to try next."""
-    layout, environment = story.settings.layout, story.settings.environment
+async def _conclude(story: Story, first: Hour) -> None:
+    """Print what landed, and prove it again."""
     landed = _open(story.settings)
     last = first.shift(4)
-    outcomes = await status(Ledger(landed, story.clock), environment, story.clock, last=last, hours=5)
+    outcomes = await status(Ledger(landed, story.clock), story.settings.environment, story.clock, last=last, hours=5)
     _say("\nWhat landed (viplake status):\n")
     print_status(outcomes)
     delivered = [one for one in outcomes if one.outcome == "delivered"]
     verified = [await proof.verify(landed, one.hour) for one in delivered]
     files = sum(one.files for one in delivered)
-    proven = all(one.verdict.proven for one in verified)
-    word = "all" if proven else "NOT all"
+    word = "all" if all(one.verdict.proven for one in verified) else "NOT all"
     _say(f"Read again and hashed (viplake verify): {files} files of {len(delivered)} Hours, {word} proven.")
-    lake = str(story.settings.lake)
-    place = str(folder) if lake.startswith("file:") else lake
-    newest = f"{place}/{layout.folder(last)}"
-    exports = {"VIPLAKE_ENVIRONMENT": environment.name, "VIPLAKE_LAKE": lake}
-    exports |= {name: value for name, value in story.environ.items() if name.startswith("AWS_")}
-    if "AWS_ENDPOINT_URL_S3" in exports:
-        exports["VIPLAKE_ALLOW_INSECURE_HTTP"] = "true"
-    _say(
-        f"\nWhere it lies\n  {newest}\n"
-        f"    {'_PresignedUrls.json':22}what the vendor promised, without its signatures\n"
-        f"    {'_Receipt.json':22}the proof, written last: read an Hour when it has one\n"
-        f"  {place}/{layout.ledger(last)}\n"
-        f"    {'0001.json ...':22}every step on record; a crash is only a shorter list\n"
-        f"\nTry next\n"
-        f"{_path_line()}"
-        f"  export {' '.join(f'{name}={value}' for name, value in exports.items())}\n"
-        f"  viplake status\n"
-        f"  viplake verify --from {first} --to {last}      # ends with 1: one Hour has nothing to prove\n"
-        f"  viplake observe; viplake observe --daily\n"
-        f"  viplake content      # what is inside the tables, against the schema"
-    )
-    _say('  viplake query "select VesselName, VesselType from Vessel limit 5"')
-    if lake.startswith("file:"):
-        _say(f"  echo oops >> '{newest}_MasterTableSchema.json'; viplake verify")
-    _say("  viplake simulate      # the vendor, to run viplake or a pipeline of your own against")
 
 
-def _path_line() -> str:
+def _next_steps(story: Story, last: Hour, folder: Path, report: Path) -> None:
+    """Print what to do next, as lines that can be copied."""
+    aws = {name: value for name, value in story.environ.items() if name.startswith("AWS_")}
+    exports = [f"export {' '.join(f'{name}={value}' for name, value in aws.items())}"] if aws else []
+    schema = story.settings.layout.file(last, SCHEMA_NAME)
+    spoil = [f"echo oops >> {schema}", "viplake verify --profile test      # the proof fails: exit code 1"]
+    _say("\nWhat to do next\n\nOpen the report in a browser:")
+    _say(f"  {report}")
+    _say(f"Work with this lake; {_CONFIG} in its folder names it, so no other setting is needed:")
+    for line in [
+        f"cd {folder}",
+        *_path_line(),
+        *exports,
+        "viplake status --last 12",
+        "viplake check",
+        "viplake slo --last 168",
+        "viplake query \"select hour, cause from historical_run_metrics where outcome = 'failed'\"",
+        "viplake evidence --last 720        # the pack for Veson's support",
+        "viplake status --profile test      # the five Hours that landed just now",
+        *(() if aws else spoil),
+    ]:
+        _say(f"  {line}")
+    _say("Set up your own:\n  viplake init, then viplake doctor")
+
+
+def _path_line() -> list[str]:
     """Return the line that makes `viplake` known to the shell, where it is not."""
     programs = Path(sysconfig.get_path("scripts"))
     if shutil.which("viplake") is not None or not (programs / "viplake").exists():
-        return ""
-    return f'  export PATH="{programs}:$PATH"\n'
+        return []
+    return [f'export PATH="{programs}:$PATH"']
 
 
 async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
-    """Prod, in the same lake, with weeks of a made-up past: observed, judged, and told in a report."""
+    """Make weeks of a past of Prod in the same lake; observe, check and report them. Return the report's file."""
     from viplake.history.build import Scope  # noqa: PLC0415 - the story so far does without
     from viplake.report.page import compose  # noqa: PLC0415 - as above: templates and figures
 
     begin, past = history.showcase(last, days=_PAST_DAYS)
-    (folder / _CONFIG).write_text(_calendar(past), encoding="utf-8")
+    (folder / _CONFIG).write_text(_config(story, past), encoding="utf-8")
     settings = config.load(environ={**story.environ, "VIPLAKE_ENVIRONMENT": "Prod"}, cwd=folder)
     lake = _open(settings)
     hours = list(begin.to(last))
     _say(
-        f"\nA past of Prod is made up beside it: {len(hours)} Hours with outages, missing tables, odd\n"
-        f"volumes, another schema, faults inside files, and a planned hole: it is in {_CONFIG} ..."
+        f"\nBeside it, {len(hours)} made-up Hours of Prod: outages, missing tables, odd volumes, a new\n"
+        f"schema, faults inside files, and a planned hole, which {_CONFIG} declares ..."
     )
     company = story.vendor.settings.company
 
     def progress(hour: Hour) -> None:
         if hour.start.hour == 0 and hour.start.day % 5 == 0:
-            _say(f"  written up to {hour}, {len(list(hour.to(last)))} Hours to go")
+            _say(f"  written up to {hour}, {len(list(hour.to(last)))} Hours left")
 
     await history.generate(
         _open(settings, durable=False),
@@ -338,11 +333,11 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     await _look_inside(settings, lake, list(last.shift(-history.INSIDE).to(last)))
     story.clock.skip_to(last.end + timedelta(minutes=1))
     checked = await assembly.check(settings, lake, clock=story.clock)
-    _say("Judged (viplake check): each episode once, with its cause, its owner, and what it costs:\n")
-    print_checked(checked)
+    _say("Checked (viplake check): each incident once, with its cause and its owner:\n")
+    print_checked(checked, no_data=False)
     page = await compose(
         await assembly.check_target(settings, lake),
-        title="VIP Data Lake: Prod (made up)",
+        title="VIP Data Lake: Prod (demo)",
         now=story.clock.now(),
         settings=config.check_settings(settings),
         observing=assembly.observing(settings),
@@ -357,28 +352,33 @@ async def _look_inside(settings: config.Settings, lake: Lake, hours: list[Hour])
 
     def progress(hour: Hour) -> None:
         if hour.start.hour % 6 == 0:
-            _say(f"  looked inside up to {hour}, {len(list(hour.to(hours[-1]))) - 1} Hours to go")
+            _say(f"  checked up to {hour}, {len(list(hour.to(hours[-1]))) - 1} Hours left")
 
-    _say(f"Looking inside the files of {len(hours)} Hours takes up to a minute ...")
+    _say(f"Checking the content of {len(hours)} Hours takes up to a minute ...")
     begun = time.monotonic()
     looked = await assembly.content(settings, lake, hours, progress=progress)
     seconds = time.monotonic() - begun
     rows = sum(table.rows or 0 for one in looked for table in one.tables)
     findings = sum(len(one.findings) for one in looked)
     _say(
-        f"Looked inside (viplake content): {rows:,} records of {len(looked)} Hours in {seconds:.1f} s, "
+        f"Content checked (viplake content): {rows:,} records of {len(looked)} Hours in {seconds:.1f} s, "
         f"{findings} findings.\n"
     )
 
 
-def _calendar(past: history.Past) -> str:
-    """`viplake.toml` with what was planned."""
+def _config(story: Story, past: history.Past) -> str:
+    """Return `viplake.toml`: this lake, its two environments, and what was planned."""
     entries = [
-        f'[[calendar]]\nkind = "hole"\nfrom = "{spell.first}"\nto = "{spell.last}"\nreason = "agreed with the vendor"\n'
+        f'[[calendar]]\nkind = "hole"\nfrom = "{spell.first}"\nto = "{spell.last}"\nreason = "agreed with Veson"\n'
         for spell in past.spells
         if spell.kind == "planned"
     ]
-    return "# What was known beforehand: no incident, and not counted in any objective.\n\n" + "\n".join(entries)
+    insecure = "allow_insecure_http = true\n" if "AWS_ENDPOINT_URL_S3" in story.environ else ""
+    profiles = "".join(f'[profiles.{name.lower()}]\nenvironment = "{name}"\n\n' for name in ("Prod", "Test"))
+    planned = "# Planned Hours open no incident and count in no objective.\n"
+    return f'default_profile = "prod"\nlake = "{story.settings.lake}"\n{insecure}\n{profiles}{planned}' + "\n".join(
+        entries
+    )
 
 
 def _open(settings: config.Settings, *, durable: bool = True) -> Lake:

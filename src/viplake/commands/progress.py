@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from viplake.model import Hour, Promise
 
 WORDS: Final[Mapping[str, str]] = {
-    "deferred": "too early for the vendor: waiting until {not_before}",
-    "claimed": "claimed: no other viplake will trigger this Hour",
-    "reposting": "the answer to the trigger was lost: asking once more",
-    "triggered": "triggered: the vendor's export is {job_guid}",
-    "reopened": "opened again, for the vendor's export {job_guid}",
-    "replicated": "the vendor says Complete",
+    "deferred": "too early for Veson: waiting until {not_before}",
+    "claimed": "claimed: no other viplake process will trigger this Hour",
+    "reposting": "the answer to the trigger was lost: triggering once more",
+    "triggered": "triggered: Veson's export is {job_guid}",
+    "reopened": "reopened for Veson's export {job_guid}",
+    "replicated": "replicated: Veson reports Complete",
     "promised": "promised: {files} files, {size}",
-    "swept": "removed what a killed writer had left",
-    "kept": "kept: {files} files that an earlier attempt had landed, read again and hashed",
-    "relisting": "a link has expired: the list is asked for again, once for all files",
+    "swept": "removed the partial files of a killed process",
+    "kept": "kept: {files} files of an earlier attempt, read again and hashed",
+    "relisting": "a link has expired: one new list of links for all files",
     "delivered": "delivered: {files} files, {size}, the Receipt is written",
     "observed": "observed: the history has {added} more, and {healed} healed",
     "overdue": "overdue: {detail}",
@@ -61,7 +61,7 @@ _MARKS: Final = {"failed": ("x", "bold red"), "overdue": ("!", "yellow"), "defer
 _DOING: Final = {
     "claimed": "triggering",
     "reposting": "triggering",
-    "replicated": "asking for the list of files",
+    "replicated": "getting the manifest",
     "promised": "fetching",
     "kept": "fetching",
     "relisting": "fetching",
@@ -71,13 +71,17 @@ _DOING: Final = {
 USUAL: Final = "15 to 25 min"
 """How long Veson works on an export, where the lake does not show it."""
 
+_BAR: Final = 24
+_NARROW: Final = 90
+"""Columns of a terminal up to which the bar is half as wide, so that the time left is shown."""
+
 _RATE_SECONDS: Final = 5.0
 _SHORTEST_WAIT: Final = 0.5
 """Seconds; a shorter sleep is over before it is read."""
 
 
 def told(event: Mapping[str, Any]) -> str | None:
-    """An event of the log in words, on one line and without secrets; None for one that is nobody's business."""
+    """Return an event of the log in words, on one line and without secrets; None for one that is not shown."""
     words = WORDS.get(str(event.get("event")))
     if words is None:
         return None
@@ -128,7 +132,7 @@ class Display:
         self.clock: Clock = _WatchedClock(clock, self._waits)
         self._settings = settings
         self._spinner = Spinner("dots" if console.encoding.startswith("utf") else "line", style="cyan")
-        self._doing = "looking at the lake"
+        self._doing = "reading the lake"
         self.usual: Callable[[], str] = lambda: USUAL
         self._since: datetime | None = None
         self._shown_hour = ""
@@ -163,7 +167,7 @@ class Display:
 
     def _begin(self, name: str) -> None:
         if name in {"triggered", "reopened"}:
-            self._doing, self._since = "Veson works", self.clock.now()
+            self._doing, self._since = "Veson", self.clock.now()
         elif name in _DOING:
             self._doing, self._since = _DOING[name], None
         else:
@@ -182,24 +186,22 @@ class Display:
         words = self._doing
         if self._since is not None:
             elapsed = timedelta(seconds=int((self.clock.now() - self._since).total_seconds()))
-            words += f" for {elapsed}, usually {self.usual()}"
+            words += f" {elapsed}, usually {self.usual()}"
         line.add_row("", self._spinner, Text(words + self._until(), no_wrap=True, overflow="ellipsis"))
         return line
 
     def _until(self) -> str:
         """What it waits for, and until when."""
         waits = list(self._waits.values())
-        parts = []
+        parts = [f"next poll {min(waits):%H:%M:%S}"] if waits else []
         if self._since is not None:
             deadline = self._since + timedelta(seconds=self._settings.replication_timeout_seconds)
-            parts.append(f"until {deadline:%H:%M} UTC at most")
-        if waits:
-            parts.append(f"next look {min(waits):%H:%M:%S}")
+            parts.append(f"deadline {deadline:%H:%M} UTC")
         return "; " + ", ".join(parts) if parts else ""
 
     def _transfer(self, line: Table, progress: Progress, promise: Promise) -> Table:
         if progress.files >= len(promise.files):
-            words = f"all {progress.files} files landed; the list is asked for once more, then proven"
+            words = f"all {progress.files} files landed; comparing them with a new manifest"
             line.add_row("", self._spinner, Text(words + self._until(), no_wrap=True, overflow="ellipsis"))
             return line
         (begun, before), (ended, after) = self._samples[0], self._samples[-1]
@@ -208,7 +210,11 @@ class Display:
         left = (promise.size - progress.bytes) * (ended - begun) / (after - before) if after > before else None
         words = f"{progress.files}/{len(promise.files)} files  {landed}  {rate}"
         words += "" if left is None else f"  {seconds_words(left)} left"
-        bar = ProgressBar(total=max(promise.size, 1), completed=progress.bytes, width=24)
+        bar = ProgressBar(
+            total=max(promise.size, 1),
+            completed=progress.bytes,
+            width=_BAR if self.console.width > _NARROW else _BAR // 2,
+        )
         line.add_row("", self._spinner, bar, Text(words, no_wrap=True, overflow="ellipsis"))
         return line
 

@@ -39,7 +39,17 @@ ROWS_A_PARTITION: Final = 150
 """A table of more rows comes in more files."""
 
 INSIDE: Final = 36
-"""Newest Hours of the showcase that bear looking into."""
+"""Newest Hours of the showcase, in which content checks find something."""
+
+SMALL: Final = (
+    "AddressBookExpense",
+    "AddressBookAgentPort",
+    "AddressBookCompany",
+    "ActDepartment",
+    "AddressBookRemark",
+    "AddressBookUserDefinedFields",
+)
+"""Tables of the showcase that go missing: those that did in a real lake."""
 
 _MEMBERS: Final = 6
 _AT_ONCE: Final = 32
@@ -89,10 +99,11 @@ class Past:
     Attributes:
         spells: what went wrong, and when.
         changes: of the schema.
-        tables: how many tables there are, of those of the simulator.
+        tables: how many tables there are, of those of `known`.
         scale: multiplies all rows; at 1 an Hour has about 600 KB.
         inside: from this Hour on the records are made anew for each Hour, and bear looking into; before, a few are
-            repeated to the wished-for size, which is fast. None: all of them are.
+            repeated to the wished-for size, which is fast, with keys that repeat. None: no Hour is made anew.
+        steady: volumes vary by a percent or two from Hour to Hour, in place of a swell over day and week.
         ledger, receipts, promises: the records that viplake, or the old script, kept.
         seed: another seed, other chance.
     """
@@ -102,6 +113,7 @@ class Past:
     tables: int = len(TABLES)
     scale: float = 0.1
     inside: Hour | None = None
+    steady: bool = False
     ledger: bool = True
     receipts: bool = True
     promises: bool = True
@@ -114,7 +126,7 @@ class Past:
 
     def schema(self, hour: Hour) -> tuple[str, ...]:
         """The tables of the Hour's schema."""
-        names = [table.name for table in TABLES[: self.tables]]
+        names = list(self.known)[: self.tables]
         for change in self.changes:
             if hour >= change.since:
                 names = [name for name in names if name not in change.removed] + list(change.added)
@@ -124,32 +136,38 @@ class Past:
 def showcase(last: Hour, *, days: int = 21, tables: int = 24) -> tuple[Hour, Past]:
     """The first Hour and the past of a lake of some weeks in which everything happens that observation looks for.
 
-    From old to new: an agreed hole of 22 hours, an outage of the vendor, a night without anybody running, a lost
-    answer, two late Hours, tables that stay away, volumes too small and too large, another schema; and, to this
-    very Hour, a table that is missing. In the newest Hours, inside the files: each of `rows.CONTENT_FAULTS`.
+    It has the shape of a real one in small: tables with CamelCase names, six small ones that go missing now and then,
+    volumes that are constant to a percent or two, with steps. From old to new: a step down, an agreed hole of 22 hours,
+    an outage of the vendor, a night without a run, a lost answer, two late Hours, tables that stay away, volumes too
+    small and too large, another schema; and, to this very Hour, a table that is missing. In the newest Hours, inside
+    the files: each of `rows.CONTENT_FAULTS`.
     """
 
     def ago(hours: int) -> Hour:
         return last.shift(-hours)
 
-    names = [table.name for table in TABLES[:tables]]
+    known = _shaped(tables)
+    names = list(known)[: tables - len(SMALL)]
 
     def inside(fault: ContentFault, first: int, last: int, *places: int) -> Spell:
         found = tuple(names[place % len(names)] for place in places)
         return Spell(ago(first), ago(last), "content", found, fault=fault)
 
     spells = (
+        Spell(ago(days * 24 - 1), ago(days * 24 - 70), "volume", (), 1.36),
         Spell(ago(days * 24 - 80), ago(days * 24 - 101), "planned"),
         Spell(ago(days * 24 - 170), ago(days * 24 - 174), "failed"),
+        Spell(ago(330), ago(330), "lacking", SMALL[:1]),
         Spell(ago(250), ago(244), "missed"),
+        Spell(ago(215), ago(214), "lacking", (SMALL[2], SMALL[4])),
         Spell(ago(200), ago(200), "failed", cause="trigger_ack_lost"),
         Spell(ago(150), ago(149), "late"),
-        Spell(ago(130), ago(123), "lacking", tuple(names[3:5])),
+        Spell(ago(130), ago(123), "lacking", SMALL[:2]),
         Spell(ago(100), ago(100), "failed", cause="vendor_timeout"),
         Spell(ago(77), ago(72), "volume", (names[1],), 0.05),
-        Spell(ago(40), ago(38), "volume", (names[2],), 6.0),
+        Spell(ago(40), ago(38), "volume", (names[2],), 2.0),
         Spell(ago(30), ago(29), "volume", (), 0.25),
-        Spell(ago(2), ago(0), "lacking", (names[6],)),
+        Spell(ago(2), ago(0), "lacking", (SMALL[3],)),
         inside("wrong_type", 19, 18, 8),
         inside("dropped_column", 16, 16, 10),
         inside("new_column", 15, 15, 11),
@@ -160,8 +178,24 @@ def showcase(last: Hour, *, days: int = 21, tables: int = 24) -> tuple[Hour, Pas
         inside("stale", 11, 3, 1),
     )
     change = SchemaChange(ago(60), added=("CarbonIntensity",), removed=(names[-1],))
-    known = {table.name: table for table in TABLES} | {"CarbonIntensity": replace(TABLES[0], name="CarbonIntensity")}
-    return ago(days * 24 - 1), Past(spells, (change,), tables=tables, scale=0.3, inside=ago(INSIDE), known=known)
+    first = ago(days * 24 - 1)
+    known |= {"CarbonIntensity": replace(known[names[0]], name="CarbonIntensity")}
+    return first, Past(spells, (change,), tables=tables, scale=0.2, inside=first, steady=True, known=known)
+
+
+def _shaped(count: int) -> dict[str, SimulatedTable]:
+    """So many tables, named as in real exports, `SMALL` last; their texts are never empty by chance."""
+    large = [
+        replace(
+            table,
+            name="".join(part[:1].upper() + part[1:] for part in table.name.split("_")),
+            columns=tuple((name, "activity" if kind == "text" else kind) for name, kind in table.columns),
+        )
+        for table in TABLES[: count - len(SMALL)]
+    ]
+    columns = (("EntryId", "id"), ("Name", "company"), ("Country", "country"), ("LastUpdateGMT", "changed"))
+    small = [replace(TABLES[0], name=name, rows=12, columns=columns) for name in SMALL]
+    return {table.name: table for table in (*large, *small)}
 
 
 async def generate(
@@ -231,7 +265,9 @@ def export(hour: Hour, past: Past, dice: Dice) -> dict[str, bytes]:
     for name in names:
         if name in absent:
             continue
-        rows = past.known[name].rows * busy(hour.start) * (0.95 + 0.1 * dice.random())
+        rows = past.known[name].rows * (
+            0.99 + 0.02 * dice.random() if past.steady else busy(hour.start) * (0.95 + 0.1 * dice.random())
+        )
         volume = past.spell(hour, "volume")
         if volume and (not volume.tables or name in volume.tables):
             rows *= volume.factor
