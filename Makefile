@@ -15,7 +15,7 @@ RUN_EXTRAS := --extra holidays --extra notify --extra report --extra spark
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n $(shell n=$$(( $$(nproc 2>/dev/null || echo 2) + 1 )); echo $$(( n < 4 ? n : 4 ))) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo site test unit test-long faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-lake bench-observe peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium postgresql seaweedfs pictures readme
+.PHONY: help demo site test unit test-long faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-lake bench-observe bench-report peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium postgresql seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -31,6 +31,7 @@ help:
 	@echo "make bench   measure transfers beside other tools     (make bench ARGS='--only small --rounds 3')"
 	@echo "make bench-judge    what judgement finds, what it costs;  make bench-observe  what an observation costs"
 	@echo "make bench-content  what content checks cost;  make bench-lake  what a large lake costs, and years of history"
+	@echo "make bench-report   what the report costs: CPU, memory, bytes, seconds in a browser"
 	@echo "make lock    resolve the dependencies anew            (make lock ARGS=--upgrade)"
 	@echo "make docs    write the pages that are made from the code anew"
 	@echo "make site    the documentation as a site: site/index.html"
@@ -149,6 +150,10 @@ bench-observe: peers
 # The first user's size: one Hour of 2.45 GB, years of silence, growth with history: docs/bench/lake.md.
 bench-lake: peers
 	@$(BIN)/python -m bench.lake $(ARGS)
+
+# The report of 300 tables, and when a browser has drawn it: docs/bench/report.md.
+bench-report: dev chromium
+	@$(BIN)/python bench/report.py $(ARGS)
 
 # The others are resolved within the first, so that what is tested and measured is what users get.
 lock: dev

@@ -265,6 +265,10 @@ def test_planned_hours_are_planned_in_every_figure_and_not_missing() -> None:
     datasets = replace(SMALL, planned=(span,), runs=())
     assert tables.outcomes(datasets).column("outcome")[1:3] == ["planned", None]
     assert tables.table_states(datasets).column("A")[1] == "planned"
+    assert tables.jobs_hourly(datasets).column("jobDelivered")[1] is None
+    before, counted = (tables.jobs_daily(of).column("expected") for of in (SMALL, datasets))
+    assert (before[0], counted[0]) == (3, 2)
+    assert tables.job_ratio_daily(datasets).column("successRatio")[0] == 1
     for chart in figures.CHARTS:
         shapes = chart.draw(datasets).layout.shapes
         if chart.name not in {"table-heat-map", "outcomes-calendar"}:

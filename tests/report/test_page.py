@@ -20,6 +20,7 @@ from playwright.async_api import async_playwright
 from report.generated import FIRST, history
 from viplake.history.rows import Datasets
 from viplake.report import page as report_page, tables
+from viplake.report.evidence import DeliveredFiles
 from viplake.report.figures import CHARTS, DARK, PAPER, Chart
 from viplake.report.page import Group
 
@@ -253,12 +254,42 @@ async def test_a_link_to_an_hour_shows_all_that_is_known_of_it(browser: Browser,
         assert facts["size"] == f"{size.kilobytes:,} kB"
         assert facts["files"] == f"{size.files:,}"
         assert facts["outcome"] in {"delivered", "tables missing"}
-        assert {"init", "replication", "transfer", "jobDelivered"} <= facts.keys()
+        assert {"trigger (init)", "replication", "transfer", "delivered"} <= facts.keys()
+        assert next(iter(facts)) == "outcome"
+        tables_of = tables.volumes(SMALL).columns[1:]
+        row = list(tables.volumes(SMALL).times).index(size.hour.label)
+        shown = await panel.locator("#hour-delivered tr th").all_text_contents()
+        assert shown == [column.name for column in tables_of if column.values[row] is not None]
         await panel.get_by_role("button", name="Hour after").click()
         after = size.hour.shift(1)
         await report.until(f"location.hash === '#hour={after.label}'")
         await panel.get_by_role("button", name="Close").click()
         assert await panel.is_hidden()
+
+
+async def test_an_hour_shows_its_job_guid_and_its_files_by_name(browser: Browser, tmp_path: Path) -> None:
+    hour = SMALL.sizes[20].hour
+    files = {hour: DeliveredFiles("7aa6f0c7-74d5-8c66-ab87-1cbb5fb03ab9", ("Voyage_<1>.json.gz", "_Receipt.json"))}
+    path = tmp_path / "report.html"
+    path.write_text(rendered(SMALL, files=files, hourly="IMOSDL/Hourly/"), encoding="utf-8")
+    async with opened(browser, path, f"#hour={hour.label}") as report:
+        panel = report.page.locator("#one-hour")
+        assert files[hour].job_guid in await panel.locator("#hour-facts").inner_text()
+        await panel.locator("summary").click()
+        folder = hour.label.replace("-", "/")
+        assert await panel.locator("summary").inner_text() == f"2 files in IMOSDL/Hourly/{folder}/"
+        assert await panel.locator("#hour-delivered th").all_inner_texts() == list(files[hour].names)
+
+
+async def test_scale_labels_on_a_phone_are_level_and_do_not_overlap(browser: Browser, written: Path) -> None:
+    boxes = """() => [...document.querySelectorAll('.plot')].map((plot) =>
+        [...plot.querySelectorAll('.xtick text')].map((text) => {
+            const box = text.getBoundingClientRect(); return [box.left, box.right, text.textContent]; }))"""
+    async with opened(browser, written, viewport={"width": 390, "height": 800}) as report:
+        for labels in await report.page.evaluate(boxes):
+            assert labels
+            for (_, right, _), (left, _, _) in itertools.pairwise(sorted(labels)):
+                assert right <= left
 
 
 async def test_a_link_to_nothing_does_nothing(browser: Browser, written: Path) -> None:
@@ -438,6 +469,7 @@ async def test_axe_finds_nothing_serious(browser: Browser, written: Path, scheme
     options = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}, "bypass_csp": True}
     async with opened(browser, written, f"#hour={SMALL.sizes[20].hour.label}", **options) as report:
         await report.page.locator("#figure-1 summary").click()
+        await report.page.locator("#hour-delivered summary").click()
         await report.page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
         found = (await report.page.evaluate("axe.run()"))["violations"]
     serious = [(one["id"], len(one["nodes"])) for one in found if one["impact"] in {"serious", "critical"}]

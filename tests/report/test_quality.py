@@ -187,6 +187,6 @@ async def test_a_judged_past_opens_with_its_open_incident_and_draws_it(
         _, rows = await read_table(report, judged[0])
         assert len(rows) == len(past.checked.incidents) + 1
         _, rows = await read_table(report, len(CHARTS))
-        assert [row[-2] for row in rows] == [FIRST, "CarbonIntensity: table added. VesselFleet: table removed"]
+        assert [row[-2] for row in rows] == [FIRST, "CarbonIntensity: table added. VoyagePnL: table removed"]
         tiles = await report.page.locator("#verdict .tiles").inner_text()
         assert f"The same schema since\n{rows[1][0]}" in tiles

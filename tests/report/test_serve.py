@@ -15,6 +15,7 @@ from fakes import FakeClock
 from history.lakes import LAYOUT, memory
 from viplake.commands.serve import application
 from viplake.history.build import ObserveSettings, Place, observe
+from viplake.judge.calendar import Calendar, Planned
 from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
@@ -85,6 +86,17 @@ async def test_metrics_are_prometheus_text_with_ages_outcomes_budgets_phases_and
     assert 'viplake_phase_seconds{environment="Prod",phase="replication"}' in text
     assert 'viplake_newest_export_bytes{environment="Prod"}' in text
     assert 'viplake_open_incidents{environment="Prod",severity="page"}' in text
+
+
+async def test_metrics_count_planned_hours_as_planned() -> None:
+    async def with_calendar() -> CheckSettings:
+        return CheckSettings(calendar=Calendar((Planned("hole", FIRST.shift(21), FIRST.shift(22), "agreed"),)))
+
+    async with served() as (page, _, _, server), ClientSession(server.make_url("/")) as session:
+        page.settings = with_calendar
+        text = await (await session.get("/metrics")).text()
+    assert 'viplake_hours{environment="Prod",outcome="planned",owner="none"} 2' in text
+    assert 'viplake_hours{environment="Prod",outcome="failed",owner="vendor"} 1' in text
 
 
 async def test_health_says_what_is_served_and_nothing_else_is_answered() -> None:

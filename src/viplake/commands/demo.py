@@ -52,6 +52,9 @@ _CONFIG: Final = "viplake.toml"
 _PAST_DAYS: Final = 30
 """Volumes are judged after three weeks; what is odd about them happens after those."""
 
+_TABLES: Final = 18
+"""Fewer than in the showcase: the demo is to be over within a minute."""
+
 _PATIENCE: Final = 60.0
 """Seconds of the wall that the story waits for its own next scene before it gives up."""
 
@@ -302,7 +305,7 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     from viplake.history.build import Scope  # noqa: PLC0415 - the story so far does without
     from viplake.report.page import compose  # noqa: PLC0415 - as above: templates and figures
 
-    begin, past = history.showcase(last, days=_PAST_DAYS)
+    begin, past = history.showcase(last, days=_PAST_DAYS, tables=_TABLES)
     (folder / _CONFIG).write_text(_config(story, past), encoding="utf-8")
     settings = config.load(environ={**story.environ, "VIPLAKE_ENVIRONMENT": "Prod"}, cwd=folder)
     lake = _open(settings)
@@ -332,13 +335,13 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     _say(f"Observed (viplake observe): {len(observed.added)} Hours in {seconds:.1f} s, with {asked} requests.")
     await _look_inside(settings, lake, list(last.shift(-history.INSIDE).to(last)))
     story.clock.skip_to(last.end + timedelta(minutes=1))
-    checked = await assembly.check(settings, lake, clock=story.clock)
+    checked = await assembly.check(settings, lake, clock=story.clock, at=last)
     _say("Checked (viplake check): each incident once, with its cause and its owner:\n")
     print_checked(checked, no_data=False)
     page = await compose(
         await assembly.check_target(settings, lake),
         title="VIP Data Lake: Prod (demo)",
-        now=story.clock.now(),
+        now=last.end + timedelta(minutes=1),
         settings=config.check_settings(settings),
         observing=assembly.observing(settings),
     )

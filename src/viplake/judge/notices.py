@@ -226,7 +226,8 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
-def _cause_words(cause: str) -> str:
+def cause_words(cause: str) -> str:
+    """Return the meaning of a cause, as part of a sentence."""
     if cause in _MEANINGS:
         return _MEANINGS[cause]
     known = CAUSES.get(cause)
@@ -239,8 +240,8 @@ def _who(one: Incident) -> str:
     evidence = f" ({one.evidence})" if one.evidence else ""
     if len(names) > 1:
         before = ", ".join(f"{_OWNERS.get(owner, 'unknown')} ({cause})" for cause, owner in names)
-        return f"Responsible: {before}; now {_OWNERS.get(one.owner, 'unknown')}: {_cause_words(one.cause)}{evidence}."
-    return f"Responsible: {_OWNERS.get(one.owner, 'unknown')}: {_cause_words(one.cause)}{evidence}."
+        return f"Responsible: {before}; now {_OWNERS.get(one.owner, 'unknown')}: {cause_words(one.cause)}{evidence}."
+    return f"Responsible: {_OWNERS.get(one.owner, 'unknown')}: {cause_words(one.cause)}{evidence}."
 
 
 def _loss(one: Incident, now: datetime) -> str:

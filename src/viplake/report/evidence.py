@@ -55,6 +55,19 @@ class LedgerAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveredFiles:
+    """What an Hour's folder holds.
+
+    Attributes:
+        job_guid: of Veson's export; empty where the ledger has none.
+        names: of the files, sorted.
+    """
+
+    job_guid: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Exhibit:
     """An Hour below the agreement.
 
@@ -195,11 +208,11 @@ async def _exhibit(lake: Lake, record: Record, found: tuple[str, ...], promise: 
     )
 
 
-async def _ledger(lake: Lake, hour: Hour) -> list[dict[str, Any]]:
-    """The Hour's events as they stand there, oldest first; what cannot be read is left out."""
+async def _ledger(lake: Lake, hour: Hour, *, newest: int = 0) -> list[dict[str, Any]]:
+    """The Hour's events, or its `newest` ones, oldest first; what cannot be read is left out."""
     keys = sorted(
         file.key for file in await lake.store.files(lake.layout.ledger(hour)) if lake.layout.parse_event(file.key)
-    )
+    )[-newest:]
     found = [await lake.store.get(key) for key in keys]
     events = []
     for data in found:
@@ -210,6 +223,21 @@ async def _ledger(lake: Lake, hour: Hour) -> list[dict[str, Any]]:
         if isinstance(record, dict) and "event" in record:
             events.append(record)
     return events
+
+
+async def delivered_files(lake: Lake, hours: Iterable[Hour]) -> dict[Hour, DeliveredFiles]:
+    """Return the job GUID and the names of the files of each Hour, in three requests an Hour.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+
+    async def one(hour: Hour) -> tuple[Hour, DeliveredFiles]:
+        files = await lake.store.files(lake.layout.folder(hour))
+        guids = [str(event.get("job_guid") or "") for event in await _ledger(lake, hour, newest=1)]
+        return hour, DeliveredFiles(redact("".join(guids)), tuple(sorted(file.name for file in files)))
+
+    return dict(await map_bounded(one, hours, at_once=_AT_ONCE))
 
 
 def _answers(events: Iterable[dict[str, Any]]) -> Iterable[LedgerAnswer]:

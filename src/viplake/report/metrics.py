@@ -41,7 +41,13 @@ def _metrics(datasets: Datasets, state: QualityState) -> Iterator[tuple[str, str
         yield "newest_hour_age_seconds", "Seconds since the end of the newest delivered Hour.", [({}, max(age, 0.0))]
         start = newest.start.timestamp()
         yield "newest_hour_timestamp_seconds", "Start of the newest delivered Hour, in Unix time.", [({}, start)]
-    counts = Counter((row.outcome, row.owner or "none") for row in datasets.runs[-WINDOW:])
+    planned = datasets.planned_hours()
+    counts = Counter(
+        ("planned", "none")
+        if row.hour in planned and row.outcome != "delivered"
+        else (row.outcome, row.owner or "none")
+        for row in datasets.runs[-WINDOW:]
+    )
     hours = [({"outcome": outcome, "owner": owner}, float(n)) for (outcome, owner), n in sorted(counts.items())]
     yield "hours", "Hours of the last 28 days, by outcome and owner of its cause.", hours
     yield from _objectives(state)

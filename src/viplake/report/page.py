@@ -21,6 +21,7 @@ from viplake.history.rows import Datasets
 from viplake.history.schema_store import Copies
 from viplake.judge.check import preview
 from viplake.model import Hour
+from viplake.report.evidence import delivered_files
 from viplake.report.figures import CHARTS, DARK, INK, Chart, largest_table
 from viplake.report.payload import compressed, dumps, figure_json, table_json
 from viplake.report.quality import QualityState, quality_state, with_agreement
@@ -30,12 +31,13 @@ from viplake.report.verdict import NO_HISTORY, NOTHING_JUDGED, verdict
 from viplake.wording import count_words, size_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from viplake.history.build import ObserveSettings
     from viplake.judge.check import CheckTarget
     from viplake.judge.evaluate import CheckSettings
     from viplake.judge.incidents import Incident
+    from viplake.report.evidence import DeliveredFiles
     from viplake.report.tables import FigureColumn, FigureTable
     from viplake.report.verdict import Assessment
 
@@ -46,13 +48,16 @@ MOST_TABLES_TOLD: Final = 4
 MOST_INCIDENTS: Final = 200
 """Rows of the table of incidents; figure 16 has all."""
 
+MOST_DETAILED: Final = 48
+"""Hours of which the page has the names of the files: each costs three requests and some kilobytes."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _GROUPS: Final = (
     ("Volumetry", CHARTS[0:2]),
     ("Job level completeness", CHARTS[2:5]),
     ("Table level completeness", CHARTS[5:10]),
-    ("Where looking beats reading", CHARTS[10:]),
+    ("Tables, phases, outcomes and schemas", CHARTS[10:]),
 )
 _MARKS: Final = {"well": "✓", "attention": "▲", "trouble": "✕", "unknown": "?"}
 _LEVELS: Final = {"well": "Well", "attention": "Attention", "trouble": "Trouble", "unknown": "Not known"}
@@ -75,6 +80,8 @@ def render(
     state: QualityState | None = None,
     more: Sequence[Group] = (),
     days: int | None = DAYS,
+    hourly: str = "",
+    files: Mapping[Hour, DeliveredFiles] | None = None,
 ) -> str:
     """Return the page, as HTML.
 
@@ -86,6 +93,8 @@ def render(
         state: incidents and the SLA; without one the page has neither.
         more: further charts, in groups of their own after the others.
         days: only the last so many days of the history; None: all of it.
+        hourly: where the hourly folders are in the lake.
+        files: the job GUID and the files of some Hours.
     """
     assessment = assessment or (NOTHING_JUDGED if datasets.jobs else NO_HISTORY)
     datasets, cut = _latest(datasets, days)
@@ -93,9 +102,12 @@ def render(
     numbered = _numbered(groups)
     drawn = {chart.name: _Drawn.of(chart, datasets) for chart in numbered}
     bundle, script = _read("plotly-cartesian.min.js"), _read("page.js")
+    guids = {} if state is None else {hour.label: guid for hour, guid in state.guids.items()}
     payload = {
         "charts": [drawn[name].packed for name in drawn],
-        "guids": {} if state is None else {hour.label: guid for hour, guid in state.guids.items()},
+        "guids": guids | {hour.label: of.job_guid for hour, of in (files or {}).items() if of.job_guid},
+        "files": {hour.label: of.names for hour, of in (files or {}).items()},
+        "hourly": hourly,
         "dark": DARK,
         "ink": INK,
         "start": (_first(datasets, now).start.replace(hour=0) - _EPOCH) // timedelta(hours=1),
@@ -190,7 +202,7 @@ async def compose(
     schemas = await Copies(place.store, place.published).compared(known.datasets.schemas)
     datasets, state = replace(known.datasets, schemas=schemas), known.state
     assessment = verdict(state, datasets, grace=observing.grace)
-    more = (Group("Judgement", charts(state)), *more)
+    more = (Group("Incidents and objectives", charts(state)), *more)
     hours = list(datasets.hours())
     if hours:
         ends = max(hours) if last is None else last
@@ -198,7 +210,28 @@ async def compose(
         shown = max(begins, ends.shift(1 - MATRIX_HOURS))
         cut = replace(datasets.between(begins, ends), volumes=await read_volumes(place, shown, ends))
         datasets, days = cut, None if first or last else days
-    return render(datasets, title=title, now=now, assessment=assessment, state=state, more=more, days=days)
+    return render(
+        datasets,
+        title=title,
+        now=now,
+        assessment=assessment,
+        state=state,
+        more=more,
+        days=days,
+        hourly=target.lake.layout.prefix,
+        files=await delivered_files(target.lake, _remarkable(datasets, state)),
+    )
+
+
+def _remarkable(datasets: Datasets, state: QualityState) -> list[Hour]:
+    """Return the newest Hours that lack something or are in an incident, `MOST_DETAILED` of them, and the newest."""
+    planned, runs = datasets.planned_hours(), {row.hour for row in datasets.runs}
+    found = {row.hour for row in datasets.tables if row.missing}
+    found |= {row.hour for row in datasets.jobs if not row.delivered and row.hour not in planned and row.hour in runs}
+    found |= {hour for one in state.incidents for first, last in one.spans for hour in first.to(last)}
+    known = {row.hour for row in datasets.jobs}
+    newest = [row.hour for row in datasets.jobs if row.delivered][-1:]
+    return sorted({*newest, *(found & known)})[-MOST_DETAILED:]
 
 
 def _numbered(groups: Sequence[Group]) -> dict[Chart, int]:
@@ -260,7 +293,8 @@ def _summary(table: FigureTable, row: str = "") -> str:
     if row:
         extents = [_extent(column) for column in values[:3] if column.kind == "number"]
         counts = Counter() if extents else _counts(values[:1])
-        return f"{rows:,} {row}; {'; '.join(extents) or ', '.join(f'{w}: {n:,}' for w, n in counts.most_common())}."
+        often = ", ".join(f"{word.replace('_', ' ')}: {count:,}" for word, count in counts.most_common())
+        return f"{rows:,} {row}; {'; '.join(extents) or often}."
     if len(values) > MOST_TABLES_TOLD:
         lead += f", {len(values)} tables"
     if all(column.kind == "number" for column in values[:1]):

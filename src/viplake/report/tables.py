@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from viplake.history.daily import DailyJobs, DailyTables
-    from viplake.history.rows import Datasets, HourRow, TableRow
+    from viplake.history.rows import Datasets, HourRow, JobRow, TableRow
     from viplake.model import Hour
 
 FigureColumnKind = Literal["hour", "day", "number", "text"]
@@ -164,15 +164,18 @@ def files_hourly(datasets: Datasets) -> FigureTable:
 
 
 def size_hourly(datasets: Datasets) -> FigureTable:
-    """Kilobytes of each Hour."""
-    return _hourly(datasets.sizes, "kB", size=lambda row: row.kilobytes)
+    """Kilobytes of each Hour; none of a planned one."""
+    planned = datasets.planned_hours()
+    return _hourly(
+        [row for row in datasets.sizes if row.files or row.hour not in planned], "kB", size=lambda row: row.kilobytes
+    )
 
 
 def jobs_daily(datasets: Datasets) -> FigureTable:
     """Jobs delivered and expected, summed over each day."""
     least = _least(datasets, "delivered")
     return _daily(
-        daily_jobs(datasets.jobs),
+        daily_jobs(_due(datasets)),
         delivered=lambda day: day.delivered,
         expected=lambda day: day.expected,
         SLA=lambda day: least(day.expected),
@@ -182,13 +185,19 @@ def jobs_daily(datasets: Datasets) -> FigureTable:
 def job_ratio_daily(datasets: Datasets) -> FigureTable:
     """Jobs delivered / expected of each day."""
     least = _least(datasets, "delivered")
-    days = daily_jobs(datasets.jobs)
+    days = daily_jobs(_due(datasets))
     return _daily(days, successRatio=lambda day: day.success_ratio, expected=lambda _: 1, SLA=lambda _: least(1))
 
 
 def jobs_hourly(datasets: Datasets) -> FigureTable:
     """1 for each Hour whose job was delivered, else 0."""
-    return _hourly(datasets.jobs, jobDelivered=lambda row: row.delivered, expected=lambda row: row.expected)
+    return _hourly(_due(datasets), jobDelivered=lambda row: row.delivered, expected=lambda row: row.expected)
+
+
+def _due(datasets: Datasets) -> list[JobRow]:
+    """Return the jobs without those that the calendar takes out: planned Hours are not expected to be delivered."""
+    planned = datasets.planned_hours()
+    return [row for row in datasets.jobs if row.delivered or row.hour not in planned]
 
 
 def tables_daily(datasets: Datasets) -> FigureTable:

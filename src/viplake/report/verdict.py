@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
 from viplake.errors import CAUSES
+from viplake.judge.notices import cause_words
 from viplake.judge.rules.catalogue import RULES
 from viplake.model import SEVERITIES, Hour
 from viplake.wording import count_words, span_words
@@ -134,7 +135,7 @@ def _headline(state: QualityState, lasting: Sequence[Incident], stale: Sequence[
     if lasting:
         first = lasting[0]
         many = f"{count_words(len(lasting), 'incident')} {_is(len(lasting))} open"
-        which = ": " if len(lasting) == 1 else "; the gravest: "
+        which = ": " if len(lasting) == 1 else "; the most severe: "
         return f"{many}{which}{first.summary.rstrip('.')}."
     lead = f"No incident is open{', but some Hours are not on record' if stale else ''}"
     if not state.objectives:
@@ -148,9 +149,8 @@ def _headline(state: QualityState, lasting: Sequence[Incident], stale: Sequence[
 
 def _incident(one: Incident, state: QualityState) -> Point:
     cause = CAUSES.get(one.cause)
-    meaning = f" ({cause.meaning.rstrip('.').lower()})" if cause else ""
-    what = f"{one.severity.capitalize()}, {one.rule}: {one.summary.rstrip('.')}. "
-    what += f"Cause: {one.cause}{meaning}; owner: {one.owner}.{_countdown(one, state)}"
+    what = f"{one.severity.capitalize()}, {one.rule.replace('_', ' ')}: {one.summary.rstrip('.')}. "
+    what += f"Cause: {one.cause} ({cause_words(one.cause)}); owner: {one.owner}.{_countdown(one, state)}"
     what += f" It is {one.acknowledged.words.rstrip('.')}." if one.acknowledged else ""
     return Point(_LEVELS[one.severity], what, cause.remedy if cause else _ask(one), one.hour, "incidents")
 

@@ -22,7 +22,7 @@ from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.table_index import TableIndex
 from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt
 from viplake.simulator import tables
-from viplake.simulator.rows import ROWS_A_MEMBER, hour_rows, member, partition, spoiled
+from viplake.simulator.rows import ROWS_A_MEMBER, TEMPLATE, hour_rows, member, moved, partition, spoiled
 from viplake.simulator.tables import TABLES, Dice
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ class Past:
         scale: multiplies all rows; at 1 an Hour has about 600 KB.
         inside: from this Hour on the records are made anew for each Hour, and bear looking into; before, a few are
             repeated to the wished-for size, which is fast, with keys that repeat. None: no Hour is made anew.
-        steady: volumes vary by a percent or two from Hour to Hour, in place of a swell over day and week.
+        steady: volumes vary by a percent or two from Hour to Hour, in place of a swell over day and week; records
+            before `inside` have the same values each Hour, but keys and times of their own.
         ledger, receipts, promises: the records that viplake, or the old script, kept.
         seed: another seed, other chance.
     """
@@ -157,7 +158,7 @@ def showcase(last: Hour, *, days: int = 21, tables: int = 24) -> tuple[Hour, Pas
         Spell(ago(days * 24 - 1), ago(days * 24 - 70), "volume", (), 1.36),
         Spell(ago(days * 24 - 80), ago(days * 24 - 101), "planned"),
         Spell(ago(days * 24 - 170), ago(days * 24 - 174), "failed"),
-        Spell(ago(330), ago(330), "lacking", SMALL[:1]),
+        Spell(ago(320), ago(320), "lacking", SMALL[:1]),
         Spell(ago(250), ago(244), "missed"),
         Spell(ago(215), ago(214), "lacking", (SMALL[2], SMALL[4])),
         Spell(ago(200), ago(200), "failed", cause="trigger_ack_lost"),
@@ -180,7 +181,7 @@ def showcase(last: Hour, *, days: int = 21, tables: int = 24) -> tuple[Hour, Pas
     change = SchemaChange(ago(60), added=("CarbonIntensity",), removed=(names[-1],))
     first = ago(days * 24 - 1)
     known |= {"CarbonIntensity": replace(known[names[0]], name="CarbonIntensity")}
-    return first, Past(spells, (change,), tables=tables, scale=0.2, inside=first, steady=True, known=known)
+    return first, Past(spells, (change,), tables=tables, scale=0.2, inside=ago(INSIDE), steady=True, known=known)
 
 
 def _shaped(count: int) -> dict[str, SimulatedTable]:
@@ -272,7 +273,7 @@ def export(hour: Hour, past: Past, dice: Dice) -> dict[str, bytes]:
         if volume and (not volume.tables or name in volume.tables):
             rows *= volume.factor
         parts = 1 + int(rows // ROWS_A_PARTITION)
-        if past.inside is not None and hour >= past.inside:
+        if past.steady or (past.inside is not None and hour >= past.inside):
             made = _made_anew(hour, past, past.known[name], _members(rows * past.scale / parts) * ROWS_A_MEMBER, parts)
         else:
             made = [_partition(past.known[name], rows * past.scale / parts, part) for part in range(parts)]
@@ -285,7 +286,11 @@ def export(hour: Hour, past: Past, dice: Dice) -> dict[str, bytes]:
 
 def _made_anew(hour: Hour, past: Past, table: SimulatedTable, count: int, parts: int) -> list[bytes]:
     """The partitions of a table, of so many records of this Hour each, and what is wrong inside them."""
-    rows = hour_rows(table, count * parts, hour.start, past.seed)
+    if past.inside is not None and hour < past.inside:
+        first = Dice("keys", past.seed, table.name, hour).randrange(1_000, 9_000_000)
+        rows = moved(_template(table)[: count * parts], table, first, hour.start)
+    else:
+        rows = hour_rows(table, count * parts, hour.start, past.seed)
     faults = [
         spell
         for spell in past.spells
@@ -310,6 +315,11 @@ def _partition(table: SimulatedTable, rows: float, part: int) -> bytes:
 
 def _members(rows: float) -> int:
     return max(1, round(rows / ROWS_A_MEMBER))
+
+
+@lru_cache(maxsize=256)
+def _template(table: SimulatedTable) -> tuple[dict[str, Any], ...]:
+    return tuple(hour_rows(table, 2 * table.rows, TEMPLATE))
 
 
 @lru_cache(maxsize=1024)

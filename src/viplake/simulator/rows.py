@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from viplake.simulator.tables import Dice, records
@@ -38,12 +38,25 @@ ROWS_A_MEMBER: Final = 4
 _CHANGED: Final = "LastUpdateGMT"
 _TIME: Final = "%Y-%m-%dT%H:%M:%S"
 
+TEMPLATE: Final = datetime(2022, 5, 10, 13, tzinfo=UTC)
+"""The hour of the records that `moved` takes to others."""
+
 Records = list[dict[str, Any]]
 
 
 def hour_rows(table: SimulatedTable, count: int, hour: datetime, *seed: object) -> Records:
     """So many records of a table in the export of an hour, which begins at `hour`."""
     return list(records(table, count, Dice("rows", *seed, table.name, hour), hour))
+
+
+def moved(rows: Iterable[dict[str, Any]], table: SimulatedTable, first: int, hour: datetime) -> Records:
+    """Return records of the hour `TEMPLATE` as those of another hour: keys from `first` on, times moved."""
+    key, by = table.columns[0][0], hour - TEMPLATE
+
+    def at(text: str) -> str:
+        return (datetime.fromisoformat(f"{text}+00:00") + by).isoformat()[:19]
+
+    return [row | {key: number, _CHANGED: at(row[_CHANGED])} for number, row in enumerate(rows, start=first)]
 
 
 def spoiled(table: SimulatedTable, rows: Records, fault: ContentFault, hour: datetime, since: datetime) -> Records:

@@ -15,6 +15,7 @@
   const payload = JSON.parse(await unpacked("payload"));
   const HOUR = 3600000;
   const PAGE = 50;
+  const FACTS = { jobDelivered: "delivered", missingTables: "tables missing", missingTablesList: "missing tables", init: "trigger (init)" };
   const TYPES = { i1: Int8Array, i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
   const wide = () => document.documentElement.clientWidth > 640;
   const darkScheme = matchMedia("(prefers-color-scheme: dark)");
@@ -103,6 +104,7 @@
       if (printing) layout.height = Math.min(layout.height, 300 + 4 * (this.figure.data[0]?.y?.length ?? 0));
       delete layout.title;
       const top = layout.margin.t - 32; // the title stands above, in the page
+      if (!wide()) layout.xaxis = { ...layout.xaxis, nticks: 4, tickangle: 0 };
       layout.margin = wide() ? { l: 64, r: 16, t: top, b: 48 } : { l: 44, r: 8, t: top, b: 44 };
       let range = view.range ?? (this.name === "outcomes-calendar" ? null : whole);
       if (range && this.kind === "day") range = [range[0], Math.ceil(range[1] / (24 * HOUR)) * 24 * HOUR];
@@ -226,7 +228,7 @@
       const column = (name) => this.columns.find((c) => c.name === name).values;
       const [first, until, rule, state, summary] = [this.columns[0].values, ...["until", "rule", "state", "summary"].map(column)];
       const inside = [...first.keys()].filter((row) => first[row] <= hour && hour <= parseHour(until[row]));
-      return inside.map((row, place) => [`incident${place ? ` ${place + 1}` : ""}`, `${rule[row]} (${state[row]}): ${summary[row] ?? ""}`]);
+      return inside.map((row, place) => [`incident${place ? ` ${place + 1}` : ""}`, `${rule[row].replace(/_/g, " ")} (${state[row]}): ${summary[row] ?? ""}`]);
     }
 
     // What the table says of one Hour.
@@ -239,7 +241,9 @@
       const told = (c) => c.name !== "SLA" && (c.name !== "expected" || tables) && !absent(c.values[row]);
       return this.columns.slice(1).filter(told).map((c) => {
         const value = c.values[row];
-        return [tables ? `tables ${c.name}` : c.name, c.kind === "number" ? `${grouped(value)} ${c.unit}`.trim() : value];
+        const name = tables ? `tables ${c.name}` : FACTS[c.name] ?? c.name;
+        if (c.name === "jobDelivered") return [name, value ? "yes" : "no"];
+        return [name, c.kind === "number" ? `${grouped(value)} ${c.unit}`.trim() : value];
       });
     }
   }
@@ -305,6 +309,22 @@
     return redraw();
   }
 
+  // What an Hour delivered: its files by name where the page has them, else its tables; with the folder.
+  function showDelivered(hour) {
+    const chart = charts.find((c) => c.name === "table-volume");
+    const [times, ...sizes] = chart?.columns ?? [];
+    const row = times ? times.values.indexOf(hour) : -1;
+    const tables = row < 0 ? [] : sizes.filter((c) => !absent(c.values[row]));
+    const names = payload.files[label(hour, "hour")] ?? [];
+    const details = document.getElementById("hour-delivered");
+    details.hidden = !tables.length && !names.length;
+    const what = names.length ? `${grouped(names.length)} files` : `${grouped(tables.length)} tables`;
+    details.querySelector("summary").textContent = `${what} in ${payload.hourly}${label(hour, "hour").replace("-", "/")}/`;
+    const cells = names.length ? names.map((name) => [name]) : tables.map((c) => [c.name, `${grouped(c.values[row])} bytes`]);
+    const rows = cells.map(([name, ...more]) => element("tr", {}, element("th", { scope: "row" }, name), ...more.map((cell) => element("td", { class: "number-cell" }, cell))));
+    details.querySelector("tbody").replaceChildren(...rows);
+  }
+
   function showHour(hour) {
     const panel = document.getElementById("one-hour");
     view.hour = hour;
@@ -315,9 +335,12 @@
       const facts = new Map(charts.flatMap((chart) => chart.facts(hour)));
       const guid = payload.guids[label(hour, "hour")];
       if (guid) facts.set("job GUID", guid);
-      const parts = [...facts].flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
+      const first = ["outcome", "cause", "owner", "job GUID"];
+      const place = (name) => (first.includes(name) ? first.indexOf(name) : first.length);
+      const parts = [...facts].sort(([a], [b]) => place(a) - place(b)).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
       const none = [element("dt", {}, "Nothing"), element("dd", {}, "No dataset has a row of this Hour.")];
       document.getElementById("hour-facts").replaceChildren(...(parts.length ? parts : none));
+      showDelivered(hour);
       document.getElementById("hour-command").textContent = commandFor(hour);
       view.range = [hour - 36 * HOUR, hour + 37 * HOUR];
       press(-1);
