@@ -81,7 +81,7 @@ async def test_the_csv_has_one_row_an_hour_and_the_page_all_of_them(troubled: St
     page = to_html(pack)
     assert all(row["job_guid"] in page and row["hour"] in page for row in rows)
     assert "3 more" not in page
-    assert "1 more are left out because they were not the vendor's (aws)" in page
+    assert "1 more are left out, because Veson was not the owner of their cause (aws)" in page
     assert "<script" not in page
 
 
@@ -131,5 +131,5 @@ async def test_a_range_without_records_says_that_nothing_can_be_said() -> None:
     await fill(store, export(FIRST, size=99))
     pack = await packed(store, first=FIRST.shift(-50), last=FIRST.shift(-40))
     assert (pack.on_record, pack.exhibits) == (0, ())
-    assert "nothing can be said" in to_html(pack)
+    assert "No Hour of this range is on record" in to_html(pack)
     assert to_csv(pack).count("\n") == 1

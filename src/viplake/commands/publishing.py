@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from viplake import config
 from viplake.commands.assembly import check_settings, check_target, observing
 from viplake.errors import SettingsError
-from viplake.lake.proof import read_receipt
+from viplake.lake.proof import owner_of, read_receipt
 from viplake.lake.store import open_store
 from viplake.wording import install_hint
 
@@ -37,7 +37,7 @@ async def make_report(
 
         return await compose(
             await check_target(settings, lake),
-            title=" ".join(part for part in ("VIP Data Lake,", settings.environment.name, settings.company) if part),
+            title=await title_of(settings, lake),
             now=clock.now(),
             settings=await check_settings(settings, lake),
             observing=observing(settings),
@@ -48,6 +48,17 @@ async def make_report(
         raise SettingsError(
             f"the report needs a package that is not installed: {error.name}", hint=install_hint("report")
         ) from None
+
+
+async def title_of(settings: config.Settings, lake: Lake) -> str:
+    """Return the title of a report: environment, and the company of the settings or of the lake.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    owner = None if settings.company else await owner_of(lake)
+    company = settings.company or ("" if owner is None else owner.company)
+    return " ".join(part for part in ("VIP Data Lake,", settings.environment.name, company) if part)
 
 
 async def publish(settings: config.Settings, page: str, out: str) -> str:

@@ -14,6 +14,7 @@ from viplake import config
 from viplake.clock import SystemClock
 from viplake.commands.assembly import check_settings, check_target, observing, on_lake
 from viplake.commands.options import NO_OPTIONS, Options
+from viplake.commands.publishing import title_of
 from viplake.errors import LakeError, NotYet, SettingsError
 from viplake.network.hosts import is_loopback
 from viplake.wording import install_hint
@@ -83,8 +84,13 @@ async def _page(settings: config.Settings, lake: Lake) -> StatusPage:
             f"the report needs a package that is not installed: {error.name}", hint=install_hint("report")
         ) from None
     target = await check_target(settings, lake)
-    title = f"VIP Data Lake, {settings.environment.name}"
-    return StatusPage(target, title, SystemClock(), lambda: check_settings(settings, lake), observing(settings))
+    return StatusPage(
+        target,
+        await title_of(settings, lake),
+        SystemClock(),
+        lambda: check_settings(settings, lake),
+        observing(settings),
+    )
 
 
 def application(page: StatusPage, *, loopback: bool) -> web.Application:
