@@ -414,8 +414,8 @@ def _environ(vendor: Simulator) -> dict[str, str]:
 
 
 def _print_event(_logger: object, _name: str, event: Any) -> Any:
-    """The log, told as a story: only what a reader of it wants to know."""
-    if (words := progress.told(event)) is not None:
+    """Print the events of the log that a reader of the story wants to know."""
+    if (words := progress.event_words(event)) is not None:
         _say(f"            {words}")
     raise structlog.DropEvent
 

@@ -2,7 +2,7 @@
 
 What the ledger records becomes a line that stays; below it one line lives, with the phase, the files, the bytes and
 the rate, or the moment at which it looks again. It listens to the log, to the transfer and to the clock, so that the
-run itself knows nothing of it. Only on a terminal, and only where nobody asked for another form of log.
+run itself knows nothing of it. Only on a terminal, and only with the log format `auto`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _SHORTEST_WAIT: Final = 0.5
 """Seconds; a shorter sleep is over before it is read."""
 
 
-def told(event: Mapping[str, Any]) -> str | None:
+def event_words(event: Mapping[str, Any]) -> str | None:
     """Return an event of the log in words, on one line and without secrets; None for one that is not shown."""
     words = WORDS.get(str(event.get("event")))
     if words is None:
@@ -109,7 +109,7 @@ class _WatchedClock:
 
     async def sleep(self, seconds: float) -> None:
         mark = object()
-        if seconds >= _SHORTEST_WAIT and seconds != HEARTBEAT:  # between two signs of life nobody waits for anything
+        if seconds >= _SHORTEST_WAIT and seconds != HEARTBEAT:  # a heartbeat is no wait
             self.waits[mark] = self.now() + timedelta(seconds=seconds)
         try:
             await self.inner.sleep(seconds)
@@ -121,7 +121,7 @@ class Display:
     """The lines of a run. It is also the stream that the log writes to, so that neither tears the other.
 
     Args:
-        settings: whose deadlines are shown.
+        settings: with the deadlines.
         clock: of the run.
         console: where to.
     """
@@ -146,7 +146,7 @@ class Display:
         name = str(event.get("event"))
         if name in _UNHEARD:
             return True
-        words = told(event)
+        words = event_words(event)
         if words is None:
             return False
         if "hour" in event and event["hour"] != self._shown_hour:
@@ -236,7 +236,7 @@ class Display:
 
 @contextmanager
 def shown(settings: Settings, *, quiet: bool, debug: bool, stream: TextIO | None = None) -> Iterator[Display | None]:
-    """Show a run while the block lasts; gives None where there is nobody to see it."""
+    """Show a run while the block lasts; gives None where there is no terminal."""
     stream = stream or sys.stderr
     color = settings.surroundings.color
     console = Console(file=stream, no_color=not color or None, highlight=False, soft_wrap=False)

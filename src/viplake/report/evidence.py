@@ -1,9 +1,8 @@
 """I/O. The evidence pack: every Hour below the agreement, for the vendor's support: one HTML file and one CSV.
 
-What the vendor can answer for stands in it, in his own terms: job GUIDs, times, tables that were not delivered, and
-what his interface answered, word by word from the ledger. Hours of which nobody knows the cause are named as such;
-those that were our own fault, the network's or the store's are only counted: they are no evidence. Everything
-passes through `redact`, and nothing that an answer says is ever markup or a formula.
+It holds what Veson can answer for: job GUIDs, times, tables that were not delivered, and what its interface answered,
+word by word from the ledger. Hours with an unknown cause are marked as such. Hours that AWS, the network or we own are
+only counted: they are no evidence. Everything passes through `redact`, and no answer becomes markup or a formula.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class Exhibit:
     Attributes:
         hour: which.
         findings: what is below it, one clause each.
-        cause, owner: as on record; `unknown` where nobody left word.
+        cause, owner: as on record; `unknown` where no record has one.
         job_guid: the vendor's; empty where none was given.
         times: the moments on record, by name: `claimed`, `triggered`, `replicated`, `ended`.
         minutes: from claim to proof; None where unknown.
@@ -99,7 +98,7 @@ class Pack:
     """All of it.
 
     Attributes:
-        environment, company: whose; `company` may be empty.
+        environment, company: of the lake; `company` may be empty.
         first, last: Hours, both included.
         written: when.
         on_record: Hours of the range of which something is known.
@@ -131,7 +130,7 @@ async def gather(
     environment: str,
     company: str = "",
 ) -> Pack:
-    """Collect what speaks for itself in a range of Hours.
+    """Return the Hours of a range that are below the agreement, with their evidence.
 
     Raises:
         LakeError: the lake or its history cannot be read.

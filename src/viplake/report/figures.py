@@ -280,7 +280,7 @@ def table_volume(datasets: Datasets, table: str | None = None) -> go.Figure:
 
 
 def outcomes_calendar(datasets: Datasets) -> go.Figure:
-    """What every Hour came to, a column a day and a row an hour of the day, from jobs, tables and runs."""
+    """Return the outcome of every Hour, a column a day and a row an hour of the day, from jobs, tables and runs."""
     table = tables.outcomes(datasets)
     letters = {
         tables.TABLES_MISSING: "t",
@@ -297,7 +297,7 @@ def outcomes_calendar(datasets: Datasets) -> go.Figure:
     def of(name: str, row: int | None) -> str:
         return "" if row is None else str(table.column(name)[row] or "")
 
-    def told(row: int | None) -> str:
+    def hover(row: int | None) -> str:
         parts = [of(name, row) for name in ("outcome", "cause", "owner", "missingTablesList")]
         return "<br>".join(wrapped(part) for part in parts if part)
 
@@ -307,7 +307,7 @@ def outcomes_calendar(datasets: Datasets) -> go.Figure:
         y=[f"{hour:02d}:00" for hour in range(24)],
         z=[[codes.get(of("outcome", row)) for row in line] for line in cells],
         text=[[letters.get(of("outcome", row), "") for row in line] for line in cells],
-        customdata=[[told(row) for row in line] for line in cells],
+        customdata=[[hover(row) for row in line] for line in cells],
         texttemplate="%{text}",
         textfont={"color": "#000000"},
         xgap=1,

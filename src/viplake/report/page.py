@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 DAYS: Final = 120
 """How far back a page goes unless asked otherwise: the four months of the seed, at about 3 MB with 45 tables."""
 
-MOST_TABLES_TOLD: Final = 4
+MOST_SUMMARIZED: Final = 4
 MOST_INCIDENTS: Final = 200
 """Rows of the table of incidents; figure 16 has all."""
 
@@ -133,7 +133,7 @@ def render(
             incidents=[] if state is None else _incidents(state, _first(datasets, now)),
             numbers={chart.name: number for chart, number in numbered.items()},
             groups=[
-                {"name": group.name, "charts": [drawn[chart.name].told(numbered[chart]) for chart in group.charts]}
+                {"name": group.name, "charts": [drawn[chart.name].words(numbered[chart]) for chart in group.charts]}
                 for group in groups
             ],
         )
@@ -268,7 +268,7 @@ class _Drawn:
         """For the page's script."""
         return {"name": self.chart.name, "figure": figure_json(self.figure), "columns": table_json(self.table)}
 
-    def told(self, number: int) -> dict[str, Any]:
+    def words(self, number: int) -> dict[str, Any]:
         """For the page's words."""
         return {
             "number": number,
@@ -295,11 +295,11 @@ def _summary(table: FigureTable, row: str = "") -> str:
         counts = Counter() if extents else _counts(values[:1])
         often = ", ".join(f"{word.replace('_', ' ')}: {count:,}" for word, count in counts.most_common())
         return f"{rows:,} {row}; {'; '.join(extents) or often}."
-    if len(values) > MOST_TABLES_TOLD:
+    if len(values) > MOST_SUMMARIZED:
         lead += f", {len(values)} tables"
     if all(column.kind == "number" for column in values[:1]):
-        told = [_extent(column) for column in values[:MOST_TABLES_TOLD] if column.kind == "number"]
-        return f"{lead}." if len(values) > MOST_TABLES_TOLD else f"{lead}; {'; '.join(told)}."
+        extents = [_extent(column) for column in values[:MOST_SUMMARIZED] if column.kind == "number"]
+        return f"{lead}." if len(values) > MOST_SUMMARIZED else f"{lead}; {'; '.join(extents)}."
     states = values[:1] if any(column.name == "outcome" for column in values) else values
     counts = _counts(states)
     return f"{lead}; {', '.join(f'{word}: {count:,}' for word, count in counts.most_common())}."

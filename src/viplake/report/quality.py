@@ -54,7 +54,7 @@ class QualityState:
         now: the moment.
         last: the last Hour that a check has judged; None: no check has run.
         incidents: that are kept, the oldest first.
-        objectives: where each stands now.
+        objectives: the state of each.
         gaps: of look-back coverage, in all that is on record.
         days: the error budgets over time, the oldest first.
         calendar: what was planned.
@@ -141,5 +141,5 @@ def _day(hours: list[Hour], grades: Mapping[Indicator, Grades], settings: CheckS
     spent: Counter[str] = Counter()
     for hour in hours:
         bad = [one.owner for of in grades.values() for one in of.bad(hour, hour)]
-        spent.update(bad[:1])  # the first objective that it fails says whose it is
+        spent.update(bad[:1])  # its owner by the first objective that it fails
     return BudgetDay(hours[-1], states, dict(spent), sum(settings.calendar.at(hour) is not None for hour in hours))

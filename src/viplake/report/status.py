@@ -86,7 +86,7 @@ class StatusPage:
         return metrics_text(known.datasets, known.state_at(self.clock.now()), self.target.environment)
 
     async def mark(self) -> _Mark:
-        """Return what tells one state of the lake from another.
+        """Return a mark that differs when the lake has changed.
 
         Raises:
             LakeError: the lake cannot be read.

@@ -1,7 +1,7 @@
 """PURE. The numbers behind each figure, as a table: datasets in, columns out.
 
-A figure is drawn from its table and from nothing else, so the two cannot disagree, and whoever cannot see the
-figure reads the same numbers. Rows are in order of time; a row exists where the dataset has one, but for the
+A figure is drawn from its table and from nothing else. So the two cannot disagree, and people who cannot see the
+figure read the same numbers. Rows are in order of time; a row exists where the dataset has one, but for the
 matrices (an Hour by table), which hold every Hour of their range.
 """
 
@@ -337,7 +337,7 @@ def volumes(datasets: Datasets, only: str | None = None) -> FigureTable:
 
 
 def outcomes(datasets: Datasets) -> FigureTable:
-    """What each Hour came to (one of `OUTCOMES`), with cause and owner where a run recorded them."""
+    """Return the outcome of each Hour (one of `OUTCOMES`), with cause and owner where a run recorded them."""
     jobs = {row.hour: row.delivered for row in datasets.jobs}
     short = {row.hour: row for row in datasets.tables if row.missing}
     runs = {row.hour: row for row in datasets.runs}

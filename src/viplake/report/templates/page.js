@@ -103,7 +103,7 @@
       const layout = { ...this.figure.layout, autosize: true };
       if (printing) layout.height = Math.min(layout.height, 300 + 4 * (this.figure.data[0]?.y?.length ?? 0));
       delete layout.title;
-      const top = layout.margin.t - 32; // the title stands above, in the page
+      const top = layout.margin.t - 32; // the title is above it, in the page
       if (!wide()) layout.xaxis = { ...layout.xaxis, nticks: 4, tickangle: 0 };
       layout.margin = wide() ? { l: 64, r: 16, t: top, b: 48 } : { l: 44, r: 8, t: top, b: 44 };
       let range = view.range ?? (this.name === "outcomes-calendar" ? null : whole);
@@ -151,10 +151,10 @@
       shown.data = [{ ...first, x: this.columns[0].values, y: column.values }];
       const yaxis = shown.layout.yaxis;
       shown.layout.yaxis = { ...yaxis, title: { ...yaxis.title, text: `bytes of ${inert(column.name)}` } };
-      this.article.querySelector(".summary").textContent = this.told(column);
+      this.article.querySelector(".summary").textContent = this.described(column);
     }
 
-    told(column) {
+    described(column) {
       const present = Array.from(column.values).filter((value) => !absent(value));
       const delivered = `${column.name}: delivered in ${grouped(present.length)} of ${grouped(column.values.length)} Hours`;
       if (!present.length) return `${delivered}.`;
@@ -238,8 +238,8 @@
       const row = this.columns[0].values.indexOf(hour);
       if (row < 0) return [];
       const tables = this.name === "table-completeness-hourly";
-      const told = (c) => c.name !== "SLA" && (c.name !== "expected" || tables) && !absent(c.values[row]);
-      return this.columns.slice(1).filter(told).map((c) => {
+      const shown = (c) => c.name !== "SLA" && (c.name !== "expected" || tables) && !absent(c.values[row]);
+      return this.columns.slice(1).filter(shown).map((c) => {
         const value = c.values[row];
         const name = tables ? `tables ${c.name}` : FACTS[c.name] ?? c.name;
         if (c.name === "jobDelivered") return [name, value ? "yes" : "no"];
