@@ -17,6 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from viplake.clock import SystemClock
 from viplake.history.build import ObserveSettings, Place, observe
+from viplake.judge.calendar import Calendar, Planned
 from viplake.judge.check import CheckTarget
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
@@ -47,13 +48,14 @@ async def told() -> str:
     lake, clock = Lake(open_store(StoreSettings("memory://")), Layout(PROD.prefix)), Then()
     first, past = showcase(LAST, days=42)
     await generate(lake, first.to(LAST), past, environment=PROD)
+    planned = next(spell for spell in past.spells if spell.kind == "planned")
     place = Place.within(lake)
     await observe(lake, place, clock, ObserveSettings())
     return await compose(
         CheckTarget(lake, place, "Prod"),
         title="VIP Data Lake: Prod",
         now=clock.now(),
-        settings=CheckSettings(),
+        settings=CheckSettings(calendar=Calendar((Planned("hole", planned.first, planned.last, "agreed"),))),
         observing=ObserveSettings(),
     )
 
