@@ -82,7 +82,7 @@ def test_a_folder_that_no_demo_made_is_left_alone(viplake: Commands, tmp_path: P
     for more in ((), ("--s3",)):
         told = viplake.run("demo", "--folder", "mine", *more)
         assert told.code == 2
-        assert "holds something that no demo made" in told.err
+        assert "has content that was not made by a demo" in told.err
     assert (tmp_path / "mine" / "precious").exists()
 
 

@@ -66,7 +66,7 @@ def test_init_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str
     file.write_text("# mine\n")
     assert cli.execute(["init", "--file", str(file)]) == 2
     assert file.read_text() == "# mine\n"
-    assert "it is left as it is" in capsys.readouterr().err
+    assert "it was not changed" in capsys.readouterr().err
 
 
 def test_init_says_what_to_do_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

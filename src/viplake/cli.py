@@ -27,8 +27,8 @@ def versions() -> str:
 
 app = App(
     name="viplake",
-    help="Lands every hourly export of the Veson IMOS Platform Data Lake in your lake, and proves it.",
-    help_epilogue="Hours are UTC, as 2022-05-10T13. To begin: viplake demo, then viplake init.",
+    help="Delivers every hourly export of the Veson IMOS Platform Data Lake into your lake, verified and monitored.",
+    help_epilogue="Hours are UTC, as 2022-05-10T13. Start with: viplake demo, then viplake init.",
     version=versions,
     help_format="plaintext",
     result_action="return_value",
@@ -39,11 +39,10 @@ _SET_UP: Final = Group("Set up", sort_key=4)
 
 COMMANDS: Final = {
     Group("Deliver", sort_key=1): {
-        "run": "Bring the current Hour to its end: trigger, wait, transfer, prove.",
+        "run": "Deliver the current Hour: trigger the export, wait for it, transfer the files, verify them.",
         "tick": "Advance each unfinished Hour of today and yesterday one step, start the current Hour, and exit. For"
         " schedulers.",
-        "collect": "Retry a failed or unfinished Hour from its existing export. It triggers none; --job-guid names an"
-        " export with a lost trigger response.",
+        "collect": "Retry a failed or unfinished Hour from its existing export. Sends no trigger.",
     },
     Group("Look", sort_key=2): {
         "status": "Show the outcome of each of the last Hours, and what is open.",
@@ -51,9 +50,9 @@ COMMANDS: Final = {
         " a Receipt.",
         "check": "Evaluate data-quality rules, volume anomalies, coverage and SLOs; update incidents; send"
         " notifications.",
-        "ack": "Acknowledge or mute an incident, with a note; kept in the lake.",
-        "slo": "Show whether delivered and complete are in or out of SLA, by day, week, month and rolling window.",
-        "rules": "Keep [rules], [[calendar]] and [objectives] in the lake, or show those that hold there.",
+        "ack": "Acknowledge or mute an incident, with a note. The note is stored in the lake.",
+        "slo": "Show by day, week, month and rolling window whether delivery and completeness are in or out of SLA.",
+        "rules": "Store [rules], [[calendar]] and [objectives] in the lake, or show the stored ones.",
         "schema": "List schema versions with their date ranges and what changed.",
         "content": "Profile the table files: records, nulls, ranges, and whether they match the schema. For viplake"
         " check.",
@@ -63,26 +62,23 @@ COMMANDS: Final = {
         "query": "Run SQL over the tables of the newest Hour with a Receipt, or of several, and over the history.",
     },
     Group("History", sort_key=3): {
-        "observe": "Build or update the datasets: what was delivered, Hour by Hour.",
+        "observe": "Build or update the history: datasets with one row an Hour of what was delivered.",
         "consolidate": "Copy missing Hours (backfill) from another lake into this one; then update the datasets.",
-        "adopt": "Write a Receipt (sizes only) for each Hour of another program with files that match its manifest.",
-        "report": "Write one HTML file: a verdict in words, then the figures, each with its table; it needs no network"
-        " to open.",
+        "adopt": "Write a Receipt for each Hour of another program with files that match its manifest in size.",
+        "report": "Write the data-quality report as one HTML file: a verdict, then figures with their tables.",
         "serve": "Serve the report, /healthz and /metrics (Prometheus) over HTTP, on loopback by default.",
         "evidence": "Export SLA evidence for Veson: Hours below the SLA, with job GUIDs, times and API answers, without"
         " secrets.",
-        "prune": "Remove old hourly folders from a folder lake, never the newest proof of a table; ledger and datasets"
-        " stay.",
+        "prune": "Remove old hourly folders from a folder lake. The newest proven Hour of each table stays.",
     },
     _SET_UP: {
         "init": "Write a commented viplake.toml with a Test and a Prod profile; an existing file is left alone.",
-        "doctor": "Check every leg of the way: settings, secret, proxy, certificates, token, lake, clock. It triggers"
-        " nothing.",
+        "doctor": "Check what a run needs: settings, secret, proxy, certificates, token, lake, clock. No trigger.",
     },
     Group("Try, without credentials", sort_key=5): {
         "simulate": "Simulate the vendor as an HTTP server, with faults: to try viplake, or to test a pipeline of your"
         " own.",
-        "demo": "Run all of it without credentials or network: several Hours from a simulated vendor land in a folder.",
+        "demo": "Try viplake without credentials or network: a simulated vendor delivers several Hours into a folder.",
     },
 }
 """Group of the help -> name -> one line of help, in the order of the help.
@@ -104,7 +100,7 @@ def completion(
         Literal["profile", "hour", "table"] | None, Parameter(help="Print these instead: the script calls it.")
     ] = None,
 ) -> int:
-    """Print what completes viplake's commands, options, profiles, Hours and tables in your shell.
+    """Print the shell completion script: commands, options, profiles, Hours and tables.
 
     bash: put  source <(viplake completion bash)  into ~/.bashrc
     zsh:  write it to _viplake in a folder of your fpath
@@ -163,7 +159,7 @@ def dispatch(tokens: Sequence[str]) -> int:
 
 
 def _command_first(tokens: Sequence[str]) -> list[str]:
-    """Move options that stand before the command behind it, as `viplake --profile test status`."""
+    """Move options before the command behind it, as in `viplake --profile test status`."""
     given = list(tokens)
     for place, token in enumerate(given):
         if any(token in commands for commands in COMMANDS.values()):
@@ -185,9 +181,9 @@ def execute(tokens: Sequence[str]) -> int:
             print_traceback()
         return fail(error)
     except KeyboardInterrupt:
-        return fail(NotYet("asked to stop", cause="interrupted"))
+        return fail(NotYet("stopped by a signal", cause="interrupted"))
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has left: there is nobody to say it to
+        sys.stderr.close()  # the reader of the output is gone
         return UNEXPECTED
     except Exception as error:  # noqa: BLE001 - the process's boundary: no traceback, which could hold a secret
         if "--debug" in tokens:

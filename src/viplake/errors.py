@@ -3,17 +3,16 @@
 The tree, by who has to act::
 
     ViplakeError
-    ├── SettingsError      us: a setting, an option or a file that we were given is wrong      2
+    ├── SettingsError      us: a setting, an option or a file is wrong                              2
     ├── CredentialsError   us: a secret is missing, malformed or refused                      77
     ├── VendorError        vendor: the export failed, or an answer breaks the contract    69 or 1
-    ├── NetworkError       network: no answer at all, TLS, or a proxy in between              69
+    ├── NetworkError       network: no response, TLS, or a proxy in between                       69
     ├── DeliveryError      vendor or network: not every promised file has landed            1 or 69
     ├── LakeError          aws (us for a folder, network): the lake cannot be used      73 or 69
     └── NotYet             no one: not due, taken by another process, or interrupted         75
 
-`CAUSES` is the only place where a cause is bound to its owner and its exit code; the operations guide is
-generated from it. Exit codes follow sysexits.h where it has a word for it (69 EX_UNAVAILABLE, 70
-EX_SOFTWARE, 73 EX_CANTCREAT, 75 EX_TEMPFAIL, 77 EX_NOPERM).
+`CAUSES` is the only place that maps a cause to its owner and exit code; docs/causes.md is generated from it. Exit codes
+follow sysexits.h (69 EX_UNAVAILABLE, 70 EX_SOFTWARE, 73 EX_CANTCREAT, 75 EX_TEMPFAIL, 77 EX_NOPERM).
 """
 
 from __future__ import annotations
@@ -40,15 +39,15 @@ CREDENTIALS = 77
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why an Hour failed or a command ended.
+    """A reason why an Hour failed or a command ended.
 
     Attributes:
         word: the stable name in JSON, the ledger and the datasets.
-        owner: who can fix it; None if nothing is broken.
-        exit_code: what the process ends with.
+        owner: who has to act; None if nothing is broken.
+        exit_code: of the process.
         meaning: one sentence, for the 3 a.m. reader.
         remedy: the next step, a command where there is one.
-        transient: True where the same call may well succeed a little later.
+        transient: whether the same call may succeed a little later.
     """
 
     word: str
@@ -94,8 +93,8 @@ CAUSES: Mapping[str, Cause] = _table(
         "secrets_missing",
         "us",
         CREDENTIALS,
-        "The secret, or a key that it must hold, is not there.",
-        "Give the key that the message names, where VIPLAKE_SECRETS points.",
+        "The secret, or a required key of it, is missing.",
+        "Add the key that the message names to the secret that VIPLAKE_SECRETS names.",
     ),
     Cause(
         "secrets_malformed",
@@ -108,22 +107,22 @@ CAUSES: Mapping[str, Cause] = _table(
         "secrets_denied",
         "us",
         CREDENTIALS,
-        "The secret may not be read with these rights.",
+        "The permissions do not allow reading the secret.",
         "Grant secretsmanager:GetSecretValue on it, or read access to the file.",
     ),
     Cause(
         "secrets_kms",
         "us",
         CREDENTIALS,
-        "The key that encrypts the secret may not be used.",
+        "The permissions do not allow using the KMS key of the secret.",
         "Grant kms:Decrypt on the secret's key.",
     ),
     Cause(
         "secrets_unavailable",
         "us",
         CREDENTIALS,
-        "The place where the secret is kept did not answer.",
-        "Try again; if it lasts, check the network path to Secrets Manager.",
+        "The store of the secret (VIPLAKE_SECRETS) did not answer.",
+        "Try again. If it persists, check the network path to Secrets Manager.",
         transient=True,
     ),
     Cause(
@@ -131,13 +130,13 @@ CAUSES: Mapping[str, Cause] = _table(
         "us",
         CREDENTIALS,
         "The vendor refuses our client id and secret.",
-        "Check whether the secret was rotated; put the new one where VIPLAKE_SECRETS points.",
+        "Check whether the client secret was rotated. Store the new one in the secret that VIPLAKE_SECRETS names.",
     ),
     Cause(
         "auth_forbidden",
         "us",
         CREDENTIALS,
-        "The vendor knows us but forbids this call.",
+        "The vendor accepts the credentials but forbids this call.",
         "Ask Veson to allow the Data Lake scope for this client id and company.",
     ),
     # -- vendor -------------------------------------------------------------------------------------
@@ -145,30 +144,30 @@ CAUSES: Mapping[str, Cause] = _table(
         "auth_unavailable",
         "vendor",
         UNAVAILABLE,
-        "The vendor's token endpoint does not work.",
-        "Nothing to do here: it is tried again. If it lasts, open a ticket at Veson.",
+        "The vendor's token endpoint fails.",
+        "Nothing to do: viplake retries. If it persists, open a ticket at Veson.",
         transient=True,
     ),
     Cause(
         "auth_contract",
         "vendor",
         UNAVAILABLE,
-        "The vendor's token answer is not what its interface promises.",
+        "The vendor's token response does not have the documented form.",
         "Check VIPLAKE_TOKEN_URL and any proxy in between, then open a ticket at Veson.",
     ),
     Cause(
         "vendor_unavailable",
         "vendor",
         UNAVAILABLE,
-        "The vendor answers with server errors.",
-        "Nothing to do here: it is tried again. If it lasts, open a ticket at Veson.",
+        "The vendor responds with server errors.",
+        "Nothing to do: viplake retries. If it persists, open a ticket at Veson.",
         transient=True,
     ),
     Cause(
         "vendor_contract",
         "vendor",
         UNAVAILABLE,
-        "An answer of the vendor is not what its interface promises.",
+        "A response of the vendor does not have the documented form.",
         "Check the VIPLAKE_*_URL settings and any proxy in between, then open a ticket at Veson.",
     ),
     Cause(
@@ -183,7 +182,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "vendor",
         UNAVAILABLE,
         "The vendor's export was not complete by the deadline.",
-        "Later ticks still try for 6 hours. Then: viplake collect HOUR.",
+        "Later ticks retry for 6 hours. After that: viplake collect HOUR.",
     ),
     Cause(
         "trigger_limited",
@@ -196,42 +195,42 @@ CAUSES: Mapping[str, Cause] = _table(
         "trigger_drift",
         "us",
         UNAVAILABLE,
-        "Our own trigger of the Hour before came so late that the vendor allows none within this Hour.",
+        "viplake triggered the previous Hour so late that the vendor allows no trigger in this Hour.",
         "Run the schedule early in the hour, and more often: every 2 to 5 minutes.",
     ),
     Cause(
         "trigger_ack_lost",
         "vendor",
         UNAVAILABLE,
-        "The trigger was sent but its answer, with the job GUID, was lost.",
+        "The trigger was sent, but the response with the job GUID was lost.",
         "Ask Veson for the GUID of that export, then: viplake collect HOUR --job-guid GUID.",
     ),
     Cause(
         "duplicate_guid",
         "vendor",
         UNAVAILABLE,
-        "The vendor gave the GUID of an earlier export.",
+        "The vendor returned the GUID of an earlier export.",
         "Open a ticket at Veson with both Hours.",
     ),
     Cause(
         "job_gone",
         "vendor",
         UNAVAILABLE,
-        "The vendor does not know the job GUID (any more).",
+        "The vendor does not know the job GUID, or no longer.",
         "Check the GUID, then open a ticket at Veson.",
     ),
     Cause(
         "url_list_empty",
         "vendor",
         UNAVAILABLE,
-        "The export is complete, but the vendor lists no file of it.",
-        "Later ticks still try for 6 hours. Then: viplake collect HOUR.",
+        "The export is complete, but the vendor lists no files.",
+        "Later ticks retry for 6 hours. After that: viplake collect HOUR.",
     ),
     Cause(
         "list_changed",
         "vendor",
         UNAVAILABLE,
-        "The vendor took a file off its list that it had promised before.",
+        "The vendor removed a file from its list (the manifest).",
         "Open a ticket at Veson with the job GUID and the file.",
     ),
     Cause(
@@ -252,36 +251,36 @@ CAUSES: Mapping[str, Cause] = _table(
         "url_rejected",
         "vendor",
         UNAVAILABLE,
-        "The vendor's list points to a place that files may not come from.",
-        "If the host is right, add it to VIPLAKE_DOWNLOAD_HOSTS. Nothing was sent there.",
+        "The vendor's list has a download link to a host that is not allowed.",
+        "If the host is right, add it to VIPLAKE_DOWNLOAD_HOSTS. No request was sent to it.",
     ),
     Cause(
         "source_denied",
         "vendor",
         UNAVAILABLE,
-        "The vendor's file storage refuses its own download links.",
-        "Later ticks ask for new links for 6 hours. Then: viplake collect HOUR.",
+        "The vendor's file storage rejects the download links.",
+        "Later ticks request new links for 6 hours. After that: viplake collect HOUR.",
     ),
     Cause(
         "source_missing",
         "vendor",
         CHECKS_FAILED,
-        "A promised file is not in the vendor's file storage.",
-        "Later ticks still try for 6 hours. Then: viplake collect HOUR.",
+        "A file of the manifest is not in the vendor's file storage.",
+        "Later ticks retry for 6 hours. After that: viplake collect HOUR.",
     ),
     Cause(
         "integrity",
         "vendor",
         CHECKS_FAILED,
-        "A file does not arrive with the size or the checksum that it should have.",
-        "Later ticks still try for 6 hours. Then: viplake collect HOUR.",
+        "A file arrives with another size or checksum than it should have.",
+        "Later ticks retry for 6 hours. After that: viplake collect HOUR.",
     ),
     Cause(
         "table_unreadable",
         "vendor",
         CHECKS_FAILED,
-        "A file of a table that a query reads cannot be read: the result would lack its rows.",
-        "viplake content names each such file. viplake query --partial answers without them.",
+        "A file of a queried table cannot be read, so the result would lack its rows.",
+        "viplake content names each such file. viplake query --partial leaves them out.",
     ),
     # -- network ------------------------------------------------------------------------------------
     Cause(
@@ -296,7 +295,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "tls",
         "network",
         UNAVAILABLE,
-        "The certificate of the other end cannot be trusted.",
+        "The TLS certificate of the host is not trusted.",
         "If a proxy inspects traffic, point SSL_CERT_FILE at its CA bundle. Verification cannot be turned off.",
     ),
     Cause(
@@ -311,43 +310,43 @@ CAUSES: Mapping[str, Cause] = _table(
         "proxy_auth",
         "network",
         UNAVAILABLE,
-        "The proxy wants other credentials.",
-        "Check user and password in HTTPS_PROXY, or in the key `proxy` of the secret. Only Basic is spoken.",
+        "The proxy rejects the user or the password.",
+        "Check user and password in HTTPS_PROXY, or in the key `proxy` of the secret. viplake supports Basic only.",
     ),
     Cause(
         "intercepted",
         "network",
         UNAVAILABLE,
-        "Something between here and the other end answered with a web page of its own.",
+        "A proxy or firewall between this machine and the host answered with its own web page.",
         "Ask the operator of the proxy or firewall to allow the host in the message.",
     ),
     Cause(
         "transfer_timeout",
         "network",
         UNAVAILABLE,
-        "The files did not all arrive by the deadline.",
-        "Later ticks go on for 6 hours, keeping what has landed. Check the bandwidth to the vendor's storage.",
+        "Not all files arrived by the deadline.",
+        "Later ticks fetch the rest for 6 hours. Check the bandwidth to the vendor's storage.",
     ),
     # -- the lake -----------------------------------------------------------------------------------
     Cause(
         "dest_auth",
         "aws",
         LAKE_FAILED,
-        "The store refuses our AWS credentials.",
+        "The store rejects the AWS credentials.",
         "Renew the credentials: environment, profile, role, or the keys in the secret.",
     ),
     Cause(
         "dest_denied",
         "aws",
         LAKE_FAILED,
-        "The store forbids us to read or write there.",
+        "The permissions do not allow reading or writing in the lake.",
         "Grant the rights that `viplake doctor` lists on the bucket and prefix.",
     ),
     Cause(
         "dest_kms",
         "aws",
         LAKE_FAILED,
-        "The key that encrypts the bucket may not be used.",
+        "The permissions do not allow using the KMS key of the bucket.",
         "Grant kms:GenerateDataKey and kms:Decrypt on the bucket's key.",
     ),
     Cause(
@@ -396,8 +395,8 @@ CAUSES: Mapping[str, Cause] = _table(
         "dest_unavailable",
         "aws",
         LAKE_FAILED,
-        "The store does not answer, or answers with server errors.",
-        "Nothing to do here: it is tried again. If it lasts, check the status page of the store.",
+        "The store does not respond, or responds with server errors.",
+        "Nothing to do: viplake retries. If it persists, check the status page of the store.",
         transient=True,
     ),
     Cause(
@@ -405,13 +404,13 @@ CAUSES: Mapping[str, Cause] = _table(
         "us",
         LAKE_FAILED,
         "The folder of the lake cannot be read or written.",
-        "Check owner, rights and mount of the folder.",
+        "Check owner, permissions and mount of the folder.",
     ),
     Cause(
         "import_unreadable",
         "us",
         CHECKS_FAILED,
-        "No row of a file to import can be read; nothing was imported.",
+        "No row of the file can be read. Nothing was imported.",
         "Correct the file: `viplake observe --help` says what it must look like. Then import it again.",
     ),
     Cause(
@@ -425,7 +424,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "receipt_conflict",
         "us",
         LAKE_FAILED,
-        "The Hour has a Receipt of other content; Receipts never change.",
+        "The Hour already has a Receipt with other content. A Receipt never changes.",
         "Compare the two with `viplake verify --from HOUR --to HOUR`.",
     ),
     Cause(
@@ -443,34 +442,34 @@ CAUSES: Mapping[str, Cause] = _table(
         "Synchronise the clock (NTP).",
     ),
     # -- nothing is broken, or no process ran ----------------------------------------------------------
-    Cause("waiting", None, WAITING, "The Hour is on its way.", "Nothing to do: run viplake tick again later."),
+    Cause("waiting", None, WAITING, "The Hour is in progress.", "Nothing to do: run viplake tick again later."),
     Cause(
         "claim_lost",
         None,
         WAITING,
         "Another viplake is working on this Hour.",
-        "Nothing to do: the other one finishes it.",
+        "Nothing to do: the other process finishes it.",
     ),
     Cause(
         "interrupted",
         None,
         WAITING,
-        "viplake was asked to stop; everything so far is kept.",
-        "Run the same command again: it goes on where it stopped.",
+        "viplake was stopped by a signal. Finished work is stored.",
+        "Run the same command again. It continues where it stopped.",
     ),
     Cause(
         "hour_taken",
         "us",
         WAITING,
-        "The folder of this Hour holds files that viplake did not put there.",
+        "The folder of this Hour has files that viplake did not write.",
         "Turn off the other program that writes to this prefix, or give viplake its own.",
     ),
     Cause(
         "abandoned",
         "us",
         CHECKS_FAILED,
-        "The Hour was begun, but no viplake ran in time to finish it.",
-        "Check the schedule. To try still: viplake collect HOUR.",
+        "The Hour was started, but no viplake process ran in time to finish it.",
+        "Check the schedule. To try again: viplake collect HOUR.",
     ),
     Cause(
         "missed",
@@ -483,14 +482,14 @@ CAUSES: Mapping[str, Cause] = _table(
         "checks_failed",
         None,
         CHECKS_FAILED,
-        "A check found what it looks for.",
-        "Read the findings above.",
+        "The command found problems: mismatches, differences or an open incident.",
+        "Read the findings that the command printed.",
     ),
     Cause(
         "unexpected",
         "us",
         UNEXPECTED,
-        "viplake met something that it has no word for: a defect.",
+        "viplake failed in an unexpected way. This is a defect.",
         "Run again with --debug and report the traceback.",
     ),
 )  # fmt: skip
@@ -501,9 +500,9 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 
 
 def _line(text: str) -> str:
-    """One line of at most so many characters: much of what we report was sent to us, and may be megabytes of anything.
+    """Return the text as one line of at most so many characters, because a response may be megabytes of anything.
 
-    It is cut at a blank: half a secret would not be known as one.
+    It is cut at a blank, because `redact` would not recognise half a secret.
     """
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST].rpartition(' ')[0]} ..."
@@ -511,12 +510,12 @@ def _line(text: str) -> str:
 
 
 class ViplakeError(Exception):
-    """A failure with a cause that `CAUSES` knows.
+    """A failure with a cause of `CAUSES`.
 
     Args:
         message: what failed, in one line, free of secrets.
         cause: a word of `CAUSES`.
-        hint: the next step, where it is more exact than the cause's own remedy.
+        hint: the next step, where it is more exact than the remedy of the cause.
     """
 
     default_cause = "unexpected"
@@ -533,28 +532,28 @@ class ViplakeError(Exception):
 
     @property
     def owner(self) -> Owner | None:
-        """Who can fix it."""
+        """The owner of the cause: who has to act."""
         return self.cause.owner
 
     @property
     def exit_code(self) -> int:
-        """What the process ends with."""
+        """The exit code of the process."""
         return self.cause.exit_code
 
     @property
     def transient(self) -> bool:
-        """Whether the same call may well succeed a little later."""
+        """Whether the same call may succeed a little later."""
         return self.cause.transient
 
 
 class SettingsError(ViplakeError):
-    """What we were given is wrong: found before anything is sent or written."""
+    """A setting, an option or a file is wrong. Found before anything is sent or written."""
 
     default_cause = "config"
 
 
 class QueryError(SettingsError):
-    """The SQL of a query is wrong; the message has lines, and may end with a mark below the place."""
+    """The SQL of a query is wrong; the message has several lines, and may mark the place with `^`."""
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message, hint=hint)
@@ -568,10 +567,10 @@ class CredentialsError(ViplakeError):
 
 
 class VendorError(ViplakeError):
-    """The vendor's fault: a failed export, or an answer that breaks its contract.
+    """A fault of the vendor: a failed export, or a response without the documented form.
 
     Args:
-        retry_after: seconds to wait as the vendor's `Retry-After` says; None without it.
+        retry_after: seconds to wait, from the vendor's header `Retry-After`; None without it.
     """
 
     default_cause = "vendor_contract"
@@ -592,10 +591,10 @@ class NetworkError(ViplakeError):
     """No response, or one from another host.
 
     Args:
-        sent: False where it is certain that the request never reached the other end.
+        sent: False where the request certainly did not reach the host.
 
     Attributes:
-        came: what of an answer had come when it broke; None: nothing.
+        came: the part of the response that had arrived when the connection broke; None: nothing.
     """
 
     default_cause = "network"
@@ -607,7 +606,7 @@ class NetworkError(ViplakeError):
 
 
 class DeliveryError(ViplakeError):
-    """Not every promised file has landed; those that have are kept.
+    """Not every file of the manifest is stored; the stored ones stay.
 
     Args:
         unproven: names of files that were stored, but not with the bytes that were sent.
@@ -635,10 +634,10 @@ WITHHELD: Final[Mapping[str, str]] = {
 
 
 class DamagedUpload(LakeError):
-    """What arrived at the store has not the checksum that was sent with it. The same bytes again may well arrive."""
+    """The store received bytes with another checksum than was sent with them. A retry may succeed."""
 
 
 class NotYet(ViplakeError):
-    """Not due, taken by another, or interrupted: ask again later."""
+    """Not due, in work by another process, or interrupted: run the command again later."""
 
     default_cause = "waiting"

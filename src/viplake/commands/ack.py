@@ -22,19 +22,19 @@ ACKNOWLEDGED: Final = timedelta(days=7)
 
 
 def command(
-    id_: Annotated[str, Parameter(name="id", help="Of the incident, as check prints it: outage:2022-05-10T04.")],
+    id_: Annotated[str, Parameter(name="id", help="Id of the incident, as check prints it: outage:2022-05-10T04.")],
     /,
     *,
-    until: Annotated[HourOrNone, Parameter(help="Up to which Hour; default: a week from now.")] = None,
+    until: Annotated[HourOrNone, Parameter(help="Last Hour of the acknowledgement; default: a week from now.")] = None,
     note: Annotated[str, Parameter(help="Why, in your words.")] = "",
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Acknowledge or mute an incident, with a note; kept in the lake.
+    """Acknowledge or mute an incident, with a note. The note is stored in the lake.
 
-    Until the Hour of --until, no reminder and no change of cause is notified.
+    Until the Hour of --until, no reminder and no change of cause is sent. A higher severity and the end of the incident
 
-    It is kept in the lake, and shown by check and report. An incident that becomes graver, and its end, are notified.
+    are still sent. The acknowledgement is stored in the lake, and check and report show it.
 
     Example: viplake ack missing_table:2022-05-10T04 --until 2022-05-17T08 --note "Veson knows, ticket 123"
 

@@ -27,7 +27,7 @@ def command(
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Write a Receipt (sizes only) for each Hour of another program with files that match its manifest.
+    """Write a Receipt for each Hour of another program with files that match its manifest in size.
 
     Such a Receipt proves sizes, because the checksums are not known: verify then says proof: size. Hours with a
     Receipt stay as they are, so that a second call goes on where the first one stopped.

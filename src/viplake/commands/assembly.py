@@ -1,4 +1,4 @@
-"""I/O. Puts the parts together from the settings, for the commands, the cloud's entry points and the demo."""
+"""I/O. Builds the parts from the settings, for the commands, the cloud entry points and the demo."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 Engine = Literal["duckdb", "spark"]
-"""What reads the files that `content` looks into: DuckDB in this process, or the Spark that it runs on."""
+"""The engine of content checks: DuckDB in this process, or the Spark session that viplake runs on."""
 
 
 async def lake_to_read(settings: config.Settings) -> Lake:
-    """The lake, opened for reading, if it is this environment's.
+    """Open the lake for reading, if it belongs to this environment.
 
     Raises:
-        SettingsError: it is another's.
+        SettingsError: it belongs to another environment.
         LakeError: it cannot be read.
     """
     reached = config.store_settings(settings, config.Secrets.of(settings))
@@ -49,7 +49,7 @@ async def lake_to_read(settings: config.Settings) -> Lake:
 
 
 def on_lake(settings: config.Settings, work: Callable[[Lake], Awaitable[T]]) -> T:
-    """Do the work on the lake, opened for reading, in an event loop.
+    """Open the lake for reading and run the work on it in an event loop.
 
     Raises:
         SettingsError, CredentialsError, LakeError: as `lake_to_read`, and what the work raises.
@@ -71,7 +71,7 @@ def url_of(settings: config.Settings) -> str:
 
 
 def folder_of(settings: config.Settings) -> Path | None:
-    """Where a folder lake lies on disk; None for another lake."""
+    """Return the path of a folder lake; None for other lakes."""
     parts = urlsplit(url_of(settings))
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
@@ -80,9 +80,9 @@ def folder_of(settings: config.Settings) -> Path | None:
 
 
 async def place_of(settings: config.Settings, lake: Lake, *, writes: bool = False) -> Place:
-    """Where the history lives: `Observability/` in the lake, or where VIPLAKE_HISTORY says.
+    """Open the location of the history: `Observability/` in the lake, or VIPLAKE_HISTORY.
 
-    A place outside of the lake has an owner, like a lake: the first environment that writes there.
+    A location outside of the lake has an owner, like a lake: the first environment that writes there.
 
     Raises:
         SettingsError: it belongs to another environment (`lake_mismatch`), or cannot be opened.
@@ -115,7 +115,7 @@ async def observe(
     imports: dict[str, bytes] | None = None,
     progress: Callable[[Hour], None] | None = None,
 ) -> Observed:
-    """Bring the history up to date.
+    """Update the history.
 
     Raises:
         LakeError, SettingsError: as `history.build.observe`; the history is as it was.
@@ -129,7 +129,7 @@ async def observe(
 
 
 async def check_settings(settings: config.Settings, lake: Lake) -> CheckSettings:
-    """The rules, calendar and objectives that hold in the lake, and whom to notify; a local difference is a warning.
+    """Return the rules, calendar and objectives that apply to the lake, and the channels; warn if local ones differ.
 
     Raises:
         SettingsError, LakeError: as `config.check_settings` and `read_rulebook`.
@@ -151,7 +151,7 @@ async def check(
     first: Hour | None = None,
     tells: bool = True,
 ) -> Checked:
-    """Judge, bring the incidents up to date, and tell.
+    """Evaluate the rules, update the incidents, and send notifications.
 
     Raises:
         SettingsError, CredentialsError, LakeError: as `check_settings`, `config.notifiers`, `check.check`.
@@ -172,10 +172,10 @@ async def check(
 
 
 CARRIED_FROM: Final = 24
-"""Hours back in which an Hour that was examined is looked for, to compare files with."""
+"""How many Hours back to look for an examined Hour whose files can be compared."""
 
 KEPT_TOGETHER: Final = 24
-"""Hours whose content is kept at once: a month's file is not rewritten for each of many."""
+"""Number of Hours whose results are stored together, so that a month's file is not rewritten for each Hour."""
 
 
 async def content(
@@ -188,7 +188,7 @@ async def content(
     reopen: bool = False,
     progress: Callable[[Hour], None] | None = None,
 ) -> list[HourContent]:
-    """Examine the files of some Hours, ascending, and keep what is found.
+    """Run content checks on the files of some Hours, ascending, and store the results.
 
     Files that equal those of the Hour before are opened again only with `reopen`, and on Spark.
 
@@ -268,7 +268,7 @@ async def tables_to_query(settings: config.Settings, lake: Lake, warn: Callable[
 
 
 async def check_target(settings: config.Settings, lake: Lake, *, writes: bool = False) -> CheckTarget:
-    """Return the lake with its history, for judgement.
+    """Return the lake with its history, for a check.
 
     Raises:
         SettingsError, CredentialsError, LakeError: as `place_of`.

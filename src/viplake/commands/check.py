@@ -31,7 +31,7 @@ def command(
 ) -> int:
     """Evaluate data-quality rules, volume anomalies, coverage and SLOs; update incidents; send notifications.
 
-    Exit code: 0 no incident is open, 1 one is, or nothing could be judged.
+    Exit code: 0 no incident is open, 1 an incident is open, or there was no data to check.
 
     Example: viplake check --at 2022-05-10T13
 
@@ -53,7 +53,7 @@ def command(
 def print_checked(checked: Checked, *, verbose: bool = False, color: bool = True, no_data: bool = True) -> None:
     """Print open incidents first, then what was resolved, the objectives and, with `no_data`, what had no data."""
     if checked.reason:
-        out(f"nothing could be judged: {checked.reason}")
+        out(f"nothing could be checked: {checked.reason}")
         return
     hours, many = count_words(checked.hours, "Hour"), len(checked.open)
     is_open = f"{count_words(many, 'incident') if many else 'no incident'} {'is' if many <= 1 else 'are'} open"
@@ -90,7 +90,7 @@ def _head(one: Incident) -> str:
 
 
 def _print_no_data(no_data: Mapping[str, Mapping[str, int]], *, verbose: bool) -> None:
-    """Print why rules could not be judged: one line a reason, or one line a rule with its Hours."""
+    """Print why rules have no data: one line a reason, or one line a rule with its Hours."""
     rules: dict[str, list[str]] = {}
     for rule, why in no_data.items():
         reason, hours = max(why.items(), key=lambda item: item[1])

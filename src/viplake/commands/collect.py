@@ -7,8 +7,9 @@ from viplake.commands.options import NO_OPTIONS, AnHour, Json, Options
 
 
 def command(hour: AnHour, *, job_guid: str | None = None, json: Json = False, options: Options = NO_OPTIONS) -> int:
-    """Retry a failed or unfinished Hour from its existing export. It triggers none; --job-guid names an export with a
-    lost trigger response.
+    """Retry a failed or unfinished Hour from its existing export. Sends no trigger.
+
+    If the response to the trigger was lost, --job-guid names the export.
 
     Example: viplake collect 2022-05-10T13
 

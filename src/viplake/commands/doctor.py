@@ -1,4 +1,4 @@
-"""I/O. `viplake doctor`: every leg of the way, checked before an Hour depends on it."""
+"""I/O. `viplake doctor`: checks everything that a run needs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def command(
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Check every leg of the way: settings, secret, proxy, certificates, token, lake, clock. It triggers nothing.
+    """Check what a run needs: settings, secret, proxy, certificates, token, lake, clock. No trigger.
 
-    Exit code: 0 all well or nothing worse than a warning; else that of the failed check to fix first.
+    Exit code: 0 no check failed (warnings do not count); else that of the failed check to fix first.
 
     Example: viplake doctor --profile test
 
@@ -66,4 +66,4 @@ def print_examination(found: Examination) -> None:
     elif warned:
         out(count_words(warned, "warning"), "waiting")
     else:
-        out("all well: viplake run", "good")
+        out("all checks passed. Next: viplake run", "good")

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def finish(work: Awaitable[T]) -> T:
-    """Run the work to its end.
+    """Run the work until it ends.
 
     Raises:
         NotYet: a signal stopped it (`interrupted`).
@@ -29,7 +29,7 @@ def finish(work: Awaitable[T]) -> T:
         try:
             return await task
         except asyncio.CancelledError:
-            raise NotYet("asked to stop", cause="interrupted") from None
+            raise NotYet("stopped by a signal", cause="interrupted") from None
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(stoppable())

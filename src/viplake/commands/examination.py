@@ -1,8 +1,8 @@
-"""I/O. Looks at every leg of the way before an Hour depends on it: each finding with its cause, owner and next step.
+"""I/O. The checks of `viplake doctor`: each result with its cause, owner and next step.
 
-What it tries is what a run does, with the run's own client and store: a token is really asked for, an object is
-really written. It sends no trigger, and it removes what it wrote. What cannot be tried because something before it
-failed is `skipped`, with the reason: a check that is left out in silence reads like one that passed.
+It does what a run does, with the same client and store: it requests a token and writes an object. It sends no trigger,
+and removes what it wrote. A check that cannot run because an earlier one failed is `skipped`, with the reason;
+otherwise it would look like a pass.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ Status = Literal["ok", "warning", "failed", "skipped"]
 SCHEMA_VERSION: Final = 1
 
 SKEW_WARNING: Final = 60.0
-"""Seconds: more than the resolution of a Date header and a slow answer explain."""
+"""Seconds of clock skew to warn about: more than the resolution of a Date header and a slow response explain."""
 
 SKEW_FAILURE: Final = 15 * 60.0
 """Seconds from which on S3 refuses a request (Amazon S3 API Reference, "Error responses", RequestTimeTooSkewed)."""
@@ -70,20 +70,20 @@ DISK_FAILURE: Final = 200_000_000
 
 _ANSWER_CAP: Final = 64 * 1024
 _SECONDS: Final = 20.0
-"""For one request to the vendor: a route that needs longer has found nobody."""
+"""Time limit in seconds for one request to the vendor."""
 
 _WORST_FIRST: Final = (UNEXPECTED, USAGE, CREDENTIALS, LAKE_FAILED, UNAVAILABLE, WAITING, CHECKS_FAILED)
-"""Exit codes, by how much has to be mended here before anything else can work."""
+"""Exit codes in the order in which problems must be fixed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: which; stable, for scripts.
+        name: stable, for scripts.
         status: `ok`, `warning`, `failed` or `skipped`.
-        detail: what was found, or why it was not looked at.
+        detail: the finding, or why the check was skipped.
         cause: a word of `errors.CAUSES`, where something is wrong.
         fix: the next step, likewise.
     """
@@ -96,7 +96,7 @@ class Check:
 
     @property
     def owner(self) -> str | None:
-        """Whose turn it is."""
+        """Who has to act."""
         return CAUSES[self.cause].owner if self.cause else None
 
     def to_json(self) -> dict[str, Any]:
@@ -124,9 +124,9 @@ async def try_channels(settings: config.Settings) -> tuple[Check, ...]:
         return (Check("notify", "skipped", "viplake.toml names no channel in [notify]"),)
     answers = await send_to_all(listening, trial_message(settings.environment.name), SystemClock())
     return tuple(
-        Check(f"notify {name}", "ok", "took a test message")
+        Check(f"notify {name}", "ok", "accepted a test message")
         if why is None
-        else Check(f"notify {name}", "failed", why, "config", "Correct [notify] of viplake.toml, or the rights.")
+        else Check(f"notify {name}", "failed", why, "config", "Correct [notify] of viplake.toml, or the permissions.")
         for name, why in answers.items()
     )
 
@@ -142,10 +142,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What was found.
+    """All results.
 
     Attributes:
-        checks: in the order in which a run would meet them.
+        checks: in the order in which a run needs them.
         settings: all of them; empty where they could not be read.
     """
 
@@ -154,7 +154,7 @@ class Examination:
 
     @property
     def exit_code(self) -> int:
-        """0, or that of the failed check that has to be mended first."""
+        """0, or that of the failed check that must be fixed first."""
         codes = {CAUSES[check.cause].exit_code for check in self.checks if check.status == "failed" and check.cause}
         return next((code for code in _WORST_FIRST if code in codes), OK)
 
@@ -168,7 +168,7 @@ class Examination:
 
 
 def unreadable(error: SettingsError) -> Examination:
-    """What is known where not even the settings could be read."""
+    """Return the result where the settings cannot be read."""
     return Examination((_failed("settings", error), *_skipped(_EVERYTHING, "the settings cannot be read")))
 
 
@@ -183,11 +183,11 @@ async def examine(
     clock: Clock | None = None,
     free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
 ) -> Examination:
-    """Look at everything that a run with these settings will need.
+    """Check everything that a run with these settings needs.
 
     Args:
         settings: of the command.
-        clock: whose skew is measured; the machine's if not given.
+        clock: the clock to compare with others; default: the machine's.
         free_bytes: of the disk under a folder.
     """
     clock = clock or SystemClock()
@@ -196,7 +196,9 @@ async def examine(
     secret = await _secret(secrets, settings)
     checks = [_settings(settings), secret]
     if secret.status == "failed" and not secrets.in_environment:
-        checks += _skipped((*_ROUTES, "route downloads", "token", "lake", *_LAKE, "rules"), "it needs the secret")
+        checks += _skipped(
+            (*_ROUTES, "route downloads", "token", "lake", *_LAKE, "rules"), "needs the secret, which could not be read"
+        )
     else:
         checks += await _vendor(settings, secrets, secret, skews)
         checks += _with_rights(settings, secrets, await _lake(settings, secrets, skews))
@@ -234,7 +236,7 @@ def _origins(settings: config.Settings) -> Iterator[Origin]:
 
 
 async def _rules(settings: config.Settings) -> Check:
-    """Whether the rules of `viplake.toml` are those that hold in the lake."""
+    """Check whether the rules of `viplake.toml` equal those that are stored in the lake."""
     from viplake.judge.rulebook import read_rulebook  # noqa: PLC0415 - as judging
 
     try:
@@ -273,7 +275,7 @@ async def _secret(secrets: config.Secrets, settings: config.Settings) -> Check:
 
 
 async def _vendor(settings: config.Settings, secrets: config.Secrets, secret: Check, skews: _Skews) -> list[Check]:
-    """The routes to its three hosts, and a token. Of a company that is not given, `settings` tells."""
+    """Check the routes to the vendor's three hosts, and request a token. `settings` reports a missing company."""
     try:
         settings = replace(settings, company=settings.company or "-")
         wanted = config.vendor_settings(settings, secrets)
@@ -287,16 +289,16 @@ async def _vendor(settings: config.Settings, secrets: config.Secrets, secret: Ch
     hosts = ", ".join(sorted(wanted.download_hosts)) or "Amazon S3"
     reason = f"the host is known only when the vendor lists files; allowed: {hosts}"
     if checks[0].status == "failed":
-        token = Check("token", "skipped", "there is no route to it")
+        token = Check("token", "skipped", "the host could not be reached")
     elif secret.status == "failed":
-        token = Check("token", "skipped", "it needs the secret")
+        token = Check("token", "skipped", "needs the secret, which could not be read")
     else:
         token = await _token(settings, secrets, skews.clock)
     return [*checks, Check("route downloads", "skipped", reason), token]
 
 
 async def _route(http: Http, name: str, url: str, skews: _Skews) -> Check:
-    """Ask for the address without any credential: whatever the vendor answers, the way there is good."""
+    """Send a GET without a credential: any response of the vendor shows that the route works."""
     target = URL(url, encoded=True)
     way = http.network.way_to(url)
     try:
@@ -309,20 +311,22 @@ async def _route(http: Http, name: str, url: str, skews: _Skews) -> Check:
 
 
 def _meaning(status: int) -> str:
-    """Say what an answer to a request without a credential means."""
+    """Return the meaning of a response to a request without a credential."""
     if status in {401, 403, 404, 405}:
         return ": expected, because this check sends a GET without a credential"
     return ""
 
 
 def _refuse_pages(answer: HttpAnswer, target: URL) -> None:
-    """A page for people where an interface should be: somebody in between answers in the vendor's place."""
+    """Raise for a web page where an API should be: a proxy or firewall responded instead of the vendor."""
     hint = "Ask the owner of the proxy to allow the host, and check the VIPLAKE_*_URL settings."
     if is_page(answer) and answer.status == 403:  # noqa: PLR2004 - HTTP: forbidden
-        raise NetworkError(f"{target.host} is answered for with 403 and a web page", cause="intercepted", hint=hint)
+        raise NetworkError(
+            f"{target.host} was answered by a proxy: 403 with a web page", cause="intercepted", hint=hint
+        )
     if answer.flaw or (is_page(answer) and answer.accepted):
         what = answer.flaw or f"is {answer.status} with a web page"
-        raise VendorError(f"the answer of {target.host} {what}: a proxy's block page, or another host", hint=hint)
+        raise VendorError(f"the response of {target.host} {what}: a block page of a proxy, or another host", hint=hint)
 
 
 async def _token(settings: config.Settings, secrets: config.Secrets, clock: Clock) -> Check:
@@ -331,7 +335,7 @@ async def _token(settings: config.Settings, secrets: config.Secrets, clock: Cloc
             await vendor.authorize()
     except ViplakeError as error:
         return _failed("token", error)
-    return Check("token", "ok", "the vendor gives one for our client id and secret")
+    return Check("token", "ok", "the vendor accepts the client id and secret")
 
 
 # -- the lake -------------------------------------------------------------------------------------------------
@@ -357,7 +361,7 @@ async def _lake(settings: config.Settings, secrets: config.Secrets, skews: _Skew
         return [refused, *_skipped(_LAKE[:-2], "nothing can be read"), *await probe_list(store, settings.layout.root)]
     reached = Check("lake", "ok", place.url + way)
     if owner.status == "failed":
-        return [reached, owner, *_skipped(_LAKE[1:], "nothing is written into another's lake")]
+        return [reached, owner, *_skipped(_LAKE[1:], "the lake belongs to another environment or company")]
     return [reached, owner, *await probe(store, settings.layout.root, skews if place.url.startswith("s3:") else None)]
 
 
@@ -375,7 +379,7 @@ def _with_next_step(check: Check, place: StoreSettings | None) -> Check:
 
 
 def _with_rights(settings: config.Settings, secrets: config.Secrets, checks: list[Check]) -> list[Check]:
-    """Where S3 denies something, the fix is all that a run needs: rights are better granted at once than one by one."""
+    """If S3 denies something, the fix lists all rights of a run, so that they can be granted at once."""
     if all(check.cause != "dest_denied" for check in checks):
         return checks
     url = urlsplit(config.lake_url(settings, secrets))
@@ -389,7 +393,7 @@ def _with_rights(settings: config.Settings, secrets: config.Secrets, checks: lis
 
 
 def _way(place: StoreSettings) -> str:
-    """How the store is reached: host, proxy, certificates and region."""
+    """Return how the store is reached: host, proxy, certificates and region."""
     if not place.url.startswith("s3:"):
         return "a folder"
     from viplake.network.aws import AwsAccess, bucket_address  # noqa: PLC0415 - botocore: not for folders
@@ -404,7 +408,7 @@ def _folder_of(url: str) -> Path | None:
 
 
 def _refuse_unmakeable(place: StoreSettings) -> None:
-    """A folder that is missing must be one that a run can make."""
+    """Raise if the folder is missing and cannot be created."""
     folder = _folder_of(place.url)
     if folder is None or folder.exists():
         return
@@ -414,7 +418,7 @@ def _refuse_unmakeable(place: StoreSettings) -> None:
 
 
 async def _owner(lake: Lake, settings: config.Settings) -> Check:
-    """Whose lake it is, and whether the company is proven: Veson gives a token without it, so only a delivery shows it.
+    """Check the owner of the lake, and whether the company is proven; Veson checks it only when it lists files.
 
     Raises:
         LakeError: the lake cannot be read.
@@ -442,12 +446,12 @@ async def _owner(lake: Lake, settings: config.Settings) -> Check:
 
 
 async def probe(store: Store, root: str, skews: _Skews | None = None) -> list[Check]:
-    """Create, create again, read, write over, list and remove one object, as the records of a run are.
+    """Create, create again, read, overwrite, list and remove one object, as a run does with its records.
 
     Args:
         store: of the lake.
-        root: below the lake's URL, with its closing slash; the object lies in `_viplake/doctor/` there.
-        skews: learns from the store's stamp; None where the store has no clock of its own.
+        root: below the lake's URL, with its closing slash; the object is in `_viplake/doctor/` there.
+        skews: collects the store's timestamp; None where the store has no clock of its own.
     """
     folder = f"{root}_viplake/doctor/"
     key = f"{folder}{uuid.uuid4().hex}"
@@ -465,7 +469,7 @@ async def probe(store: Store, root: str, skews: _Skews | None = None) -> list[Ch
 
 
 async def probe_list(store: Store, root: str) -> list[Check]:
-    """Only list: where nothing can be written, that may still be allowed."""
+    """Check listing alone, which may be allowed where writing is not."""
     listed = await _try("lake list", lambda: _list(store, f"{root}_viplake/doctor/", None, None))
     return [listed, Check("lake delete", "skipped", "there is nothing to delete")]
 
@@ -489,7 +493,7 @@ async def _create(store: Store, key: str) -> str:
 
 
 async def _missing_feature(store: Store, key: str) -> str:
-    """What the store lacks that refused to create an object: a plain write has the checksum, and no condition."""
+    """Return which feature a store lacks that refused to create an object: checksum or conditional write."""
     try:
         await store.put(key, b"viplake doctor")
     except LakeError as error:
@@ -501,7 +505,7 @@ async def _missing_feature(store: Store, key: str) -> str:
 async def _create_again(store: Store, key: str) -> str:
     if await store.put_if_absent(key, b"a second writer"):
         raise SettingsError(
-            "the store lets a second writer create the same object: two schedulers would both trigger",
+            "the store accepted a second create of the same object: two schedulers would both trigger",
             hint="Use a store that honours If-None-Match: * on PUT, as Amazon S3 does.",
         )
     return "a second writer of the same object is refused"
@@ -509,7 +513,7 @@ async def _create_again(store: Store, key: str) -> str:
 
 async def _read(store: Store, key: str) -> str:
     if await store.get(key) != b"viplake doctor":
-        raise LakeError(f"{key} reads otherwise than it was written", cause="dest_unavailable")
+        raise LakeError(f"{key} was read back with other content than was written", cause="dest_unavailable")
     return "what was written is read back"
 
 
@@ -543,26 +547,26 @@ async def _delete(store: Store, key: str) -> str:
 
 
 class _Skews:
-    """What others' clocks show, against ours."""
+    """Clock skews of other hosts, compared with this machine."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self._found: list[tuple[float, str]] = []
 
     def note(self, whose: str, date: str | None) -> None:
-        """Learn from a Date header, where there is one."""
+        """Add the time of a Date header, if there is one."""
         try:
             self.add(whose, parsedate_to_datetime(date or ""))
         except ValueError:
             return
 
     def add(self, whose: str, shown: datetime) -> None:
-        """Learn from a moment that another clock showed just now."""
+        """Add the current time of another clock."""
         if shown.tzinfo is not None:
             self._found.append(((self.clock.now() - shown).total_seconds(), whose))
 
     def verdict(self) -> Check:
-        """The furthest of them."""
+        """Return the result for the largest skew."""
         if not self._found:
             return Check("clock", "skipped", "no server sent its time")
         skew, whose = max(self._found, key=lambda found: abs(found[0]))
@@ -576,12 +580,12 @@ class _Skews:
 def _disk(settings: config.Settings, free_bytes: Callable[[Path], int]) -> Check:
     folder = _folder_of(settings.lake or "")
     if folder is None:
-        return Check("disk", "skipped", "the lake is no folder")
+        return Check("disk", "skipped", "applies to folder lakes only")
     there = next(place for place in (folder, *folder.parents) if place.is_dir())
     try:
         free = free_bytes(there)
     except OSError as error:
-        return _failed("disk", LakeError(f"cannot tell what is free at {there}: {error.strerror}", cause="dest_io"))
+        return _failed("disk", LakeError(f"cannot read the free space at {there}: {error.strerror}", cause="dest_io"))
     words = f"{free / 1e9:.1f} GB free at {there}"
     if free >= DISK_WARNING:
         return Check("disk", "ok", words)

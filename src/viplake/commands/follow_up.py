@@ -1,4 +1,4 @@
-"""I/O. What follows a delivery: observation, data checks, notifications, and a warning of a full disk."""
+"""I/O. After a delivery: update the history, check the data, send notifications, warn of a full disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 CONTENT_DEADLINE: Final = 300.0
-"""Seconds that looking inside may take after a delivery: ten times what an export of a gigabyte needs."""
+"""Time limit in seconds for content checks after a delivery: ten times the need of an export of 1 GB."""
 
 TABLES_BACK: Final = 7 * 24
 """Hours back in which a delivery looks for Hours that the tables do not have; `viplake tables` looks at all."""
@@ -41,7 +41,7 @@ ROOM_FOR_HOURS: Final = 3
 
 
 async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tuple[Hour, ...]) -> None:
-    """Tell of what was delivered, and check. `after_settling` takes care of what goes wrong."""
+    """Notify of the delivered Hours, and run a check. `after_settling` handles errors."""
     from viplake.judge.check import after_delivery  # noqa: PLC0415 - as above
 
     judged_by = await check_settings(settings, ready.lake)
@@ -51,7 +51,7 @@ async def _judge_settled(settings: config.Settings, ready: Extraction, hours: tu
 
 
 async def after_settling(settings: config.Settings, ready: Extraction) -> None:
-    """Observe, judge and tell what this process has just brought to an end. Nothing here changes an outcome."""
+    """Update history, incidents and notifications for the Hours that this process ended. It changes no outcome."""
     from viplake.history.build import Scope  # noqa: PLC0415 - as above
 
     hours = ready.settled()
@@ -76,7 +76,7 @@ async def after_settling(settings: config.Settings, ready: Extraction) -> None:
 
 
 async def _look_inside(settings: config.Settings, ready: Extraction, hours: Sequence[Hour]) -> None:
-    """Look inside what was delivered."""
+    """Run content checks on the delivered Hours."""
     proven = [hour for hour in hours if await read_receipt(ready.lake, hour) is not None]
     async with asyncio.timeout(CONTENT_DEADLINE):
         found = await content(settings, ready.lake, proven)
@@ -96,14 +96,14 @@ async def _update_tables(settings: config.Settings, ready: Extraction, hours: Se
 
 
 def _give_memory_back() -> None:
-    """What the transfer has freed, the C library keeps for itself; but now DuckDB is loaded, 35 MB, beside it."""
+    """Return memory that the transfer freed to the system, before DuckDB needs 35 MB."""
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
 
 
 @asynccontextmanager
 async def _harmless(event: str) -> AsyncIterator[None]:
-    """What goes wrong inside is logged, and nothing else: a delivery stands whatever follows it."""
+    """Log errors of the block and continue: they never change a delivery."""
     try:
         yield
     except ViplakeError as error:
@@ -119,7 +119,7 @@ def warn_of_a_full_disk(
     outcome: Outcome,
     free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
 ) -> None:
-    """Say in the log that a folder lake will soon be full, while there is still time to make room."""
+    """Log a warning when a folder lake is nearly full."""
     folder = folder_of(settings)
     if folder is None or outcome.outcome != "delivered":
         return

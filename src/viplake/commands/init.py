@@ -44,7 +44,7 @@ def command(
     Parameters
     ----------
     file
-        What to write.
+        Path of the new file.
     environment
         The default profile.
     company
@@ -63,7 +63,7 @@ def command(
             new.write(template(answers))
     except FileExistsError:
         hint = "Edit that one, or write another with --file."
-        raise SettingsError(f"there is already a {file}; it is left as it is", hint=hint) from None
+        raise SettingsError(f"{file} exists already; it was not changed", hint=hint) from None
     except OSError as error:
         raise SettingsError(
             f"cannot write {file}: {error.strerror}", hint="Choose another place with --file."
@@ -73,7 +73,7 @@ def command(
 
 
 def _ask() -> dict[str, str]:
-    """Ask for each setting, again where the answer is wrong."""
+    """Prompt for each setting; repeat after a wrong answer."""
     answers: dict[str, str] = {}
     for name, question in _QUESTIONS.items():
         while name not in answers:

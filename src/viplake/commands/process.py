@@ -1,4 +1,4 @@
-"""I/O. The process around a command: its standard streams, its last words and its exit code."""
+"""I/O. The process of a command: standard streams, error message and exit code."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 def end_with(work: Callable[[], int]) -> NoReturn:
-    """Do the work and end the process with the exit code that it returns.
+    """Run the work and end the process with the exit code that it returns.
 
-    It ends without the interpreter's tear-down, in which a thread of the store's runtime that still lets go of a
-    Python object can abort the process (seen: SIGABRT after a listing): an exit code is a promise.
+    It skips the interpreter's tear-down, because a thread of the store's runtime that still releases a Python object
+    can abort the process there (seen: SIGABRT after a listing), and the exit code would be wrong.
     """
     _occupy_closed_streams()
     _outlast_readers()
     code = work()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # the reader of our output has left; the work is done all the same
+        with suppress(OSError, ValueError):  # the reader of the output is gone; the work is done
             stream.flush()
     os._exit(code)
 
@@ -39,7 +39,7 @@ def fail(error: ViplakeError) -> int:
     """Print what failed, its cause and owner, and the next step; return the exit code."""
     owner = f" ({error.owner})" if error.owner else ""
     lines = [f"viplake: {error.message}"]
-    if not isinstance(error, QueryError):  # a slip in SQL says by itself what it is
+    if not isinstance(error, QueryError):  # an SQL error explains itself
         lines.append(f"  cause  {error.cause.word}{owner}: {error.cause.meaning}")
     lines.append(f"  next   {error.hint}")
     print_last_words(lines)
@@ -70,7 +70,7 @@ def print_traceback() -> None:
 def _occupy_closed_streams() -> None:
     """Open the null device in place of each standard stream that the parent process closed.
 
-    The next socket would get its number, and uvloop aborts the process when it closes one that is so low.
+    Otherwise the next socket gets its number, and uvloop aborts the process when it closes such a low one.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -82,7 +82,7 @@ def _occupy_closed_streams() -> None:
 
 
 class _Outlasting(io.FileIO):
-    """A stream whose reader may leave, as `head` does; what is written then goes nowhere."""
+    """A stream whose reader may end early, as `head` does; further output is dropped."""
 
     def write(self, data: Buffer, /) -> int:
         try:
@@ -92,7 +92,7 @@ class _Outlasting(io.FileIO):
 
 
 def _outlast_readers() -> None:
-    """Let a command end with its own exit code even where the reader of its output leaves early."""
+    """Keep the command's own exit code when the reader of its output ends early."""
     out = sys.__stdout__
     if out is None or out is not sys.stdout:
         return  # the null device in place of a closed stream: it has no reader

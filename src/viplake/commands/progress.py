@@ -1,4 +1,4 @@
-"""I/O. A run as a person at a terminal follows it: what happened, what it does now, what it waits for, until when.
+"""I/O. The progress display of a run at a terminal: what happened, the current phase, and how long it waits.
 
 What the ledger records becomes a line that stays; below it one line lives, with the phase, the files, the bytes and
 the rate, or the moment at which it looks again. It listens to the log, to the transfer and to the clock, so that the
@@ -52,10 +52,10 @@ WORDS: Final[Mapping[str, str]] = {
     "overdue": "overdue: {detail}",
     "failed": "failed: {detail}",
 }
-"""What the ledger's events and some others mean to a reader; the fields are those of the event."""
+"""Text of ledger events and some others; the fields are those of the event."""
 
 _UNHEARD: Final = frozenset({"working"})
-"""Signs of life, for other workers only."""
+"""Heartbeats, which are for other workers only."""
 
 _MARKS: Final = {"failed": ("x", "bold red"), "overdue": ("!", "yellow"), "deferred": ("!", "yellow")}
 _DOING: Final = {
@@ -69,7 +69,7 @@ _DOING: Final = {
 }
 
 USUAL: Final = "15 to 25 min"
-"""How long Veson works on an export, where the lake does not show it."""
+"""Usual duration of an export at Veson, where the lake has no record of one."""
 
 _BAR: Final = 24
 _NARROW: Final = 90
@@ -77,7 +77,7 @@ _NARROW: Final = 90
 
 _RATE_SECONDS: Final = 5.0
 _SHORTEST_WAIT: Final = 0.5
-"""Seconds; a shorter sleep is over before it is read."""
+"""Shortest sleep in seconds that is shown."""
 
 
 def event_words(event: Mapping[str, Any]) -> str | None:
@@ -93,7 +93,7 @@ def event_words(event: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True)
 class _WatchedClock:
-    """A clock that lets the display know of every sleep."""
+    """A clock that reports every sleep to the display."""
 
     inner: Clock
     waits: dict[object, datetime]
@@ -118,12 +118,12 @@ class _WatchedClock:
 
 
 class Display:
-    """The lines of a run. It is also the stream that the log writes to, so that neither tears the other.
+    """The display of a run. It is also the log's stream, so that their lines do not mix.
 
     Args:
         settings: with the deadlines.
         clock: of the run.
-        console: where to.
+        console: to print to.
     """
 
     def __init__(self, settings: Settings, clock: Clock, console: Console) -> None:
@@ -139,10 +139,10 @@ class Display:
         self._files: tuple[Progress, Promise] | None = None
         self._samples: deque[tuple[float, int]] = deque()
 
-    # -- what it hears -----------------------------------------------------------------------------------------
+    # -- input -----------------------------------------------------------------------------------------------
 
     def hear(self, event: Mapping[str, Any]) -> bool:
-        """Show an event of the log; False for one that the log shall show itself."""
+        """Show a log event; return False for one that the log prints itself."""
         name = str(event.get("event"))
         if name in _UNHEARD:
             return True
@@ -158,7 +158,7 @@ class Display:
         return True
 
     def tell(self, _hour: Hour, progress: Progress, promise: Promise) -> None:
-        """Take note of how far the files are."""
+        """Update the number of files and bytes."""
         self._files = (progress, promise)
         now = self.clock.monotonic()
         self._samples.append((now, progress.bytes))
@@ -176,10 +176,10 @@ class Display:
             self._files = None
             self._samples.clear()
 
-    # -- what it shows -----------------------------------------------------------------------------------------
+    # -- output ----------------------------------------------------------------------------------------------
 
     def now(self) -> Table:
-        """The line that lives."""
+        """Return the live line."""
         line = Table.grid(padding=(0, 1))
         if self._files is not None:
             return self._transfer(line, *self._files)
@@ -191,7 +191,7 @@ class Display:
         return line
 
     def _until(self) -> str:
-        """What it waits for, and until when."""
+        """Return what the run waits for, and until when."""
         waits = list(self._waits.values())
         parts = [f"next poll {min(waits):%H:%M:%S}"] if waits else []
         if self._since is not None:
@@ -221,16 +221,16 @@ class Display:
     # -- the log's stream --------------------------------------------------------------------------------------
 
     def write(self, text: str) -> int:
-        """A line of the log, above the line that lives."""
+        """Print a log line above the live line."""
         if text.strip():
             self.console.print(Text.from_ansi(text.rstrip("\n")), soft_wrap=True)
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing: nothing is buffered."""
 
     def isatty(self) -> bool:
-        """It is one."""
+        """True: it is shown on a terminal."""
         return True
 
 

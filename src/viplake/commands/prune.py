@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 def command(
     *,
-    older_than: Annotated[str, Parameter(help="Age of what may go, as 90d or 12w; at least 8d.")],
-    keep: Annotated[int, Parameter(help="So many of the newest Hours stay in any case.")] = 24,
+    older_than: Annotated[str, Parameter(help="Remove Hours older than this, as 90d or 12w; at least 8d.")],
+    keep: Annotated[int, Parameter(help="Number of newest Hours that always stay.")] = 24,
     dry_run: Annotated[bool, FLAG, Parameter(help="Print what would be removed; remove nothing.")] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Remove old hourly folders from a folder lake, never the newest proof of a table; ledger and datasets stay.
+    """Remove old hourly folders from a folder lake. The newest proven Hour of each table stays.
+
+    Ledger and datasets also stay.
 
     Example: viplake prune --older-than 90d --dry-run
 
@@ -44,7 +46,7 @@ def command(
 
 
 async def prune(settings: Settings, older_than: str, *, keep: int, dry_run: bool, clock: Clock | None = None) -> Pruned:
-    """Remove the old Hours of a folder lake that nothing needs any more.
+    """Remove the old Hours of a folder lake that are no longer needed.
 
     Raises:
         SettingsError: the lake is no folder, or another environment's; or the age is too short.
@@ -65,7 +67,7 @@ async def prune(settings: Settings, older_than: str, *, keep: int, dry_run: bool
 
 
 def print_pruned(pruned: Pruned, *, dry_run: bool) -> None:
-    """What went, or would go, and what stays though it is old."""
+    """Print the removed Hours, and the old ones that stay."""
     for one in pruned.removed:
         out(f"{one.hour}  {count_words(one.files, 'file')}, {size_words(one.size)}")
     for one, tables in pruned.kept:

@@ -74,7 +74,7 @@ async def publish(settings: config.Settings, page: str, out: str) -> str:
         if not name or not parts.path.strip("/"):
             raise SettingsError(f"not the URL of a file: {out!r}", hint="Give one such as s3://bucket/report.html.")
         reached = config.store_settings(settings, config.Secrets.of(settings), url=folder)
-        # A browser shows the page, and never an old one.
+        # A browser shows the page, never a cached one.
         features = replace(reached.features, content_type="text/html; charset=utf-8", cache_control="no-store")
         store = open_store(replace(reached, features=features))
         await store.put(name, page.encode())

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 SHOWN_ROWS: Final = 40
-"""Rows of an answer that a person is shown."""
+"""Number of result rows that are shown to people."""
 
 _SHOWN_LETTERS: Final = 200
 _SHOWN_LINES: Final = 40
@@ -33,7 +33,9 @@ def command(
     *,
     file: Annotated[Path | None, Parameter(name=["--file", "-f"], help="Read the SQL from this file.")] = None,
     window: Window = NO_WINDOW,
-    unproven: Annotated[bool, FLAG, Parameter(help="Read Hours without a Receipt too, as in old lakes.")] = False,
+    unproven: Annotated[
+        bool, FLAG, Parameter(help="Also read Hours without a Receipt, as in lakes of other programs.")
+    ] = False,
     partial: Annotated[bool, FLAG, Parameter(help="Leave out files that cannot be read, with a warning.")] = False,
     csv: Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Print all rows as CSV.")] = False,
     parquet: Annotated[Path | None, Parameter(group=OUTPUT, help="Write all rows into this file.")] = None,
@@ -103,7 +105,7 @@ def _statement(sql: str | None, file: Path | None) -> str:
 
 
 def print_answer(answer: QueryResult, *, vertical: bool = False, color: bool = True) -> None:
-    """Print the first rows of an answer; their number and their Hours go to stderr."""
+    """Print the first rows of a result; their number and their Hours go to stderr."""
     from rich.markup import escape  # noqa: PLC0415 - only tables need it
 
     headings = [printable(column.name) for column in answer.columns]
@@ -129,7 +131,7 @@ def print_answer(answer: QueryResult, *, vertical: bool = False, color: bool = T
 
 
 def _shown(cell: str | None) -> str:
-    """A cell as a table has it: its lines, each cut; nothing that moves a cursor."""
+    """Return a cell for a table: its lines, each cut, without control characters."""
     lines = (cell or "").split("\n")[:_SHOWN_LINES]
     return "\n".join(
         printable(line if len(line) <= _SHOWN_LETTERS else f"{line[:_SHOWN_LETTERS]}...") for line in lines

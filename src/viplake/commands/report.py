@@ -21,9 +21,9 @@ def command(
     window: Window = NO_WINDOW,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Write one HTML file: a verdict in words, then the figures, each with its table; it needs no network to open.
+    """Write the data-quality report as one HTML file: a verdict, then figures with their tables.
 
-    Without a range it has the last 120 days.
+    The file needs no network to open. Without a range it has the last 120 days.
 
     Example: viplake report --out s3://bucket/reports/prod.html
 

@@ -1,4 +1,4 @@
-"""I/O. `viplake rules`: the rules that judge this lake, kept in it."""
+"""I/O. `viplake rules`: the rule configuration that is stored in the lake."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 def command(
     action: Annotated[
         Literal["push", "show"],
-        Parameter(help="push: keep the tables of viplake.toml in the lake. show: print the rules that hold."),
+        Parameter(help="push: store the tables of viplake.toml in the lake. show: print the stored rules."),
     ],
     *,
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Keep [rules], [[calendar]] and [objectives] in the lake, or show those that hold there.
+    """Store [rules], [[calendar]] and [objectives] in the lake, or show the stored ones.
 
-    After the first push every check of this lake uses them, from whatever folder it runs.
+    After the first push every check of this lake uses them, on every machine.
 
     Example: viplake rules push
 
@@ -50,9 +50,9 @@ def command(
 
     def show() -> None:
         if not book.version:
-            out("no rules were pushed: those of viplake.toml count, and the defaults")
+            out("no rules are stored in the lake; viplake.toml and the defaults apply")
         elif action == "push":
-            out(f"version {book.version} {'pushed' if is_new else 'holds already: nothing to push'}")
+            out(f"version {book.version} {'pushed' if is_new else 'is already stored'}")
         else:
             out(f"version {book.version}")
         if action == "show":

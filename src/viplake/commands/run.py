@@ -7,7 +7,7 @@ from viplake.commands.options import NO_OPTIONS, Json, OnlyDeliver, Options
 
 
 def command(*, only_deliver: OnlyDeliver = False, json: Json = False, options: Options = NO_OPTIONS) -> int:
-    """Bring the current Hour to its end: trigger, wait, transfer, prove.
+    """Deliver the current Hour: trigger the export, wait for it, transfer the files, verify them.
 
     Exit code: 0 delivered, 1 incomplete, 2 settings, 69 the vendor or network, 73 the lake, 75 waiting, 77 credentials.
 

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 def command(
     *,
-    at: Annotated[HourOrNone, Parameter(help="The schema that held at this Hour, with its tables and columns.")] = None,
+    at: Annotated[HourOrNone, Parameter(help="Print the schema of this Hour, with tables and columns.")] = None,
     diff: Annotated[
-        HourOrNone, Parameter(help="What the schema of --at, or the newest, differs in from the one of this Hour.")
+        HourOrNone,
+        Parameter(help="Print the differences between the schema of this Hour and that of --at (default: the newest)."),
     ] = None,
     json: Json = False,
     options: Options = NO_OPTIONS,
@@ -50,7 +51,7 @@ def command(
 async def _schema(
     settings: Settings, lake: Lake, *, at: Hour | None = None, since: Hour | None = None
 ) -> Listed | Held | Differing:
-    """Read the versions of the schema; the one that held `at` an Hour; or what differs there, or now, `since` another.
+    """Read the schema versions; the schema `at` an Hour; or its differences `since` another Hour.
 
     Raises:
         SettingsError, CredentialsError, LakeError: as `place_of`, and where the history cannot be read.

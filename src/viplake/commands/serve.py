@@ -51,7 +51,7 @@ def command(
 ) -> int:
     """Serve the report, /healthz and /metrics (Prometheus) over HTTP, on loopback by default.
 
-    The report is made anew when the history has a new version. The server only reads, and shows no credential.
+    The report is rendered again when the history has a new version. The server only reads, and shows no credential.
 
     Example: viplake serve --port 8137
 
@@ -97,9 +97,9 @@ def application(page: StatusPage, *, loopback: bool) -> web.Application:
     """Return the server's routes.
 
     Args:
-        page: what is served.
-        loopback: the server listens on loopback, so that only names of loopback are answered: a page of another
-            site cannot read it through a name that points here (DNS rebinding).
+        page: the report and metrics to serve.
+        loopback: the server listens on loopback. Then it answers only requests for loopback host names, so that another
+            site's page cannot read it through its own name (DNS rebinding).
     """
     from aiohttp import web  # noqa: PLC0415 - heavy, and only a server needs it
 
@@ -136,7 +136,7 @@ def application(page: StatusPage, *, loopback: bool) -> web.Application:
 
 
 async def _serve(served: web.Application, host: str, port: int) -> None:
-    """Answer until a signal stops the process."""
+    """Serve until a signal stops the process."""
     import asyncio  # noqa: PLC0415 - as aiohttp
 
     from aiohttp import web  # noqa: PLC0415 - as above

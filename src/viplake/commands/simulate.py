@@ -47,27 +47,27 @@ def command(
     company
         Company code in the files call.
     client_id
-        What a client must present.
+        Client id that clients must send.
     client_secret
-        What a client must present; also the apiToken of the files call.
+        Client secret that clients must send; also the apiToken of the files call.
     replication_seconds
-        From a trigger to Complete, by the vendor's clock.
+        Seconds from a trigger to Complete, by the vendor's clock.
     rule
         "Once an hour": a rolling 60 minutes, or the calendar hour.
     speed
-        The vendor's clock runs so many times as fast as the wall's.
+        Factor by which the vendor's clock runs faster than real time.
     files
         Files in an export; default: about 60.
     total_bytes
         Bytes of an export; default: about 2 MB.
     latency_ms
-        Before each answer.
+        Milliseconds before each response.
     list_grows_seconds
-        A few files join the list so long after Complete.
+        Seconds after Complete at which the last files join the list.
     fault
         CALL:KIND[:option=value,...], once or more often; see --list-faults.
     list_faults
-        Print all faults and end.
+        Print all faults and exit.
     """
     if list_faults:
         print(faults.describe())  # noqa: T201 - the data
@@ -103,7 +103,7 @@ def command(
 
 
 def print_simulator(simulator: Simulator) -> None:
-    """How to reach it: the lines to paste into a shell. The demo's secrets are no secrets."""
+    """Print the environment variables that point to the simulator; its secrets are not real."""
     settings = simulator.settings
     for name, value in (
         ("VIPLAKE_TOKEN_URL", simulator.token_url),

@@ -27,7 +27,7 @@ def command(
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Show whether delivered and complete are in or out of SLA, by day, week, month and rolling window.
+    """Show by day, week, month and rolling window whether delivery and completeness are in or out of SLA.
 
     The targets are those of [objectives]. Exit code: 0 the windows are in SLA, 1 one is out, or nothing is on record.
 

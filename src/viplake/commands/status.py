@@ -49,7 +49,7 @@ def command(*, window: Window = NO_WINDOW, json: Json = False, options: Options 
 
 
 def print_status(outcomes: Sequence[Outcome], *, color: bool = True) -> None:
-    """Print one line an Hour, newest last; on a narrow terminal without the less important columns."""
+    """Print one line an Hour, newest last; a narrow terminal hides less important columns."""
     rows = [
         (
             str(one.hour),
@@ -69,7 +69,7 @@ def print_status(outcomes: Sequence[Outcome], *, color: bool = True) -> None:
 
 
 def _why(outcome: Outcome) -> str:
-    """The cause and its owner, where there is something to say."""
+    """Return cause and owner; empty where there is none."""
     if outcome.cause in {None, "waiting"}:
         return outcome.detail or ""
     return f"{outcome.cause}" + (f" ({outcome.owner})" if outcome.owner else "")

@@ -1,4 +1,4 @@
-"""I/O. `viplake verify`: what landed against what was promised."""
+"""I/O. `viplake verify`: compares stored files with manifest and Receipt."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def command(*, window: Window = NO_WINDOW, json: Json = False, options: Options 
 
 
 def print_verified(verified: Iterable[Verified]) -> None:
-    """One line an Hour, and its findings."""
+    """Print one line an Hour, and its findings."""
     for one in verified:
         verdict = one.verdict
         words = {True: "yes", False: "NO", None: "unknown"}
