@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from decimal import Decimal
@@ -16,7 +18,12 @@ import plotly.graph_objects as go
 import pytest
 
 import viplake
+from viplake import api
 from viplake.errors import SettingsError
+
+PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+INTERNAL = {"stored", "rows", "lake"}
+"""Attributes for viplake itself: the store, the typed rows, and the way back from an Hour."""
 
 SCHEMA = [
     {
@@ -132,12 +139,46 @@ def test_calls_work_inside_a_running_event_loop(lake: viplake.DataLake) -> None:
 
 
 @pytest.mark.system
-def test_importing_a_part_loads_no_api() -> None:
-    code = "import sys, viplake.errors; print([m for m in sys.modules if m in ('viplake.api', 'duckdb', 'pandas')])"
+def test_importing_errors_loads_no_other_part_and_no_library() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import viplake.errors; new = set(sys.modules) - before\n"
+        "print(sorted(m for m in new if m.split('.')[0] not in sys.stdlib_module_names))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout == "['viplake', 'viplake.errors']\n"
     with pytest.raises(AttributeError):
         _ = viplake.nothing
+
+
+def test_public_names_of_the_package_are_those_of_the_api() -> None:
+    assert viplake.__all__ == api.__all__ == sorted(api.__all__)
+    for name in viplake.__all__:
+        assert getattr(viplake, name) is getattr(api, name)
+
+
+@pytest.mark.system
+def test_examples_of_the_api_page_run_in_a_fresh_interpreter(lake: viplake.DataLake, tmp_path: Path) -> None:
+    """All blocks of docs/python.md, one after the other, as a script outside of the repository."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(blocks) == PAGE.count("```python")
+    shutil.copytree(lake.url.removeprefix("file://"), tmp_path / "lake")  # the page also writes
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(blocks).replace("s3://your-bucket", (tmp_path / "lake").as_uri()))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("VIPLAKE_")}
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env=kept, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for part in ("2022-05-11T13 delivered", "'Voyage_0001.json'", "3 Job Delivery Completeness", "there is no dataset"):
+        assert part in done.stdout
+
+
+def test_api_page_names_every_public_method_and_attribute() -> None:
+    for kind in (viplake.DataLake, viplake.LakeHour):
+        public = {name for name in (*vars(kind), *kind.__annotations__) if not name.startswith("_")}
+        missing = {name for name in public - INTERNAL if not re.search(rf"\.{name}\b", PAGE)}
+        assert missing == set(), kind
+    assert "viplake.time_series(" in PAGE
 
 
 def test_a_lake_of_another_environment_is_refused(tmp_path: Path) -> None:
