@@ -77,7 +77,7 @@ class LakeHour:
     """One Hour of a lake.
 
     Attributes:
-        lake: that it belongs to.
+        lake: the lake that it belongs to.
         hour: as text, `2022-05-10T13`, UTC.
         outcome: `delivered`, `failed`, `missed` or `waiting`; None where the history does not have the Hour.
         cause, owner: why it was not delivered, and who has to act; empty where it was.
@@ -143,11 +143,11 @@ class LakeHour:
 
 
 class DataLake:
-    """A lake that is open for reading; `open_lake` makes one.
+    """A lake that is open for reading; `open_lake` returns one.
 
     Attributes:
         environment: `Prod`, `Test` or a declared one.
-        url: where it is.
+        url: of the lake.
         warnings: what the last query left out and why; empty where it left nothing out.
     """
 
@@ -482,7 +482,7 @@ def _hour(text: str | None) -> Hour | None:
 
 
 def _quoted(name: str) -> str:
-    """A name as SQL has it."""
+    """Return the name quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -490,14 +490,14 @@ def _quoted(name: str) -> str:
 
 
 class _Loop:
-    """One event loop in a thread of its own: a notebook's own loop runs already and cannot wait for another."""
+    """An event loop in its own thread, because a notebook's loop is already running and cannot be re-entered."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run the work to its end; interrupting the caller cancels it."""
+        """Run the work until it ends; a KeyboardInterrupt cancels it."""
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()

@@ -1,6 +1,6 @@
-"""I/O. The only place that reads the time: everything else is handed a `Clock`.
+"""I/O. The only module that reads the time; other modules get a `Clock` as argument.
 
-Three readings are kept apart because they fail apart. `now` is UTC and may jump; `monotonic` never jumps and
+Three readings are separate because they fail in different ways. `now` is UTC and may jump; `monotonic` never jumps and
 measures deadlines within a process; and a store stamps its objects with a clock of its own, which
 `from_store` translates, so that a demo or a test may run its Hours faster than the wall does.
 """
@@ -15,14 +15,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the run knows of time."""
+    """The port to the time."""
 
     def now(self) -> datetime:
         """The time, UTC, aware."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never jumps."""
+        """Return seconds since an arbitrary moment; never jumps."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -30,7 +30,7 @@ class Clock(Protocol):
         ...
 
     def from_store(self, stamped: datetime) -> datetime:
-        """What this clock showed when a store stamped an object so."""
+        """Return what this clock showed at a timestamp of the store."""
         ...
 
 
@@ -42,7 +42,7 @@ class SystemClock:
         return datetime.now(UTC)  # noqa: TID251 - here is where the clock is read
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never jumps."""
+        """Return seconds since an arbitrary moment; never jumps."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
@@ -51,7 +51,7 @@ class SystemClock:
             await asyncio.sleep(seconds)
 
     def from_store(self, stamped: datetime) -> datetime:
-        """The store's stamp as it is."""
+        """Return the store's timestamp unchanged."""
         return stamped
 
 

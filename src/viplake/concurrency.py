@@ -1,4 +1,4 @@
-"""I/O. Doing many things side by side, bounded: the only bounded gather."""
+"""I/O. Runs many coroutines at once, with a limit; the only module that does."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ async def map_bounded(work: Callable[[S], Awaitable[T]], items: Iterable[S], *, 
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(item)) for item in items]
-    except BaseExceptionGroup as failures:  # a caller that catches a LakeError must not need to know of a group
+    except BaseExceptionGroup as failures:  # callers catch a LakeError, not an exception group
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]

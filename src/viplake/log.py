@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
 _QUIET: Final = ("aiohttp", "asyncio", "botocore", "boto3", "urllib3", "s3transfer")
-"""Libraries whose debug lines quote requests; warnings and above are let through."""
+"""Libraries with debug lines that quote requests; only their warnings and errors are logged."""
 
 _LONGEST: Final = 2000
 """Characters of one value: a vendor's error page is not a log line."""
 
 _KEEP: Final = "\n\t"
-"""What a traceback is made of."""
+"""Members of a log record that make up a traceback."""
 
 
 def configure(
@@ -50,7 +50,7 @@ def configure(
         tracebacks: show them, without locals.
         color: on a terminal.
         stream: instead of stderr.
-        hear: is given our own events, whatever the level; those for which it answers True are not logged.
+        hear: called with viplake's own events of every level; if it returns True, the event is not logged.
     """
     stream = stream or sys.stderr
     as_text = form == "text" or (form == "auto" and stream.isatty())
@@ -94,10 +94,10 @@ def configure(
 
 
 class _Sink(logging.StreamHandler[TextIO]):
-    """Writes lines; a line that cannot be written ends nothing."""
+    """Writes lines; a line that cannot be written does not end the process."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say so, without what logging itself would show: the arguments, in clear, and the stack."""
+        """Report it without the arguments and the stack, which `logging` would print in clear."""
         with contextlib.suppress(OSError, ValueError):
             self.stream.write(f"a log line of {record.name} could not be written\n")
 
@@ -112,20 +112,20 @@ def _handing_to(hear: Callable[[Mapping[str, Any]], bool]) -> Processor:
 
 
 class _Redacting(structlog.stdlib.ProcessorFormatter):
-    """The one place through which every line goes."""
+    """The formatter of every line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The finished line, without secrets."""
         return redact(super().format(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """Nothing: tracebacks are rendered, or left out, by the processors."""
+        """Return nothing: the processors render tracebacks, or leave them out."""
         del ei
         return ""
 
 
 def _named(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Who speaks, where it is not viplake."""
+    """Add the logger's name, unless it is viplake."""
     record = event.get("_record")
     if record is not None and not record.name.startswith("viplake"):
         event["logger"] = record.name
@@ -133,7 +133,7 @@ def _named(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Muta
 
 
 def _without_traceback(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """What was raised, in one line, in place of its traceback."""
+    """Replace the traceback by the exception in one line."""
     info = event.pop("exc_info", None)
     error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else None
     if info is True:
@@ -144,7 +144,7 @@ def _without_traceback(_logger: object, _name: str, event: MutableMapping[str, A
 
 
 def _contained(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Values that hold no secret and cannot break out of their line: control characters escaped, long ones cut."""
+    """Redact all values, escape control characters, and cut long ones."""
     return {
         name: value if name.startswith("_") else _plain(value, multiline=name == "exception")  # _: structlog's own
         for name, value in event.items()

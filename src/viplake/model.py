@@ -1,7 +1,6 @@
-"""PURE. The nouns that every part shares: Hours, environments, files promised, stored and proven.
+"""PURE. The types that every part shares: Hours, environments, manifests, stored files, Receipts.
 
-They hold no behaviour but their own arithmetic and their own checks, so that each part can be read without
-the others.
+They have only arithmetic and checks of their own, so that each part can be read without the others.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
 
 FIRST_YEAR: Final = 2000
 LAST_YEAR: Final = 9998
-"""Years of the Hours and times that are read. An earlier one is a slip (`0222` for `2022`) that would make a history
-of millions of Hours; after the last one there is no later one to compare with."""
+"""Allowed years of Hours and times. An earlier year is a typing error (`0222` for `2022`) that would create a history
+of millions of Hours. Later years cannot be represented."""
 
 Severity = Literal["info", "ticket", "page"]
 SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
-"""How grave a breach or an incident is, the least grave first."""
+"""Severities of a breach or an incident, the lowest first."""
 
 _ONE_HOUR: Final = timedelta(hours=1)
 _HOUR_FORMS: Final = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})[T /-]?(\d{2})(?::?00)?Z?")
@@ -41,7 +40,7 @@ class Hour:
     start: datetime
 
     def __post_init__(self) -> None:
-        """Refuse what is not the start of a UTC hour."""
+        """Raise unless it is the start of a UTC hour."""
         if self.start.utcoffset() != timedelta(0) or self.start != self.start.replace(
             minute=0, second=0, microsecond=0
         ):
@@ -49,7 +48,7 @@ class Hour:
 
     @classmethod
     def of(cls, moment: datetime) -> Self:
-        """The Hour that holds this moment (aware, any zone)."""
+        """Return the Hour that contains this moment (aware, any zone)."""
         return cls(moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0))
 
     @staticmethod
@@ -57,7 +56,7 @@ class Hour:
         """Read `2022-05-10T13` (also the folder `20220510/13` and the label `20220510-13`), UTC.
 
         Raises:
-            SettingsError: it is none of these, or no such hour exists.
+            SettingsError: it has another form, or no such hour exists.
         """
         if (hour := _parsed(text)) is not None:
             return hour
@@ -65,12 +64,12 @@ class Hour:
 
     @property
     def end(self) -> datetime:
-        """The first moment after it, UTC."""
+        """The end of the Hour (exclusive), UTC."""
         return self.start + _ONE_HOUR
 
     @property
     def day(self) -> str:
-        """The folder of its day: `20220510`."""
+        """The name of its day's folder: `20220510`."""
         return f"{self.start:%Y%m%d}"
 
     @property
@@ -88,7 +87,7 @@ class Hour:
         return f"{self.start:%Y-%m-%dT%H}"
 
     def __contains__(self, moment: datetime) -> bool:
-        """Whether the moment is within it."""
+        """Return whether the moment is within the Hour."""
         return self.start <= moment < self.end
 
     def __hash__(self) -> int:
@@ -103,7 +102,7 @@ class Hour:
         return shifted
 
     def to(self, last: Hour) -> Iterator[Hour]:
-        """All Hours from this one to `last`, both included."""
+        """Yield all Hours from this one to `last`, both included."""
         hour = self
         while hour <= last:
             yield hour
@@ -123,7 +122,7 @@ def _parsed(text: str) -> Hour | None:
 
 
 def stretches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
-    """Ascending Hours, each run of adjacent ones in a list."""
+    """Group ascending Hours into lists of adjacent ones."""
     stretch: list[Hour] = []
     for hour in hours:
         if stretch and hour != stretch[-1].shift(1):
@@ -175,14 +174,14 @@ class HourOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A configuration at the vendor with a lake of its own, never mixed with another.
+    """An export configuration at the vendor with its own lake; environments are never mixed.
 
     Attributes:
         name: `Prod`, `Test`, or one that the settings declare.
-        config_name: what the trigger asks for.
-        prefix: where the hourly folders lie in a lake, with its closing slash.
+        config_name: configuration name in the trigger.
+        prefix: of the hourly folders in a lake, with its closing slash.
         type: the `environmentType` of the files call; empty: its name.
-        due: the hour of the day (UTC) in which a daily export is expected; None: one is expected in every Hour.
+        due: hour of the day (UTC) in which a daily export is expected; None: one is expected every Hour.
     """
 
     name: str
@@ -198,7 +197,7 @@ class Environment:
 
     @classmethod
     def named(cls, name: str, declared: Iterable[Environment] = ()) -> Environment:
-        """The environment of exactly this name, built in or declared.
+        """Return the environment of exactly this name, built in or declared.
 
         Raises:
             SettingsError: there is no such environment.
@@ -240,7 +239,7 @@ class PromisedFile:
 
     @property
     def is_marker(self) -> bool:
-        """Whether it is the empty object that some tools make for a folder: no file."""
+        """Whether it is the empty object that some tools create for a folder, which is not a file."""
         return self.key.endswith("/") and self.size == 0
 
 
@@ -266,7 +265,7 @@ class Promise:
 
     @property
     def environment(self) -> str | None:
-        """The environment that its keys or URLs name; None where they name none."""
+        """The environment that its keys or URLs name; None if they name none."""
         texts = [f"{file.key} {file.location}" for file in self.files]
         named = [one.name for one in (PROD, TEST) if any(one.config_name in text for text in texts)]
         return named[-1] if named else None
@@ -279,8 +278,8 @@ class StoredFile:
     Attributes:
         key: below the lake's root, the whole of it.
         size: bytes.
-        etag: the store's own mark of its content, without quotes; None where the store has none.
-        modified: when the store says that it was written, UTC; None right after an upload.
+        etag: the store's ETag of the content, without quotes; None where the store has none.
+        modified: time of the write by the store's clock, UTC; None right after an upload.
     """
 
     key: str
@@ -303,7 +302,7 @@ class ProvenFile:
         key: at the vendor.
         size: bytes.
         md5: of the stored bytes, 32 hex digits; None where only the size was compared.
-        etag: of the stored object; on S3 an equal one proves the file without reading it.
+        etag: of the stored object; on S3 an equal ETag proves the file without reading it.
     """
 
     name: str
@@ -314,21 +313,21 @@ class ProvenFile:
 
 
 ProofKind = Literal["checksum", "size"]
-"""What a Receipt rests on: checksums of the stored bytes, or sizes alone."""
+"""What a Receipt is based on: checksums of the stored bytes, or sizes alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The proof that every promised file of an Hour is stored: the commit marker.
+    """The commit marker of an Hour: every file of the manifest is stored.
 
     Attributes:
         environment: `Prod` or `Test`.
         company: the code in the files call.
-        hour: that its folder belongs to.
+        hour: of the folder.
         job_guid: of the ExportJob.
         files: every promised file, by name.
         delivered_at: when it was written, UTC.
-        late: the Hour had missed its deadline before.
+        late: whether the Hour had missed its deadline.
     """
 
     environment: str
@@ -346,7 +345,7 @@ class Receipt:
 
     @property
     def proof(self) -> ProofKind:
-        """`size` where a file has no checksum: another program landed the Hour, and `viplake adopt` compared sizes."""
+        """`size` if a file has no checksum: another program delivered the Hour, and `viplake adopt` compared sizes."""
         return "size" if any(file.md5 is None for file in self.files) else "checksum"
 
 
@@ -367,12 +366,12 @@ FindingKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a verification noticed.
+    """One finding of a verification.
 
     Attributes:
-        kind: what; only `unexpected_file` and `odd_key` harm nothing.
+        kind: of the finding; only `unexpected_file` and `odd_key` are harmless.
         file: its name; None if the finding is about the Hour.
-        detail: what was expected and what is there.
+        detail: the expected and the actual state.
     """
 
     kind: FindingKind
@@ -382,13 +381,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Landed against promised, in the words of BagIt (RFC 8493).
+    """The stored files compared with the manifest, in the terms of BagIt (RFC 8493).
 
     Attributes:
-        complete: every promised file is present; None where there is no Promise.
-        valid: and sizes and checksums are right; None where there is no Receipt to tell.
-        findings: what speaks against it, and what was noticed.
-        proof: what the Receipt rests on; None without one.
+        complete: every file of the manifest is present; None without a manifest.
+        valid: sizes and checksums are right too; None without a Receipt.
+        findings: mismatches, and harmless remarks.
+        proof: what the Receipt is based on; None without one.
     """
 
     complete: bool | None

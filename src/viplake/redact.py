@@ -1,10 +1,11 @@
-"""I/O (it remembers, in this process only). Keeps secrets out of everything that is written.
+"""I/O (it remembers values, in this process only). Removes secrets from everything that is written.
 
-Two nets, because each has holes. By value: the code that creates a `Secret` registers it here, and `redact` removes it
+Two methods, because neither finds everything. By value: the code that creates a `Secret` registers it here, and
+`redact` removes it
 from any text that contains it raw, URL-encoded, escaped as in JSON, Python or HTML (character by character, so in
 any mixture of these), or within base64. By pattern: signatures, tokens and presigned queries that were never
 registered (they come in answers) are cut by how they look. The log formatter, the error printer and the ledger all
-pass through `redact`; a `Secret` shows itself only to who calls `reveal`.
+pass through `redact`; a `Secret` shows its value only through `reveal`.
 
 Every log line passes here, so a value costs one substring search until a line holds its longest plain part.
 """

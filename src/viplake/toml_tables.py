@@ -1,6 +1,6 @@
-"""PURE. Reads a table of `viplake.toml` that a part declares for itself: known keys only, each of its kind.
+"""PURE. Reads a table of `viplake.toml` that a part declares: known keys only, each of its type.
 
-A rule that is misspelt and silently ignored is a rule that never fires: an unknown key is an error with a suggestion.
+An unknown key is an error with a suggestion, because a misspelt rule that is ignored never fires.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 
 def refuse(where: str, what: str, hint: str) -> SettingsError:
-    """The error for a value that cannot be."""
+    """Return the error for an invalid value."""
     return SettingsError(f"{where} in viplake.toml {what}", hint=hint)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The nearest known name, or all of them."""
+    """Return the most similar known name, or all of them."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(names)}."
@@ -37,10 +37,10 @@ def limited(low: float, high: float, what: str) -> Any:
 
 
 def decode(name: str, value: Any, kind: type[T]) -> T:
-    """A table of the file, as a msgspec Struct that forbids unknown fields.
+    """Return a table of the file as a msgspec Struct that forbids unknown fields.
 
     Raises:
-        SettingsError: a key is unknown or missing, or a value cannot be; it names both.
+        SettingsError: a key is unknown or missing, or a value is invalid; the message names it.
     """
     if not isinstance(value, dict):
         raise refuse(f"[{name}]", "is not a table", f"Write it as [{name}] with one key a line.")

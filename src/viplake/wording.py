@@ -1,4 +1,4 @@
-"""PURE. Sizes, counts, spans of time and lists of names as people read them: the one place that words them."""
+"""PURE. Formats sizes, counts, durations and lists of names for people; the only module that does."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MOST_NAMED: Final = 5
-"""Names of a list that a sentence spells out."""
+"""Number of names that a sentence lists."""
 
 _BELOW_A_THOUSAND: Final = 999.5
-"""Three digits round this up to 1000, which reads better in the next unit."""
+"""From here on, three digits would round up to 1000 of the unit."""
 
 
 def size_words(count: float) -> str:

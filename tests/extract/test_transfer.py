@@ -46,13 +46,13 @@ class Scene:
     seconds: float = 1800
     settings: TransferSettings = SMALL
     lake: Store = field(default_factory=lambda: open_store(StoreSettings("memory://")))
-    told: list[Progress] = field(default_factory=list)
+    reported: list[Progress] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.clock = FakeClock()
         self.vendor = FakeVendor(self.clock, self.files)
         self.store: Store = self.lake
-        self.tell: Callable[[Progress], None] = self.told.append
+        self.on_progress: Callable[[Progress], None] = self.reported.append
 
     async def land(
         self,
@@ -72,7 +72,7 @@ class Scene:
             deadline=self.clock.monotonic() + self.seconds,
             settings=self.settings,
             rng=random.Random(5),
-            tell=self.tell,
+            on_progress=self.on_progress,
         )
 
     async def visible(self) -> dict[str, bytes]:
@@ -134,9 +134,9 @@ async def test_progress_grows_up_to_all_files_and_bytes(scene: Scene) -> None:
     scene.vendor.fault("cut", "large", value=500_000)
     scene.vendor.fault("flip", "b(", value=0)
     await scene.land()
-    assert scene.told == sorted(scene.told, key=lambda progress: (progress.files, progress.bytes))
-    assert [p.bytes for p in scene.told] == sorted(p.bytes for p in scene.told)
-    assert scene.told[-1] == Progress(3, sum(len(data) for data in scene.files.values()))
+    assert scene.reported == sorted(scene.reported, key=lambda progress: (progress.files, progress.bytes))
+    assert [p.bytes for p in scene.reported] == sorted(p.bytes for p in scene.reported)
+    assert scene.reported[-1] == Progress(3, sum(len(data) for data in scene.files.values()))
 
 
 async def test_files_side_by_side_stay_below_both_bounds() -> None:
@@ -175,7 +175,7 @@ async def test_Z4_many_small_files_pass_without_a_task_each() -> None:
         nonlocal tasks
         tasks = max(tasks, len(asyncio.all_tasks()))
 
-    scene.tell = watch
+    scene.on_progress = watch
     assert len((await scene.land()).proven) == 3_000
     assert tasks < 3 * scene.settings.files_at_once + 10
 

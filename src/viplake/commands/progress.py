@@ -157,7 +157,7 @@ class Display:
         self._begin(name)
         return True
 
-    def tell(self, _hour: Hour, progress: Progress, promise: Promise) -> None:
+    def on_progress(self, _hour: Hour, progress: Progress, promise: Promise) -> None:
         """Update the number of files and bytes."""
         self._files = (progress, promise)
         now = self.clock.monotonic()

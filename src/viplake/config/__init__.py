@@ -1,4 +1,4 @@
-"""I/O. The only reader of files, the environment and secrets: everything else is handed what it needs.
+"""I/O. The only module that reads configuration files, environment and secrets; other modules get values as arguments.
 
 ::
 
@@ -79,10 +79,10 @@ __all__ = [
 
 
 def get_secrets(settings: Settings | None = None) -> dict[str, str]:
-    """The secret as the old script's function of this name gave it: its keys and their values, in clear.
+    """Return keys and values of the secret in clear text, like `get_secrets` of the original Glue script.
 
     Args:
-        settings: whose secret; None: VIPLAKE_SECRETS of the environment or `viplake.toml`, nothing else needed.
+        settings: of the command; None: only VIPLAKE_SECRETS is needed, from the environment or `viplake.toml`.
 
     Raises:
         CredentialsError, SettingsError, NetworkError: as `Secrets.read`.
@@ -97,7 +97,7 @@ def get_secrets(settings: Settings | None = None) -> dict[str, str]:
 
 
 def lake_url(settings: Settings, secrets: Secrets) -> str:
-    """Where the lake lies: the setting, else the bucket that the secret names.
+    """Return the URL of the lake: the setting, else the bucket in the secret.
 
     Raises:
         SettingsError: neither says.
@@ -123,7 +123,7 @@ def lake_url(settings: Settings, secrets: Secrets) -> str:
 def store_settings(
     settings: Settings, secrets: Secrets, *, create: bool = False, url: str | None = None
 ) -> StoreSettings:
-    """How to reach the lake, or another one.
+    """Return the store settings of the lake, or of another one.
 
     AWS credentials: the secret's keys, else those of the environment, else boto3's chain (no field set).
 
@@ -131,7 +131,7 @@ def store_settings(
         settings: of the command.
         secrets: read only where an S3 lake may need its keys.
         create: make a missing folder.
-        url: another lake's; None: the settings' own.
+        url: of another lake; None: of the lake in the settings.
 
     Raises:
         SettingsError: the lake is not given, or its endpoint may not be used.
@@ -169,7 +169,7 @@ def store_settings(
 
 
 def _features(settings: Settings) -> Features:
-    """Return what uploads ask of S3.
+    """Return the upload options for S3.
 
     Raises:
         SettingsError: a KMS key without encryption by KMS.
@@ -210,7 +210,7 @@ def aws_client(settings: Settings, service: str) -> Any:
 
 
 def vendor_settings(settings: Settings, secrets: Secrets) -> VendorSettings:
-    """Where the vendor is and how to reach it.
+    """Return the vendor settings: URLs, company, network.
 
     Raises:
         SettingsError: the company is not given.
@@ -231,7 +231,7 @@ def vendor_settings(settings: Settings, secrets: Secrets) -> VendorSettings:
 
 
 def run_settings(settings: Settings) -> RunSettings:
-    """What the run is told.
+    """Return the settings of a run.
 
     Raises:
         SettingsError: the company is not given.
@@ -249,14 +249,14 @@ def run_settings(settings: Settings) -> RunSettings:
 
 
 def check_settings(settings: Settings, kept: Mapping[str, Any] | None = None) -> CheckSettings:
-    """What `[rules]`, `[[calendar]]`, `[objectives]` and `[notify]` of `viplake.toml` say; VIPLAKE_SNS_TOPIC wins.
+    """Return the settings of a check: `[rules]`, `[[calendar]]`, `[objectives]`, `[notify]`; VIPLAKE_SNS_TOPIC wins.
 
     Args:
         settings: with the tables of `viplake.toml`.
-        kept: tables that are kept in the lake, instead of the local ones.
+        kept: tables that are stored in the lake; they replace the local ones.
 
     Raises:
-        SettingsError: one of them is wrong, in one line that says where.
+        SettingsError: one of them is wrong; the message names the place in one line.
     """
     from viplake.judge.evaluate import CheckSettings  # noqa: PLC0415 - only judging needs it
 
@@ -268,7 +268,7 @@ def check_settings(settings: Settings, kept: Mapping[str, Any] | None = None) ->
 
 
 def content_settings(settings: Settings) -> ContentSettings:
-    """What looking inside is told."""
+    """Return the settings of content checks."""
     from viplake.content.examine import ContentSettings  # noqa: PLC0415 - only looking inside needs DuckDB
 
     return ContentSettings(settings.record_times) if settings.record_times else ContentSettings()
@@ -286,10 +286,10 @@ def tables_settings(settings: Settings) -> TablesSettings:
 
 
 def notifiers(settings: Settings, told: CheckSettings, secrets: Secrets) -> list[Notifier]:
-    """Whom to tell.
+    """Return the notification channels.
 
     Raises:
-        SettingsError: an address is asked for that the secret does not have.
+        SettingsError: an address refers to a key that the secret does not have.
         CredentialsError, NetworkError: as `Secrets.read`.
     """
     from viplake.notify.sending import channels  # noqa: PLC0415 - as in check_settings
@@ -312,7 +312,7 @@ def vendor(settings: Settings, secrets: Secrets, clock: Clock) -> VesonVendor:
 
 
 def _credentials(secrets: Secrets) -> Callable[..., Awaitable[VendorCredentials]]:
-    """Return what reads the vendor's client id and secret when they are first needed; `fresh=True` reads them again."""
+    """Return a function that reads the vendor's client id and secret on first use; `fresh=True` reads them again."""
 
     async def read(*, fresh: bool = False) -> VendorCredentials:
         from viplake.vendor.veson.token import VendorCredentials  # noqa: PLC0415 - as in vendor_settings

@@ -1,4 +1,4 @@
-"""PURE. `[environments.NAME]` of `viplake.toml`: configurations at the vendor beside Test and Prod."""
+"""PURE. `[environments.NAME]` of `viplake.toml`: further export configurations at the vendor, besides Test and Prod."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class _Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def declared_environments(value: Any) -> tuple[Environment, ...]:
-    """The environments that the file declares.
+    """Return the environments that the file declares.
 
     Raises:
-        SettingsError: a name, a key or a value cannot be, or two environments would share a root.
+        SettingsError: a name, key or value is invalid, or two environments would share a root.
     """
     if not isinstance(value, dict):
         raise refuse("[environments]", "is not made of tables", "Write each one as [environments.NAME].")

@@ -1,7 +1,7 @@
-"""I/O. The secret: read when it is first needed, never from `viplake.toml`, and told to nobody.
+"""I/O. The secret: read on first use, never from `viplake.toml`, and never printed.
 
-All keys of a run come from one version of the secret. Its keys are those of the old script, so that a secret
-made for that one serves here too.
+All keys of a run come from one version of the secret. Its keys are those of the original Glue script, so that the same
+secret works here.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ PROXY: Final = "proxy"
 
 
 class Secrets:
-    """The secret, read when it is first asked for, and then kept: one version for all keys and all calls.
+    """The secret, read on first use and then cached: one version for all keys and all calls.
 
     Safe to share between threads; a coroutine reads it in a thread (`asyncio.to_thread`).
 
     Args:
         place: `env:`, `file:/path.json` or `aws-sm:name`.
-        surroundings: the environment's part.
+        surroundings: standard variables of the environment.
     """
 
     def __init__(self, place: str, surroundings: Surroundings) -> None:
@@ -59,20 +59,20 @@ class Secrets:
 
     @classmethod
     def of(cls, settings: Settings) -> Secrets:
-        """The secret that the settings point to. Nothing is read yet."""
+        """Return the secret of the settings, without reading it."""
         return cls(settings.secrets, settings.surroundings)
 
     @property
     def in_environment(self) -> bool:
-        """Whether it is the environment's: then it holds the client's id and secret and nothing else."""
+        """Whether the secret is in environment variables (`env:`): then it has only client id and client secret."""
         return self._place == "env:"
 
     def read(self, *, fresh: bool = False) -> Mapping[str, Secret]:
-        """All keys of the secret; with `fresh` as it is now, for when the vendor refuses what is known.
+        """Return all keys of the secret; `fresh` reads it again, after the vendor refused the known values.
 
         Raises:
             CredentialsError: it is missing, malformed, or may not be read.
-            SettingsError: VIPLAKE_SECRETS names what cannot be.
+            SettingsError: VIPLAKE_SECRETS is invalid.
             NetworkError: a certificate on the way to it is not trusted.
         """
         with self._lock:
@@ -81,7 +81,7 @@ class Secrets:
             return self._read
 
     def optional(self, key: str) -> Secret | None:
-        """A key that the secret need not have. `env:` has none of them, and is not read for it."""
+        """Return an optional key of the secret; None for `env:`, which is not read for it."""
         return None if self.in_environment else self.read().get(key)
 
     def _fetch(self) -> Mapping[str, Any]:
@@ -132,7 +132,7 @@ def _path_of_url(rest: str) -> str:
 def _parse(data: bytes, place: str) -> Mapping[str, Any]:
     try:
         value = strictjson.loads(data)
-    except ValueError:  # its message may quote the text
+    except ValueError:  # the parser's message may quote the secret
         value = None
     if not isinstance(value, dict):
         raise CredentialsError(
@@ -142,7 +142,7 @@ def _parse(data: bytes, place: str) -> Mapping[str, Any]:
 
 
 def _checked(content: Mapping[str, Any], place: str) -> Mapping[str, Secret]:
-    """The secret's keys; every message names the key, none the value."""
+    """Return the checked keys of the secret; messages name the key, never the value."""
 
     def malformed(key: str, what: str) -> CredentialsError:
         hint = f"Correct the value of {key} where VIPLAKE_SECRETS points: plain text, on one line."
@@ -166,7 +166,7 @@ def _checked(content: Mapping[str, Any], place: str) -> Mapping[str, Secret]:
 
 
 def _secret(key: str, value: str) -> Secret:
-    if key == BUCKET:  # a name that messages need; no secret
+    if key == BUCKET:  # messages need this name; it is not secret
         return Secret(value, remember=False)
     return proxy_url(value) if key == PROXY else Secret(value)
 
@@ -174,7 +174,7 @@ def _secret(key: str, value: str) -> Secret:
 # -- Secrets Manager --------------------------------------------------------------------------------------
 
 _PATIENCE_SECONDS: Final = 60.0
-"""How long throttling and server errors of Secrets Manager are borne: an Hour has time for that much."""
+"""Time limit in seconds for retries after throttling and server errors of Secrets Manager."""
 
 MOST_TRIES = 12
 
@@ -198,13 +198,13 @@ _ANSWERS: Final = (
 
 
 class _Busy(CredentialsError):
-    """Secrets Manager is there, but cannot answer now."""
+    """Secrets Manager is reachable, but throttles or fails."""
 
     default_cause = "secrets_unavailable"
 
 
 def _read_secrets_manager(name: str, surroundings: Surroundings) -> bytes:
-    """The current version of a secret: patient with throttling and hanging up, not with a host that is not there."""
+    """Return the current version of a secret; retry throttling and dropped connections, but not an unknown host."""
     client, clock, rng = _client(name, surroundings), SystemClock(), random.Random()  # noqa: S311 - spreads retries
     give_up = clock.monotonic() + _PATIENCE_SECONDS
     for attempt in range(1, MOST_TRIES):
@@ -229,7 +229,7 @@ def _client(name: str, around: Surroundings) -> Any:
 
 
 def aws_access(around: Surroundings) -> AwsAccess:
-    """Return who we are at AWS, as the environment says."""
+    """Return the AWS credentials settings of the environment."""
     from viplake.network.aws import AwsAccess  # noqa: PLC0415 - as in `_client`
 
     if around.access_key_id is None or around.secret_access_key is None:
@@ -256,7 +256,7 @@ def _get_value(client: Any, name: str) -> bytes:
     except ClientError as error:
         raise _refused(error.response, name) from None
     except ConnectionClosedError as error:  # on a connection that was kept open too long, for example
-        raise _Busy(f"Secrets Manager hung up: {redact(str(error))[:200]}") from None
+        raise _Busy(f"Secrets Manager dropped the connection: {redact(str(error))[:200]}") from None
     except BotoCoreError as error:
         raise _unreachable(error) from None
     if not isinstance(text := answer.get("SecretString"), str):
@@ -265,7 +265,7 @@ def _get_value(client: Any, name: str) -> bytes:
 
 
 def _refused(response: Mapping[str, Any], name: str) -> CredentialsError:
-    """What an answer that is an error means. Its own text stays out but for the code: it may tell of policies."""
+    """Return the error for an error response. Only its code is shown, because its text may reveal policies."""
     code = str(response.get("Error", {}).get("Code", "unknown"))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     text = f"{code} {response.get('Error', {}).get('Message', '')}" if code.startswith("AccessDenied") else code
@@ -279,7 +279,7 @@ def _refused(response: Mapping[str, Any], name: str) -> CredentialsError:
 
 
 def _unreachable(error: Exception) -> ViplakeError:
-    """Return why boto3 did not even get an answer."""
+    """Return the error for a call of boto3 that got no response."""
     if found := unreachable(error, "Secrets Manager"):
         return found
     text = redact(str(error).partition("\n")[0])[:200]
@@ -289,7 +289,7 @@ def _unreachable(error: Exception) -> ViplakeError:
             cause="secrets_denied",
             hint="Run `aws sso login`, set AWS_PROFILE, give this machine a role, or use file: in VIPLAKE_SECRETS.",
         )
-    return CredentialsError(f"Secrets Manager cannot be asked: {text}", cause="secrets_unavailable")
+    return CredentialsError(f"Secrets Manager did not respond: {text}", cause="secrets_unavailable")
 
 
 _WITHOUT_CREDENTIALS: Final = frozenset(
@@ -307,4 +307,4 @@ _WITHOUT_CREDENTIALS: Final = frozenset(
         "LoginTokenLoadError",
     }
 )
-"""Names of botocore's exceptions; by name, so that older and newer ones both do."""
+"""Names of botocore's exceptions; by name, so that older and newer versions both work."""

@@ -1,6 +1,6 @@
-"""PURE. What the settings are: names, meanings, defaults, and what each may be.
+"""PURE. The table of all settings: names, meanings, defaults and allowed values.
 
-`SETTINGS` is the one table: reading, checking and the documents go by it.
+`SETTINGS` is the only list: reading, checking and docs/settings.md use it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting, for reading it and for the documents that list it.
+    """One setting.
 
     Attributes:
         name: in flags and in `viplake.toml`.
@@ -48,7 +48,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the standard variables say: those that other tools read as well.
+    """Standard environment variables, which other tools read as well.
 
     Attributes:
         client_id, client_secret: VIPLAKE_CLIENT_ID and VIPLAKE_CLIENT_SECRET, for `env:`.
@@ -60,7 +60,7 @@ class Surroundings:
         access_key_id, secret_access_key, session_token: the static credentials AWS_*.
         proxy, no_proxy: HTTPS_PROXY and NO_PROXY, in capitals or small.
         ca: the certificates of SSL_CERT_FILE and AWS_CA_BUNDLE, PEM.
-        ca_file: where they come from.
+        ca_file: their path.
         foreign: variables that are not AWS's, but that the S3 library would read and that nothing overrides.
         color: False where NO_COLOR is set (no-color.org: to anything but nothing).
     """
@@ -101,16 +101,16 @@ class Settings:
         content_checks: run content checks after each delivery.
         tables: bring the current and the history tables up to date after each delivery.
         record_times: columns that tell when a record changed, the best first; empty: the usual names.
-        sns_topic: ARN of the topic that is told of incidents; empty: what `[notify]` says.
+        sns_topic: ARN of the topic for notifications; empty: the one of `[notify]`.
         report, report_every: where the report is written, and after which deliveries.
         allow_insecure_http: http to loopback is allowed.
         download_hosts: from which files may come besides S3, lower case.
-        sse, sse_kms_key, storage_class: what uploads to S3 ask for; empty: the bucket's default.
-        requester_pays: requests to S3 say that we pay for them.
+        sse, sse_kms_key, storage_class: options of uploads to S3; empty: the bucket's default.
+        requester_pays: send "requester pays" with requests to S3.
         checksum: that travels with each upload to S3.
         log_level, log_format: as their names; `auto`, `json` or `text`.
         origins: setting -> where its value came from.
-        surroundings: what the standard variables say.
+        surroundings: standard environment variables.
         config_file: the `viplake.toml` that was read.
         profile: the one picked in it.
         sections: tables of `viplake.toml` that other parts read (`TABLES`), as written; the profile's go first.
@@ -253,9 +253,9 @@ def _secret_place(text: str) -> str:
 
 
 def _split(text: str) -> SplitResult:
-    """The parts of a URL that holds nothing but scheme, host, port and path."""
+    """Return the parts of a URL that has only scheme, host, port and path."""
     if odd := re.search(r"[^\x21-\x7e]|\\", text):
-        # People copy the name of a folder as they see it: "My Lake", "josé".
+        # People copy folder names as they see them: "My Lake", "josé".
         sign = odd[0]
         seen = sign != "\\" and sign.isprintable()
         raise ValueError(f"not a URL: {sign!r} is written as {quote(sign)} there" if seen else "not a URL")
@@ -332,7 +332,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "where the datasets are, as a URL of a lake; default: `Observability/` in the lake",
     ),
     Setting("out_of_scope", _names, "", "tables never delivered, comma separated"),
-    Setting("grace_minutes", _minutes, "30", "minute from which on the current Hour counts, 0 to 59"),
+    Setting("grace_minutes", _minutes, "30", "minutes to wait before the current Hour is expected, 0 to 59"),
     Setting(
         "content_checks",
         _flag,
@@ -349,7 +349,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "record_times",
         _columns,
         "",
-        "columns that tell when a record changed, the best first, comma separated; empty: the usual names",
+        "columns with the time of a record's last change, the best first, comma separated; empty: the usual names",
     ),
     Setting(
         "sns_topic",
@@ -370,12 +370,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "after each `delivery`, or after the first of a `day`",
     ),
     Setting("allow_insecure_http", _flag, "false", "`true`: http to loopback is allowed"),
-    Setting("download_hosts", _hosts, "", "further hosts that files may come from, comma separated"),
+    Setting("download_hosts", _hosts, "", "further hosts that files may be downloaded from, comma separated"),
     Setting(
         "sse",
         _one_of("", "AES256", "aws:kms", "aws:kms:dsse"),
         "",
-        "encryption that uploads ask S3 for: `AES256`, `aws:kms` or `aws:kms:dsse`; empty: the bucket's default",
+        "encryption of uploads to S3: `AES256`, `aws:kms` or `aws:kms:dsse`; empty: the bucket's default",
     ),
     Setting("sse_kms_key", _kms_key, "", "KMS key for `aws:kms`: its id, ARN or alias; empty: the account's own"),
     Setting(
@@ -384,15 +384,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "",
         "storage class of uploads that can be read at once (`STANDARD_IA`, ...); empty: the store's default",
     ),
-    Setting("requester_pays", _flag, "false", "`true`: requests to S3 say that we pay for them"),
+    Setting("requester_pays", _flag, "false", "`true`: your account pays for requests to the bucket (requester pays)"),
     Setting(
         "checksum",
         _checksum,
         "crc64nvme",
-        "checksum of uploads to S3: `crc64nvme`, `sha256`; for stores without: `md5` (the ETag is compared) or `none`",
+        "checksum of uploads to S3: `crc64nvme` or `sha256`; for other stores `md5` (compares the ETag) or `none`",
     ),
     Setting(
-        "log_level", _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO", "least level that is logged"
+        "log_level", _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO", "lowest level that is logged"
     ),
     Setting("log_format", _one_of("auto", "json", "text"), "auto", "`auto`: text on a terminal, JSON lines elsewhere"),
 )
@@ -401,7 +401,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
 FURTHER_VARIABLES: Final = frozenset(
     {"VIPLAKE_CLIENT_ID", "VIPLAKE_CLIENT_SECRET", "VIPLAKE_CONFIG", "VIPLAKE_PROFILE"}
 )
-"""Variables of viplake's that are no settings: they never stand in `viplake.toml`."""
+"""Variables of viplake that are not settings, so they are not allowed in `viplake.toml`."""
 
 TABLES: Final = frozenset({"environments", "rules", "calendar", "objectives", "notify", "tables"})
 """Tables of `viplake.toml` that other parts read."""

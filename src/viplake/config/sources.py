@@ -1,7 +1,7 @@
-"""I/O. Where a setting comes from: a flag, else the environment, else the profile in `viplake.toml`, else its default.
+"""I/O. Reads each setting from a flag, else the environment, else the profile in `viplake.toml`, else its default.
 
-A name that means nothing is an error with a suggestion: a setting that is misspelt and silently ignored costs an
-Hour. Everything is checked before anything is sent or written.
+An unknown name is an error with a suggestion, because a misspelt setting that is ignored can cost an Hour. All settings
+are checked before anything is sent or written.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 
 _MOST_DOTS = 300
-"""In a line of viplake.toml: of a key of 12,000 parts tomllib compares all with all, for 7 seconds."""
+"""Most dots in a line of viplake.toml: tomllib needs 7 seconds for a key of 12,000 parts."""
 
 _DEEPEST = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value as it was given: its text, where from, and what to call it in a message."""
+    """A given value: its text, its origin, and its name in messages."""
 
     text: str
     origin: str
@@ -62,7 +62,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Settings:
-    """All settings of a command, checked.
+    """Read and check all settings of a command.
 
     Args:
         flags: setting -> value, from the command line; None: not given.
@@ -72,7 +72,7 @@ def load(
         cwd: the working directory; None: this process's.
 
     Raises:
-        SettingsError: a value or a name is wrong, in one line that says which and where.
+        SettingsError: a value or a name is wrong; the message names it and its place in one line.
     """
     environ = environment() if environ is None else environ
     given, file, picked, tables = gather(flags, config_file, profile, environ, cwd)
@@ -100,12 +100,12 @@ def load(
 
 
 def environment() -> Mapping[str, str]:
-    """This process's environment."""
+    """Return the environment of this process."""
     return os.environ  # noqa: TID251 - here is where the environment is read
 
 
 def set_environment(variables: Mapping[str, str]) -> None:
-    """Set variables of this process's environment, for commands that read it later."""
+    """Set environment variables of this process, for commands that read them later."""
     os.environ.update(variables)  # noqa: TID251 - as above
 
 
@@ -116,7 +116,9 @@ def gather(
     environ: Mapping[str, str],
     cwd: Path | None,
 ) -> tuple[dict[str, Given], Path | None, str | None, Mapping[str, Any]]:
-    """What was given for each setting, by the strongest source; the file read; the profile picked; others' tables."""
+    """Return the value of each setting by its strongest source, the file, the profile, and the tables of other
+    parts.
+    """
     file, explicit = _find_file(config_file, environ, cwd or Path.cwd())
     document = _read_toml(file, explicit=explicit)
     picked, why = _pick_profile(profile, environ, document)
@@ -172,7 +174,7 @@ def _from_file(
         raise SettingsError(f"there is no profile {profile!r} ({why}) in {file}", hint=_suggest(profile, profiles))
     sections = {"": top} | {f" [profile {name}]": table for name, table in profiles.items()}
     for suffix, table in sections.items():
-        found = list(_from_table(table, f"{file}{suffix}"))  # all are checked, also those that were not picked
+        found = list(_from_table(table, f"{file}{suffix}"))  # profiles that are not selected are checked too
         if suffix in {"", f" [profile {profile}]"}:
             yield from found
 
@@ -188,7 +190,7 @@ def _from_table(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, Giv
 
 
 def _text(value: object, label: str) -> str:
-    """A value of a flag or of TOML as it would stand in the environment."""
+    """Return a value of a flag or of TOML as the text that the environment would have."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value):
@@ -206,7 +208,7 @@ def absolute(text: str) -> str:
 
 
 def value_of(setting: Setting, given: Given | None) -> Any:
-    """The checked value of a setting; its default where none is given; `SettingsError` where it is wrong."""
+    """Return the checked value of a setting, or its default; raise `SettingsError` where it is wrong."""
     if given is None:
         return None if setting.default is None else setting.parse(setting.default)
     if not given.text and setting.default != "":
@@ -234,13 +236,13 @@ def _suggest(name: str, known: Any) -> str:
 
 
 def _find_file(config_file: Path | None, environ: Mapping[str, str], cwd: Path) -> tuple[Path, bool]:
-    """Where `viplake.toml` is, and whether somebody said so."""
+    """Return the path of `viplake.toml`, and whether it was given explicitly."""
     named = config_file or environ.get("VIPLAKE_CONFIG")
     return cwd / home_path(str(named or "viplake.toml")), named is not None and named != ""
 
 
 def home_path(name: str) -> Path:
-    """The path, `~` resolved where there is such a home.
+    """Return the path, with `~` resolved if there is such a home folder.
 
     Raises:
         SettingsError: it cannot be the name of a file.
@@ -249,7 +251,7 @@ def home_path(name: str) -> Path:
         raise SettingsError(f"the name of a file holds control characters: {name!r}", hint="Correct it.")
     try:
         return Path(name).expanduser()
-    except RuntimeError:  # nobody of that name
+    except RuntimeError:  # no user of that name
         return Path(name)
 
 
@@ -275,7 +277,7 @@ def _read_toml(file: Path, *, explicit: bool) -> dict[str, Any] | None:
 
 
 def _is_deep(document: Mapping[str, Any]) -> bool:
-    """Whether tables lie in tables further than anybody means; a dotted key makes thousands in one line."""
+    """Return whether tables are nested too deep; one dotted key can make thousands of levels."""
     level: list[Any] = [document]
     for _ in range(_DEEPEST):
         level = [
@@ -293,7 +295,9 @@ def _pick_profile(
     if named := profile or environ.get("VIPLAKE_PROFILE"):
         why = "--profile" if profile else "VIPLAKE_PROFILE"
         if document is None:
-            raise SettingsError(f"a profile is asked for ({why}), but there is no viplake.toml", hint="Give --config.")
+            raise SettingsError(
+                f"profile {profile!r} was requested ({why}), but there is no viplake.toml", hint="Give --config."
+            )
         return named, why
     default = (document or {}).get("default_profile")
     if default is not None and not isinstance(default, str):
@@ -302,7 +306,7 @@ def _pick_profile(
 
 
 def _refuse_secrets(table: Mapping[str, Any], where: str) -> None:
-    """People commit and mail `viplake.toml`: refuse it, loudly, where it holds a secret."""
+    """Refuse a `viplake.toml` with a secret in it, because people commit and mail this file."""
     for key, value in table.items():
         if isinstance(value, dict):
             _refuse_secrets(value, where)
@@ -310,13 +314,13 @@ def _refuse_secrets(table: Mapping[str, Any], where: str) -> None:
             if isinstance(value, str):
                 register(value)
             raise SettingsError(
-                f"{where} holds {key!r}: secrets never stand in the configuration file",
-                hint="Move it where VIPLAKE_SECRETS points (env:, file:, aws-sm:), then change it at its source.",
+                f"{where} has {key!r}: secrets are not allowed in the configuration file",
+                hint="Move it to the secret that VIPLAKE_SECRETS names (env:, file:, aws-sm:), then rotate it.",
             )
 
 
 def read_surroundings(environ: Mapping[str, str]) -> Surroundings:
-    """What the standard variables say; `SettingsError` where SSL_CERT_FILE is not a bundle."""
+    """Return the standard variables; raise `SettingsError` if SSL_CERT_FILE is not a bundle."""
 
     def first(*names: str) -> str | None:
         found = next(((name, value) for name in names if (value := environ.get(name, "").strip())), None)
@@ -369,11 +373,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FOREIGN = frozenset(
     {"AWS_SERVER_SIDE_ENCRYPTION", "AWS_SSE_KMS_KEY_ID", "AWS_SSE_CUSTOMER_KEY_BASE64", "AWS_CHECKSUM_ALGORITHM"}
 )
-"""Variables of the S3 library alone; it has no value that would turn them off."""
+"""Variables of the S3 library alone, which no value turns off."""
 
 
 def proxy_url(url: str) -> Secret:
-    """A proxy's URL: its host may be told, user and password may not."""
+    """A proxy's URL; messages may show its host, but not user and password."""
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         userinfo, password = parts.netloc.rpartition("@")[0], parts.password

@@ -1,7 +1,7 @@
 """PURE. The `viplake.toml` that `viplake init` writes: every setting once, with its meaning and its default.
 
-It is made from `SETTINGS`, so that it can neither lack a setting nor name one that is gone. What has a default
-stands in it as a comment: a file says only what somebody decided.
+It is generated from `SETTINGS`, so it always lists exactly the existing settings. Settings with a default are commented
+out, so that the file contains only decisions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ default_profile = "test"
 """
 
 _OF_A_PROFILE: Final = ("environment", "lake", "secrets", "prefix", "history")
-"""What may differ between Test and Prod; the rest is common to both, unless it is moved into a profile."""
+"""Settings that usually differ between Test and Prod; the others are common to both."""
 
 _WIDTH: Final = 116
 
@@ -96,7 +96,7 @@ def _entry(setting: Setting, environment: Environment, given: Mapping[str, str])
 
 
 def _value(setting: Setting, environment: Environment) -> str:
-    """The default, or an example where there is none, as TOML."""
+    """Return the default, or an example where there is none, as TOML."""
     examples = {
         "environment": environment.name,
         "lake": "s3://your-bucket",

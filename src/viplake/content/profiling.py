@@ -73,7 +73,7 @@ class ContentFinding:
         table: where.
         detail: one clause with its numbers.
         file: whose name, where it is about one file.
-        byte: of that file, from 0 on: where reading it went wrong; None where nobody knows.
+        byte: of that file, from 0 on: where reading failed; None if unknown.
         column: which, where it is about one.
         count: records, where they were counted.
         examples: up to three values, cut to 80 characters.
@@ -108,7 +108,7 @@ class ColumnProfile:
 
     Attributes:
         name: its own.
-        declared: its type in the schema; empty where it is not told, or the column is not in the schema.
+        declared: its type in the schema; empty if the schema has no type for it, or lacks the column.
         kind: what values are tried as; None where the declared type is not known: then none is tried.
         rows: of the table.
         nulls: records without a value.

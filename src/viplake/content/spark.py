@@ -184,7 +184,7 @@ class _Place:
     """A table of an Hour, and the reports of the executors on its files.
 
     Attributes:
-        hour: whose.
+        hour: of the table.
         known: the table.
         members: records that have each member.
         files: the numbers of those that can be read, each with the columns of its records.

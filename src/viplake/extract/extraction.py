@@ -113,7 +113,7 @@ class Extraction:
         vendor, clock: the ports.
         ledger: the Hours' events, and the lake.
         rng: for jitter.
-        tell: gets the progress of the files of an Hour.
+        on_progress: called with the progress of the files of an Hour.
     """
 
     settings: RunSettings
@@ -121,7 +121,7 @@ class Extraction:
     clock: Clock
     ledger: Ledger
     rng: random.Random = field(default_factory=random.Random)
-    tell: Callable[[Hour, Progress, Promise], None] = _silent
+    on_progress: Callable[[Hour, Progress, Promise], None] = _silent
     _owned: bool = False
     _begun: tuple[datetime, float] | None = None
     _unsaved: dict[Hour, str] = field(default_factory=dict)
@@ -218,7 +218,7 @@ class Extraction:
             yesterday = hour.shift(-24)
             await self.ledger.read_days(sorted({yesterday.day, hour.day}))
             if hour not in self.ledger.jobs:
-                await self.ledger.read(hour)  # a damaged record of this Hour must be said, not skipped
+                await self.ledger.read(hour)  # a damaged record of this Hour is an error, not skipped
             # A trigger cannot wait while older Hours transfer: its Hour may be over by then.
             is_due = isinstance(self._next(self._job(hour)), Claim | TakeOver)
             first = await self._attempt(hour) if is_due else None
@@ -342,7 +342,7 @@ class Extraction:
             raise NotYet(f"{folder} holds files that viplake did not put there", cause="hour_taken")
 
     async def _post(self, hour: Hour) -> None:
-        """Send the trigger that was just claimed, and record what came of it."""
+        """Send the trigger that was just claimed, and record the result."""
         if self.clock.now() not in hour:
             cause = "trigger_ack_lost" if self.ledger.jobs[hour].reposted else "trigger_drift"
             await self._append(hour, EventKind.FAILED, cause=cause, detail="the Hour was over before the trigger")
@@ -550,9 +550,9 @@ class Extraction:
         return await self._landing().prove_again(job)
 
     def _landing(self) -> Landing:
-        return Landing(self.settings, self.vendor, self.ledger, self.clock, self.tell)
+        return Landing(self.settings, self.vendor, self.ledger, self.clock, self.on_progress)
 
-    # -- what came of it -----------------------------------------------------------------------------------
+    # -- outcomes -------------------------------------------------------------------------------------------
 
     async def _append(self, hour: Hour, kind: EventKind, **data: Any) -> ExportJob:
         if kind in {EventKind.FAILED, EventKind.OVERDUE}:
@@ -567,7 +567,9 @@ class Extraction:
         await self.clock.sleep(min(max(left, 0.0), poll) + self.rng.uniform(0, min(_JITTER, poll / 10)))
 
     def _hindrance(self, hour: Hour, error: ViplakeError) -> Outcome:
-        """What a failure that no event records comes to: an export that runs outlasts a store that blinks."""
+        """Return the outcome after a failure that no event records; a running export survives a short outage of the
+        store.
+        """
         state = self._job(hour).state
         passes = error.transient and state in {State.TRIGGERED, State.REPLICATED, State.PROMISED}
         word: Word = "waiting" if passes or isinstance(error, NotYet) else "failed"

@@ -32,7 +32,7 @@ class ByteBudget:
 
     @asynccontextmanager
     async def hold(self, amount: int) -> AsyncIterator[None]:
-        """Wait for so many bytes and keep them meanwhile; who asks for more than there are gets all of them."""
+        """Wait for so many bytes and reserve them; a request for more than the budget gets all of it."""
         share = min(amount, self._size)
         await self._acquire(share)
         try:

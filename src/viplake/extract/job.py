@@ -137,7 +137,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ExportJob:
-    """What the events of an Hour come to.
+    """The state of an ExportJob, folded from the events of its Hour.
 
     Attributes:
         hour: that it belongs to.
@@ -187,7 +187,7 @@ class ExportJob:
 
     @property
     def is_complete(self) -> bool:
-        """The vendor has said so."""
+        """Whether the vendor has reported that the export is complete."""
         return self.replicated_at is not None
 
 
@@ -254,7 +254,7 @@ _CHANGES: Final[Mapping[EventKind, Callable[[ExportJob, Event], dict[str, Any]]]
 
 
 def replay(hour: Hour, events: Iterable[Event]) -> ExportJob:
-    """The job that these events come to, oldest first.
+    """Fold these events, oldest first, into a job.
 
     Raises:
         IllegalTransition: they do not fit each other.
@@ -346,7 +346,7 @@ Step = Done | Claim | TakeOver | Wait | Close | Poll | Land
 
 
 def next_step(job: ExportJob, now: datetime, limits: Limits, *, holder_is_dead: bool, is_mine: bool = False) -> Step:
-    """What a tick does next for this Hour.
+    """Return what a tick does next for this Hour.
 
     Args:
         job: as the ledger has it.
@@ -418,7 +418,7 @@ def after_too_early(
     now: datetime,
     previous_trigger: datetime | None,
 ) -> Deferral | GuidAdoption | Close:
-    """What "too early" means for a job after its POST got this response.
+    """Return what "too early" means for a job after this response to its trigger.
 
     After a lost answer it may mean that the first POST had been accepted: that is so when the vendor's hour began
     (`not_before` - 60 min) no earlier than our claim, give or take the tolerance; and, where the vendor counts

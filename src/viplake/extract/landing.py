@@ -90,14 +90,14 @@ class Landing:
     Attributes:
         settings: of the run.
         vendor, ledger, clock: the ports.
-        tell: gets the progress of an Hour: files landed of files promised.
+        on_progress: called with the progress of an Hour.
     """
 
     settings: RunSettings
     vendor: Vendor
     ledger: Ledger
     clock: Clock
-    tell: Callable[[Hour, Progress, Promise], None]
+    on_progress: Callable[[Hour, Progress, Promise], None]
 
     @property
     def lake(self) -> Lake:
@@ -255,8 +255,8 @@ class Landing:
             log.info("relisting", hour=str(hour), reason="links expired, or a file is not as listed")
             return await self.vendor.list_files(guid)
 
-        def tell(progress: Progress) -> None:
-            self.tell(hour, Progress(had.files + progress.files, had.bytes + progress.bytes), promise)
+        def on_progress(progress: Progress) -> None:
+            self.on_progress(hour, Progress(had.files + progress.files, had.bytes + progress.bytes), promise)
 
         landed = await land(
             wanted,
@@ -268,7 +268,7 @@ class Landing:
             clock=self.clock,
             deadline=deadline,
             settings=self.settings.transfer,
-            tell=tell,
+            on_progress=on_progress,
         )
         if landed.failed:
             raise _files_missing(landed.failed, of=len(promise.files))
@@ -323,7 +323,7 @@ class Landing:
         )
 
     async def _missing_tables(self, receipt: Receipt) -> list[str] | None:
-        """Tables that the schema has but of which no file came; None where there is no schema to tell."""
+        """Tables that the schema has but of which no file came; None without a schema."""
         names = [file.name for file in receipt.files]
         if SCHEMA_NAME not in names:
             return None

@@ -48,7 +48,7 @@ def this_worker() -> Worker:
 
 
 def is_dead(worker: Worker, me: Worker) -> bool:
-    """Whether it is certain that this worker no longer lives: same machine, and its process is gone or is ours.
+    """Return whether this worker has certainly ended: same machine, and its process is gone or is this one.
 
     A worker of our own process is an earlier tick of ours, which has ended, since one process runs one tick at a time.
     """

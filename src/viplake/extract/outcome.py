@@ -1,4 +1,4 @@
-"""PURE. What an Hour came to, as commands print it and exit with it."""
+"""PURE. The outcome of an Hour, as commands print it and exit with it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Word = Literal["delivered", "failed", "waiting", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an Hour came to, for now.
+    """The current outcome of an Hour.
 
     Attributes:
         environment: `Prod` or `Test`.
@@ -117,7 +117,7 @@ def outcome_of(
     hint: str | None = None,
     until: datetime | None = None,
 ) -> Outcome:
-    """What a job came to; the `verdict` (outcome and cause) is given where more than its state decides it.
+    """Return the outcome of a job; `verdict` (outcome and cause) replaces the one of its state.
 
     Seconds of a phase that still goes on count up to `now`.
     """

@@ -1,4 +1,4 @@
-"""PURE. What follows which error of a file on its way: one table.
+"""PURE. The table of recoveries: the next step after each error in the transfer of a file.
 
 Errors that pass by themselves are tried again until the deadline, errors that new links may heal cost one more
 list, damage costs two more downloads, and a file that cannot land is given up at once, so that the other files
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Recovery(Enum):
-    """What follows an error of a file."""
+    """The next step after an error of a file."""
 
     LATER = "wait, then go on where it broke"
     RELIST = "ask for new links, then go on where it broke"

@@ -1,4 +1,4 @@
-"""I/O. What each of the last Hours came to, read from the lake alone."""
+"""I/O. The outcome of each of the last Hours, read from the lake alone."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class TransferSettings:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """What a transfer came to.
+    """The result of a transfer.
 
     Attributes:
         proven: the files that are stored now and were verified in flight, in the order in which they were wanted.
@@ -101,7 +101,7 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a transfer is.
+    """The progress of a transfer.
 
     Attributes:
         files: stored and verified.
@@ -128,7 +128,7 @@ async def land(
     deadline: float,
     settings: TransferSettings | None = None,
     rng: random.Random | None = None,
-    tell: Callable[[Progress], None] = _silent,
+    on_progress: Callable[[Progress], None] = _silent,
 ) -> Landed:
     """Store each wanted file below `folder` under its name, and prove it.
 
@@ -143,7 +143,7 @@ async def land(
         deadline: on `clock.monotonic()`; what has not landed by then has failed.
         settings: how much at once.
         rng: jitter.
-        tell: is called as files and bytes grow.
+        on_progress: called as files and bytes grow.
 
     Raises:
         LakeError: the lake cannot be written, and another attempt would not help; nothing more was tried.
@@ -159,7 +159,7 @@ async def land(
         deadline=deadline,
         settings=settings or TransferSettings(),
         rng=rng or random.Random(),  # noqa: S311 - jitter is no secret
-        tell=tell,
+        on_progress=on_progress,
     )
     return await transfer.run()
 
@@ -188,21 +188,19 @@ class _Stop(_GiveUp):
 
 
 @dataclass(slots=True)
-class _Errand:
-    """A file on its way, through all its attempts.
+class _FileTransfer:
+    """The transfer of one file, through all its attempts.
 
     Attributes:
-        file: which.
-        met: errors so far, by kind.
-        stumbles: errors since the last byte.
-        digests: MD5s of downloads that did not arrive as the source's ETag or their own CRC32s say.
-        furthest: bytes of it that `Progress` knows.
+        file: the file. errors: number of errors so far, by kind. since_progress: errors since the last received byte.
+        digests: MD5s of downloads that contradict the source's ETag or their own CRC32s.
+        furthest: bytes of it that `Progress` has counted.
         generation: of the list that the last link came from.
     """
 
     file: PromisedFile
-    met: Counter[str] = field(default_factory=Counter)
-    stumbles: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    since_progress: int = 0
     digests: set[str] = field(default_factory=set)
     furthest: int = 0
     generation: int = 0
@@ -261,7 +259,7 @@ class _Arrival:
         return self._digest.hexdigest()
 
     async def flaw(self) -> str | None:
-        """What is wrong with it as gzip; None where nothing is known to be."""
+        """Return the defect of the gzip data; None if none is known."""
         await self._hashed()
         return None if self.members is None else self.members.end()
 
@@ -356,7 +354,7 @@ class _Transfer:
         deadline: float,
         settings: TransferSettings,
         rng: random.Random,
-        tell: Callable[[Progress], None],
+        on_progress: Callable[[Progress], None],
     ) -> None:
         self._wanted = wanted
         self._links = links
@@ -367,7 +365,7 @@ class _Transfer:
         self._deadline = deadline
         self._settings = settings
         self._rng = rng
-        self._tell = tell
+        self._on_progress = on_progress
         by_size = sorted(wanted, key=lambda file: -file.size)  # the largest first: no long tail behind the rest
         self._large = deque(file for file in by_size if file.size > settings.whole_below)
         self._small = deque(file for file in by_size if file.size <= settings.whole_below)
@@ -409,16 +407,16 @@ class _Transfer:
     async def _work(self, *, large_first: bool) -> None:
         queues = (self._large, self._small) if large_first else (self._small, self._large)
         while (queue := queues[0] or queues[1]) and self._clock.monotonic() < self._deadline:
-            await self._attend(_Errand(queue.popleft()))
+            await self._attend(_FileTransfer(queue.popleft()))
 
-    async def _attend(self, errand: _Errand) -> None:
+    async def _attend(self, file_transfer: _FileTransfer) -> None:
         """See one file to its end, whatever that is."""
-        name = errand.file.name
+        name = file_transfer.file.name
         try:
-            async with self._budget.hold(self._cost(errand.file)):
+            async with self._budget.hold(self._cost(file_transfer.file)):
                 if self._tokens.in_debt(self._clock.monotonic()):
                     await self._wait(self._tokens.take(self._clock.monotonic()))
-                await self._bring(errand)
+                await self._bring(file_transfer)
         except _OutOfTime:
             pass
         except _Stop as end:
@@ -433,45 +431,45 @@ class _Transfer:
         """Bytes in memory: all of a file that is held whole, the parts on their way of one that passes through."""
         return min(file.size, max(self._settings.whole_below, (PARTS_AT_ONCE + 1) * PART_BYTES))
 
-    async def _bring(self, errand: _Errand) -> None:
-        file = errand.file
+    async def _bring(self, file_transfer: _FileTransfer) -> None:
+        file = file_transfer.file
         carry = self._carry_whole if file.size <= self._settings.whole_below else self._carry_stream
         while True:
             try:
-                stored, md5 = await carry(errand)
+                stored, md5 = await carry(file_transfer)
             except _Anew:
                 continue
             except LakeError as error:
-                await self._recover(errand, error)
+                await self._recover(file_transfer, error)
                 continue
             self._proven[file.name] = ProvenFile(file.name, file.key, file.size, md5, stored.etag)
             self._lanes.widen()
             self._tokens.earn()
-            self._tell(Progress(len(self._proven), self._bytes))
+            self._on_progress(Progress(len(self._proven), self._bytes))
             return
 
-    async def _carry_whole(self, errand: _Errand) -> tuple[StoredFile, str]:
+    async def _carry_whole(self, file_transfer: _FileTransfer) -> tuple[StoredFile, str]:
         blocks: list[bytes] = []
 
         async def keep(block: bytes) -> None:
             blocks.append(block)
 
-        md5 = await self._fetch(errand, keep)
+        md5 = await self._fetch(file_transfer, keep)
         data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
         blocks.clear()
         while True:
             try:
                 async with self._lanes.one():
-                    return await self._store.put(self._folder + errand.file.name, data), md5
+                    return await self._store.put(self._folder + file_transfer.file.name, data), md5
             except LakeError as error:
-                await self._recover(errand, error)  # the bytes are here: no second download
+                await self._recover(file_transfer, error)  # the bytes are here: no second download
 
-    async def _carry_stream(self, errand: _Errand) -> tuple[StoredFile, str]:
+    async def _carry_stream(self, file_transfer: _FileTransfer) -> tuple[StoredFile, str]:
         pipe = Pipe()
-        writer = asyncio.ensure_future(self._store.put_stream(self._folder + errand.file.name, pipe))
+        writer = asyncio.ensure_future(self._store.put_stream(self._folder + file_transfer.file.name, pipe))
         writer.add_done_callback(lambda _: pipe.leave())
         try:
-            md5 = await self._fetch(errand, pipe.send)
+            md5 = await self._fetch(file_transfer, pipe.send)
             await pipe.end()
             return await asyncio.shield(writer), md5
         except ReaderGone:
@@ -480,7 +478,7 @@ class _Transfer:
         finally:
             await _end(writer, pipe)
 
-    async def _fetch(self, errand: _Errand, sink: Sink) -> str:
+    async def _fetch(self, file_transfer: _FileTransfer, sink: Sink) -> str:
         """Pass all bytes of a file to `sink`, in order, over as many connections as it takes; their MD5.
 
         It returns only when they are proven; until then, `sink` must not make them visible.
@@ -488,86 +486,86 @@ class _Transfer:
         arrival = _Arrival()
         while True:
             try:
-                return await self._receive(errand, arrival, sink)
+                return await self._receive(file_transfer, arrival, sink)
             except ViplakeError as error:
-                if await self._recover(errand, error) is Recovery.ANEW:
+                if await self._recover(file_transfer, error) is Recovery.ANEW:
                     raise _Anew from None
 
-    async def _receive(self, errand: _Errand, arrival: _Arrival, sink: Sink) -> str:
+    async def _receive(self, file_transfer: _FileTransfer, arrival: _Arrival, sink: Sink) -> str:
         """The rest of a file, over one connection."""
-        size, start = errand.file.size, arrival.received
+        size, start = file_transfer.file.size, arrival.received
         if start and arrival.etag is None:
             raise _Anew  # without an ETag, the rest may belong to another file
-        link = self._link(errand)
+        link = self._link(file_transfer)
         async with self._lanes.one(), self._vendor.download(link.url, start=start, etag=arrival.etag) as download:
             if download.start != start:
                 raise _Anew  # the source ignores Range
             if download.size is not None and download.size != size:
-                raise OtherSize(f"{errand.file.name} has {download.size:,} bytes, {size:,} were promised")
+                raise OtherSize(f"{file_transfer.file.name} has {download.size:,} bytes, {size:,} were promised")
             arrival.etag = _strong(download.etag)
             if start == 0 and download.md5 is None:
                 arrival.members = GzipWitness()
-            await self._pump(errand, arrival, download, sink)
+            await self._pump(file_transfer, arrival, download, sink)
         await arrival.hand_over(sink)
-        self._arrived(errand, arrival.received)
+        self._arrived(file_transfer, arrival.received)
         if arrival.received < size:
-            raise _broken(f"{errand.file.name} ends after {arrival.received:,} of {size:,} bytes")
-        return _proof(errand, await arrival.md5(), download.md5, await arrival.flaw())
+            raise _broken(f"{file_transfer.file.name} ends after {arrival.received:,} of {size:,} bytes")
+        return _proof(file_transfer, await arrival.md5(), download.md5, await arrival.flaw())
 
-    async def _pump(self, errand: _Errand, arrival: _Arrival, download: Download, sink: Sink) -> None:
-        size, pace, chunks = errand.file.size, _Pace(self._clock, self._deadline), download.chunks()
+    async def _pump(self, file_transfer: _FileTransfer, arrival: _Arrival, download: Download, sink: Sink) -> None:
+        size, pace, chunks = file_transfer.file.size, _Pace(self._clock, self._deadline), download.chunks()
         try:
             while (chunk := await pace.next(chunks)) is not None:
                 arrival.take(chunk)
-                errand.stumbles = 0
+                file_transfer.since_progress = 0
                 if arrival.received > size:
-                    raise _broken(f"{errand.file.name} goes on after the {size:,} bytes that were promised")
+                    raise _broken(f"{file_transfer.file.name} goes on after the {size:,} bytes that were promised")
                 if arrival.has_block:
                     await arrival.hand_over(sink)
-                    self._arrived(errand, arrival.received)
+                    self._arrived(file_transfer, arrival.received)
         except NetworkError:
             if arrival.received != size:  # what broke after the last byte broke nothing
                 raise
 
-    def _link(self, errand: _Errand) -> ListedFile:
-        errand.generation = self._links.generation
-        link = self._links.get(errand.file.key)
+    def _link(self, file_transfer: _FileTransfer) -> ListedFile:
+        file_transfer.generation = self._links.generation
+        link = self._links.get(file_transfer.file.key)
         if link is None:
-            raise VendorError(f"the vendor no longer lists {errand.file.name}", cause="list_changed")
+            raise VendorError(f"the vendor no longer lists {file_transfer.file.name}", cause="list_changed")
         return link
 
-    def _arrived(self, errand: _Errand, received: int) -> None:
-        if received > errand.furthest:
-            self._bytes += received - errand.furthest
-            errand.furthest = received
-            self._tell(Progress(len(self._proven), self._bytes))
+    def _arrived(self, file_transfer: _FileTransfer, received: int) -> None:
+        if received > file_transfer.furthest:
+            self._bytes += received - file_transfer.furthest
+            file_transfer.furthest = received
+            self._on_progress(Progress(len(self._proven), self._bytes))
 
-    async def _recover(self, errand: _Errand, error: ViplakeError) -> Recovery:
+    async def _recover(self, file_transfer: _FileTransfer, error: ViplakeError) -> Recovery:
         """Do what the table says before the next attempt, or end the file."""
         kind = kind_of(error)
-        step = next_step(error, errand.met[kind])
-        errand.met[kind] += 1
-        self._last_error[errand.file.name] = error
+        step = next_step(error, file_transfer.errors[kind])
+        file_transfer.errors[kind] += 1
+        self._last_error[file_transfer.file.name] = error
         if step is Recovery.STOP:
             raise _Stop(error)
         if step is Recovery.GIVE_UP:
             raise _GiveUp(_given_up(error))
-        log.debug("another attempt", file=errand.file.name, step=step.name, detail=error.message)
+        log.debug("another attempt", file=file_transfer.file.name, step=step.name, detail=error.message)
         if error.transient:
             self._lanes.narrow(self._clock.monotonic())
         if step is not Recovery.RELIST:
-            await self._back_off(errand, error)
+            await self._back_off(file_transfer, error)
         if step in {Recovery.RELIST, Recovery.RELIST_LATER}:
             try:
-                await self._links.refresh(errand.generation)
+                await self._links.refresh(file_transfer.generation)
             except ViplakeError as failure:
-                await self._recover(errand, failure)
+                await self._recover(file_transfer, failure)
         return step
 
-    async def _back_off(self, errand: _Errand, error: ViplakeError) -> None:
+    async def _back_off(self, file_transfer: _FileTransfer, error: ViplakeError) -> None:
         # A download that went well says nothing of the store: its own errors count on.
-        power = errand.met[kind_of(error)] if isinstance(error, LakeError) else errand.stumbles
-        errand.stumbles += 1
+        power = file_transfer.errors[kind_of(error)] if isinstance(error, LakeError) else file_transfer.since_progress
+        file_transfer.since_progress += 1
         now = self._clock.monotonic()
         jitter = pause(power + 1, self._rng)
         requested = getattr(error, "retry_after", None) or 0.0
@@ -589,15 +587,15 @@ def _given_up(error: ViplakeError) -> ViplakeError:
     return error
 
 
-def _proof(errand: _Errand, md5: str, expected: str | None, flaw: str | None) -> str:
+def _proof(file_transfer: _FileTransfer, md5: str, expected: str | None, flaw: str | None) -> str:
     """The MD5, if neither the source's ETag nor the body's own CRC32s speak against it, or two downloads agree."""
     if expected is not None and md5 != expected:
         flaw = f"it has the MD5 {md5}, the source says {expected}"
-    if flaw is not None and md5 not in errand.digests:
-        errand.digests.add(md5)
-        raise _broken(f"{errand.file.name} is not as its source has it: {flaw}")
+    if flaw is not None and md5 not in file_transfer.digests:
+        file_transfer.digests.add(md5)
+        raise _broken(f"{file_transfer.file.name} is not as its source has it: {flaw}")
     if flaw is not None:
-        log.warning("stored as sent, twice the same", file=errand.file.name, flaw=flaw)
+        log.warning("stored as sent, twice the same", file=file_transfer.file.name, flaw=flaw)
     return md5
 
 

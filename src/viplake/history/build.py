@@ -79,7 +79,7 @@ Of each of these a copy is kept; a file that does not say so was left by a vipla
 
 @dataclass(frozen=True, slots=True)
 class ObserveSettings:
-    """What observation is told.
+    """Settings of an observation.
 
     Attributes:
         out_of_scope: tables of the schema that are never delivered: not expected.
@@ -162,7 +162,7 @@ class Observed:
         rows: that each dataset has now.
         requests: made to the lake, by kind.
         version: of the history now.
-        warnings: what was mended or left out, one sentence each.
+        warnings: repairs and omissions, one sentence each.
         facts: of the newest Hours, where the pass was an update.
     """
 
@@ -228,7 +228,7 @@ async def observe(
         settings: what is expected.
         scope: which Hours.
         imports: CSV files that users hold, by file name, to take in; everything is then looked at.
-        progress: told the last Hour of each day that was done.
+        progress: called with the last Hour of each finished day.
 
     Raises:
         LakeError: the lake or the history cannot be read or written; the history is as it was. If only a published
@@ -538,7 +538,7 @@ class _Pass:
         return replace(history, frames=frames)
 
     async def _remember_schemas(self) -> None:
-        """Spare the next pass what this one read. Best effort: nobody relies on it."""
+        """Spare the next pass what this one read. Best effort."""
         marks = {self.listing.marks[facts.hour] for facts in self.fresh if facts.hour in self.listing.marks}
         data = _schemas_bytes({mark: self.listing.known[mark].facts for mark in marks})
         if marks and data != self.schemas:

@@ -123,7 +123,7 @@ class Parsed:
     Attributes:
         frame: its rows, cells in their plain form.
         unreadable: raw lines that are no rows: a torn last line, or worse.
-        warnings: what was mended, one sentence each.
+        warnings: repairs, one sentence each.
         why: the first of the unreadable lines, and the reason.
     """
 
@@ -478,7 +478,7 @@ def expected_daily(jobs: Frame, hours: Iterable[Hour], due: int) -> Frame:
 def imported_runs(runs: Frame, jobs: Mapping[Hour, Row]) -> Frame:
     """The run metrics with a row for every imported Hour of which no run is on record.
 
-    Whoever ran it left no times: it is `delivered`, or `missed` by an unknown owner.
+    The program that ran it recorded no times: it is `delivered`, or `missed` by an unknown owner.
     """
     rows = dict(runs.rows)
     for hour, job in jobs.items():

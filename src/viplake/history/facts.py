@@ -124,7 +124,7 @@ class HourFacts:
         tables: the tables that have files, by name: those out of scope too.
         unmatched: delivered files that belong to no table, the schema itself not counted (scripts, unknown tables).
         run: what its ledger ends with; None where it has none.
-        promise: promised against stored; None where there is no Promise, or nobody asked.
+        promise: manifest compared with stored files; None without a manifest, or where it was not requested.
         unplaced: names of its delivered files where no schema says to which table they belong; else empty.
     """
 

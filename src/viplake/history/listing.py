@@ -43,7 +43,7 @@ DAYS_AT_ONCE: Final = 32
 """Days listed side by side: 1.08 million keys at 50 ms a page came in after 2.4 s; with 48 days no sooner."""
 
 DAYS_AT_FIRST: Final = 8
-"""As long as nobody knows how many keys a day has: all keys of a day are in memory until it is reduced."""
+"""Used until the number of keys of a day is known: all keys of a day are in memory until it is reduced."""
 
 LARGE_DAY: Final = 24_000
 """Keys from which a day is large: then its Hours are listed side by side, and few days at once."""

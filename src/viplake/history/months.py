@@ -2,7 +2,7 @@
 
 A month a file, so that an hourly update rewrites one month however long the history grows, and a reader takes them all
 with one pattern. What is upserted is a plain CSV under versions (see `versions`); the Parquet file is made from it and
-is only ever written, so nobody depends on reading Parquet back.
+is only ever written, so reading Parquet back is never needed.
 """
 
 from __future__ import annotations

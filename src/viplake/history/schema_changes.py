@@ -168,7 +168,7 @@ def none_at(found: Sequence[SchemaVersion], at: Hour | None) -> str:
     return f"no schema is on record at or before {at}: the first is of {found[0].first}"
 
 
-# -- what is told ---------------------------------------------------------------------------------------------
+# -- output ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class Held:
 
     Attributes:
         at: the Hour.
-        version: whose schema; None where none held.
+        version: of the schema; None without one.
         tables: what it says, or why that is not known.
     """
 

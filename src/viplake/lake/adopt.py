@@ -6,7 +6,7 @@
         differences between manifest and listing -> listed, and nothing is written
         none                                     -> a Receipt over the sizes, create-only
 
-Nobody knows the checksums that the files should have, so these Receipts prove sizes, and say so (`proof: size`). An
+The expected checksums are unknown, so these Receipts prove sizes only, and say so (`proof: size`). An
 Hour with a ledger is one of viplake's own runs: `viplake collect` ends it, adoption leaves it alone.
 """
 

@@ -389,7 +389,7 @@ class _Work:
             raise LakeError(
                 f"{source.lake.url} has no hourly folder below {source.lake.layout.prefix}",
                 cause="dest_missing",
-                hint="Check the URL and --source-prefix (early lakes lie below IMOS/Hourly/).",
+                hint="Check the URL and --source-prefix (early lakes are below IMOS/Hourly/).",
             )
 
         def wanted(hour: Hour) -> bool:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from viplake.redact import Secret
 
 _LONGEST: Final = 3900
-"""Characters: chats take 4,000, and a longer text helps nobody at 3 a.m."""
+"""Characters: chats accept 4,000, and a longer text is not read at night."""
 
 
 @dataclass(frozen=True, slots=True)
 class Apprise:
-    """One address: what it does with a message touches no other.
+    """One address; a failure of one does not affect others.
 
     Attributes:
         url: of the address, which holds a token.
@@ -44,7 +44,7 @@ class Apprise:
         return f"apprise:{self.key}" if self.key else "apprise"
 
     async def send(self, message: Message) -> None:
-        """See `Notifier`. The text for people, shortened to what the address takes."""
+        """See `Notifier`. Sends the text for people, shortened to the limit of the address."""
         await asyncio.to_thread(self._notify, message)
 
     def _notify(self, message: Message) -> None:
@@ -55,7 +55,7 @@ class Apprise:
             raise NotSent(f"apprise is not installed: {install_hint('notify')}", final=True) from None
         made = apprise.Apprise.instantiate(self.url.reveal(), suppress_exceptions=True)
         if made is None:
-            raise NotSent("the address is none that apprise knows", final=True)
+            raise NotSent("apprise does not know this kind of address", final=True)
         requests.Session.request = _by_our_rules(requests.Session.request, self.network)  # type: ignore[method-assign]
         title = redact(message.subject)
         most = min(getattr(made, "body_maxlen", _LONGEST) - len(title) - 2, _LONGEST)
@@ -108,7 +108,7 @@ def _why(outcome: Any) -> NotSent:
         error = unreachable(outcome, "it cannot be reached") or NetworkError("it cannot be reached")
         return NotSent(error.message, cause=error.cause.word, final=not error.transient)
     if outcome is None or outcome.ok:
-        return NotSent("it did not take the message")
+        return NotSent("it did not accept the message")
     answer = HttpAnswer(outcome.status_code, {name.lower(): value for name, value in outcome.headers.items()}, b"")
     now = datetime.now(UTC)  # noqa: TID251 - a date of Retry-After is of this very moment
     return NotSent(f"it answered {answer.status}", final=not answer.busy, wait=retry_after(answer, now))

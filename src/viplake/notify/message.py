@@ -1,4 +1,4 @@
-"""I/O (a random id and redaction, no more). What is sent to a channel, and how it is made to fit."""
+"""I/O (only a random id and redaction). A message to a channel, and how it is shortened to fit."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ def shorten(text: str, limit: int, size: Callable[[str], int] = len) -> str:
 
 
 class NotSent(Exception):
-    """A channel did not take a message; the text says why, free of secrets.
+    """A channel did not accept a message; the text gives the reason, without secrets.
 
     Args:
         why: in words.
         cause: a word of `errors.CAUSES`, where the network is the reason.
-        final: another try would not help.
-        wait: seconds that the channel asked to wait.
+        final: a retry would not help.
+        wait: seconds to wait, as the channel requested.
     """
 
     def __init__(self, why: str, *, cause: str | None = None, final: bool = False, wait: float | None = None) -> None:
@@ -103,14 +103,14 @@ class Notifier(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in records: `sns`, `webhook`, `apprise:KEY`."""
+        """Its name in records: `sns`, `webhook`, `apprise:KEY`."""
         ...
 
     @property
     def audience(self) -> Audience:
-        """Whether people or programs listen there: people do not want a message an hour."""
+        """Whether people or programs receive it: people do not want a message every hour."""
         ...
 
     async def send(self, message: Message) -> None:
-        """Hand the message over; `NotSent` where it was not taken."""
+        """Send the message; raise `NotSent` if it was not accepted."""
         ...

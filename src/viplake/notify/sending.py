@@ -1,6 +1,6 @@
-"""I/O. Sends a message to all channels, side by side: three tries each, and what fails is an answer, not an exception.
+"""I/O. Sends a message to all channels at once, with three tries each; a failure is a result, not an exception.
 
-Sending never changes what it is about. Each channel has its own deadline, and no text leaves without passing through
+Sending never changes a delivery or an incident. Each channel has its own time limit, and every text passes through
 `redact`.
 """
 
@@ -33,13 +33,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long a channel is tried.
+    """How often and how long a channel is tried.
 
     Attributes:
         tries: how often.
         seconds: each time.
         pause: seconds before the second try; twice that before the third.
-        longest: seconds to wait where the channel asks for it; for more, the next check tries again.
+        longest: most seconds to wait if the channel requests it; after that, the next check tries again.
     """
 
     tries: int = 3
@@ -51,7 +51,7 @@ class RetryPolicy:
 async def send_to_all(
     notifiers: Sequence[Notifier], message: Message, clock: Clock, policy: RetryPolicy = RetryPolicy()
 ) -> dict[str, str | None]:
-    """Return by channel None where it took the message, else why it did not. Never raises."""
+    """Return by channel None if it accepted the message, else the reason. Never raises."""
     answers = await asyncio.gather(*(_send(notifier, message, clock, policy) for notifier in notifiers))
     for notifier, why in zip(notifiers, answers, strict=True):
         if why is None:
@@ -101,8 +101,8 @@ def channels(
         settings: which channels.
         secret: keys of the secret, for `secret:KEY`.
         network: how hosts are reached.
-        access: who we are at AWS.
-        endpoint_sns: of SNS, in place of what boto3 resolves.
+        access: AWS credentials settings.
+        endpoint_sns: of SNS, instead of the one that boto3 resolves.
 
     Raises:
         SettingsError: the secret has no such key.
@@ -123,16 +123,16 @@ def _resolved(key: str, text: str, secret: Mapping[str, Secret]) -> Secret:
     name = text.removeprefix("secret:")
     if name not in secret:
         hint = f"Add {name} to the JSON that VIPLAKE_SECRETS points to (file: or aws-sm:)."
-        raise refuse(f"{key} of [notify]", f"asks for {name}, which the secret does not have", hint)
+        raise refuse(f"{key} of [notify]", f"refers to {name}, which the secret does not have", hint)
     return secret[name]
 
 
 def trial_message(environment: str) -> Message:
-    """Return what `viplake doctor --notify` sends."""
+    """Return the test message of `viplake doctor --notify`."""
     text = f"This is a test message of viplake ({environment}). Nothing is wrong."
     return Message("test", f"[viplake {environment}] test message", text, {"environment": environment})
 
 
 def for_programs(notifiers: Sequence[Notifier]) -> list[Notifier]:
-    """Return the channels that programs listen to: people do not want a message an hour."""
+    """Return the channels for programs, without those for people, who do not want a message every hour."""
     return [notifier for notifier in notifiers if notifier.audience == "programs"]

@@ -1,7 +1,7 @@
-"""PURE. What `[notify]` of `viplake.toml` says: whom to tell, and of what.
+"""PURE. `[notify]` of `viplake.toml`: the notification channels and what is sent to them.
 
-The file is committed and mailed around, so addresses that hold a token never stand in it: `secret:KEY` names a key of
-the secret instead.
+The file is committed and mailed, so addresses with a token are not allowed in it: `secret:KEY` names a key of the
+secret instead.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sns_topic: an ARN; empty: none.
         webhook: a URL, or `secret:KEY`: that key of the secret; empty: none.
         apprise: each `secret:KEY`, because apprise's addresses hold tokens.
-        delivered: also tell SNS and the webhook of each delivered Hour, so that loads downstream can start on proof.
-        severity: the mildest incident that is told.
+        delivered: also send each delivered Hour to SNS and the webhook, so that downstream loads can start.
+        severity: lowest severity of incidents that are sent.
     """
 
     sns_topic: str = ""
@@ -40,7 +40,7 @@ class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Read `[notify]`.
 
         Raises:
-            SettingsError: an unknown key, or an address that cannot be.
+            SettingsError: an unknown key, or an invalid address.
         """
         given = decode("notify", value, cls)
         apprise = tuple(url.strip() for url in given.apprise)
@@ -56,7 +56,7 @@ class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def needs_secret(self) -> bool:
-        """Whether a key of the secret is asked for."""
+        """Whether it refers to a key of the secret."""
         return any(value.startswith("secret:") for value in (self.webhook, *self.apprise))
 
 
@@ -77,4 +77,4 @@ def _check_webhook(text: str) -> None:
         raise refuse("webhook of [notify]", "is no https:// URL", "Only loopback may be reached by http.")
     if parts.query or parts.username:
         hint = 'Put the URL into the secret, and write webhook = "secret:KEY".'
-        raise refuse("webhook of [notify]", "holds a credential", hint)
+        raise refuse("webhook of [notify]", "contains a credential", hint)

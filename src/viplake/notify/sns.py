@@ -29,8 +29,8 @@ class Sns:
     Attributes:
         topic: its ARN.
         network: how hosts are reached.
-        access: who we are at AWS.
-        endpoint: in place of what boto3 resolves.
+        access: AWS credentials settings.
+        endpoint: instead of the one that boto3 resolves.
     """
 
     topic: str

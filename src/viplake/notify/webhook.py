@@ -1,4 +1,4 @@
-"""I/O. An address that takes a JSON POST as a channel."""
+"""I/O. A webhook as a channel: an address that accepts a JSON POST."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ class CsvDataset:
         return False
 
     async def bring(self, place: Place, folder: Path, notes: Notes) -> None:
-        """Its file, mended as `observe` would mend it."""
+        """Return its file, repaired as `observe` would repair it."""
         self.brought = True
         try:
             data = await place.store.get(place.published + self.dataset.file, limit=_LARGEST_CSV)

@@ -1,1 +1,1 @@
-"""PURE. What the history shows: figures for people and notebooks, and one HTML file that holds them all."""
+"""PURE. Figures of the history for people and notebooks, and one HTML file with all of them."""

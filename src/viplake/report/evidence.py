@@ -1,4 +1,4 @@
-"""I/O. The evidence pack: every Hour below the agreement, for the vendor's support: one HTML file and one CSV.
+"""I/O. The evidence pack for the vendor's support: one HTML file and one CSV with every Hour below the agreement.
 
 It holds what Veson can answer for: job GUIDs, times, tables that were not delivered, and what its interface answered,
 word by word from the ledger. Hours with an unknown cause are marked as such. Hours that AWS, the network or we own are
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 16
 
 _TIMES: Final = (("claimed", "claimed_at"), ("triggered", "triggered_at"), ("replicated", "replicated_at"))
-"""Our name for a moment, and the ledger's."""
+"""Names of the times in the pack, and the ledger's event of each."""
 
 COLUMNS: Final = (
     "hour", "finding", "cause", "owner", "job_guid", "claimed", "triggered", "replicated", "ended", "minutes",
     "missing_tables", "missing_files", "answers",
 )  # fmt: skip
-"""Of the CSV file; times are UTC, lists are parted by `; `."""
+"""Columns of the CSV file; times are UTC, lists are separated by `; `."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerAnswer:
-    """What the ledger says happened: when, what, and the words that came with it."""
+    """One event of the ledger: time, kind, and its text."""
 
     at: datetime
     event: str
@@ -95,16 +95,16 @@ class Exhibit:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """All of it.
+    """The content of an evidence pack.
 
     Attributes:
         environment, company: of the lake; `company` may be empty.
         first, last: Hours, both included.
         written: when.
-        on_record: Hours of the range of which something is known.
+        on_record: Hours of the range with a record.
         exhibits: the Hours below the agreement, ascending.
         ours: Hours below it that are no evidence, by owner.
-        planned: Hours of the range that stand in the calendar.
+        planned: Hours of the range that are in the calendar.
     """
 
     environment: str
@@ -164,21 +164,21 @@ async def gather(
 
 
 def _owner(record: Record) -> str:
-    """Who answers for it: what a whole run brought is as the vendor sent it."""
+    """Return the owner: what a complete run delivered is as the vendor sent it."""
     if record.cause is not None:
         return record.owner or UNKNOWN
     return "vendor" if record.ledger else UNKNOWN
 
 
 def _findings(record: Record, limit: float) -> tuple[str, ...]:
-    """What is below the agreement; empty where nothing is."""
+    """Return the deviations from the agreement; empty without any."""
     if record.outcome == "waiting":
         return ()
     if not record.delivered:
         return ("no export was delivered",)
     found = []
     if record.outcome == "failed":
-        found.append("the export was not delivered whole")
+        found.append("the export was not delivered completely")
     if record.missing:
         found.append(f"{len(record.missing)} of {record.expected} tables are missing")
     if record.took is not None and record.took > limit:
@@ -240,7 +240,7 @@ async def delivered_files(lake: Lake, hours: Iterable[Hour]) -> dict[Hour, Deliv
 
 
 def _answers(events: Iterable[dict[str, Any]]) -> Iterable[LedgerAnswer]:
-    """What happened, in words; signs of life of our own worker say nothing to the vendor."""
+    """Return the event in words; heartbeats are left out."""
     for event in events:
         moment = _moment(event.get("at"))
         if moment is not None and event["event"] != "working":
@@ -259,7 +259,7 @@ def _moment(text: Any) -> datetime | None:
 
 
 def to_csv(pack: Pack) -> str:
-    """One row an Hour, for a spreadsheet: nothing in it is taken for a formula."""
+    """Return the CSV: one row an Hour; no cell is a formula for a spreadsheet."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -289,7 +289,7 @@ def _time(moment: datetime | None) -> str:
 
 
 def _harmless(cell: str) -> str:
-    """A cell that no spreadsheet computes (OWASP, "CSV Injection")."""
+    """Return a cell that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 

@@ -1,9 +1,9 @@
-"""PURE. The figures: datasets in, Plotly figures out. First the ten of the seed, by its titles, then five of ours.
+"""PURE. The figures: datasets in, Plotly figures out. The ten of the original notebook, then five more.
 
-One function a figure, for notebooks and dashboards of one's own; `CHARTS` lists them all with their tables, for the
-page. Colours are Okabe and Ito's, which the colour-blind can tell apart ("Color Universal Design", 2008), and never
-alone in carrying a meaning. Times are UTC. An Hour or a day without a row is a gap in its line, not a bridge over
-it. Vendor's names go into hover texts and axes escaped, because Plotly reads some HTML there.
+One function a figure, also for notebooks and dashboards; `CHARTS` lists all of them with their tables, for the report.
+Colours are those of Okabe and Ito, which colour-blind people can distinguish ("Color Universal Design", 2008); no
+meaning depends on colour alone. Times are UTC. An Hour or a day without a row is a gap in a line. The vendor's names
+are escaped in hover texts and axes, because Plotly reads some HTML there.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ DARK: Final = {
 """Each colour of the light theme that has another one on a dark ground."""
 
 TYPICAL_MINUTES: Final = {"init": (0.0, 2.0), "replication": (15.0, 25.0), "transfer": (2.0, 3.0)}
-"""A job's typical cycle in minutes, as the seed gives it."""
+"""Typical duration of each phase in minutes."""
 
 SHORT_STRETCH: Final = 12
 """Hours: what lasts as long is wider than a pixel in a figure of some months."""
@@ -90,7 +90,7 @@ class Chart:
 
     Attributes:
         name: in links and file names.
-        title: as the seed has it.
+        title: of the figure; for the ten figures that of the original notebook.
         about: how to read it, one or two sentences.
         draw: makes the figure.
         tabulate: makes the table that it is drawn from.
@@ -326,7 +326,7 @@ def outcomes_calendar(datasets: Datasets) -> go.Figure:
 
 
 def schema_versions(datasets: Datasets) -> go.Figure:
-    """Which schema held from when to when, from schemas: a row a schema, the one that came last on top."""
+    """Figure 15: the schema versions over time, from schemas: a row a schema, the newest on top."""
     table = tables.schema_versions(datasets)
     column = {name: table.column(name) for name in ("schema", "tables", "until", "what changed", "hash")}
     names = list(dict.fromkeys(str(name) for name in reversed(column["schema"])))[:MOST_SCHEMAS]

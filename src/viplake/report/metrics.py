@@ -1,4 +1,4 @@
-"""PURE. What is known of a lake as metrics in Prometheus' text format (version 0.0.4).
+"""PURE. The state of a lake as metrics in Prometheus' text format (version 0.0.4).
 
 All are gauges: they are computed from the history at the time of a scrape, so a restart of the server loses nothing.
 """

@@ -1,8 +1,8 @@
 """I/O. The report: one HTML file that opens from a folder, without a network and without a server.
 
 Everything is in the file: the words (Jinja, autoescaped), the styles, plotly.js once, and the numbers (`payload.py`).
-plotly.js and the numbers are compressed. No name of the vendor's can become markup or code: names are in escaped HTML
-or in base64, the page's policy (CSP) lets only the two scripts run whose hashes it names, and nothing is fetched.
+plotly.js and the numbers are compressed. Names of the vendor cannot become markup or code: they are in escaped HTML or
+in base64, the page's policy (CSP) allows only two scripts by their hashes, and nothing is fetched.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from viplake.report.verdict import Assessment
 
 DAYS: Final = 120
-"""How far back a page goes unless asked otherwise: the four months of the seed, at about 3 MB with 45 tables."""
+"""Default range of a page in days: four months, at about 3 MB with 45 tables."""
 
 MOST_SUMMARIZED: Final = 4
 MOST_INCIDENTS: Final = 200
@@ -88,7 +88,7 @@ def render(
     Args:
         datasets: the history.
         title: its heading, for example the environment and company.
-        now: when it is written, aware: the page says so, and what is late is judged by it.
+        now: time of the report (aware); lateness is relative to it.
         assessment: the verdict in words; without one the page says that no rule was evaluated.
         state: incidents and the SLA; without one the page has neither.
         more: further charts, in groups of their own after the others.
@@ -142,7 +142,7 @@ def render(
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a lake: its history, and the state of its data quality."""
+    """A lake's history and the state of its data quality."""
 
     datasets: Datasets
     state: QualityState
@@ -155,7 +155,7 @@ class Known:
 async def known_of(
     target: CheckTarget, settings: CheckSettings, observing: ObserveSettings, *, now: datetime, days: int | None
 ) -> Known:
-    """Read the history, and judge what no check has judged yet, in memory; error budgets of so many days.
+    """Read the history, and evaluate Hours that no check has evaluated, in memory; error budgets of so many days.
 
     Raises:
         LakeError: the lake, the history or the incidents cannot be read.
@@ -180,8 +180,8 @@ async def compose(
 ) -> str:
     """Return the page of a lake's history, as HTML; otherwise as `render`.
 
-    Its first words are what `viplake check` finds: Hours that no check has judged yet are judged in memory. Nothing is
-    written and no notification is sent.
+    It begins with the findings of `viplake check`; Hours that no check has evaluated are evaluated in memory. Nothing
+    is written and no notification is sent.
 
     Args:
         target: the lake and where its history is.
@@ -265,7 +265,7 @@ class _Drawn:
 
     @property
     def packed(self) -> dict[str, Any]:
-        """For the page's script."""
+        """Return the data for the page's script."""
         return {"name": self.chart.name, "figure": figure_json(self.figure), "columns": table_json(self.table)}
 
     def words(self, number: int) -> dict[str, Any]:

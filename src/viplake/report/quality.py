@@ -35,7 +35,7 @@ class BudgetDay:
 
     Attributes:
         last: the day's last Hour that counts.
-        states: where each objective stood then.
+        states: state of each objective then.
         spent: Hours of the day that were bad by any objective, by owner.
         planned: Hours of the day that the calendar takes out.
     """

@@ -1,4 +1,4 @@
-"""PURE. The figures of judgement: incidents on a timeline, error budgets, look-back coverage; each from its table.
+"""PURE. The figures of data quality: timeline of incidents, error budgets, look-back coverage; each from its table.
 
 Each owner has a colour of Okabe and Ito's in all figures, and its name in every hover text. What is in the
 calendar is a grey band.

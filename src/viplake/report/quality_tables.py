@@ -1,4 +1,4 @@
-"""PURE. The numbers behind the figures of judgement, as tables: incidents, error budgets, look-back coverage."""
+"""PURE. The tables of the data-quality figures: incidents, error budgets, look-back coverage."""
 
 from __future__ import annotations
 

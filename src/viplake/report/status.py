@@ -1,7 +1,7 @@
-"""I/O. A status page that lives: the report and the metrics of a lake, made anew when something has changed.
+"""I/O. A live status page: the report and the metrics of a lake, rendered again after a change.
 
-What has changed is known from the newest version of the history and of the incidents, and from the current Hour: a
-page whose Hour has passed is old. Several requests at once wait for one page.
+A change is a new version of the history or of the incidents, or a new Hour. Several requests at once wait for one
+rendering.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ class FigureTable:
 
 
 def files_hourly(datasets: Datasets) -> FigureTable:
-    """Files of each Hour whose job was delivered."""
+    """Return the number of files of each delivered Hour."""
     delivered = {row.hour for row in datasets.jobs if row.delivered}
     rows = [row for row in datasets.sizes if row.hour in delivered]
     return _hourly(rows, files=lambda row: row.files)

@@ -1,7 +1,8 @@
-"""PURE. The first words of the report: open incidents, then objectives, as `viplake check` has them.
+"""PURE. The verdict at the top of the report: open incidents, then objectives, as `viplake check` has them.
 
-Every word comes from the rules. Where no check has judged the newest Hours, the page has judged them itself in memory
-(`judge.check.preview`) and says so, because then no notification was sent. A history without a judgement is never well.
+All of it comes from the rules. If no check has evaluated the newest Hours, the page has done so in memory
+(`judge.check.preview`) and reports that, because no notification was sent. A history without an evaluation is never
+healthy.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _LEVELS: Final[dict[str, Level]] = {"page": "trouble", "ticket": "attention", "i
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One thing to know.
+    """One problem, or one fact to know.
 
     Attributes:
         level: how bad it is.
@@ -77,7 +78,7 @@ NO_HISTORY: Final = Assessment(
 
 
 def verdict(state: QualityState, datasets: Datasets, *, grace: timedelta) -> Assessment:
-    """Return what is to be read first; the current Hour counts once `grace` has passed of it."""
+    """Return the verdict; the current Hour counts after `grace`."""
     if not datasets.jobs:
         return NO_HISTORY
     due = Hour.of(state.now - grace)

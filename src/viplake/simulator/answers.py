@@ -1,4 +1,4 @@
-"""I/O. How answers leave: well, late, spoiled, or not at all.
+"""I/O. How responses are sent: correct, late, spoiled, or not at all.
 
 The faults that any call can have are played here, on the connection itself where HTTP would not let them
 through; faults of one call alone are beside that call.
@@ -45,7 +45,7 @@ def drop(request: web.Request) -> web.Response:
 
 
 async def silence(request: web.Request, seconds: float, stopping: asyncio.Event) -> web.Response:
-    """Say nothing for so many seconds of the wall, or until the client or the server leaves; then drop."""
+    """Stay silent for so many seconds of real time, or until client or server ends; then drop the connection."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while loop.time() < until and not gone(request) and not stopping.is_set():

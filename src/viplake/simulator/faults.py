@@ -1,4 +1,4 @@
-"""PURE. What can go wrong at the vendor: the kinds of faults, how to write one, and which one plays next.
+"""PURE. The faults of the simulated vendor: their kinds, their notation, and which one is played next.
 
 A fault is one line: `download:cut:file=Voyage*,times=2,value=1000` cuts the first two downloads of files
 named Voyage... after 1,000 bytes. `KINDS` is the only list of kinds: the server plays what is
@@ -84,7 +84,7 @@ _KINDS: tuple[FaultKind, ...] = (
     FaultKind(JSON_CALLS, "utf16", "sends its JSON as UTF-16 with a byte order mark", "", "A11"),
     FaultKind(JSON_CALLS, "bom", "sends its JSON with a UTF-8 byte order mark", "", "A11"),
     FaultKind(JSON_CALLS, "gzip_bomb", "sends blanks before its JSON, pressed by gzip", "blanks (300000000)", "A13", takes="number"),
-    FaultKind(JSON_CALLS, "text_plain", "says that its JSON is text/plain", "", ""),
+    FaultKind(JSON_CALLS, "text_plain", "labels its JSON as text/plain", "", ""),
     FaultKind(JSON_CALLS, "extra_members", "adds unknown members", "", "U5"),
     FaultKind(JSON_CALLS, "control_characters", "does nothing, answers 400 with CR, LF and ANSI codes in its Message", "", "A9"),
     # -- token ----------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ _KINDS: tuple[FaultKind, ...] = (
     FaultKind(_TOKEN, "revoke", "voids all tokens that it gave before, then answers well", "", "T8 T10"),
     FaultKind(_TOKEN, "stillborn", "gives a token that no later call accepts", "", "T8"),
     # -- trigger --------------------------------------------------------------------------------------
-    FaultKind(_TRIGGER, "too_soon", "refuses, whatever the rule says", "wording:seconds ahead (iso:120)", "G2 G3 G4 G5 G15"),
+    FaultKind(_TRIGGER, "too_soon", "refuses, regardless of the once-an-hour rule", "wording:seconds ahead (iso:120)", "G2 G3 G4 G5 G15"),
     FaultKind(_TRIGGER, "wording", "where the rule refuses, words it so", "a wording (iso)", "G3 G4 G5 G15 A9"),
     FaultKind(_TRIGGER, "same_guid", "accepts, but gives the GUID of the export before", "", "G12"),
     FaultKind(_TRIGGER, "bad_guid", "accepts, but gives this as GUID", "JSON or text (empty)", "G11"),
@@ -135,13 +135,13 @@ _KINDS: tuple[FaultKind, ...] = (
     FaultKind(_DOWNLOAD, "etag_change", "has another ETag than before (so If-Match fails)", "ETag (of zeros)", "D9"),
     FaultKind(_DOWNLOAD, "stall", "stops after so many bytes and stays silent", "bytes (mid)", "D10", takes="place"),
     FaultKind(_DOWNLOAD, "slow", "sends so few bytes a second", "bytes a second (1)", "D11", takes="number"),
-    FaultKind(_DOWNLOAD, "short", "ends cleanly after so many bytes, and says that this is all", "bytes (-1)", "D12", takes="place"),
+    FaultKind(_DOWNLOAD, "short", "ends cleanly after so many bytes, with a matching Content-Length", "bytes (-1)", "D12", takes="place"),
     FaultKind(_DOWNLOAD, "long", "sends so many bytes more", "bytes (1)", "D13", takes="number"),
     FaultKind(_DOWNLOAD, "endless", "never stops sending", "", "D13"),
-    FaultKind(_DOWNLOAD, "chunked", "sends the file without saying how long it is", "", "D14"),
+    FaultKind(_DOWNLOAD, "chunked", "sends the file without a length", "", "D14"),
     FaultKind(_DOWNLOAD, "content_length", "announces so many bytes more than it sends", "bytes (1)", "D14", takes="number"),
     FaultKind(_DOWNLOAD, "xml", "answers 200 with an XML error", "", "D15"),
-    FaultKind(_DOWNLOAD, "gzip_encoding", "says Content-Encoding: gzip", "", "D16"),
+    FaultKind(_DOWNLOAD, "gzip_encoding", "adds Content-Encoding: gzip", "", "D16"),
     FaultKind(_DOWNLOAD, "bit_flip", "flips a bit of this byte of the file", "offset (mid)", "D22", takes="place"),
     FaultKind(_DOWNLOAD, "kms", "is encrypted with a key of KMS, so that its ETag is no MD5", "", "D22"),
 )  # fmt: skip
@@ -178,7 +178,7 @@ class Fault:
         times: so often, then no more; None for ever.
         after: not before so many requests have matched. Both count the requests that it could befall, whether or
             not another fault befell them first.
-        value: what the kind says.
+        value: as the kind defines it.
         each: count `times` and `after` for each file by itself.
     """
 

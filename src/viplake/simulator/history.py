@@ -1,4 +1,4 @@
-"""I/O. A lake with a past: weeks of Hours as they come in life, with all that goes wrong in them.
+"""I/O. Generates a lake with weeks of history, with realistic failures in it.
 
 The demo, the report and the tests want more than an Hour that has just landed. Everything is a function of the plan
 and the Hour, so that two generators write the same bytes; partitions are true `.json.gz` files, small, and their
@@ -67,7 +67,7 @@ class Spell:
         tables: which; empty: all of them.
         factor: of their rows.
         cause: a word of `errors.CAUSES`.
-        fault: what is wrong inside.
+        fault: the kind of wrong content.
     """
 
     first: Hour

@@ -505,7 +505,7 @@ class Simulator:
 
 @dataclass(slots=True)
 class _Note:
-    """What the log will say of a request; by default, that it was dropped."""
+    """The log entry of a request; by default it was dropped."""
 
     status: int = 0
     detail: str = ""

@@ -1,4 +1,4 @@
-"""PURE. How faults change what an answer says: its JSON, its bytes, the list of files, the words of a refusal."""
+"""PURE. How faults change a response: its JSON, its bytes, the list of files, the text of a refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PURE. What the vendor remembers and decides: tokens, the once-an-hour rule, exports and their files.
+"""PURE. The state and the decisions of the simulated vendor: tokens, the once-an-hour rule, exports, files.
 
 `now` is always an argument; the server around it asks the clock and speaks HTTP.
 """
@@ -138,7 +138,7 @@ class VendorState:
         return until is not None and now < until
 
     def refusal(self, config_name: str, now: datetime) -> TooSoon | None:
-        """What the once-an-hour rule says to a trigger now; None: go ahead."""
+        """Return the refusal of a trigger by the once-an-hour rule; None if it is allowed."""
         last = self._last.get(config_name)
         if last is None:
             return None

@@ -117,7 +117,7 @@ class UsualPast:
         self._weekly = [None] * len(self.logs)
 
     def day(self, place: int) -> int:
-        """The day that a place lies in."""
+        """Return the day of an index."""
         return (place + self.phase) // DAY
 
     def start(self, day: int) -> int:

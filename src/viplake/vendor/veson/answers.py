@@ -2,8 +2,8 @@
 
 Bytes in, a value or a typed error out; nothing else is touched. Nothing here trusts the other end: an answer
 may be an error page of a proxy with status 200, JSON with two members of one name, a bomb, or about somebody
-else's export. Whoever is the driver needs only a few meanings, and one distinction above all: a trigger that was
-*refused* may be sent again, one of which *nobody knows* may not.
+else's export. The driver needs only a few meanings, and one distinction above all: a trigger that was
+*refused* may be sent again, one with an *unknown* result may not.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,16384}")
 _CLIENT_REFUSED: Final = frozenset(
     {"invalid_client", "invalid_grant", "invalid_scope", "unauthorized_client", "access_denied"}
 )
-"""Error codes of RFC 6749 5.2 that new credentials can mend."""
+"""Error codes of RFC 6749 5.2 that new credentials can fix."""
 
 
 def read_token(answer: HttpAnswer, now: datetime) -> Token:
