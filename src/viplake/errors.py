@@ -188,7 +188,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "trigger_limited",
         "vendor",
         UNAVAILABLE,
-        "The vendor allows no trigger within this Hour: another export came first.",
+        "The vendor allows no trigger in this Hour, because another export was triggered first.",
         f"Find who else triggers this configuration.{HEALS}",
     ),
     Cause(
@@ -475,7 +475,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "missed",
         "us",
         CHECKS_FAILED,
-        "No trigger was sent within the Hour: viplake did not run, or not in time.",
+        "No trigger was sent in this Hour: viplake did not run, or not in time.",
         f"Check the schedule.{HEALS}",
     ),
     Cause(

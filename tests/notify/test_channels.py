@@ -326,7 +326,7 @@ def test_channels_come_from_the_file_and_their_secrets_from_the_secret() -> None
         ({"sns_topic": "arn:a:b:c:d:e"}, "no ARN"),
         ({"webhook": "http://example.com/x"}, "no https"),
         ({"webhook": "https://example.com/x?token=1"}, "secret:KEY"),
-        ({"apprise": ["slack://token"]}, "holds an address"),
+        ({"apprise": ["slack://token"]}, "has an address"),
         ({"apprise": "secret:A"}, "a list of texts"),
         ({"severity": "all"}, "one of"),
         ({"delivered": "yes"}, "true or false"),

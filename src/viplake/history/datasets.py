@@ -535,7 +535,7 @@ def render(dataset: HourDataset, frame: Frame) -> bytes:
 
 
 def own_frame(dataset: HourDataset, text: str) -> Frame:
-    """Read back what `render` wrote: nothing to mend, so no cell is checked again.
+    """Read back what `render` wrote: nothing needs repair, so no cell is checked again.
 
     Raises:
         ValueError: `render` did not write it.
@@ -553,7 +553,7 @@ def own_frame(dataset: HourDataset, text: str) -> Frame:
 
 
 def parse(dataset: HourDataset, data: bytes) -> Parsed:
-    """Read a CSV file of the dataset, mending what can be mended.
+    """Read a CSV file of the dataset, repairing what can be repaired.
 
     Raises:
         SettingsError: it lacks a column of the contract, so it is no file of this dataset.

@@ -19,7 +19,7 @@ from viplake.toml_tables import decode, refuse
 
 
 class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `[notify]` of `viplake.toml` says.
+    """The settings in `[notify]` of `viplake.toml`.
 
     Attributes:
         sns_topic: an ARN; empty: none.
@@ -51,7 +51,7 @@ class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _check_webhook(settings.webhook)
         if any(not url.startswith("secret:") for url in settings.apprise):
             hint = 'Put each address into the secret, and write apprise = ["secret:KEY"].'
-            raise refuse("apprise of [notify]", "holds an address: these hold tokens", hint)
+            raise refuse("apprise of [notify]", "has an address, and addresses contain tokens", hint)
         return settings
 
     @property
