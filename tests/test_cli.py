@@ -56,7 +56,7 @@ def test_wrong_option_points_to_the_help_of_its_command(capsys: pytest.CaptureFi
 )
 def test_options_before_the_command_count_as_its_own(before: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert execute([*before, "status", "--environment", "Prod"]) == 2
-    assert "a profile is asked for (--profile)" in capsys.readouterr().err
+    assert "was requested (--profile)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ async def test_H5_an_address_that_apprise_does_not_know_is_named_and_silences_no
     async with hooked(200) as good:
         both = [Apprise(Secret("nonsense://x-0123456789"), "OLD"), Apprise(address(good), "GOOD")]
         told = await send_to_all(both, HELLO, still())
-    assert told == {"apprise:OLD": "the address is none that apprise knows (1 try)", "apprise:GOOD": None}
+    assert told == {"apprise:OLD": "apprise does not know this kind of address (1 try)", "apprise:GOOD": None}
 
 
 @SOUND
@@ -313,7 +313,7 @@ def test_channels_come_from_the_file_and_their_secrets_from_the_secret() -> None
     assert [channel.name for channel in made] == ["sns", "webhook", "apprise:TEAMS"]
     assert [channel.name for channel in for_programs(made)] == ["sns", "webhook"]
     assert "x1x2x3" not in repr(made)
-    with pytest.raises(SettingsError, match="asks for HOOK"):
+    with pytest.raises(SettingsError, match="refers to HOOK"):
         channels(told, {})
     assert channels(NotifySettings.parse({}), {}) == []
 
