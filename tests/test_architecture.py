@@ -272,12 +272,12 @@ def test_the_rules_have_something_to_look_at() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not _is_package(name)])
-def test_every_module_says_whether_it_is_pure(name: str) -> None:
+def test_every_module_states_whether_it_is_pure(name: str) -> None:
     assert MODULES[name].mark in {"PURE", "I/O"}, "begin the module's docstring with PURE. or I/O."
 
 
 @pytest.mark.parametrize("name", sorted(PURE))
-def test_a_module_that_says_it_is_pure_is_pure(name: str) -> None:
+def test_a_module_marked_pure_is_pure(name: str) -> None:
     assert impurities(MODULES[name]) == []
 
 
@@ -287,7 +287,7 @@ def test_no_function_is_longer_than_a_page(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_no_name_says_nothing(name: str) -> None:
+def test_no_module_has_a_meaningless_name(name: str) -> None:
     assert badly_named(MODULES[name]) == []
 
 

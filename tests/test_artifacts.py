@@ -46,7 +46,7 @@ def wanted(artifacts: ModuleType) -> set[str]:
     return found
 
 
-def test_the_zip_holds_what_the_package_needs_and_nothing_else(wanted: set[str]) -> None:
+def test_the_zip_has_exactly_what_the_package_needs(wanted: set[str]) -> None:
     assert {"aiohttp", "boto3", "botocore", "duckdb", "obstore", "yarl"} <= wanted
     assert wanted.isdisjoint({"uvloop", "plotly", "hatchling", "pytest", "ruff", "ministack", "cfn-lint"})
 

@@ -55,7 +55,7 @@ def audit(url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
 
 
-def test_every_locked_package_is_asked_about() -> None:
+def test_every_locked_package_is_audited() -> None:
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     everywhere = {found[1] for line in lines if (found := re.fullmatch(r"([a-z0-9-]+)==\S+ \\", line))}
     with advisories() as (url, asked):

@@ -89,7 +89,7 @@ def function(vendor: Simulator, clock: StoryClock, tmp_path: Path) -> Function:
     return Function(environ_for(vendor, f"file://{tmp_path}/lake"), clock)
 
 
-def test_ticks_land_an_hour_and_say_so_in_one_metric(function: Function, tmp_path: Path) -> None:
+def test_ticks_deliver_an_hour_and_emit_one_metric(function: Function, tmp_path: Path) -> None:
     first = function.invoke()
     assert (first["outcome"], first["cause"], first["exit_code"]) == ("waiting", "waiting", 75)
     assert function.printed == []
@@ -168,14 +168,16 @@ def test_without_time_nothing_is_begun(function: Function, vendor: Simulator) ->
         ({"VIPLAKE_SECRETS": "file:/nowhere.json"}, "secrets_missing", 77),
     ],
 )
-def test_a_wrong_setting_is_told_not_raised(function: Function, change: dict[str, str], cause: str, code: int) -> None:
+def test_a_wrong_setting_is_returned_not_raised(
+    function: Function, change: dict[str, str], cause: str, code: int
+) -> None:
     function.environ |= change
     told = function.invoke()
     assert (told["outcome"], told["cause"], told["owner"], told["exit_code"]) == ("failed", cause, "us", code)
     json.dumps(told)
 
 
-def test_a_defect_is_told_without_its_traceback(function: Function) -> None:
+def test_a_defect_is_reported_without_its_traceback(function: Function) -> None:
     class Broken(FakeClock):
         def now(self) -> datetime:
             raise ZeroDivisionError(f"with {CANARIES.client_secret}")

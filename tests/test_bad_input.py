@@ -124,7 +124,7 @@ async def test_an_option_that_does_not_exist_is_a_usage_error(tmp_path: Path) ->
     assert "Traceback" not in finished.err
 
 
-async def test_collect_of_an_hour_without_a_guid_says_how_to_get_one(tmp_path: Path) -> None:
+async def test_collect_of_an_hour_without_a_guid_explains_how_to_get_one(tmp_path: Path) -> None:
     async with rig(tmp_path) as given:
         outcome = ended(
             await given.run("collect", "2022-05-10T13", "--json"),
@@ -181,7 +181,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return authority(tmp_path_factory.mktemp("authority"))
 
 
-async def test_D19_a_host_where_nobody_listens(tmp_path: Path) -> None:
+async def test_D19_a_host_that_refuses_connections(tmp_path: Path) -> None:
     async with rig(tmp_path) as given:
         pass
     ended(await given.run(), "network", told="127.0.0.1")
@@ -261,7 +261,7 @@ async def test_U_a_hostile_list_lands_nothing(fault: str, cause: str, tmp_path: 
         ("download:missing:file=Voyage_*,each=true,times=1000", "source_missing"),
     ],
 )
-async def test_D_a_hostile_file_never_shows_and_the_others_are_kept(fault: str, cause: str, tmp_path: Path) -> None:
+async def test_D_a_hostile_file_is_never_stored_and_the_others_stay(fault: str, cause: str, tmp_path: Path) -> None:
     async with rig(tmp_path, fault) as given:
         outcome = ended(await given.run(), cause)
         landed = given.landed()
@@ -331,7 +331,7 @@ async def test_K7_a_lake_of_another_environment(tmp_path: Path) -> None:
     assert given.landed() == before
 
 
-async def test_W17_a_folder_that_nobody_can_write(tmp_path: Path) -> None:
+async def test_W17_a_folder_without_write_permission(tmp_path: Path) -> None:
     """/proc: not even root makes a file there."""
     async with rig(tmp_path) as given:
         ended(await given.run(VIPLAKE_LAKE="file:///proc"), "dest_io")
@@ -347,7 +347,7 @@ exit $code
 """
 
 
-def test_W16_a_disk_that_fills_up_keeps_what_has_landed_and_shows_nothing_partial(tmp_path: Path) -> None:
+def test_W16_a_full_disk_keeps_stored_files_and_shows_no_partial_one(tmp_path: Path) -> None:
     if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
         pytest.skip("this machine lets nobody mount a disk of his own")
     (tmp_path / "disk").mkdir()

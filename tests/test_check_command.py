@@ -64,7 +64,7 @@ def test_an_empty_lake_is_not_well(commands: Commands) -> None:
     assert "viplake observe" in report["reason"]
 
 
-def test_a_missing_table_is_printed_told_once_and_exits_with_1(commands: Commands, tmp_path: Path) -> None:
+def test_a_missing_table_is_printed_notified_once_and_exits_with_1(commands: Commands, tmp_path: Path) -> None:
     now = Hour.of(datetime.now(UTC))
     last = fill(tmp_path, 5, Past((Spell(now.shift(-2), now, "lacking", ("Voyage",)),), tables=5))
     with listening() as (url, got):
@@ -150,7 +150,7 @@ def test_check_prints_open_incidents_with_their_id_before_resolved_ones_and_fits
         ('[[calendar]]\nfrom = "2022-05-10T13"\nto = "2022-05-11T10"\n' * 2, "overlap"),
     ],
 )
-def test_what_the_file_says_wrongly_is_said_in_words(commands: Commands, tmp_path: Path, toml: str, words: str) -> None:
+def test_a_wrong_configuration_is_explained_in_words(commands: Commands, tmp_path: Path, toml: str, words: str) -> None:
     (tmp_path / "viplake.toml").write_text(toml, encoding="utf-8")
     done = commands.run("check")
     assert (done.code, done.out) == (2, "")
@@ -165,7 +165,7 @@ def test_a_profile_may_have_rules_of_its_own(commands: Commands, tmp_path: Path)
     assert "late_jobs" in commands.run("check", "--profile", "strict").err
 
 
-def test_a_run_tells_its_delivery_to_programs(tmp_path: Path) -> None:
+def test_a_run_notifies_programs_of_its_delivery(tmp_path: Path) -> None:
     with simulated() as vendor, listening() as (url, got):
         (tmp_path / "viplake.toml").write_text(f'[notify]\nwebhook = "{url}"\n', encoding="utf-8")
         commands = Commands(environ_for(vendor, f"file://{tmp_path}/lake"), tmp_path)
@@ -195,7 +195,7 @@ def test_a_wrong_rule_is_named_before_anything_is_triggered(tmp_path: Path, comm
     assert "nonsense" in done.err
 
 
-def test_X8_a_process_killed_while_it_tells_has_delivered(tmp_path: Path) -> None:
+def test_X8_a_process_killed_during_notification_has_delivered(tmp_path: Path) -> None:
     """A webhook that takes the connection and never answers, and a SIGKILL while it is waited for."""
     with simulated() as vendor, socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
@@ -231,7 +231,7 @@ def test_the_evidence_pack_is_a_page_and_a_csv(commands: Commands, tmp_path: Pat
     assert (wrong.code, "is before" in wrong.err) == (2, True)
 
 
-def test_the_doctor_sends_a_test_message_only_when_asked(commands: Commands, tmp_path: Path) -> None:
+def test_the_doctor_sends_a_test_message_only_on_request(commands: Commands, tmp_path: Path) -> None:
     with listening() as (url, got):
         (tmp_path / "viplake.toml").write_text(f'[notify]\nwebhook = "{url}"\n', encoding="utf-8")
         commands.run("doctor", "--json")
@@ -243,7 +243,7 @@ def test_the_doctor_sends_a_test_message_only_when_asked(commands: Commands, tmp
     assert [check["status"] for check in deaf["checks"] if check["name"] == "notify webhook"] == ["failed"]
 
 
-async def test_the_showcase_tells_its_story_each_planted_fault_once(tmp_path: Path) -> None:
+async def test_each_planted_fault_of_the_showcase_is_one_incident(tmp_path: Path) -> None:
     """What the demo's past holds is found with its cause, owner and Hours; the planned hole is no incident."""
     last = Hour.parse("2022-05-31T08")
     first, past = showcase(last, days=30)

@@ -268,14 +268,14 @@ def test_http_needs_loopback_and_a_word(url: str) -> None:
     ("lake", "written"),
     [("file:///srv/my lake", "' ' is written as %20"), ("file:///srv/josé", "'é' is written as %C3%A9")],
 )
-def test_a_folder_as_people_see_it_is_told_how_it_is_written(lake: str, written: str) -> None:
+def test_an_unquoted_folder_url_is_refused_with_the_right_spelling(lake: str, written: str) -> None:
     assert written in refused(VIPLAKE_LAKE=lake).message
 
 
 @pytest.mark.parametrize(
     "lake", ["file:///srv/a\nb", "file:///srv/\x1b[31m", "file:///srv\\lake", "file:///srv/\udce9"]
 )
-def test_what_nobody_sees_in_a_name_is_no_advice(lake: str) -> None:
+def test_an_invisible_character_gives_no_suggestion(lake: str) -> None:
     assert refused(VIPLAKE_LAKE=lake).message.startswith("VIPLAKE_LAKE is not a URL: 'file")
 
 
@@ -304,12 +304,12 @@ def test_F7_a_byte_order_mark_is_no_obstacle(tmp_path: Path) -> None:
         (b"out_of_scope = [1]", "neither text nor a number"),
     ],
 )
-def test_F7_a_file_that_cannot_be_understood_says_why(tmp_path: Path, content: bytes, said: str) -> None:
+def test_F7_an_invalid_configuration_file_is_refused_with_the_reason(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "viplake.toml").write_bytes(content)
     assert said in refused(tmp_path).message
 
 
-def test_F7_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+def test_F7_an_unreadable_configuration_file_is_refused_with_the_reason(tmp_path: Path) -> None:
     assert "there is no" in refused(VIPLAKE_CONFIG=str(tmp_path / "absent.toml")).message
     assert "cannot read" in refused(VIPLAKE_CONFIG=str(tmp_path)).message
 
@@ -430,7 +430,7 @@ def vars_of(found: Any) -> list[Any]:
     return [getattr(found, name) for name in found.__slots__]
 
 
-def test_only_what_talks_to_the_vendor_needs_the_company() -> None:
+def test_only_calls_to_the_vendor_need_the_company() -> None:
     with pytest.raises(SettingsError, match="company"):
         load().require_company()
     assert load(VIPLAKE_COMPANY="ACME").require_company() == "ACME"
@@ -447,7 +447,7 @@ def test_every_setting_has_a_field_or_makes_the_layout() -> None:
     assert {setting.name for setting in config.SETTINGS} - {"prefix"} <= set(fields)
 
 
-def test_what_is_shown_of_the_settings_holds_no_secret() -> None:
+def test_printed_settings_have_no_secret() -> None:
     settings = load(
         VIPLAKE_CLIENT_SECRET="CANARY-0123456789",
         AWS_SECRET_ACCESS_KEY="CANARY-0123456789",

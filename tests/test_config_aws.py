@@ -108,13 +108,13 @@ async def test_S4_a_secret_of_the_wrong_form_is_refused(
     assert said in error.message
 
 
-async def test_S2_a_secret_that_is_not_there_says_so(ministack: Ministack) -> None:
+async def test_S2_a_missing_secret_is_reported(ministack: Ministack) -> None:
     error = await refused(f"vip/{uuid.uuid4()}", **ministack.environment())
     assert error.cause.word == "secrets_missing"
     assert "AWS_REGION" in error.hint
 
 
-async def test_S2_a_secret_about_to_be_deleted_says_so(stored: tuple[Any, str, dict[str, str]]) -> None:
+async def test_S2_a_secret_scheduled_for_deletion_is_reported(stored: tuple[Any, str, dict[str, str]]) -> None:
     client, name, environ = stored
     client.delete_secret(SecretId=name, RecoveryWindowInDays=7)
     error = await refused(name, **environ)
@@ -161,7 +161,7 @@ FOUND: Final = http(json.dumps({"Name": "vip/prod", "SecretString": json.dumps(C
         ("SomethingNewException", "canary", "secrets_denied"),
     ],
 )
-async def test_S1_S5_a_refusal_is_told_apart_and_not_repeated(code: str, message: str, cause: str) -> None:
+async def test_S1_S5_each_refusal_has_its_own_cause_and_is_not_retried(code: str, message: str, cause: str) -> None:
     async with playing(says(code, message)) as server:
         error = await refused(AWS_ENDPOINT_URL=server.url, **KEYS)
     assert isinstance(error, CredentialsError)
@@ -190,7 +190,7 @@ async def test_S3_throttling_and_server_errors_are_borne(busy: bytes) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_N7_a_server_that_hangs_up_is_asked_again() -> None:
+async def test_N7_a_dropped_connection_is_retried() -> None:
     hangs_up = b""
     async with playing(hangs_up, FOUND) as server:
         assert await read("vip/prod", AWS_ENDPOINT_URL=server.url, **KEYS) == CLIENT
@@ -200,7 +200,7 @@ async def test_N7_a_server_that_hangs_up_is_asked_again() -> None:
     assert error.cause.word == "secrets_unavailable"
 
 
-async def test_S8_a_host_that_is_not_there_is_told_at_once() -> None:
+async def test_S8_an_unknown_host_is_reported_at_once() -> None:
     async with playing(b"") as server:
         gone = server.url
     error = await refused(AWS_ENDPOINT_URL=gone, **KEYS)
@@ -209,7 +209,7 @@ async def test_S8_a_host_that_is_not_there_is_told_at_once() -> None:
     assert "AWS_ENDPOINT_URL" in error.hint
 
 
-async def test_S8_without_any_credentials_the_ways_to_get_them_are_told(
+async def test_S8_missing_credentials_are_reported_with_ways_to_get_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
@@ -233,7 +233,7 @@ async def test_a_secret_crosses_no_network_in_clear() -> None:
     assert "not https" in error.message
 
 
-async def test_N3_an_unknown_authority_is_told_and_a_known_one_trusted(tmp_path: Path) -> None:
+async def test_N3_an_unknown_authority_is_reported_and_a_known_one_trusted(tmp_path: Path) -> None:
     known = authority(tmp_path)
     (tmp_path / "other").mkdir()
     other = authority(tmp_path / "other")

@@ -147,19 +147,19 @@ def test_an_optional_key_may_be_left_empty(tmp_path: Path) -> None:
     assert read(write(tmp_path, CLIENT | {"AWS_access_key_id": "", "AWS_secret_key_id": "", "proxy": ""})) == CLIENT
 
 
-def test_S2_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_S2_a_missing_secret_file_is_reported(tmp_path: Path) -> None:
     assert refused(f"file:{tmp_path}/absent.json").cause.word == "secrets_missing"
     assert refused(f"file:{tmp_path}").cause.word == "secrets_missing"
 
 
-def test_S1_a_file_that_the_system_will_not_read_says_so(tmp_path: Path) -> None:
+def test_S1_an_unreadable_secret_file_is_reported(tmp_path: Path) -> None:
     error = refused(f"file:{tmp_path}/{'x' * 300}")
     assert error.cause.word == "secrets_denied"
     assert "cannot read" in error.message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_S1_a_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
+def test_S1_a_forbidden_secret_file_is_reported(tmp_path: Path) -> None:
     assert refused(write(tmp_path, CLIENT, mode=0)).cause.word == "secrets_denied"
 
 
@@ -190,7 +190,7 @@ async def test_S6_the_vendors_client_gets_the_rotated_secret_when_it_asks_anew(t
     assert (await ask(fresh=True)).client_secret.reveal() == "canary-rotated-2"
 
 
-def test_I7_what_was_read_is_redacted_but_the_bucket_and_the_proxys_host(tmp_path: Path) -> None:
+def test_I7_all_secret_values_are_redacted_but_bucket_and_proxy_host(tmp_path: Path) -> None:
     proxy = "http://canary-proxy-user:p%40ss-canary@proxy.example.com:3128"
     secrets = config.Secrets.of(load(VIPLAKE_SECRETS=write(tmp_path, CLIENT | AWS | {"proxy": proxy})))
     values = secrets.read()
@@ -286,7 +286,7 @@ def test_without_a_secrets_proxy_the_environments_is_used(tmp_path: Path) -> Non
         assert vendor.network.proxy.address == "http://env-proxy:1"
 
 
-def test_vendor_and_run_get_what_the_settings_say(tmp_path: Path) -> None:
+def test_vendor_and_run_get_their_settings(tmp_path: Path) -> None:
     settings = load(
         VIPLAKE_SECRETS=write(tmp_path, CLIENT),
         VIPLAKE_COMPANY="ACME",

@@ -39,7 +39,7 @@ def kept(tmp_path: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*.gz"))
 
 
-def test_the_newest_hour_is_looked_into_and_kept(commands: Commands, tmp_path: Path) -> None:
+def test_the_newest_hour_is_checked_and_the_result_stored(commands: Commands, tmp_path: Path) -> None:
     done = commands.run("content")
     assert (done.code, done.err) == (1, "")
     first, *lines = done.out.splitlines()
@@ -76,7 +76,7 @@ def test_a_range_is_looked_into_hour_by_hour(commands: Commands, tmp_path: Path)
         (["--at", "yesterday"], "not an Hour"),
     ],
 )
-def test_what_is_asked_wrongly_is_said(commands: Commands, arguments: list[str], words: str) -> None:
+def test_wrong_options_are_refused_with_a_reason(commands: Commands, arguments: list[str], words: str) -> None:
     done = commands.run("content", *arguments)
     assert (done.code, done.out) == (2, "")
     assert words in done.err
@@ -87,7 +87,7 @@ def test_an_hour_without_files_is_not_well(commands: Commands) -> None:
     assert (done.code, "no table has a file" in done.out) == (1, True)
 
 
-def test_a_run_looks_inside_where_it_is_told_to_and_the_check_judges_it(tmp_path: Path) -> None:
+def test_a_run_with_content_checks_stores_results_that_the_check_evaluates(tmp_path: Path) -> None:
     with simulated() as vendor:
         commands = Commands(environ_for(vendor, f"file://{tmp_path}/lake"), tmp_path)
         done = commands.run("run", "--json", VIPLAKE_CONTENT_CHECKS="true")

@@ -66,7 +66,7 @@ def test_the_story_on_s3_ends_well(viplake: Commands, tmp_path: Path) -> None:
     assert "AWS_SECRET_ACCESS_KEY=" in exports
 
 
-def test_without_seaweedfs_the_demo_on_s3_says_how_to_get_it(viplake: Commands, tmp_path: Path) -> None:
+def test_without_seaweedfs_the_demo_on_s3_gives_the_install_command(viplake: Commands, tmp_path: Path) -> None:
     (tmp_path / "lake").mkdir()
     (tmp_path / "lake" / ".viplake-demo").touch()
     code = "import sysconfig; sysconfig.get_path = lambda *_: ''; from viplake.cli import main; main()"

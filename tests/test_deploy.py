@@ -122,7 +122,7 @@ def test_every_setting_that_is_named_exists(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=_ids)
-def test_no_secret_and_no_registry_stands_in_deploy(path: Path) -> None:
+def test_deploy_files_have_no_secret_and_no_registry(path: Path) -> None:
     text = path.read_text()
     hosts = set(re.findall(r"https?://([^/\s\"']+)", text))
     assert hosts <= {"auth.veslink.com", "emea.veslink.com", "api.veslink.com"}

@@ -101,7 +101,7 @@ async def test_all_is_well_in_a_folder_and_nothing_stays_behind(tmp_path: Path) 
     assert [path for path in lake.rglob("*") if path.is_file()] == []
 
 
-async def test_the_checks_are_always_the_same_whatever_fails(tmp_path: Path) -> None:
+async def test_the_list_of_checks_does_not_depend_on_failures(tmp_path: Path) -> None:
     (tmp_path / "lake").mkdir()
     async with vendor() as simulator:
         good = await examined(environ_for(simulator, f"file://{tmp_path / 'lake'}"), tmp_path)
@@ -113,7 +113,7 @@ async def test_the_checks_are_always_the_same_whatever_fails(tmp_path: Path) -> 
     assert {check.name for check in unreadable.checks} == set(everything)
 
 
-async def test_each_setting_is_shown_with_where_it_came_from(tmp_path: Path) -> None:
+async def test_each_setting_is_shown_with_its_origin(tmp_path: Path) -> None:
     (tmp_path / "viplake.toml").write_text("default_profile = 'mine'\n[profiles.mine]\ngrace_minutes = 7\n")
     (tmp_path / "lake").mkdir()
     async with vendor() as simulator:
@@ -202,7 +202,7 @@ async def test_N3_an_authority_that_is_not_known(certificates: Authority, lake: 
     assert "SSL_CERT_FILE" in (found.checks[2].fix or "")
 
 
-async def test_nobody_listens_there(lake: str, tmp_path: Path) -> None:
+async def test_an_endpoint_that_refuses_connections(lake: str, tmp_path: Path) -> None:
     async with vendor() as simulator:
         gone = environ_for(simulator, lake)
     found = await examined(gone, tmp_path)
@@ -272,7 +272,7 @@ async def test_W5_F4_a_bucket_in_another_region(tmp_path: Path) -> None:
     assert "AWS_REGION" in next(check.fix or "" for check in found.checks if check.name == "lake")
 
 
-async def test_W3_a_user_who_may_not_write(seaweed: Seaweed, tmp_path: Path) -> None:
+async def test_W3_a_user_without_write_permission(seaweed: Seaweed, tmp_path: Path) -> None:
     given = seaweed.environment(seaweed.reader)
     bucket = seaweed.bucket()
     async with vendor() as simulator:
@@ -303,7 +303,7 @@ async def test_K7_a_lake_of_the_test_environment_used_as_prod(seaweed: Seaweed, 
     assert [meta["path"] for meta in obstore.list(seaweed.store(bucket)).collect()] == ["IMOSDL/_viplake/lake.json"]
 
 
-async def test_W17_a_folder_that_nobody_can_write(tmp_path: Path) -> None:
+async def test_W17_a_folder_without_write_permission(tmp_path: Path) -> None:
     """/proc: not even root makes a file there."""
     async with vendor() as simulator:
         found = await examined(environ_for(simulator, "file:///proc"), tmp_path)

@@ -281,6 +281,6 @@ class Everything(RuleBasedStateMachine):
         return found
 
 
-def test_I1_to_I10_hold_whatever_happens_in_whatever_order(proof: Callable[..., None]) -> None:
+def test_I1_to_I10_hold_for_any_events_in_any_order(proof: Callable[..., None]) -> None:
     run_state_machine_as_test(Everything, settings=at_length(25, 16, heavy=True))
     proof("steps of the state machine over run, observation and check", Everything.steps, least=200)

@@ -68,7 +68,7 @@ def test_the_development_lock_holds_every_version_of_the_runtime_lock() -> None:
     assert runtime.items() <= dev.items()
 
 
-def test_what_is_measured_is_what_users_get() -> None:
+def test_the_measured_packages_are_the_locked_ones() -> None:
     runtime, _, bench = (_pins((ROOT / lock).read_text()) for lock in LOCKS)
     assert runtime.items() <= bench.items()
 

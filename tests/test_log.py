@@ -96,7 +96,7 @@ def test_auto_is_text_on_a_terminal_and_json_elsewhere() -> None:
     assert not terminal.getvalue().startswith("{")
 
 
-def test_no_color_means_none() -> None:
+def test_no_color_gives_no_color() -> None:
     terminal = Terminal()
     log.configure("INFO", "auto", color=False, stream=terminal)
     ours("seen", file="a")
@@ -118,7 +118,7 @@ def test_no_color_means_none() -> None:
         "x" * 1990 + CANARIES.client_secret,  # the cut goes through it
     ],
 )
-def test_I7_no_secret_is_logged_whoever_speaks(form: str, speak: Callable[..., None], value: object) -> None:
+def test_I7_no_logger_prints_a_secret(form: str, speak: Callable[..., None], value: object) -> None:
     for secret in CANARIES.secret_values():
         Secret(secret)
     text = logged(form, lambda: speak(f"event {value}", field=value))
@@ -141,7 +141,7 @@ def test_I7_no_secret_is_in_a_traceback_nor_any_local(form: str, tracebacks: boo
 
 @pytest.mark.parametrize("speak", [ours, theirs])
 @pytest.mark.parametrize("hostile", ["a\r\nb", "\x1b[2J", "\x9b31m", "\u2028", "\x00", "\u202etxt", "\ud800", "\x7f"])
-def test_A9_what_is_logged_cannot_forge_a_line_or_move_a_cursor(
+def test_A9_a_logged_value_cannot_forge_a_line_or_move_the_cursor(
     form: str, speak: Callable[..., None], hostile: str
 ) -> None:
     text = logged(form, lambda: speak(f"vendor says {hostile}", message=hostile, more={"k": [hostile]}))

@@ -23,7 +23,7 @@ def test_anything_else_is_no_hour(text: str) -> None:
         Hour.parse(text)
 
 
-def test_C2_a_moment_of_any_zone_lies_in_its_utc_hour() -> None:
+def test_C2_a_moment_of_any_zone_belongs_to_its_utc_hour() -> None:
     moment = datetime(2022, 3, 27, 3, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     assert str(Hour.of(moment)) == "2022-03-26T22"
 

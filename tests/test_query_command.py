@@ -44,7 +44,7 @@ def commands(tmp_path: Path) -> Commands:
     return Commands({"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": f"file://{tmp_path}/lake"}, tmp_path)
 
 
-def test_a_person_gets_a_table_and_stderr_what_else_there_is_to_say(commands: Commands) -> None:
+def test_a_query_prints_a_table_on_stdout_and_remarks_on_stderr(commands: Commands) -> None:
     done = commands.run("query", "select VoyageId, Title from Voyage order by 1", "--partial")
     assert done.code == 0
     lines = [line.split() for line in done.out.splitlines() if line.strip()]
@@ -115,7 +115,7 @@ def test_several_hours_and_unproven_ones(commands: Commands) -> None:
         (["from Voyage", "--partial", "--parquet", "no/such/folder/x.parquet"], "cannot write"),
     ],
 )
-def test_what_is_wrong_ends_with_2_and_the_reason(commands: Commands, arguments: list[str], why: str) -> None:
+def test_a_wrong_query_exits_with_2_and_the_reason(commands: Commands, arguments: list[str], why: str) -> None:
     done = commands.run("query", *arguments)
     assert (done.code, done.out) == (2, "")
     assert why in done.err

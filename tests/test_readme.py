@@ -39,7 +39,7 @@ def tool(name: str) -> Any:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/content.md", "docs/query.md", "docs/schema.md"])
-def test_blocks_of_a_page_are_what_the_code_makes_now(page: str) -> None:
+def test_generated_blocks_of_a_page_are_current(page: str) -> None:
     """Run `make readme` where this fails."""
     readme = tool("readme")
     assert page in readme.PAGES
@@ -72,7 +72,7 @@ def test_every_page_is_reachable_from_the_index() -> None:
     assert pages == known
 
 
-def test_what_it_links_to_is_there() -> None:
+def test_every_link_of_the_readme_exists() -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", TEXT)
     assert "docs/img/demo.svg" in links
     for link in links:

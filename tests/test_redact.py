@@ -117,7 +117,7 @@ SIGNATURE = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
         ("s3://AKIDNEVER:never@bucket/x", "never"),
     ],
 )
-def test_U17_what_was_never_registered_goes_by_its_form(text: str, gone: str) -> None:
+def test_U17_an_unregistered_secret_is_redacted_by_its_form(text: str, gone: str) -> None:
     assert gone not in redact(text)
     assert MASK in redact(text)
 
@@ -142,7 +142,7 @@ def test_short_values_do_not_blank_out_words() -> None:
     assert redact("the run ran") == "the run ran"
 
 
-def test_a_secret_shows_itself_only_to_who_asks() -> None:
+def test_a_secret_is_shown_only_by_reveal() -> None:
     secret = Secret("never-shown-1")
     assert secret.reveal() == "never-shown-1"
     assert f"{secret}" == str(secret) == repr(secret) == "%s" % secret == MASK  # noqa: UP031 - that is tested
@@ -156,7 +156,7 @@ def test_a_secret_shows_itself_only_to_who_asks() -> None:
         json.dumps(secret)
 
 
-def test_what_is_not_to_be_remembered_is_not() -> None:
+def test_an_unregistered_value_is_not_remembered() -> None:
     Secret("some-bucket-name", remember=False)
     assert redact("s3://some-bucket-name/") == "s3://some-bucket-name/"
 
@@ -193,7 +193,7 @@ def test_of_passing_values_the_newest_are_known_and_lasting_ones_always() -> Non
     assert lasting.reveal() not in redact(f"x {lasting.reveal()} y")
 
 
-def test_a_passing_value_that_turns_out_to_last_is_kept() -> None:
+def test_a_temporary_value_registered_as_lasting_is_kept() -> None:
     Secret("first-passing-then-lasting", passing=True)
     Secret("first-passing-then-lasting")
     for number in range(100):

@@ -185,7 +185,7 @@ def test_F5_a_missing_extra_is_named_with_how_to_install_it(package: str, name: 
 
 
 @pytest.mark.parametrize("verb", ["put", "put_if_absent", "put_stream"])
-async def test_X5_what_was_written_is_on_the_disk_with_its_name_before_it_counts(
+async def test_X5_a_file_and_its_name_are_on_disk_before_they_count(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A power cut can undo what was never forced: the bytes, or the name that a rename gave them."""

@@ -157,7 +157,7 @@ async def test_an_object_of_another_size_is_not_copied(buckets: Buckets) -> None
     assert buckets.requests == {"head": 1}
 
 
-async def test_a_store_that_is_busy_is_asked_again_and_a_refusal_is_final(
+async def test_a_busy_store_is_retried_and_a_refusal_is_final(
     buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("viplake.network.s3.pause", lambda *_, **__: 0.0)

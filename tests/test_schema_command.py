@@ -45,7 +45,7 @@ def fill(tmp_path: Path) -> list[Hour]:
     return hours
 
 
-def test_a_lake_without_any_schema_says_so_and_is_no_failure(commands: Commands) -> None:
+def test_a_lake_without_a_schema_is_reported_and_is_no_failure(commands: Commands) -> None:
     done = commands.run("schema")
     assert (done.code, done.err) == (0, "")
     assert "no Hour on record has a schema" in done.out
@@ -56,7 +56,7 @@ def test_a_lake_without_any_schema_says_so_and_is_no_failure(commands: Commands)
         assert "no Hour on record has a schema" in told["reason"]
 
 
-def test_versions_and_differences_are_told_for_people_and_programs_also_when_folders_are_gone(
+def test_versions_and_differences_are_printed_even_after_folders_are_removed(
     commands: Commands, tmp_path: Path
 ) -> None:
     hours = fill(tmp_path)
@@ -107,7 +107,7 @@ def test_the_columns_of_an_hour_are_listed_with_types_or_with_the_reason(command
     assert "\u001b" not in shown
 
 
-def test_hours_whose_schema_nobody_kept_are_counted_and_never_taken_for_the_first(
+def test_hours_with_an_unknown_schema_are_counted_and_are_not_the_first_version(
     commands: Commands, tmp_path: Path
 ) -> None:
     hours = fill(tmp_path)
@@ -124,7 +124,7 @@ def test_hours_whose_schema_nobody_kept_are_counted_and_never_taken_for_the_firs
 
 
 @pytest.mark.parametrize("arguments", [("--at", "yesterday"), ("--diff", "2022-05-10")])
-def test_what_is_no_hour_is_a_usage_error(commands: Commands, arguments: tuple[str, str]) -> None:
+def test_an_invalid_hour_is_a_usage_error(commands: Commands, arguments: tuple[str, str]) -> None:
     done = commands.run("schema", *arguments)
     assert (done.code, done.out) == (2, "")
     assert arguments[1] in done.err

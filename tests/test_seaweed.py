@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 
-async def test_what_was_put_is_listed_and_read_back(seaweed: Seaweed) -> None:
+async def test_a_put_object_is_listed_and_read_back(seaweed: Seaweed) -> None:
     store = seaweed.store(seaweed.bucket())
     await obstore.put_async(store, "IMOSDL/Hourly/20220510/13/Voyages", b"rows")
     listed = await obstore.list(store, prefix="IMOSDL").collect_async()
@@ -40,7 +40,7 @@ async def test_buckets_are_fresh_and_many(seaweed: Seaweed) -> None:
         await obstore.put_async(store, "one", b"1")
 
 
-async def test_a_bucket_that_nobody_made_is_an_error(seaweed: Seaweed) -> None:
+async def test_a_missing_bucket_is_an_error(seaweed: Seaweed) -> None:
     with pytest.raises(FileNotFoundError, match="NoSuchBucket"):
         await obstore.put_async(seaweed.store("nobody-made-this"), "one", b"1")
 

@@ -39,7 +39,7 @@ def test_the_file_of_init_loads_and_decides_nothing_but_the_environment(tmp_path
         assert loaded.layout == by_hand.layout
 
 
-def test_every_setting_stands_in_it_and_loads_when_it_is_commented_in(tmp_path: Path) -> None:
+def test_every_setting_is_in_it_and_loads_when_uncommented(tmp_path: Path) -> None:
     file = tmp_path / "viplake.toml"
     file.write_text(re.sub(r"(?m)^# (?=[a-z_]+ = )", "", template()))
     document = tomllib.loads(file.read_text())
@@ -69,7 +69,7 @@ def test_init_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "it was not changed" in capsys.readouterr().err
 
 
-def test_init_says_what_to_do_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_prints_the_next_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.execute(["init", "--file", str(tmp_path / "other.toml")]) == 0
     out = capsys.readouterr().out
     assert f"viplake doctor --config {tmp_path / 'other.toml'}" in out
@@ -140,7 +140,7 @@ def test_completion_of_values_is_empty_where_there_is_no_lake(
     assert capsys.readouterr().out.strip() == ""
 
 
-def test_init_writes_what_its_options_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_writes_the_values_of_its_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "viplake.toml"
     options = [
         "--company",

@@ -46,7 +46,7 @@ def test_a_leak_of_a_fiftieth_of_a_megabyte_an_hour_shows(leak: float, reached: 
             assert figure.what.endswith("from 500 Hours to 1000")
 
 
-def test_a_soak_too_short_to_settle_tells_its_growth_without_a_bound() -> None:
+def test_a_soak_too_short_to_settle_reports_growth_without_a_bound() -> None:
     short = [one for one in _readings(leak=0.1) if one.hour < 2 * SETTLED]
     assert all(figure.most is None and figure.figure > 0 for figure in growth(short))
     assert [figure.figure for figure in growth(short[:1])] == [0, 0]

@@ -193,7 +193,7 @@ def test_a_container_gets_the_rights_the_log_and_the_alarm_that_a_function_has(
     assert rights(container_stack) == function
 
 
-def test_O7_a_delivery_in_a_containers_log_is_what_its_alarm_counts(container_stack: Stack) -> None:
+def test_O7_the_alarm_counts_deliveries_in_the_container_log(container_stack: Stack) -> None:
     client, group = container_stack.cloud.client("logs"), container_stack.out["LogGroupName"]
     [kept] = client.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
     assert (group, kept["retentionInDays"]) == ("/viplake/vip-container", 90)
@@ -225,7 +225,7 @@ def test_the_bucket_is_closed_and_keeps_versions(lambda_stack: Stack) -> None:
     }
 
 
-def test_what_ministack_does_not_make_stands_in_the_template() -> None:
+def test_resources_that_ministack_cannot_create_are_in_the_template() -> None:
     """ministack leaves these properties out when it creates the resources; cfn-lint knows their names and types."""
     template, problems = decode(str(TEMPLATE))
     assert not problems
@@ -259,7 +259,7 @@ def test_what_ministack_does_not_make_stands_in_the_template() -> None:
         assert resources[role]["Properties"]["PermissionsBoundary"] == boundary
 
 
-def test_the_function_is_never_retried_and_its_log_is_kept_for_so_long(lambda_stack: Stack) -> None:
+def test_the_function_is_never_retried_and_its_log_has_a_retention(lambda_stack: Stack) -> None:
     client, name = lambda_stack.cloud.client("lambda"), lambda_stack.out["Runs"]
     function = client.get_function_configuration(FunctionName=name)
     assert (function["Handler"], function["Timeout"]) == ("viplake.aws.lambda_handler", 900)
@@ -280,7 +280,7 @@ def test_the_handler_that_the_function_names_exists(lambda_stack: Stack) -> None
     ("shape", "expression", "logical"),
     [("lambda_stack", "cron(0/3 * * * ? *)", "Ticks"), ("glue_stack", "cron(0,30 * * * ? *)", "GlueTicks")],
 )
-def test_the_schedule_starts_what_runs(
+def test_the_schedule_starts_the_function(
     request: pytest.FixtureRequest, shape: str, expression: str, logical: str
 ) -> None:
     stack: Stack = request.getfixturevalue(shape)
@@ -382,7 +382,7 @@ def test_the_stack_uses_the_bucket_the_secret_and_the_network_that_are_there(
         assert "Connection" in stack.resources()
 
 
-def test_a_new_bucket_moves_and_expires_hourly_folders_where_it_is_asked_to(cloud: Ministack) -> None:
+def test_a_new_bucket_moves_and_expires_hourly_folders_on_request(cloud: Ministack) -> None:
     stack = create(cloud, "vip-moves", TransitionDays="30", TransitionClass="GLACIER_IR", RetentionDays="400")
     assert {"Lake", "LakePolicy", "Secret"} <= stack.resources()
     assert "Connection" not in stack.resources()
@@ -545,7 +545,7 @@ def test_the_role_may_do_nothing_else(lambda_stack: Stack, glue_stack: Stack) ->
 
 
 @pytest.mark.usefixtures("receipts_allowed")
-def test_an_hour_that_fails_is_told_to_the_topic(
+def test_a_failed_hour_is_sent_to_the_topic(
     lambda_stack: Stack, vendor: Simulator, clock: StoryClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environ = as_function(lambda_stack, vendor)
@@ -604,7 +604,7 @@ def role_without(stack: Stack, right: str) -> Iterator[None]:
         iam.put_role_policy(**role, PolicyDocument=whole)
 
 
-def test_W3_without_the_right_to_write_a_tick_triggers_nothing_and_says_why(
+def test_W3_without_write_permission_a_tick_triggers_nothing_and_gives_the_reason(
     stack_to_change: Stack, vendor: Simulator, clock: StoryClock
 ) -> None:
     environ = as_function(stack_to_change, vendor)

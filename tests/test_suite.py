@@ -24,7 +24,7 @@ SUITE: Final = {
 }
 
 
-def test_the_search_sees_what_every_worker_printed_and_wrote(tmp_path: Path) -> None:
+def test_the_canary_search_sees_output_and_files_of_every_worker(tmp_path: Path) -> None:
     suite = tmp_path / "suite"
     suite.mkdir()
     for name in ("conftest.py", "test_zz_canaries.py"):

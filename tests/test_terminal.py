@@ -48,7 +48,7 @@ def lines(sent: str) -> list[str]:
     return [line.rstrip() for line in re.split(r"[\r\n]+", CONTROL.sub("", sent)) if line.strip()]
 
 
-def test_at_a_terminal_a_run_shows_its_phases_its_files_and_what_it_waits_for(viplake: Commands) -> None:
+def test_at_a_terminal_a_run_shows_phases_files_and_waiting_times(viplake: Commands) -> None:
     code, sent = viplake.at_a_terminal("run")
     seen = lines(sent)
     assert code == 0, seen
@@ -166,7 +166,7 @@ def test_query_takes_sql_from_a_file_and_from_stdin_and_prints_wide_rows_vertica
     assert (code, "there is no SQL" in sent) == (2, True)
 
 
-def test_run_on_a_delivered_hour_says_that_it_was_delivered_before(brisk: Commands) -> None:
+def test_run_on_a_delivered_hour_reports_the_earlier_delivery(brisk: Commands) -> None:
     first, again = brisk.run("run", "--quiet"), brisk.run("run", "--quiet")
     assert (first.code, again.code) == (0, 0)
     assert re.match(r"\S+  delivered  20 files", first.out)

@@ -50,6 +50,6 @@ def test_a_count_has_its_noun_in_the_right_number() -> None:
     assert count_words(2, "entry", "entries") == "2 entries"
 
 
-def test_a_long_list_of_names_says_how_many_are_left_out() -> None:
+def test_a_long_list_of_names_ends_with_the_number_of_omitted_ones() -> None:
     assert name_words(["A", "B"]) == "A, B"
     assert name_words(list("ABCDEFGH")) == "A, B, C, D, E and 3 more"

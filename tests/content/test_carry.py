@@ -78,7 +78,7 @@ def later(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name.replace("_13", "_14"): data for name, data in files.items()}
 
 
-async def test_tables_with_the_same_files_are_carried_over_and_say_from_where() -> None:
+async def test_tables_with_unchanged_files_reuse_results_and_name_their_hour() -> None:
     lake = ReadLake()
     await lake.land(HOUR, FILES)
     await lake.land(HOUR.shift(1), later(FILES) | {"U_14.json": b'[{"a": 5}, {"a": 6}]'})
@@ -97,7 +97,7 @@ async def test_tables_with_the_same_files_are_carried_over_and_say_from_where() 
     assert lake.read == ["U_14.json"]
 
 
-async def test_what_speaks_against_a_file_is_looked_for_again() -> None:
+async def test_a_file_with_findings_is_examined_again() -> None:
     lake = ReadLake()
     files = FILES | {"U_13_1.json": UNREADABLE["page.json"].data}
     await lake.land(HOUR, files)
@@ -111,7 +111,7 @@ async def test_what_speaks_against_a_file_is_looked_for_again() -> None:
     "why",
     ["a file more", "a file less", "schema", "method", "sizes alone", "no Receipt", "no Receipt before", "longer"],
 )
-async def test_whatever_may_differ_is_opened(why: str) -> None:
+async def test_a_file_that_may_differ_is_opened(why: str) -> None:
     lake = ReadLake()
     files = later(FILES)
     if why == "a file more":

@@ -55,7 +55,7 @@ def lines(*rows: dict[str, Any]) -> dict[str, bytes]:
     return {"0.json": "\n".join(json.dumps(row) for row in rows).encode()}
 
 
-async def test_a_whole_export_equals_what_is_counted_by_hand() -> None:
+async def test_profile_of_a_whole_export_equals_a_count_by_hand() -> None:
     files = make_export(ExportShape(files=90), "onDemandExtract1DayProd", HOUR.start)
     bodies = {file.name: b"".join(file.read()) for file in files}
     by_table: dict[str, list[dict[str, Any]]] = {}
@@ -171,7 +171,7 @@ async def test_each_declared_type_is_tried(declared: str, good: list[Any], bad: 
     assert [finding.count for finding in found.findings if finding.kind == "wrong_type"] == ([len(bad)] if bad else [])
 
 
-async def test_a_type_that_nobody_knows_is_not_tried() -> None:
+async def test_an_unknown_type_is_not_checked() -> None:
     found = await table(lines({"a": "x"}), "a geography")
     assert (found.columns[0].kind, found.columns[0].nonconforming, found.findings) == (None, None, ())
 
@@ -185,7 +185,7 @@ async def test_columns_that_are_missing_or_not_in_the_schema_are_named() -> None
     assert [column.name for column in found.columns] == ["a", "b", "c", "new"]
 
 
-async def test_keys_that_stand_twice_are_counted_over_all_files() -> None:
+async def test_duplicate_keys_are_counted_over_all_files() -> None:
     files = {"0.json": lines({"a": 1, "b": 1}, {"a": 1, "b": 2})["0.json"], "1.json": lines({"a": 1, "b": 2})["0.json"]}
     both = await table(files, "a int", "b int", key=("a", "b"))
     one = await table(files, "a int", "b int", key=("a",))
@@ -212,7 +212,7 @@ async def test_without_columns_in_the_schema_conformance_is_unknown_and_never_pa
 
 
 @pytest.mark.parametrize(("schema", "why"), [(None, "it has no schema"), (b"oops", "its schema cannot be read")])
-async def test_without_a_schema_tables_are_told_by_the_names_of_their_files(schema: bytes | None, why: str) -> None:
+async def test_without_a_schema_table_names_come_from_file_names(schema: bytes | None, why: str) -> None:
     one = lines({"a": 1})["0.json"]
     files = {"Voyage_20220510T13_0000.json": one, "Voyage_20220510T13_0001.json": one, "Port_Call.json.gz": one}
     content = await looked(files, schema)
@@ -238,7 +238,7 @@ async def test_A8_a_table_whose_name_is_a_formula_or_markup_is_only_a_name() -> 
     assert sorted(known.table for known in content.tables) == sorted(names)
 
 
-async def test_the_record_time_is_found_by_its_usual_names_or_by_the_one_that_is_told() -> None:
+async def test_the_record_time_is_found_by_its_usual_names_or_by_the_configured_one() -> None:
     rows = [{"When": f"2022-05-10T{hour:02}:00:00", "lastupdate": "2022-05-09T01:00:00"} for hour in range(24)]
     usual = await table(lines(*rows), "When datetime", "lastupdate datetime")
     told = await table(lines(*rows), "When datetime", "lastupdate datetime", record_times=("when",))
@@ -247,13 +247,13 @@ async def test_the_record_time_is_found_by_its_usual_names_or_by_the_one_that_is
     assert (told.span_hours, usual.span_hours, told.dated) == (23, 0, 24)
 
 
-async def test_few_records_say_nothing_of_the_look_back() -> None:
+async def test_few_records_give_no_look_back() -> None:
     rows = [{"LastUpdate": f"2022-05-10T{hour:02}:00:00"} for hour in range(19)]
     assert (await table(lines(*rows), "LastUpdate datetime")).span_hours is None
 
 
 @pytest.mark.parametrize("none", ["0001-01-01T00:00:00", "9999-12-31T23:59:59", "0022-05-10T12:00:00"])
-async def test_a_time_that_stands_for_none_gives_no_span_and_a_record_that_can_be_read(none: str) -> None:
+async def test_a_placeholder_time_gives_no_span_and_a_readable_record(none: str) -> None:
     rows = [{"LastUpdate": f"2022-05-10T{hour:02}:00:00.123456"} for hour in range(24)]
     found = await table(lines(*rows, {"LastUpdate": none}), "LastUpdate datetime")
     assert found.span_hours is None
@@ -293,9 +293,7 @@ async def test_a_large_array_has_the_same_answer_by_two_queries_at_once(
     assert bad.rows == alone.rows
 
 
-async def test_being_told_to_stop_ends_the_query_and_leaves_no_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cancelling_ends_the_query_and_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store: Store = memory()
     large = b"[" + b",".join(b'{"a": %d}' % n for n in range(300_000)) + b"]"
     await fill(store, {LAYOUT.file(HOUR, f"T_{n}.json"): large for n in range(4)})

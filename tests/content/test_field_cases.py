@@ -141,7 +141,7 @@ async def test_H17_too_little_memory_for_all_columns_takes_fewer_at_a_time(monke
 # -- names ----------------------------------------------------------------------------------------------------------
 
 
-async def test_H18_a_member_that_differs_in_case_is_the_column_and_is_said() -> None:
+async def test_H18_a_member_that_differs_in_case_is_the_column_and_is_reported() -> None:
     found = await table({"0.json": b'[{"vesselCode": "A"}, {"vesselCode": "B"}]'}, "VesselCode string")
     [column] = found.columns
     assert (column.name, column.nulls, column.high, column.spelled) == ("VesselCode", 0, "B", "vesselCode")
@@ -323,7 +323,7 @@ def test_a_type_in_other_letters_or_no_type_is_no_change(after: str | None) -> N
     assert changes(old, new) == changes(new, old) == []
 
 
-def test_H22_columns_that_vanish_are_a_change_and_an_empty_list_is_none() -> None:
+def test_H22_removed_columns_are_a_change_and_an_empty_list_is_not() -> None:
     full, empty = one_table({"Name": "A", "Type": "int"}), one_table()
     assert [change.what for change in changes(full, empty)] == ["its 1 columns are no longer in the schema"]
     assert changes(empty, full) == changes(empty, empty) == []

@@ -42,7 +42,7 @@ async def kept() -> tuple[Store, Place, list[HourContent]]:
     return store, place, found
 
 
-async def test_what_is_kept_comes_back_as_it_was() -> None:
+async def test_stored_results_are_read_back_unchanged() -> None:
     _, place, found = await kept()
     assert any(content.findings for content in found)
     back = await contents.read(place, [*HOURS, LAST.shift(1), LAST.shift(-100)])
@@ -57,7 +57,7 @@ async def test_looking_again_writes_the_same_bytes() -> None:
     assert after == before
 
 
-async def test_series_have_a_value_an_hour_and_none_where_a_table_was_not_there() -> None:
+async def test_series_have_one_value_an_hour_and_no_value_without_the_table() -> None:
     _, place, found = await kept()
     rows, newest = await contents.series(place, HOURS[0], LAST)
     told = [{table.table: table for table in content.tables} for content in found]
@@ -100,7 +100,7 @@ async def test_people_get_a_row_an_hour_table_and_column_as_parquet(tmp_path: Pa
     )
 
 
-async def test_a_lake_into_which_nobody_looked_costs_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lake_without_content_checks_costs_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
     store = memory()
 
     async def no_get(*_: object, **__: object) -> bytes:
@@ -121,12 +121,12 @@ async def test_a_lake_into_which_nobody_looked_costs_one_request(monkeypatch: py
         (gzip.compress(b'{"format": 99}', mtime=0), "lake_format"),
     ],
 )
-def test_a_record_that_is_none_or_newer_is_an_error(data: bytes, cause: str) -> None:
+def test_a_malformed_or_newer_record_is_an_error(data: bytes, cause: str) -> None:
     with pytest.raises(LakeError) as caught:
         contents.from_bytes(data)
     assert caught.value.cause.word == cause
 
 
-def test_an_hour_without_tables_is_kept_too() -> None:
+def test_an_hour_without_tables_is_stored_too() -> None:
     empty = HourContent(LAST, (), "it has no schema")
     assert contents.from_bytes(contents.to_bytes(empty)) == empty

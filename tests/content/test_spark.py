@@ -253,7 +253,7 @@ def answers(session: SparkSession, lake: StoreSettings) -> tuple[list[HourConten
 
 @pytest.mark.parametrize("number", range(len(HOURS)))
 @pytest.mark.long
-def test_spark_finds_in_each_hour_what_duckdb_finds(
+def test_spark_and_duckdb_find_the_same_in_each_hour(
     answers: tuple[list[HourContent], list[HourContent]], number: int
 ) -> None:
     expected, found = (but_estimates(contents[number]) for contents in answers)
@@ -341,7 +341,7 @@ def spellings() -> list[str]:
     return sorted(set(made))
 
 
-def test_what_is_a_number_a_truth_a_day_or_a_time_is_the_same_to_both(session: SparkSession, tmp_path: Path) -> None:
+def test_both_engines_agree_on_numbers_booleans_days_and_times(session: SparkSession, tmp_path: Path) -> None:
     # In the years that calendars have: `profiling` takes no other.
     kinds = {
         "double": "try_cast(c0 as double)",
@@ -415,14 +415,14 @@ def test_a_lake_that_executors_cannot_read_is_an_error_of_the_lake(session: Spar
     assert json.loads(report or "")["lake"] == "folder_missing"
 
 
-def test_what_is_not_installed_is_said_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyspark.sql", None)
     with pytest.raises(SettingsError, match="pyspark") as caught:
         spark.session()
     assert "pip install 'viplake[spark]' pyspark" in caught.value.hint
 
 
-def test_without_java_it_says_so(tmp_path: Path) -> None:
+def test_missing_java_is_reported(tmp_path: Path) -> None:
     (tmp_path / "bash").symlink_to(shutil.which("bash") or "/bin/bash")  # of Spark's own scripts
     code = "from viplake.content import spark; from viplake.errors import SettingsError\n"
     code += "try:\n spark.session()\nexcept SettingsError as error:\n print(error.message, error.hint)"
@@ -435,7 +435,9 @@ def test_without_java_it_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_glue_job_looks_inside_the_last_day_and_keeps_what_it_finds(session: SparkSession, tmp_path: Path) -> None:
+def test_a_glue_job_checks_the_content_of_the_last_day_and_stores_results(
+    session: SparkSession, tmp_path: Path
+) -> None:
     assert session.getActiveSession() is not None
     for number, files in enumerate((exported(FIRST), odd())):
         for name, data in files.items():
@@ -462,7 +464,7 @@ def test_a_glue_job_looks_inside_the_last_day_and_keeps_what_it_finds(session: S
     assert {"13.json.gz", "14.json.gz"} <= kept
 
 
-def test_the_command_says_the_same_with_either_engine(
+def test_the_command_prints_the_same_with_either_engine(
     session: SparkSession, lake: StoreSettings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert session.getActiveSession() is not None

@@ -186,14 +186,14 @@ def points(calls: list[str]) -> Iterator[tuple[int, When, str]]:
             yield number, when, call
 
 
-async def test_the_undisturbed_story_is_told_once(quiet: Quiet) -> None:
+async def test_without_a_crash_each_notification_is_sent_once(quiet: Quiet) -> None:
     assert [key.partition(":")[0] for key in quiet.standing] == ["outage", "outage", "missing_table"]
     assert set(quiet.end.told("ear").values()) == {1}
     assert quiet.end.told("ear") == quiet.end.told("other")
     assert sum(call.startswith("send") for call in quiet.calls) == 2, "the check that dies has something to tell"
 
 
-async def test_X8_after_a_crash_at_every_call_of_a_check_each_incident_is_told_once_or_by_two(
+async def test_X8_after_a_crash_at_any_call_of_a_check_each_incident_is_notified_once_or_twice(
     quiet: Quiet, proof: Callable[..., None]
 ) -> None:
     twice: dict[str, list[tuple[int, When]]] = {"ear": [], "other": []}

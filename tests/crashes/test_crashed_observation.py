@@ -168,7 +168,7 @@ async def test_X1_M10_after_two_crashes_too(proof: Callable[..., None]) -> None:
     proof("pairs of crashes of an observation", pairs, least=20)
 
 
-async def test_the_undisturbed_story_is_what_the_others_compare_with() -> None:
+async def test_the_run_without_a_crash_is_the_reference() -> None:
     known = await undisturbed()
     assert [len(step.end["rows"][JOBS.name].rows) for step in known.values()] == [4, 6, 7]
     edited = known["late_and_edited"].end[LAYOUT.observability + JOBS.file].decode()

@@ -296,7 +296,7 @@ def test_X1_M10_an_observation_that_is_killed_goes_on_to_the_same_bytes(
     )
 
 
-def test_X8_a_check_that_is_killed_is_made_up_for_and_everything_is_told(
+def test_X8_after_a_killed_check_the_next_one_sends_every_notification(
     watched: Watched, proof: Callable[..., None]
 ) -> None:
     """Once; or twice, where the kill fell between the telling and the record of it."""

@@ -145,7 +145,7 @@ async def test_a_pipe_gives_all_blocks_in_order_and_one_at_a_time() -> None:
     await sender
 
 
-async def test_a_pipe_whose_reader_left_lets_the_sender_go() -> None:
+async def test_a_pipe_releases_its_sender_when_the_reader_ends() -> None:
     pipe = Pipe()
     await pipe.send(b"1")
     sender = asyncio.create_task(pipe.send(b"2"))

@@ -102,7 +102,7 @@ def test_every_pair_of_the_table(state: State, kind: EventKind) -> None:
 
 
 @given(st.lists(st.sampled_from(list(EventKind)), max_size=12))
-def test_whatever_happens_a_job_is_final_at_most_until_it_is_reopened(kinds: list[EventKind]) -> None:
+def test_a_final_job_stays_final_until_it_is_reopened(kinds: list[EventKind]) -> None:
     job = ExportJob(HOUR)
     for kind in kinds:
         try:
@@ -230,7 +230,7 @@ def test_an_event_changes_this_of_a_job_and_nothing_else(
     assert all(getattr(before, name) != value for name, value in changes.items()), "each of them is a change"
 
 
-def test_a_job_is_complete_once_the_vendor_has_said_so() -> None:
+def test_a_job_is_complete_once_the_vendor_reports_it() -> None:
     steps = delivered_in_steps()
     assert [replay(HOUR, steps[:count]).is_complete for count in range(7)] == [False] * 3 + [True] * 4
 
@@ -348,7 +348,7 @@ MINE: dict[str, bool] = {"is_mine": True}
         (apply(CLAIMED, event(EventKind.FAILED, cause="vendor_contract")), "13:30", DEAD, Done()),
     ],
 )
-def test_what_comes_next(job: ExportJob, now: str, who: dict[str, bool], expected: Step) -> None:
+def test_next_step_for_each_state(job: ExportJob, now: str, who: dict[str, bool], expected: Step) -> None:
     assert next_step(job, at(now), LIMITS, **({"holder_is_dead": False} | who)) == expected
 
 
@@ -401,7 +401,7 @@ def too_early(
     )
 
 
-def test_G4_too_early_without_a_time_is_asked_again_ten_minutes_later() -> None:
+def test_G4_too_early_without_a_time_is_retried_after_ten_minutes() -> None:
     assert too_early(CLAIMED, None) == Deferral(NOW + timedelta(minutes=10), "trigger_limited")
 
 
@@ -430,7 +430,7 @@ def test_G2_too_early_until_after_the_hour_ends_it() -> None:
     assert too_early(CLAIMED, "14:40", previous="12:10") == Close("trigger_limited")
 
 
-def test_G3_a_time_that_has_passed_is_asked_again_at_once_then_ever_later() -> None:
+def test_G3_too_early_with_a_past_time_is_retried_at_once_then_with_growing_delay() -> None:
     waits = []
     for posts in range(1, 6):
         match too_early(replace(CLAIMED, posts=posts), "13:00:10"):

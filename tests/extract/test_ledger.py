@@ -69,7 +69,7 @@ async def triggered(ledger: Ledger) -> None:
     await ledger.append(HOUR, EventKind.TRIGGERED, job_guid=GUID)
 
 
-async def test_what_was_appended_is_read_back(lake: LedgerWorld) -> None:
+async def test_appended_events_are_read_back(lake: LedgerWorld) -> None:
     first = lake.ledger()
     await triggered(first)
     job = await lake.ledger("b").read(HOUR)
@@ -146,7 +146,7 @@ async def test_R3_a_lost_answer_behind_another_s_event_is_a_lost_claim(lake: Led
     assert not mine.is_mine(mine.jobs[HOUR])
 
 
-async def test_R2_a_store_that_refuses_as_existing_what_is_not_there_is_asked_again() -> None:
+async def test_R2_a_create_refused_for_an_absent_object_is_retried() -> None:
     """S3 may answer 409 while two writers race and then keep neither."""
 
     class Conflict(DictStore):
@@ -167,7 +167,7 @@ async def test_R2_a_store_that_refuses_as_existing_what_is_not_there_is_asked_ag
         await lake.ledger().append(HOUR, EventKind.CLAIMED)
 
 
-async def test_a_store_that_stays_down_is_said(lake: LedgerWorld) -> None:
+async def test_a_store_that_stays_down_is_reported(lake: LedgerWorld) -> None:
     wire = Tripwire(at=1, verbs=["put_if_absent"], error=lake_down, times=None)
     with pytest.raises(LakeError):
         await lake.ledger(store=Flaky(lake.store, wire)).append(HOUR, EventKind.CLAIMED)
@@ -175,7 +175,7 @@ async def test_a_store_that_stays_down_is_said(lake: LedgerWorld) -> None:
     assert lake.numbers() == []
 
 
-async def test_a_store_that_forbids_is_not_asked_again(lake: LedgerWorld) -> None:
+async def test_a_forbidden_write_is_not_retried(lake: LedgerWorld) -> None:
     denied = Tripwire(at=1, verbs=["put_if_absent"], error=lambda: LakeError("no", cause="dest_denied"), times=None)
     with pytest.raises(LakeError):
         await lake.ledger(store=Flaky(lake.store, denied)).append(HOUR, EventKind.CLAIMED)
@@ -242,7 +242,7 @@ async def test_R5_garbage_is_damage_and_never_a_crash(lake: LedgerWorld, data: b
 
 @given(cut=st.integers(min_value=0, max_value=400), flip=st.integers(min_value=0, max_value=255))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_R5_a_torn_or_flipped_record_is_read_or_said(cut: int, flip: int) -> None:
+async def test_R5_a_torn_or_flipped_record_is_read_or_reported(cut: int, flip: int) -> None:
     lake = LedgerWorld()
     await triggered(lake.ledger())
     key = LAYOUT.event(HOUR, 2)

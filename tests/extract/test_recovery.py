@@ -48,7 +48,7 @@ def test_every_cause_has_a_row_in_every_class() -> None:
             assert kind_of(type_("x", cause=word)) in RECOVERIES
 
 
-def test_only_what_passes_by_itself_is_tried_until_the_deadline() -> None:
+def test_only_transient_errors_are_retried_until_the_deadline() -> None:
     endless = {kind for kind, steps in RECOVERIES.items() if steps[-1] not in {GIVE_UP, STOP}}
     assert endless == {"passing", "lake_passing"}, "links that never live long enough end after some lists"
 

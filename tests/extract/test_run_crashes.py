@@ -83,7 +83,7 @@ async def test_X1_a_crash_at_every_call_and_a_schedule_that_goes_on(when: When, 
     proof("crash points of a run", len(calls), least=500)
 
 
-async def test_X1_G7_a_crash_between_the_post_and_its_record_delivers_where_the_vendor_tells_the_guid() -> None:
+async def test_X1_G7_a_crash_between_trigger_and_its_record_delivers_if_the_vendor_names_the_guid() -> None:
     """Then nothing is lost at all: the answer to the re-POST carries the GUID (G5)."""
     world = World()
     world.vendor.tells_guid = True
@@ -167,7 +167,7 @@ class Stop(Tripwire):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_X2_told_to_stop_at_any_call_nothing_is_lost(when: When, proof: Callable[..., None]) -> None:
+async def test_X2_a_stop_signal_at_any_call_loses_nothing(when: When, proof: Callable[..., None]) -> None:
     """Not even the answer to a trigger that is on its way: it is seen through first."""
     calls = await count_calls(World(SOME))
     for number in range(1, len(calls) + 1):

@@ -69,7 +69,7 @@ async def test_G1_the_guid_is_on_record_before_anything_else() -> None:
     assert world.events()[-1]["job_guid"] == await guid_of(world)
 
 
-async def test_G2_too_early_waits_for_the_time_that_the_vendor_tells() -> None:
+async def test_G2_too_early_waits_for_the_time_that_the_vendor_gives() -> None:
     world = few()
     world.vendor.triggers["theirs"] = at("12:40")
     outcome = await world.worker().run()
@@ -89,7 +89,7 @@ async def test_G2_a_tick_sleeps_in_place_for_a_trigger_that_is_soon_allowed() ->
     assert world.clock.now() < at("13:02:05")
 
 
-async def test_G3_a_time_that_has_passed_is_asked_again_until_the_vendor_s_clock_is_there_too() -> None:
+async def test_G3_a_past_time_is_retried_until_the_vendors_clock_reaches_it() -> None:
     world = few()
     world.vendor.triggers["theirs"] = at("12:02:30")  # by the vendor's clock 12:00:05: it is two minutes behind
     real = world.vendor._trigger
@@ -171,7 +171,7 @@ async def test_G7_the_lake_fails_while_the_guid_is_saved_and_the_run_keeps_it_in
     await world.check_rest()
 
 
-async def test_G7_a_tick_that_cannot_save_the_guid_says_it() -> None:
+async def test_G7_a_tick_that_cannot_save_the_guid_reports_it() -> None:
     world = few()
     event = world.layout.event(HOUR, 2)
     wire = Tripwire(at=1, verbs=["put_if_absent"], about=event, error=lake_down, times=None)
@@ -181,7 +181,7 @@ async def test_G7_a_tick_that_cannot_save_the_guid_says_it() -> None:
     assert f"collect {HOUR} --job-guid {await guid_of(world)}" in outcome.hint
 
 
-async def test_G8_refused_credentials_are_said_and_the_hour_stays_open() -> None:
+async def test_G8_refused_credentials_are_reported_and_the_hour_stays_open() -> None:
     world = few()
     refused = breaks("trigger", lambda: CredentialsError("403", cause="auth_forbidden"))
     outcome = await world.worker(refused).run()
@@ -238,7 +238,7 @@ async def test_G13_a_second_scheduler_finds_the_hour_claimed() -> None:
     assert world.kinds() == ["claimed", "triggered"]
 
 
-async def test_G14_a_wished_pause_is_kept_before_the_re_post() -> None:
+async def test_G14_a_requested_pause_is_waited_before_the_second_post() -> None:
     world = few()
     busy = breaks("trigger", lambda: VendorError("429", cause="vendor_unavailable", retry_after=37.0))
     assert (await world.worker(busy).run()).outcome == "delivered"
@@ -265,7 +265,7 @@ async def test_G_an_unsent_trigger_is_tried_again_for_as_long_as_the_hour_lasts(
     assert world.vendor.count("trigger") == 1
 
 
-async def test_G_our_own_drift_is_told_from_a_stranger_s_export() -> None:
+async def test_G_own_schedule_drift_is_distinguished_from_a_foreign_export() -> None:
     world = few("12:59:50")
     assert (await world.worker().run()).hour == HOUR.shift(-1)
     world.clock.start = at("13:59:30") - timedelta(seconds=world.clock._elapsed)
@@ -288,7 +288,7 @@ async def test_P2_a_failed_export_ends_the_hour_with_one_cause() -> None:
     await world.check_rest()
 
 
-async def test_X7_a_failure_whose_record_fails_too_is_met_again() -> None:
+async def test_X7_a_failure_that_could_not_be_recorded_is_handled_by_the_next_tick() -> None:
     world = few()
     await world.worker().tick()
     world.vendor.failed_jobs.add(await guid_of(world))
@@ -379,7 +379,7 @@ async def test_P12_a_machine_that_slept_for_three_hours_checks_once_before_it_gi
 # -- list and landing ---------------------------------------------------------------------------------------
 
 
-async def test_U1_an_empty_list_is_asked_for_ten_minutes_and_is_never_a_success() -> None:
+async def test_U1_an_empty_list_is_retried_for_ten_minutes_and_is_never_a_success() -> None:
     world = World({}, FakeClock(at("13:00:05")))
     outcome = await world.worker().run()
     assert (outcome.outcome, outcome.cause) == ("failed", "url_list_empty")
@@ -436,7 +436,7 @@ async def test_U16_a_table_without_files_is_delivered_and_named() -> None:
     assert (await world.worker().tick()).missing_tables == ("Table01",)
 
 
-async def test_M5_a_schema_that_cannot_be_read_does_not_hold_up_what_is_proven() -> None:
+async def test_M5_an_unreadable_schema_does_not_delay_a_proven_hour() -> None:
     world = few()
     # The schema is read only after the Receipt; the first `get` of it is what would count tables.
     wire = Tripwire(at=1, verbs=["get"], about="_MasterTableSchema", error=lake_down, times=None)
@@ -511,7 +511,7 @@ async def test_R4_a_receipt_that_could_not_be_written_is_all_that_the_next_tick_
     assert world.vendor.count("download") == downloads
 
 
-async def test_R5_a_ledger_that_is_garbage_is_said_and_nothing_is_sent() -> None:
+async def test_R5_a_damaged_ledger_is_reported_and_nothing_is_sent() -> None:
     world = few()
     await world.worker().tick()
     world.store.objects[world.layout.event(HOUR, 2)] = b'{"format": 1, "event": "trig'
@@ -566,7 +566,7 @@ def spoils_writes(world: World, about: str, *, times: int) -> None:
     world.store.put = put  # type: ignore[method-assign] # a store that errs
 
 
-async def test_W13_what_is_stored_otherwise_than_it_was_sent_is_sent_again() -> None:
+async def test_W13_a_file_stored_with_other_bytes_is_uploaded_again() -> None:
     world = few()
     spoils_writes(world, "Table00", times=2)
     assert (await world.worker().run()).outcome == "delivered"
@@ -574,7 +574,7 @@ async def test_W13_what_is_stored_otherwise_than_it_was_sent_is_sent_again() -> 
     world.check()
 
 
-async def test_W13_after_two_more_attempts_it_is_integrity_and_never_kept() -> None:
+async def test_W13_after_two_more_attempts_it_fails_with_integrity_and_is_removed() -> None:
     world = few()
     victims = [name for name in world.by_name if "Table00" in name]
     spoils_writes(world, "Table00", times=3 * len(victims))
@@ -591,7 +591,7 @@ async def test_W13_after_two_more_attempts_it_is_integrity_and_never_kept() -> N
 
 
 @pytest.mark.parametrize(("there", "fetched"), [("equal", False), ("other size", True), ("older", True)], ids=str)
-async def test_W14_what_is_there_is_kept_written_over_or_left_alone(there: str, fetched: bool) -> None:
+async def test_W14_existing_files_are_reused_overwritten_or_left_alone(there: str, fetched: bool) -> None:
     """Without a Receipt: equal is kept, anything else written over. With one, nothing ever is."""
     world = few()
     victim = min(world.by_name)
@@ -766,7 +766,7 @@ async def test_an_hour_that_was_never_begun_is_no_concern_of_later_ticks_of_the_
     assert world.events(HOUR) == []
 
 
-async def test_X3_told_to_stop_twice_it_stops_at_once_and_can_be_resumed() -> None:
+async def test_X3_a_second_stop_signal_ends_at_once_and_the_run_can_be_resumed() -> None:
     world = few()
     asked, answer = asyncio.Event(), asyncio.Event()
     worker = world.worker()
@@ -941,7 +941,7 @@ async def test_status_asks_nothing_of_the_vendor_and_writes_nothing() -> None:
 # -- collect ------------------------------------------------------------------------------------------------
 
 
-async def test_collect_without_a_guid_says_what_to_do() -> None:
+async def test_collect_without_a_guid_gives_the_next_step() -> None:
     world = few()
     with pytest.raises(SettingsError, match="no job GUID is known") as caught:
         await world.worker().collect(HOUR.shift(-5))
@@ -965,7 +965,7 @@ async def lost_receipt() -> World:
     return world
 
 
-async def test_R8_a_lost_receipt_is_written_again_from_what_lies_in_the_folder() -> None:
+async def test_R8_a_lost_receipt_is_written_again_from_the_files_in_the_folder() -> None:
     world = few()
     await world.worker().run()
     before, asked = dict(world.store.objects), len(world.vendor.calls)
@@ -984,7 +984,7 @@ async def test_R8_a_lost_receipt_is_written_again_from_what_lies_in_the_folder()
 
 
 @pytest.mark.parametrize("harm", ["deleted", "shortened", "replaced", "no promise"])
-async def test_R8_what_a_folder_no_longer_proves_is_fetched_anew(harm: str) -> None:
+async def test_R8_a_folder_that_proves_nothing_any_more_is_fetched_again(harm: str) -> None:
     world = await lost_receipt()
     name = next(iter(world.by_name))
     key = world.layout.file(HOUR, name)

@@ -156,7 +156,7 @@ def test_I1_one_trigger_at_a_time_and_one_accepted_an_hour(name: str) -> None:
 
 
 @EACH
-def test_I2_a_receipt_means_that_every_promised_file_is_there_as_it_says(name: str) -> None:
+def test_I2_a_receipt_means_that_every_file_is_stored_as_recorded(name: str) -> None:
     world, outcome = played(name).world, played(name).outcome
     assert (RECEIPT_NAME in world.folder()) == (outcome.outcome == "delivered")
     if outcome.outcome == "delivered":

@@ -344,7 +344,7 @@ async def test_D22_bits_that_flip_elsewhere_each_time_fail_the_file(encrypted: S
     await encrypted.check_only_failed(await encrypted.land(), "b(é).gz", "integrity")
 
 
-async def test_without_an_md5_what_is_not_gzip_costs_one_request(encrypted: Scene) -> None:
+async def test_a_plain_file_without_md5_costs_one_request(encrypted: Scene) -> None:
     encrypted.files |= {"e/plain.gz": b"no gzip at all", "e/tiny.gz": b"\x1f"}
     encrypted.vendor.files = encrypted.files
     await encrypted.check_all_landed(await encrypted.land())
@@ -367,7 +367,7 @@ async def test_D1_a_link_that_expires_while_a_file_is_resumed_goes_on_at_its_byt
     assert [start for key, start in scene.vendor.requests if "large" in key] == [0, 123_456, 123_456]
 
 
-async def test_a_list_that_fails_once_is_asked_once_for_all_and_again_later() -> None:
+async def test_a_failed_list_request_is_shared_by_all_files_and_repeated_later() -> None:
     scene = Scene({f"e/{number}": noise(1_000, number) for number in range(40)})
     listing = scene.vendor.listing()
     scene.vendor.expire_links()
@@ -410,7 +410,7 @@ async def test_U12_a_file_gone_from_the_new_list_is_list_changed(scene: Scene) -
     await scene.check_only_failed(await scene.land(relist=relist, listed=listing), "a.json", "list_changed")
 
 
-async def test_without_any_links_the_list_is_asked_for(scene: Scene) -> None:
+async def test_without_links_the_list_is_requested(scene: Scene) -> None:
     await scene.check_all_landed(await scene.land(listed=()))
     assert scene.vendor.count("relist") == 1
 
@@ -448,7 +448,7 @@ async def test_D5_concurrency_falls_while_the_source_is_busy() -> None:
     assert scene.vendor.most_concurrent == 20
 
 
-async def test_what_nobody_foresaw_costs_its_file_alone(scene: Scene) -> None:
+async def test_an_unexpected_error_fails_only_its_file(scene: Scene) -> None:
     scene.vendor.fault("crash", "large", times=None)
     landed = await scene.land()
     await scene.check_only_failed(landed, "large.gz", "unexpected")
@@ -475,7 +475,7 @@ async def test_a_job_that_is_gone_when_asking_for_links_fails_the_file(scene: Sc
 # -- the deadline -------------------------------------------------------------------------------------------
 
 
-async def test_at_the_deadline_what_is_left_has_failed_for_its_last_reason() -> None:
+async def test_at_the_deadline_unfinished_files_fail_with_their_last_error() -> None:
     scene = Scene({f"e/{number}": noise(100, number) for number in range(5)}, seconds=300)
     scene.settings = TransferSettings(files_at_once=2)
     scene.vendor.fault("busy", "e/3", times=None)
@@ -605,7 +605,7 @@ async def test_X2_a_cancelled_transfer_leaves_nothing_half_visible(kind: str, tm
 
 @pytest.mark.parametrize("verb", ["put", "put_stream", "download"])
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_X1_a_crash_comes_out_as_it_is(scene: Scene, verb: str, when: str) -> None:
+async def test_X1_a_crash_is_raised_unchanged(scene: Scene, verb: str, when: str) -> None:
     wire = Tripwire(at=1, verbs=[verb], when=when, times=None)  # type: ignore[arg-type] # one of its words
     scene.store, scene.vendor.wires = Flaky(scene.lake, wire), (wire,)
     with pytest.raises(Crash):

@@ -96,7 +96,7 @@ CUT = "download:cut:times=1,each=true"
         pytest.param(["files:stale_urls:times=1"], id="U14 stale"),
     ],
 )
-async def test_what_heals_lands_byte_for_byte(faults: list[str]) -> None:
+async def test_a_file_with_a_transient_fault_is_stored_byte_for_byte(faults: list[str]) -> None:
     store = open_store(StoreSettings("memory://"))
     async with rig(*faults, network=HASTY) as scene:
         landed, truth = await land_all(scene, store)
@@ -119,7 +119,7 @@ async def test_what_heals_lands_byte_for_byte(faults: list[str]) -> None:
         pytest.param("redirect", "vendor_contract", id="D18 redirect"),
     ],
 )
-async def test_what_does_not_heal_fails_alone_and_is_never_stored(fault: str, cause: str) -> None:
+async def test_a_file_with_a_permanent_fault_fails_alone_and_is_never_stored(fault: str, cause: str) -> None:
     store = open_store(StoreSettings("memory://"))
     async with rig(f"download:{fault}:file={LARGEST}", network=HASTY) as scene:
         landed, truth = await land_all(scene, store)
@@ -146,7 +146,7 @@ async def test_two_requests_a_file_when_nothing_fails() -> None:
         assert scene.sim.requests.count("files") == 1
 
 
-async def test_no_link_and_no_secret_in_what_a_failure_says() -> None:
+async def test_a_failure_message_has_no_link_and_no_secret() -> None:
     async with rig("download:denied") as scene:
         landed, _ = await land_all(scene, open_store(StoreSettings("memory://")))
         for error in landed.failed.values():

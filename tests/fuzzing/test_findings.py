@@ -53,7 +53,7 @@ def test_a_link_with_half_a_character_is_refused() -> None:
 
 
 @pytest.mark.parametrize("error", [["invalid_client"], {"a": 1}, 7, None])
-def test_a_refusal_of_the_token_whose_error_is_no_text_breaks_the_contract(error: Any) -> None:
+def test_a_token_refusal_with_a_non_text_error_is_a_contract_violation(error: Any) -> None:
     with pytest.raises(VendorError) as caught:
         read_token(HttpAnswer(400, {}, json.dumps({"error": error}).encode()), NOW)
     assert caught.value.cause.word == "auth_contract"
@@ -62,7 +62,7 @@ def test_a_refusal_of_the_token_whose_error_is_no_text_breaks_the_contract(error
 @pytest.mark.parametrize(
     "text", [f"Tue, 10 May {'2' * 40} 14:00:00 GMT", "Tue, 10 May 2022 14:00:00 +99999999999999999"]
 )
-def test_a_retry_after_of_many_digits_says_nothing(text: str) -> None:
+def test_a_retry_after_of_many_digits_is_ignored(text: str) -> None:
     assert retry_after(HttpAnswer(503, {"retry-after": text}), NOW) is None
     assert retry_after(HttpAnswer(503, {"retry-after": format_datetime(NOW.replace(minute=6), usegmt=True)}), NOW) == 60
 
@@ -88,7 +88,7 @@ def test_a_message_is_one_line_of_text() -> None:
 # -- JSON ------------------------------------------------------------------------------------------------------
 
 
-def test_json_is_as_deep_as_it_may_be_whoever_asks() -> None:
+def test_json_depth_limit_does_not_depend_on_the_caller() -> None:
     def nested(levels: int) -> bytes:
         return b"[" * levels + b"]" * levels
 
@@ -128,7 +128,7 @@ def test_a_time_at_the_end_of_time_is_no_time_of_a_record(text: str) -> None:
 @pytest.mark.parametrize(
     "entry", [{"key": None}, {"key": ["a"]}, {"size": -1}, {"size": 1.5}, {"size": True}, {"size": 2**63}]
 )
-def test_a_promise_of_what_is_no_file_is_damaged(entry: dict[str, Any]) -> None:
+def test_a_manifest_with_an_entry_that_is_not_a_file_is_damaged(entry: dict[str, Any]) -> None:
     with pytest.raises(LakeError) as caught:
         parse_promise(json.dumps([{"key": "a/x", "size": 1} | entry]).encode())
     assert caught.value.cause.word == "ledger_damaged"
@@ -145,7 +145,7 @@ def test_a_promise_of_what_is_no_file_is_damaged(entry: dict[str, Any]) -> None:
         {"files": [{"name": "x", "key": "x", "size": 1, "md5": "0", "etag": 7}]},
     ],
 )
-def test_a_receipt_whose_members_are_no_text_is_damaged(changed: dict[str, Any]) -> None:
+def test_a_receipt_with_non_text_members_is_damaged(changed: dict[str, Any]) -> None:
     with pytest.raises(LakeError) as caught:
         parse_receipt(seed("layout.parse_receipt", **changed))
     assert caught.value.cause.word == "ledger_damaged"
@@ -176,7 +176,7 @@ def test_digits_of_other_scripts_name_no_folder() -> None:
         {"at": "9999-12-31T23:59:59Z"},
     ],
 )
-def test_an_event_whose_members_cannot_be_is_damaged(changed: dict[str, Any]) -> None:
+def test_an_event_with_invalid_members_is_damaged(changed: dict[str, Any]) -> None:
     with pytest.raises(LakeError) as caught:
         _parse_event(seed("ledger._parse_event", **changed), "k", None)
     assert caught.value.cause.word == "ledger_damaged"
@@ -189,7 +189,7 @@ def test_a_process_of_a_number_that_no_system_gives_is_dead() -> None:
 @pytest.mark.parametrize(
     "changed", [{"detail": ["x"]}, {"seconds": {"init": 10**400}}, {"bytes": -1}, {"posts": 2**63}]
 )
-def test_a_last_event_that_cannot_be_tells_no_run(changed: dict[str, Any]) -> None:
+def test_an_invalid_last_event_gives_no_run(changed: dict[str, Any]) -> None:
     with pytest.raises(LakeError):
         run_facts(parse_event(seed("facts.run_facts", **changed), "k"))
 
@@ -219,7 +219,7 @@ def test_incidents_that_cannot_be_are_damaged(changed: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", ["2022052,1,2", "20220510-12,1", "20220510-12,1,2,3", '"'])
-def test_a_history_whose_rows_are_none_is_damaged(row: str) -> None:
+def test_a_history_with_malformed_rows_is_damaged(row: str) -> None:
     record = {"format": 1, "built": True, "datasets": {"historical_job_size": f"date,size,files\n{row}\n"}}
     with pytest.raises(LakeError) as caught:
         chain.unpack(json.dumps(record).encode())
@@ -227,13 +227,13 @@ def test_a_history_whose_rows_are_none_is_damaged(row: str) -> None:
 
 
 @pytest.mark.parametrize("row", [b"20220510-12,Port,1", b"20220510-12,Port,x,1", b"\xff,Port,1,1", b"x,Port,1,1"])
-def test_table_volumes_whose_rows_are_none_are_damaged(row: bytes) -> None:
+def test_table_volumes_with_malformed_rows_are_damaged(row: bytes) -> None:
     with pytest.raises(LakeError) as caught:
         months._parse(b"hour,table,partitions,bytes\n" + row)
     assert caught.value.cause.word == "ledger_damaged"
 
 
-def test_what_an_earlier_pass_knew_of_schemas_is_text_or_nothing() -> None:
+def test_the_schema_cache_of_an_earlier_pass_is_text_or_ignored() -> None:
     record = {"format": 1, "kept": True, "tables": {"0a": [["Voyage"]]}, "seen": [["etag", 1, "0a"]]}
     assert build._parse_schemas(json.dumps(record).encode()) == {}
 
@@ -250,7 +250,7 @@ def test_A3_half_a_character_costs_a_table_s_name_but_not_a_column_s() -> None:
 
 
 @pytest.mark.parametrize("name", [None, 7, ["V"], {}])
-def test_a_table_whose_name_is_no_text_makes_the_schema_unreadable(name: Any) -> None:
+def test_a_non_text_table_name_makes_the_schema_unreadable(name: Any) -> None:
     data = json.dumps([{"DataObjectName": name}]).encode()
     assert schema_tables(data) is None
     assert read_schema(data) is None
@@ -339,7 +339,7 @@ def test_a_secret_file_that_cannot_be_is_refused(tmp_path: Path, place: str) -> 
         config.Secrets.of(settings).read()
 
 
-def test_a_configuration_file_in_the_home_of_nobody_is_not_there(tmp_path: Path) -> None:
+def test_a_configuration_file_in_an_unknown_home_does_not_exist(tmp_path: Path) -> None:
     environ = {"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_CONFIG": "~nobody-of-that-name/viplake.toml"}
     with pytest.raises(SettingsError, match="there is no"):
         config.load(environ=environ, cwd=tmp_path)
@@ -352,7 +352,7 @@ def test_a_prefix_that_no_key_can_have_is_refused(tmp_path: Path, prefix: str) -
 
 
 @pytest.mark.parametrize("line", ["{}b = 1", "[{}b]", 'webhook.{}b = "x"'])
-def test_a_key_of_thousands_of_parts_is_refused_before_anybody_compares_them(tmp_path: Path, line: str) -> None:
+def test_a_key_of_thousands_of_parts_is_refused_before_parsing(tmp_path: Path, line: str) -> None:
     (tmp_path / "viplake.toml").write_text(f'[notify]\nwebhook = "x"\n{line.format("a." * 12_000)}\n')
     with pytest.raises(SettingsError, match="more than 300 dots"):
         config.load(environ={"VIPLAKE_ENVIRONMENT": "Prod"}, cwd=tmp_path)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.system
 @pytest.mark.parametrize("name", TARGETS)
 @settings(derandomize=True, database=None, max_examples=120)
 @given(seeds=st.lists(st.integers(0, 2**32), min_size=4, max_size=4))
-def test_a_parser_gives_what_it_declares_or_raises_what_it_documents(name: str, seeds: list[int]) -> None:
+def test_a_parser_returns_its_declared_type_or_raises_a_documented_error(name: str, seeds: list[int]) -> None:
     target = TARGETS[name]
     for seed in seeds:
         with suppress(Refused):

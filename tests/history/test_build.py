@@ -110,7 +110,7 @@ def usable(objects: dict[str, bytes]) -> bool:
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(objects=lakes(), scoped_out=st.sets(NAMES, max_size=2), in_folder=st.booleans())
-def test_the_datasets_are_what_the_plainest_recomputation_says(
+def test_the_datasets_equal_a_plain_recomputation(
     objects: dict[str, bytes], scoped_out: set[str], in_folder: bool
 ) -> None:
     async def run() -> dict[str, str]:
@@ -217,7 +217,7 @@ async def test_a_gap_since_the_last_update_is_filled() -> None:
     assert {name: found[name] for name in expected} == expected
 
 
-async def test_M11_a_late_hour_heals_and_the_change_is_told() -> None:
+async def test_M11_a_late_hour_heals_and_the_change_is_logged() -> None:
     store = memory()
     await some_hours(store, Hour.parse("2022-05-10T10"), 4, holes=(2,))
     await build(store, at("2022-05-10T13:45"))
@@ -354,7 +354,7 @@ async def test_the_range_of_the_seed_has_2689_hours() -> None:
     assert result.rows["historical_job_metrics"] == 2689
 
 
-async def test_an_hour_whose_folder_was_removed_keeps_its_rows() -> None:
+async def test_an_hour_keeps_its_rows_after_its_folder_was_removed() -> None:
     store = memory()
     objects = await some_hours(store, Hour.parse("2022-05-10T10"), 4)
     await build(store, at("2022-05-10T13:45"))
@@ -534,7 +534,7 @@ async def test_old_versions_are_removed() -> None:
 # -- bad input ------------------------------------------------------------------------------------------------
 
 
-async def test_a_lake_without_the_prefix_is_said_in_one_line() -> None:
+async def test_a_lake_without_the_prefix_is_reported_in_one_line() -> None:
     store = memory()
     await store.put("IMOS/Hourly/20220510/13/Voyage_1.json.gz", b"x")
     with pytest.raises(LakeError, match="no hourly folder below IMOSDL/Hourly/") as caught:

@@ -175,9 +175,7 @@ async def test_history_of_an_older_viplake_is_closed_by_its_next_update() -> Non
     stored=st.dictionaries(st.integers(0, 40), st.lists(st.sampled_from(["A", "B", 'q"', "x,y", "n\nl"]), max_size=3)),
     news=st.dictionaries(st.integers(0, 40), st.lists(st.sampled_from(["A", "Ä", 'q"']), max_size=3)),
 )
-def test_spliced_month_is_what_parsing_all_of_it_gives(
-    stored: dict[int, list[str]], news: dict[int, list[str]]
-) -> None:
+def test_a_spliced_month_equals_a_full_parse(stored: dict[int, list[str]], news: dict[int, list[str]]) -> None:
     def rows(hours: dict[int, list[str]]) -> dict[Hour, Rows]:
         return {FIRST.shift(n): tuple((table, (n, None)) for table in sorted(set(ts))) for n, ts in hours.items()}
 

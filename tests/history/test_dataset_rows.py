@@ -51,7 +51,7 @@ def attributed(frame: Frame) -> Frame:
     return attribute_missed(frame, min(runs_of(frame), default=None))
 
 
-def test_a_row_of_each_dataset_says_what_the_facts_say() -> None:
+def test_a_row_of_each_dataset_matches_the_facts() -> None:
     assert JOBS.of(FACTS) == (LABEL, "1", "1")
     assert TABLES.of(FACTS) == (LABEL, "2", "3", "1", '["C"]', "0.6667")
     assert SIZES.of(FACTS) == (LABEL, "12", "4")
@@ -100,7 +100,7 @@ def _run(hour: Hour, outcome: str, attempts: str = "") -> Row:
     return (hour.label, outcome, "?", "?", "1", "2", "3", attempts, "4", "5", "6", "note")
 
 
-def test_missed_hours_are_ours_from_the_first_ledger_on_and_nobody_s_before() -> None:
+def test_missed_hours_are_ours_from_the_first_ledger_on_and_without_owner_before() -> None:
     rows = {
         H13.shift(n): _run(H13.shift(n), outcome, attempts)
         for n, (outcome, attempts) in enumerate(
@@ -120,7 +120,7 @@ def test_missed_hours_are_ours_from_the_first_ledger_on_and_nobody_s_before() ->
     assert all(row[0] == hour.label and row[4:] == rows[hour][4:] for hour, row in told.rows.items())
 
 
-def test_without_any_ledger_every_missed_hour_is_nobody_s() -> None:
+def test_without_a_ledger_missed_hours_have_no_owner() -> None:
     told = attributed(Frame({H13: _run(H13, "missed")}))
     assert told.rows[H13][1:4] == ("missed", "unknown", "")
     itself = attributed(Frame({H13: _run(H13, "missed", "1")}))
@@ -150,7 +150,7 @@ def test_without_any_ledger_every_missed_hour_is_nobody_s() -> None:
         (RUNS, "missed,unknown,,,,,,,,", FACTS, True),
     ],
 )
-def test_what_the_lake_has_replaces_what_stands_and_what_it_lacks_never_does(
+def test_new_rows_replace_old_ones_and_missing_rows_remove_none(
     dataset: HourDataset, old: str, facts: HourFacts, wins: bool
 ) -> None:
     stands = (LABEL, *re.sub(r'"', "", old).split(","), "ticket 7")
@@ -168,7 +168,7 @@ def test_an_hour_that_is_new_has_its_extra_cells_blank_and_one_without_a_row_sto
     assert after.rows == {H13.shift(1): (LABEL, "2", "3", "1", '["C"]', "0.6667", "", "")}
 
 
-def test_taking_in_keeps_the_columns_of_both_and_the_cells_of_who_has_them() -> None:
+def test_an_import_keeps_all_columns_and_all_filled_cells() -> None:
     mine = Frame({H13: (LABEL, "10", "5", "m", "x"), H13.shift(1): ("20220510-14", "1", "1", "m", "x")}, ("a", "b"))
     theirs = Frame({H13: (LABEL, "11", "6", "", "n"), H13.shift(2): ("20220510-15", "2", "2", "t", "n")}, ("a", "c"))
     merged = take_in(SIZES, mine, theirs, preferred=True)
@@ -182,7 +182,7 @@ def test_taking_in_keeps_the_columns_of_both_and_the_cells_of_who_has_them() -> 
     assert stands.rows[H13] == (LABEL, "10", "5", "m", "x", "n")
 
 
-def test_of_two_rows_the_one_that_says_something_wins_whoever_is_preferred() -> None:
+def test_of_two_rows_the_one_with_data_wins() -> None:
     something, nothing = Frame({H13: (LABEL, "10", "5")}), Frame({H13: (LABEL, "9", "0")})
     for preferred in (True, False):
         assert take_in(SIZES, nothing, something, preferred=preferred).rows == something.rows
@@ -280,7 +280,7 @@ NUMBERS = [
     ("dataset", "column", "gap"),
     [(dataset, column, gap) for dataset, columns, gap in NUMBERS for column in columns.split()],
 )
-def test_a_column_of_numbers_takes_no_words_and_a_gap_only_where_it_may_have_none(
+def test_a_number_column_rejects_text_and_accepts_a_gap_only_where_allowed(
     dataset: HourDataset, column: str, gap: str | None
 ) -> None:
     assert cell(dataset, column, "1.0") in {"1", "1.0000"}
@@ -363,7 +363,7 @@ def test_names_are_a_json_list_in_order_and_to_the_letter() -> None:
 # -- files --------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_file_had_further_is_kept_by_name_and_place() -> None:
+def test_additional_columns_keep_name_and_position() -> None:
     parsed = parse(SIZES, b" note ,size,date,files,,size\n a ,1,20220510-13,2,b,9\n")
     assert parsed.frame.extra == ("note",), "a column without a name is the index of pandas, or none"
     assert parsed.frame.rows == {H13: (LABEL, "1", "2", " a ")}
@@ -425,7 +425,7 @@ def test_a_header_alone_is_a_file_without_rows(header: str) -> None:
     assert parse(SIZES, header.encode()) == Parsed(Frame({}, ()))
 
 
-def test_of_rows_that_repeat_an_hour_the_last_that_says_most_is_kept_and_three_are_named() -> None:
+def test_of_repeated_hours_the_last_fullest_row_wins_and_three_are_named() -> None:
     hours = [H13.shift(n).label for n in range(4)]
     first = [f"{label},5,5" for label in hours]
     again = [f"{label},6,{5 if n else 4}" for n, label in enumerate(hours)]
@@ -475,7 +475,7 @@ def test_a_file_is_read_in_the_encoding_and_with_the_separator_that_it_has(
         assert parsed.warnings == warnings
 
 
-def test_a_file_of_something_else_is_told_what_it_lacks_and_should_have() -> None:
+def test_a_foreign_file_is_refused_with_the_missing_columns() -> None:
     with pytest.raises(SettingsError, match="it has no column date, size, files"):
         parse(SIZES, b"")
     with pytest.raises(SettingsError) as caught:
@@ -484,7 +484,7 @@ def test_a_file_of_something_else_is_told_what_it_lacks_and_should_have() -> Non
     assert caught.value.hint == "Its columns are date,size,files; further ones are kept."
 
 
-def test_a_file_is_written_by_hour_and_read_back_by_who_wrote_it() -> None:
+def test_a_file_is_sorted_by_hour_and_read_back_unchanged() -> None:
     frame = Frame({H13.shift(1): ("20220510-14", "1", "2", 'a,"b'), H13: (LABEL, "3", "4", "é\r\nf")}, ("n;m",))
     written = render(SIZES, frame)
     assert written == 'date,size,files,n;m\n20220510-13,3,4,"é\r\nf"\n20220510-14,1,2,"a,""b"\n'.encode()

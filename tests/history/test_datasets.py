@@ -57,7 +57,7 @@ def test_the_schema_of_an_hour_is_a_hash_and_a_count_or_no_row() -> None:
     assert (list(parsed.frame.rows.values()), len(parsed.unreadable)) == ([("20220510-13", "a" * 64, "2")], 1)
 
 
-def test_M2_bom_crlf_reordered_and_further_columns_are_read_and_kept() -> None:
+def test_M2_bom_crlf_and_other_column_orders_are_read_and_kept() -> None:
     data = "\ufeffnote,files,date,size,ticket\r\nok,12,20220510-13,345,A-1\r\n,3,20220510-12,1.0,\r\n".encode()
     parsed = parse(SIZES, data)
     assert parsed.warnings == ()
@@ -66,7 +66,7 @@ def test_M2_bom_crlf_reordered_and_further_columns_are_read_and_kept() -> None:
     )
 
 
-def test_M2_duplicate_hours_are_one_row_that_says_most_with_a_warning() -> None:
+def test_M2_duplicate_hours_become_the_fullest_row_with_a_warning() -> None:
     parsed = parse(SIZES, b"date,size,files\n20220510-13,0,0\n20220510-13,345,12\n20220510-13,0,0\n20220510-12,1,1\n")
     assert render(SIZES, parsed.frame) == b"date,size,files\n20220510-12,1,1\n20220510-13,345,12\n"
     assert "2 rows repeat an Hour (20220510-13, 20220510-13)" in parsed.warnings[0]
@@ -103,7 +103,7 @@ def test_M2_lists_of_python_and_of_json_are_read_and_written_as_json() -> None:
 
 
 @pytest.mark.parametrize("cell", ["__import__('os').system('x')", "{'a': 1}", "[1, 2]", "[" * 5000, "'x'"])
-def test_a_list_that_is_none_is_no_row_and_runs_nothing(cell: str) -> None:
+def test_a_malformed_list_is_no_row_and_executes_nothing(cell: str) -> None:
     out = io.StringIO()
     csv.writer(out).writerows([TABLES.columns, ["20220510-12", "1", "2", "1", cell, "0.5"]])
     assert parse(TABLES, out.getvalue().encode()).frame.rows == {}
@@ -160,7 +160,7 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\
         st.integers(0, 200), st.tuples(st.lists(CELLS, max_size=3), st.integers(0, 9), CELLS, CELLS), max_size=8
     )
 )
-def test_what_is_written_is_read_back_and_written_the_same(
+def test_written_rows_are_read_back_and_written_alike(
     rows: dict[int, tuple[list[str], int, str, str]],
 ) -> None:
     frame = Frame(
@@ -174,7 +174,7 @@ def test_what_is_written_is_read_back_and_written_the_same(
     assert render(TABLES, parse(TABLES, written).frame) == written
 
 
-def test_of_two_rows_for_an_hour_the_preferred_wins_but_never_one_that_says_nothing() -> None:
+def test_of_two_rows_for_an_hour_the_preferred_wins_unless_it_is_empty() -> None:
     mine = Frame({H13: (H13.label, "10", "5"), H13.shift(1): (H13.shift(1).label, "0", "0")})
     theirs = Frame({H13: (H13.label, "0", "0", "n"), H13.shift(1): (H13.shift(1).label, "7", "7", "m")}, ("note",))
     for preferred in (True, False):
@@ -194,7 +194,7 @@ OLD = (
 ).encode()
 
 
-async def test_an_imported_row_stands_while_the_lake_lacks_the_hour() -> None:
+async def test_an_imported_row_counts_while_the_lake_lacks_the_hour() -> None:
     store = memory()
     place = Place.within(Lake(store, LAYOUT))
     await fill(store, export(Hour.parse("2022-05-10T11")) | export(H13))
@@ -223,7 +223,7 @@ async def test_an_imported_row_stands_while_the_lake_lacks_the_hour() -> None:
 EDITED = b"date;jobDelivered;JobExpected;note\r\n20220510-12;0;1;checked\r\n20220101-00;1;1;old\r\n"
 
 
-async def test_M2_files_that_were_there_before_the_first_pass_are_taken_in_and_mended() -> None:
+async def test_M2_files_from_before_the_first_pass_are_imported_and_repaired() -> None:
     store = memory()
     await fill(store, export(Hour.parse("2022-05-10T12")))
     key = f"{LAYOUT.observability}historical_job_metrics.csv"
@@ -262,7 +262,7 @@ async def test_a_published_file_that_was_edited_is_set_aside_and_written_anew_wi
     assert (await observe(Lake(store, LAYOUT), place, clock, SETTINGS)).warnings == ()
 
 
-async def test_M4_a_published_file_that_is_gone_comes_back() -> None:
+async def test_M4_a_deleted_published_file_is_restored() -> None:
     store = memory()
     place = Place.within(Lake(store, LAYOUT))
     await fill(store, export(H13))

@@ -77,7 +77,7 @@ def test_a_promise_is_compared_by_name_and_size_for_each_table() -> None:
     assert [(t.table, t.promised, t.stored) for t in facts.tables] == [("A", 2, 1), ("B", 1, 0)]
 
 
-def test_a_run_is_what_its_last_event_says() -> None:
+def test_a_run_is_read_from_its_last_event() -> None:
     at = datetime(2022, 5, 10, 13, 26, tzinfo=UTC)
     triggered = run_facts(EventRecord(EventKind.TRIGGERED, at, "n", WORKER, job_guid="g"))
     assert triggered.attempts == 1

@@ -55,7 +55,7 @@ def test_a_byte_order_mark_crlf_and_further_columns_are_no_harm() -> None:
     assert Datasets.read({"historical_job_metrics.csv": text.encode()}).jobs[1] == JobRow(AT.shift(1), 1, 1)
 
 
-def test_of_two_lines_of_one_hour_the_one_that_says_more_stands() -> None:
+def test_of_two_lines_of_one_hour_the_fuller_one_wins() -> None:
     text = JOBS + "20220510-13,1.0,1\n"
     assert Datasets.read({"historical_job_metrics.csv": text.encode()}).jobs[0] == JobRow(AT, 1, 1)
 

@@ -71,7 +71,7 @@ def stretch(version: SchemaVersion) -> tuple[str, int, int, int]:
 # -- versions -------------------------------------------------------------------------------------------------
 
 
-def test_a_schema_that_comes_back_is_a_version_anew_and_hours_without_one_interrupt_nothing() -> None:
+def test_a_returning_schema_is_a_new_version_and_hours_without_schema_end_none() -> None:
     found = versions(rows({0: (A, "2"), 1: (A, "2"), 4: (A, "2"), 5: (B, "3"), 7: (A, "2")}))
     assert [stretch(version) for version in found] == [("a", 0, 4, 3), ("b", 5, 5, 1), ("a", 7, 7, 1)]
     assert [version.tables for version in found] == [2, 3, 2]
@@ -80,7 +80,7 @@ def test_a_schema_that_comes_back_is_a_version_anew_and_hours_without_one_interr
 
 
 @given(st.dictionaries(st.integers(0, 30), st.sampled_from("abc"), max_size=20))
-def test_versions_partition_the_hours_whatever_the_order_of_rows(told: dict[int, str]) -> None:
+def test_versions_partition_the_hours_in_any_order_of_rows(told: dict[int, str]) -> None:
     found = versions(rows({n: (letter * 64, "1") for n, letter in told.items()}))
     assert sum(version.hours for version in found) == len(told)
     assert all(a.last < b.first and a.sha256 != b.sha256 for a, b in pairwise(found))
@@ -113,7 +113,7 @@ def test_each_version_is_compared_with_the_last_one_before_that_can_be_read() ->
     ]
 
 
-def test_what_is_not_known_is_told_with_its_reason_and_never_as_no_change() -> None:
+def test_an_unknown_difference_has_a_reason_and_is_never_no_change() -> None:
     known: Known = {A: {"Voyage": TableSchema({"Id": "int"})}, B: lost(B)}
     assert difference(A, B, known) == difference(B, A, known) == lost(B)
     assert difference(A, C, known) == UNREAD
@@ -128,7 +128,7 @@ def test_words_are_one_line_a_table() -> None:
     assert words(told) == ["A: column x added (int); column y removed", "B: table added"]
 
 
-def test_only_the_newest_versions_are_compared_and_the_others_say_so() -> None:
+def test_only_the_newest_versions_are_compared_and_the_others_are_marked() -> None:
     many = MOST_COMPARED + 10
     found = versions(rows({n: (f"{n:064x}", "1") for n in range(many)}))
     needed = to_compare(found)
@@ -177,7 +177,7 @@ def test_the_keys_for_programs_are_stable() -> None:
     }  # fmt: skip
 
 
-def test_people_are_shown_the_newest_versions_and_told_of_the_others() -> None:
+def test_the_newest_versions_are_printed_and_the_others_counted() -> None:
     many = compared(versions(rows({n: (f"{n:064x}", "1") for n in range(25)})), {})
     lines = list(Listed(many).lines())
     assert lines[0] == "5 older versions: --json lists them"
@@ -215,7 +215,7 @@ async def copies(store: Store) -> dict[str, bytes]:
     return await contents(store, f"{LAYOUT.observability}schemas/")
 
 
-async def test_drift_is_told_from_increments_as_from_a_rebuild_in_the_same_bytes() -> None:
+async def test_schema_versions_are_the_same_bytes_after_updates_and_after_a_rebuild() -> None:
     store, twin = memory(), memory()
     turns = (SMALL, SMALL, LARGE, None, LARGE, SMALL)
     clock = at("2022-05-10T00:45")
@@ -243,7 +243,7 @@ async def test_drift_is_told_from_increments_as_from_a_rebuild_in_the_same_bytes
     assert (published or b"").decode().splitlines()[:2] == ["date,schema,tables", f"20220510-00,{digest(SMALL)},2"]
 
 
-async def test_a_difference_is_still_told_when_the_folders_are_gone() -> None:
+async def test_a_difference_is_still_known_after_the_folders_are_removed() -> None:
     store = memory()
     await drifting(store, turns=(SMALL, LARGE))
     await build(store, at("2022-05-10T01:45"))
@@ -257,7 +257,7 @@ async def test_a_difference_is_still_told_when_the_folders_are_gone() -> None:
     assert [stretch(version)[1:] for version in after] == [(0, 0, 1), (1, 2, 2)]
 
 
-async def test_an_hour_whose_schema_is_delivered_again_heals() -> None:
+async def test_an_hour_with_a_redelivered_schema_heals() -> None:
     store = memory()
     await drifting(store, turns=(SMALL, SMALL))
     await build(store, at("2022-05-10T01:45"))
@@ -268,7 +268,7 @@ async def test_an_hour_whose_schema_is_delivered_again_heals() -> None:
     assert [version.sha256 for version in await told(store)] == [digest(SMALL), digest(LARGE)]
 
 
-async def test_a_copy_is_written_once_a_content_and_never_asked_for() -> None:
+async def test_a_schema_copy_is_written_once_and_never_requested() -> None:
     store = memory()
     await drifting(store, turns=(SMALL,))
     await build(store, at("2022-05-10T00:45"))
@@ -283,7 +283,7 @@ async def test_a_copy_is_written_once_a_content_and_never_asked_for() -> None:
     assert asked == [["get"], ["get", "put"], ["get"]]
 
 
-async def test_a_copy_that_was_damaged_is_no_copy_and_a_rebuild_mends_it() -> None:
+async def test_a_damaged_schema_copy_is_ignored_and_repaired_by_a_rebuild() -> None:
     store = memory()
     await drifting(store, turns=(SMALL, LARGE))
     clock = at("2022-05-10T01:45")
@@ -373,7 +373,7 @@ async def test_two_writers_keep_one_copy_and_every_row() -> None:
 # -- asked ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_held_and_what_differs_is_told_from_the_copies_alone() -> None:
+async def test_schema_and_differences_come_from_the_copies_alone() -> None:
     store = memory()
     await drifting(store, turns=(SMALL, SMALL, LARGE))
     await store.put(LAYOUT.file(H0.shift(1), "_MasterTableSchema.json"), b"no schema")

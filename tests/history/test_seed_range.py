@@ -55,7 +55,7 @@ def bucket(seaweed: Seaweed) -> Store:
 
 
 @pytest.mark.long
-async def test_the_seeds_range_is_what_the_oracle_says_built_and_updated(seaweed: Seaweed) -> None:
+async def test_the_seeds_range_matches_the_oracle_after_build_and_update(seaweed: Seaweed) -> None:
     lake = bucket(seaweed)
     objects = {
         key: data

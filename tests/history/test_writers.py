@@ -115,7 +115,7 @@ async def test_without_the_right_to_write_the_history_stays_as_it_was(seaweed: S
     assert {key: after[key] for key in before} == before
 
 
-async def test_a_bucket_that_does_not_exist_is_said_in_one_line(seaweed: Seaweed) -> None:
+async def test_a_missing_bucket_is_reported_in_one_line(seaweed: Seaweed) -> None:
     store = opened(seaweed, "nobody-made-this")
     with pytest.raises(LakeError) as caught:
         await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-08T01:45"), SETTINGS)

@@ -121,7 +121,7 @@ def test_half_of_a_noisy_table_is_found_within_a_day() -> None:
     assert first.value < first.least
 
 
-def test_every_alarm_lies_outside_the_range_that_it_names_and_every_usual_value_inside() -> None:
+def test_every_alarm_is_outside_its_range_and_every_usual_value_inside() -> None:
     chance = random.Random(8)
     for noise in (0.02, 0.1, 0.3):
         values = weekly(8, noise=noise, seed=5)
@@ -141,7 +141,7 @@ def test_every_alarm_lies_outside_the_range_that_it_names_and_every_usual_value_
 # -- young series ---------------------------------------------------------------------------------------------
 
 
-def test_before_three_days_it_is_silent_and_says_why() -> None:
+def test_before_three_days_there_is_no_verdict_and_a_reason() -> None:
     values = weekly(3)
     assert Series(values).judge(2 * DAY) == InsufficientHistory("its history has 2 days, and 3 are needed")
     assert Series([5]).judge(0) == InsufficientHistory("its history has 0 days, and 3 are needed")
@@ -197,7 +197,7 @@ def test_growth_is_no_alarm() -> None:
     assert alarms(Series(values), 4 * WEEK) == []
 
 
-def test_what_all_tables_do_together_is_no_alarm_of_one_of_them() -> None:
+def test_a_common_change_of_all_tables_is_no_alarm_of_one_table() -> None:
     together = [math.exp(random.Random(place).gauss(0, 0.2)) for place in range(8 * WEEK)]
     tables = [[round(x * y) for x, y in zip(weekly(8, seed=n), together, strict=True)] for n in range(20)]
     tables[0][-12:] = [round(value * 0.6) for value in tables[0][-12:]]
@@ -248,7 +248,7 @@ def test_H8_flat_series_that_trebles_raises_one_alarm() -> None:
     assert alarms(Series(values)) == [6 * WEEK]
 
 
-def test_a_verdict_says_for_how_long_its_run_has_lasted() -> None:
+def test_a_verdict_has_the_duration_of_its_run() -> None:
     values = weekly(6)
     values[-10:] = [value * 2 for value in values[-10:]]
     verdict = Series(values).judge(len(values) - 1)

@@ -46,7 +46,7 @@ def test_entries_side_by_side_do_not_overlap() -> None:
     assert len(Calendar.parse([after, HOLE]).entries) == 2
 
 
-def test_a_holiday_excuses_no_hour_and_may_lie_within_another_entry() -> None:
+def test_a_holiday_excuses_no_hour_and_may_overlap_another_entry() -> None:
     day = {"kind": "holiday", "from": "2022-05-10T00", "to": "2022-05-10T23", "reason": "ours"}
     calendar = Calendar.parse([HOLE, day])
     assert calendar.at(Hour.parse("2022-05-10T12")) is None

@@ -132,7 +132,7 @@ async def test_each_planted_fault_is_one_incident_with_its_cause_owner_start_and
     assert (delivered.bad, dict(delivered.spent)) == (6, {"vendor": 4, "us": 2})
 
 
-async def test_a_young_lake_that_nobody_observes_is_not_blamed_for_the_hours_before_it() -> None:
+async def test_a_young_lake_without_history_has_no_missed_hours_before_its_first() -> None:
     store = memory()
     await generate(
         Lake(store, LAYOUT),
@@ -203,7 +203,7 @@ NOW = CheckSettings.parse({"rules": {"missing_job": {"hours": 1}, "end_after": 1
 """Each missed Hour is notified at once, and over with the first good one."""
 
 
-async def test_two_checks_at_once_tell_everything_once() -> None:
+async def test_two_checks_at_once_send_each_notification_once() -> None:
     clock = At(FIRST.shift(2).start + timedelta(minutes=5))
     lake = await observed(await old_lake([FIRST]), clock)
     ears = [Ear(f"ear{n}") for n in range(6)]
@@ -221,7 +221,7 @@ async def test_the_first_check_reports_what_is_open_and_counts_what_is_over() ->
     assert checked.past == 1
 
 
-async def test_O1_what_a_channel_refused_is_told_by_a_later_check_and_the_others_hear_it_once() -> None:
+async def test_O1_a_later_check_retries_a_failed_channel_and_no_other() -> None:
     store = await old_lake([FIRST])
     clock = At(FIRST.shift(2).start + timedelta(minutes=5))
     lake = await observed(store, clock)
@@ -283,7 +283,7 @@ async def test_an_empty_lake_is_no_data_and_not_well() -> None:
     assert "viplake observe" in checked.reason
 
 
-async def test_one_hour_is_judged_for_what_it_is() -> None:
+async def test_a_lake_of_one_hour_has_its_breaches_and_no_data_for_volumes() -> None:
     store = await old_lake([FIRST], tables=TABLES[1:])
     clock = At(FIRST.start + timedelta(minutes=50))
     checked = await check(await observed(store, clock), clock, CheckSettings(), OBSERVING)
@@ -291,7 +291,7 @@ async def test_one_hour_is_judged_for_what_it_is() -> None:
     assert any("0 days" in why for why in checked.no_data["volume_job"])
 
 
-async def test_a_clock_that_jumped_ahead_makes_no_outage_of_hours_that_nobody_looked_at() -> None:
+async def test_a_clock_that_jumped_ahead_makes_no_outage_of_unlisted_hours() -> None:
     store = await old_lake(FIRST.shift(n) for n in range(5))
     lake = await observed(store, At(FIRST.shift(4).start + timedelta(minutes=50)))
     far = At(FIRST.shift(24 * 365).start)
@@ -316,7 +316,7 @@ async def test_a_check_of_an_earlier_hour_speaks_of_that_hour_and_leaves_later_o
     assert set(await read_incidents(lake.place)) == {one.key for one in everything.incidents}
 
 
-async def test_a_delivered_hour_is_told_with_its_folder_to_programs_only() -> None:
+async def test_a_delivered_hour_is_sent_with_its_folder_to_programs_only() -> None:
     store = memory()
     await generate(Lake(store, LAYOUT), [FIRST], Past(tables=3), environment=PROD)
     await fill(store, export(FIRST.shift(1)))
@@ -333,7 +333,7 @@ async def test_a_delivered_hour_is_told_with_its_folder_to_programs_only() -> No
     assert people.heard == [], "only an Hour with a Receipt is told, and people want no message an hour"
 
 
-async def test_what_goes_wrong_after_a_delivery_stays_there() -> None:
+async def test_an_error_after_a_delivery_does_not_change_its_outcome() -> None:
     clock = at("2022-05-09T01:50")
     broken = lake_of(Flaky(memory(), Tripwire(at=1, error=lake_down, times=None)))
     assert await after_delivery(broken, clock, CheckSettings(), OBSERVING, notifiers=[Ear()], hours=[FIRST]) is None

@@ -44,7 +44,7 @@ def inside(now: HourContent | None, before: list[HourContent] | None = None, **m
     return CheckedContent(HOUR, now, past, **{"nulls": Nulls.of([*past, *([now] if now else [])]), **more})
 
 
-def test_where_nobody_looked_every_verdict_says_so() -> None:
+def test_without_a_content_check_every_verdict_has_that_reason() -> None:
     nothing = inside(None)
     assert {nonconforming(nothing), row_counts(nothing), null_ratios(nothing, 30), stale(nothing, 6)} == {NOT_LOOKED}
     assert look_back_changes(nothing, 25) == NOT_LOOKED
@@ -61,7 +61,7 @@ def test_a_table_with_findings_is_one_odd_thing_with_the_first_and_the_number_of
     assert nonconforming(inside(content())) == []
 
 
-def test_conformance_is_no_data_where_the_schema_tells_no_columns_of_any_table() -> None:
+def test_conformance_has_no_data_where_the_schema_lists_no_columns() -> None:
     assert nonconforming(inside(content(unknown="it has no schema"))) == "it has no schema"
 
 
@@ -168,7 +168,7 @@ def test_without_a_past_nothing_is_stale() -> None:
         (48, 48, 24, ""),
     ],
 )
-def test_a_look_back_that_changed_or_is_less_than_told_is_odd(
+def test_a_look_back_that_changed_or_is_less_than_configured_is_odd(
     carried: float, before: float, told: int, words: str
 ) -> None:
     past = [content(n, carried=before) for n in range(-24, 0)]
@@ -215,7 +215,7 @@ def test_H11_quiet_nights_are_no_shorter_look_back() -> None:
     assert torn.look_back == timedelta(hours=2), "the export of the evening has records that this one lacks"
 
 
-def test_one_stray_time_does_not_stand_for_the_export() -> None:
+def test_one_stray_time_does_not_set_the_look_back_of_the_export() -> None:
     table = content().tables[0]
     stray = replace(table, oldest=datetime(1999, 1, 1, tzinfo=UTC))
     assert HourContent(HOUR, (table, stray, table)).look_back_hours == 24
@@ -229,7 +229,7 @@ def test_H13_a_column_that_is_empty_on_saturdays_is_usual_on_the_next_saturday()
     assert null_ratios(inside(now, friday, nulls=Nulls.of([*saturday, *friday, now])), 30) == []
 
 
-def test_H12_a_night_in_which_most_tables_stand_still_makes_none_of_them_stale() -> None:
+def test_H12_a_night_without_changes_in_most_tables_makes_none_stale() -> None:
     stood = dict.fromkeys(("A", "B", "C", "Voyage"), (9, 1))
     assert stale(inside(content(), stuck=stood), 6) == []
     assert stale(inside(content(), stuck={**dict.fromkeys("ABCDE", (0, 1)), "Voyage": (9, 1)}), 6)

@@ -52,7 +52,7 @@ def test_a_table_has_gaps_of_its_own_and_those_of_the_export_join_them() -> None
     ]
 
 
-def test_the_first_and_the_last_hour_of_the_record_may_lack_a_table_and_none_beyond_them_does() -> None:
+def test_gaps_of_a_table_are_within_the_hours_on_record() -> None:
     lacking = {"Voyage": {START.shift(n) for n in (-1, 0, 9, 10)}}
     assert gaps(record(10, set()), lacking) == [
         Gap("Voyage", START, START, None, START.shift(1)),

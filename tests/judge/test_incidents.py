@@ -128,7 +128,7 @@ def test_hours_without_data_neither_open_nor_resolve() -> None:
     assert after([NoData("missing_job", hour(n), "no") for n in range(10)]) == {}
 
 
-def test_what_was_found_in_hours_that_nobody_looks_at_again_stands() -> None:
+def test_results_of_hours_that_are_not_checked_again_stay() -> None:
     # Rules that look at folders judge the newest Hours alone; of the others they have no data from the next check on.
     known = after([passed(2, "empty_file"), *(breach(n, "empty_file", "Voyage") for n in (3, 4, 5))], last=5)
     silent = [NoData("empty_file", hour(n), "nobody looked") for n in range(6)]
@@ -144,7 +144,7 @@ def test_what_was_found_in_hours_that_nobody_looks_at_again_stands() -> None:
     assert (one.open, one.healed, one.last, one.hours) == (False, False, hour(6), 4)
 
 
-def test_an_hour_that_came_late_after_all_resolves_its_incident() -> None:
+def test_a_late_hour_resolves_its_incident() -> None:
     opened = after([breach(1)], last=1)
     [one] = after([passed(n) for n in range(3)], known=opened, last=2).values()
     assert (one.open, one.healed) == (False, True)
@@ -213,7 +213,7 @@ def tell(incidents: Incidents, by: str, at: int, *, failing: bool = False) -> tu
     return notified(marked, by, sent, failed), [notification.kind for _, notification in mine]
 
 
-def test_O2_O8_opened_and_resolved_are_told_once() -> None:
+def test_O2_O8_opened_and_resolved_are_sent_once() -> None:
     found, kinds = tell(after([breach(1)], last=1), "a", 0)
     assert kinds == ["opened"]
     found, kinds = tell(found, "a", 60)
@@ -223,7 +223,7 @@ def test_O2_O8_opened_and_resolved_are_told_once() -> None:
     assert tell(found, "c", 5000)[1] == []
 
 
-def test_what_is_still_open_is_told_again_after_a_day() -> None:
+def test_an_open_incident_is_reminded_after_a_day() -> None:
     found, _ = tell(after([breach(1)], last=1), "a", 0)
     assert tell(found, "a", 24 * 60 - 1)[1] == []
     found, kinds = tell(found, "a", 24 * 60)
@@ -233,7 +233,7 @@ def test_what_is_still_open_is_told_again_after_a_day() -> None:
     assert tell(found, "a", (1 + 14) * 24 * 60)[1] == ["reminder"], "a ticket; a page is repeated after three days"
 
 
-def test_what_becomes_a_page_is_told_at_once_and_once() -> None:
+def test_an_incident_that_becomes_a_page_is_sent_at_once_and_once() -> None:
     found, _ = tell(after([breach(1)], last=1), "a", 0)
     found = after([breach(2, severity="page")], known=found, first=2, last=2)
     found, kinds = tell(found, "a", 60)
@@ -243,7 +243,7 @@ def test_what_becomes_a_page_is_told_at_once_and_once() -> None:
     assert tell(paged, "a", 60)[1] == []
 
 
-def test_what_came_and_went_between_two_checks_is_told_once() -> None:
+def test_an_incident_between_two_checks_is_sent_once() -> None:
     found, kinds = tell(after([breach(1), passed(2)], last=2), "a", 0)
     assert kinds == ["resolved"]
     assert tell(found, "a", 60)[1] == []
@@ -258,7 +258,7 @@ def test_a_process_that_died_while_telling_is_succeeded_after_its_lease() -> Non
     assert claimed(claim(marked, "heir", NOW + LEASE), "dead") == []
 
 
-def test_O1_a_channel_that_fails_is_tried_again_and_the_others_are_not_told_twice() -> None:
+def test_O1_a_failed_channel_is_retried_and_the_others_get_no_repetition() -> None:
     found, _ = tell(after([breach(1)], last=1), "a", 0, failing=True)
     [one] = found.values()
     assert one.notifications[-1].failed == {"webhook": "500"}
@@ -278,7 +278,7 @@ def test_records_that_cannot_be_read_are_an_error_and_not_an_empty_list(data: by
     assert unpack(None) == IncidentStore()
 
 
-def test_O2_two_processes_that_judge_the_same_tell_it_once() -> None:
+def test_O2_two_processes_that_check_at_once_notify_once() -> None:
     found = after([breach(1)], last=1)
     first = claim(found, "a", NOW)
     second = claim(fold(first, [breach(1)], [hour(1)], NOW), "b", NOW + timedelta(seconds=1))
@@ -401,7 +401,7 @@ def test_a_missed_hour_is_notified_from_the_third_on_unless_it_cannot_wait() -> 
     assert kinds(*tables) == [], "each table lacked for single Hours"
 
 
-def test_what_recovers_before_it_is_notified_is_told_once_when_it_is_over_or_opened_when_it_goes_on() -> None:
+def test_a_recovering_incident_is_sent_once_when_it_ends_or_opened_when_it_continues() -> None:
     three = [replace(breach(n), after=3) for n in (1, 2, 3)]
     held, kinds = tell(six([*three, passed(4)], last=4), "a", 0)
     assert kinds == []

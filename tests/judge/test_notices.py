@@ -31,7 +31,7 @@ def outage(hours: int = 3, good: int = 0) -> str:
     return notice_words("Prod", one, "resolved" if good else "opened", NOW)
 
 
-def test_an_outage_says_what_who_how_long_and_what_to_do() -> None:
+def test_an_outage_names_event_owner_duration_and_next_step() -> None:
     assert outage() == (
         "Prod: No export since 2022-05-05 04:00 UTC (3 Hours). Responsible: Veson: The vendor reports that its export "
         'failed ("Failed", GUID 1b2c). Nothing is lost if an export comes by 2022-05-06 03:00 UTC (19 h 40 min left). '
@@ -40,14 +40,14 @@ def test_an_outage_says_what_who_how_long_and_what_to_do() -> None:
     )
 
 
-def test_its_end_says_what_is_well_again_and_how_long_it_lasted() -> None:
+def test_its_end_names_what_recovered_and_the_duration() -> None:
     assert outage(good=6) == (
         "Over: exports come again since 2022-05-05 07:00 UTC (6 Hours running); it lasted 3 Hours; cause: "
         "vendor_job_failed (Veson). Nothing lost. (Prod, outage:2022-05-05T04)"
     )
 
 
-def test_a_table_that_came_back_is_named() -> None:
+def test_a_returning_table_is_named() -> None:
     breaches = [
         Breach("missing_table", START.shift(n), "VoyageRemark", "ticket", "not_promised", "vendor", "?")
         for n in range(9)
@@ -61,7 +61,7 @@ def test_a_table_that_came_back_is_named() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_every_rule_says_who_has_to_act_and_what_to_do_now(rule: str) -> None:
+def test_every_rule_names_the_owner_and_the_next_step(rule: str) -> None:
     breach = Breach(rule, START, "Voyage", "ticket", "as_sent", "vendor", f"Voyage broke {rule}")
     [one] = fold({}, [breach], [START], NOW, FoldSettings()).values()
     words = notice_words("Prod", one, "opened", NOW)

@@ -294,7 +294,7 @@ NO_DATA: list[tuple[str, Case, str]] = [
 
 
 @pytest.mark.parametrize(("rule", "given", "reason"), NO_DATA)
-def test_what_cannot_be_judged_says_why(rule: str, given: Case, reason: str) -> None:
+def test_no_data_has_a_reason(rule: str, given: Case, reason: str) -> None:
     [finding] = of(rule, given)
     assert isinstance(finding, NoData), finding
     assert reason in finding.reason
@@ -310,7 +310,7 @@ def test_a_hole_shorter_than_the_look_back_is_over_with_nothing_lost() -> None:
     assert breach.summary.endswith("nothing is lost: 2022-05-11T11 carries it, with a margin of about 1 h")
 
 
-def test_a_planned_hour_breaks_no_rule_and_a_planned_change_is_only_told() -> None:
+def test_a_planned_hour_breaks_no_rule_and_a_planned_change_is_only_reported() -> None:
     planned = Planned("maintenance", HOUR, HOUR, "upgrade")
     findings = judge(
         case(NOTHING, planned=planned, gaps=gaps({HOUR.shift(n): n == -1 for n in (-1, 0)}, {})), RuleSettings()
@@ -337,7 +337,7 @@ def test_an_outage_pages_when_time_is_short_or_too_many_hours_are_bad() -> None:
 
 
 @pytest.mark.parametrize(("rule", "given"), [breach[:2] for breach in BREACHES])
-def test_whatever_a_rule_finds_is_as_grave_as_the_file_says(rule: str, given: Case) -> None:
+def test_severity_of_a_breach_is_that_of_the_configuration(rule: str, given: Case) -> None:
     for severity in SEVERITIES:
         told = RuleSettings.parse({rule: {"severity": severity}})
         found = [finding for finding in of(rule, given, told) if isinstance(finding, Breach)]
@@ -379,7 +379,7 @@ def test_rules_that_cannot_be_are_refused_in_words(value: Any, words: str) -> No
     assert words in f"{refused.value.message} {refused.value.hint}"
 
 
-def test_facts_of_now_go_before_the_history_and_tell_whose_a_missed_hour_is() -> None:
+def test_current_facts_replace_the_history_and_give_the_owner_of_a_missed_hour() -> None:
     missed = HourFacts(HOUR.shift(1))
     found = updated({}, [missed, FACTS])
     assert list(found) == [HOUR, HOUR.shift(1)]
@@ -414,7 +414,7 @@ def test_a_clock_that_jumped_back_finds_no_fault_in_hours_to_come() -> None:
     assert not [finding for finding in judge(back, RuleSettings()) if isinstance(finding, Breach)]
 
 
-def test_what_the_documents_show_is_what_the_file_may_say() -> None:
+def test_the_documented_configuration_is_accepted() -> None:
     text = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
     [example] = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     told = CheckSettings.parse(tomllib.loads(example))
@@ -563,7 +563,7 @@ WORDS: list[tuple[str, Case, str]] = [
 
 
 @pytest.mark.parametrize(("rule", "given", "words"), WORDS)
-def test_a_breach_says_what_is_wrong_in_these_words(rule: str, given: Case, words: str) -> None:
+def test_a_breach_has_this_summary(rule: str, given: Case, words: str) -> None:
     [breach] = of(rule, given)
     assert isinstance(breach, Breach), breach
     assert breach.summary == words
@@ -642,7 +642,7 @@ def test_no_rule_is_broken_at_its_limit_but_right_behind_it() -> None:
         assert isinstance(of(broken, case(record(None, seconds=seconds)))[0], Breach)
 
 
-def test_the_size_of_an_export_has_ends_that_are_told() -> None:
+def test_the_size_of_an_export_has_configured_limits() -> None:
     settings = RuleSettings.parse({"volume_job": {"min_mb": 2, "max_mb": 3.5}})
 
     def judged(kilobytes: int | None) -> RuleResult:
@@ -678,7 +678,7 @@ def test_the_size_of_an_export_has_ends_that_are_told() -> None:
         (10**12, "1 TB"),
     ],
 )
-def test_bytes_are_told_in_units_of_a_thousand(size: int, words: str) -> None:
+def test_bytes_are_shown_in_units_of_a_thousand(size: int, words: str) -> None:
     [breach] = of("volume_job", case(record(), volumes={None: replace(LOW, kind="stuck", value=size)}))
     assert isinstance(breach, Breach)
     assert breach.summary.startswith(f"the export has {words} in ")
@@ -699,7 +699,7 @@ def test_a_missing_table_is_the_run_s_where_it_was_promised_and_the_vendor_s_whe
     assert blame(record(replace(FACTS, promise=None), missing=("Voyage",))) == ("not_promised", "vendor")
 
 
-def test_what_is_not_stored_as_promised_is_the_run_s_or_came_after_it() -> None:
+def test_a_file_not_stored_as_listed_is_due_to_the_run_or_to_a_later_change() -> None:
     bad = replace(FACTS, promise=BAD_PROMISE)
     for known, blame in (
         (record(bad, cause="integrity", owner="network", outcome="failed"), ("integrity", "network")),
@@ -740,7 +740,7 @@ def test_only_an_outage_is_as_grave_as_the_time_that_is_left() -> None:
         assert breach.severity == severity, rule
 
 
-def test_an_outage_is_judged_by_what_was_left_when_its_hour_ended_or_is_left_now() -> None:
+def test_severity_of_an_outage_depends_on_the_time_left() -> None:
     [gap] = gaps(SOON, {})
 
     def severity(after: int, now: datetime, table: str | None = None) -> str:
@@ -754,7 +754,7 @@ def test_an_outage_is_judged_by_what_was_left_when_its_hour_ended_or_is_left_now
     assert severity(-18, HOUR.end, "Voyage") == "ticket", "a table alone is no outage"
 
 
-def test_what_is_odd_is_as_sent_only_where_the_hour_is_proven_and_else_whose_the_hour_is() -> None:
+def test_abnormal_data_is_as_sent_only_in_a_proven_hour() -> None:
     empty = replace(FACTS, tables=(TableFacts("Voyage", 1, 20),))
     for known, blame in (
         (record(empty), ("as_sent", "vendor")),
@@ -771,14 +771,14 @@ def test_what_is_odd_is_as_sent_only_where_the_hour_is_proven_and_else_whose_the
 @pytest.mark.parametrize(("rule", "key", "found"), [
     ("lookback_change", "percent", 75), ("null_ratio", "points", 90), ("stale_table", "hours", 7)
 ])  # fmt: skip
-def test_a_rule_of_content_goes_by_the_limit_that_is_told(rule: str, key: str, found: int) -> None:
+def test_a_content_rule_uses_the_configured_limit(rule: str, key: str, found: int) -> None:
     [given] = [breach[1] for breach in BREACHES if breach[0] == rule]
     for limit, kind in ((found - 1, Breach), (found + 1, RulePassed)):
         [finding] = of(rule, given, RuleSettings.parse({rule: {key: limit}}))
         assert isinstance(finding, kind)
 
 
-def test_a_gap_is_told_in_the_hours_that_it_holds_and_from_six_hours_before_the_loss_on() -> None:
+def test_a_gap_is_reported_in_its_hours_from_six_hours_before_the_loss() -> None:
     def told(gap_: Gap, *, now: datetime = HOUR.end, **changed: Any) -> list[RuleResult]:
         return of("lookback_gap", case(NOTHING, gaps=[replace(gap_, **changed)], now=now))
 
@@ -808,7 +808,7 @@ def test_a_gap_is_told_in_the_hours_that_it_holds_and_from_six_hours_before_the_
     assert table.summary == "Voyage: 3 h left until records are lost, if it had any"
 
 
-def test_a_hole_that_is_over_tells_its_margin_only_where_it_is_known() -> None:
+def test_an_ended_gap_has_its_margin_only_where_known() -> None:
     around: dict[Hour, bool | None] = {HOUR.shift(n): n != 0 for n in range(-3, 4)}
     [hole] = gaps(around, {})
 
@@ -830,7 +830,7 @@ def test_a_hole_that_is_over_tells_its_margin_only_where_it_is_known() -> None:
     assert told(replace(hole, table="Voyage"), hole).endswith("22 h")
 
 
-def test_a_rule_that_is_turned_off_or_planned_says_so() -> None:
+def test_a_disabled_or_planned_rule_has_that_reason() -> None:
     off = RuleSettings.parse({"missing_job": {"enabled": False}})
     assert of("missing_job", case(NOTHING), off) == [
         NoData("missing_job", HOUR, "the rule is turned off in viplake.toml", "excused")
@@ -841,7 +841,7 @@ def test_a_rule_that_is_turned_off_or_planned_says_so() -> None:
     ]
 
 
-def test_what_the_file_does_not_say_is_as_the_rules_have_it() -> None:
+def test_missing_configuration_gives_the_defaults_of_the_rules() -> None:
     own = RuleSettings.parse({})
     assert own == RuleSettings()
     assert own.look_back == timedelta(hours=24)
@@ -895,13 +895,13 @@ def test_a_value_at_its_end_can_be() -> None:
         ({"volume_job": {"min_mb": 5, "max_mb": 4}}, "It is more than min_mb, from 6 to 1e+09."),
     ],
 )
-def test_and_what_it_may_be_is_said(value: Any, hint: str) -> None:
+def test_the_hint_of_a_wrong_value_names_the_allowed_ones(value: Any, hint: str) -> None:
     with pytest.raises(SettingsError) as refused:
         RuleSettings.parse(value)
     assert refused.value.hint == hint
 
 
-def test_a_rule_of_content_says_what_its_verdict_says_of_what_was_found_inside() -> None:
+def test_a_content_rule_reports_its_verdict() -> None:
     content = CheckedContent(HOUR, None)
     verdicts: list[list[Odd] | str] = []
 

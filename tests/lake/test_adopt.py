@@ -61,7 +61,7 @@ def kinds(done: Adoption) -> dict[str, list[str]]:
     return {str(hour): [one.kind for one in findings] for hour, findings in done.differences.items()}
 
 
-async def test_an_hour_whose_manifest_and_listing_agree_gets_a_receipt_that_proves_sizes(lake: Lake) -> None:
+async def test_an_hour_with_equal_manifest_and_listing_gets_a_receipt_for_sizes(lake: Lake) -> None:
     await landed(lake, HOUR)
     done = await adopted(lake)
     assert [(one.hour, one.files, one.size) for one in done.adopted] == [(HOUR, 3, 12)]
@@ -164,7 +164,7 @@ async def test_a_dry_run_compares_and_writes_nothing(lake: Lake) -> None:
     assert await lake.store.get(LAYOUT.receipt(HOUR)) is None
 
 
-async def test_the_company_of_the_lake_stands_in_the_receipt(lake: Lake) -> None:
+async def test_the_receipt_has_the_company_of_the_lake(lake: Lake) -> None:
     await own_lake(lake, environment="Prod", company="OWNER")
     await landed(lake, HOUR)
     await adopted(lake, company="")
@@ -182,7 +182,7 @@ async def test_an_adopted_hour_is_consolidated_with_its_receipt(lake: Lake) -> N
     assert await target.store.get(LAYOUT.receipt(HOUR)) == await lake.store.get(LAYOUT.receipt(HOUR))
 
 
-def test_a_receipt_whose_files_do_not_fit_its_proof_is_damaged() -> None:
+def test_a_receipt_with_files_that_contradict_its_proof_is_damaged() -> None:
     receipt = Receipt("Prod", "ACME", HOUR, "", (ProvenFile("a", "a", 1, None, None),), HOUR.start)
     data = receipt_bytes(receipt)
     assert parse_receipt(data) == receipt

@@ -108,7 +108,7 @@ async def test_a_second_time_nothing_is_read_or_written() -> None:
     assert not [call for call in counting.calls if ".json.gz" in call]
 
 
-async def test_F6_a_dry_run_writes_nothing_and_tells_the_same() -> None:
+async def test_F6_a_dry_run_writes_nothing_and_reports_the_same() -> None:
     source, mine = store(), store()
     for number in range(3):
         await put_hour(source, OLD, H13.shift(number))
@@ -138,7 +138,7 @@ async def test_after_a_crash_at_any_write_the_next_call_ends_the_same() -> None:
             assert result.remarks == ()
 
 
-async def test_an_hour_with_another_export_is_told_and_not_touched() -> None:
+async def test_an_hour_with_another_export_is_reported_and_not_changed() -> None:
     source, mine = store(), store()
     await put_hour(source, OLD, H13)
     await put_hour(mine, MINE, H13, text="other size")
@@ -191,7 +191,7 @@ async def test_the_hours_after_the_last_one_wanted_are_not_copied() -> None:
     assert len(result.copied) == 2
 
 
-async def test_what_the_source_itself_lacks_is_told() -> None:
+async def test_hours_that_the_source_lacks_are_reported() -> None:
     source, mine = store(), store()
     await put_hour(source, OLD, H13, lose=2)
     await put_hour(source, OLD, H13.shift(1), promise=False)
@@ -217,7 +217,7 @@ def receipt(environment: str, data: dict[str, bytes], hour: Hour = H13) -> bytes
     return records.receipt_bytes(Receipt(environment, "ACME", hour, "guid", files, when))
 
 
-async def test_without_anything_that_tells_it_stops_and_says_what_to_state() -> None:
+async def test_without_evidence_of_the_environment_it_stops_and_names_the_option() -> None:
     source, mine = store(), store()
     await put_hour(source, OLD, H13)
     with pytest.raises(SettingsError, match="nothing shows whether s3://old with the prefix IMOS/Hourly/") as caught:
@@ -227,7 +227,7 @@ async def test_without_anything_that_tells_it_stops_and_says_what_to_state() -> 
 
 
 @pytest.mark.parametrize("where", ["stated", "lake.json", "prefix", "url", "receipt", "promise"])
-async def test_K7_environments_are_never_mixed_whatever_tells(where: str) -> None:
+async def test_K7_environments_are_never_mixed_for_any_evidence(where: str) -> None:
     source, mine = store(), store()
     layout, url, stated = OLD, "s3://old", None
     if where == "stated":
@@ -252,7 +252,7 @@ async def test_K7_environments_are_never_mixed_whatever_tells(where: str) -> Non
     assert len(agreed.copied) == 1
 
 
-async def test_K7_a_statement_does_not_overrule_what_the_source_says() -> None:
+async def test_K7_an_option_does_not_overrule_the_record_of_the_source() -> None:
     source, mine = store(), store()
     await put_hour(source, Layout(TEST.prefix), H13)
     with pytest.raises(SettingsError, match="its prefix says Test"):
@@ -285,7 +285,7 @@ async def test_the_lake_itself_is_no_source() -> None:
         await copy(Source(Lake(mine, MINE, "s3://mine/"), "Prod"), into=mine)
 
 
-async def test_a_source_without_the_prefix_is_said_in_one_line() -> None:
+async def test_a_source_without_the_prefix_is_reported_in_one_line() -> None:
     with pytest.raises(LakeError, match="no hourly folder below IMOS/Hourly/"):
         await copy(old(store()), into=store())
 
@@ -293,7 +293,7 @@ async def test_a_source_without_the_prefix_is_said_in_one_line() -> None:
 # -- bytes ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_receipt_comes_along_when_the_bytes_are_as_it_proves() -> None:
+async def test_a_receipt_is_copied_if_the_bytes_match_it() -> None:
     source, mine = store(), store()
     data = await put_hour(source, OLD, H13)
     await source.put(OLD.receipt(H13), receipt("Prod", data))
@@ -341,7 +341,7 @@ async def test_large_files_are_streamed_and_a_change_under_way_leaves_nothing(tm
 
 @pytest.mark.system
 @pytest.mark.parametrize("other", [False, True], ids=["one bucket", "two buckets"])
-async def test_s3_copies_by_itself_within_a_bucket_and_between_buckets(seaweed: Seaweed, *, other: bool) -> None:
+async def test_s3_copies_server_side_within_a_bucket_and_between_buckets(seaweed: Seaweed, *, other: bool) -> None:
     bucket = seaweed.bucket()
     ends = (
         s3_settings(seaweed, bucket, "/archive"),
@@ -377,7 +377,7 @@ async def test_a_source_that_refuses_the_copy_is_streamed_and_the_reason_is_give
         assert await here.get(MINE.file(H13, name)) == content
 
 
-def test_why_files_must_pass_this_machine_is_said(tmp_path: Path) -> None:
+def test_the_reason_for_a_copy_through_this_machine_is_printed(tmp_path: Path) -> None:
     s3 = StoreSettings("s3://one", access_key_id="a", secret_access_key=Secret("b"), region="us-east-1")
     assert server_copy(s3, StoreSettings(f"file://{tmp_path}")) == "one of the two lakes is not on S3"
     assert "endpoints" in str(server_copy(s3, StoreSettings("s3://two", endpoint="https://minio.example")))

@@ -42,7 +42,7 @@ async def put(lake: Lake, *files: tuple[Hour, str]) -> None:
         await lake.store.put(LAYOUT.file(hour, name), b"[]")
 
 
-async def test_newest_proven_hour_has_a_receipt_and_none_without_any(lake: Lake) -> None:
+async def test_newest_proven_hour_has_a_receipt_or_does_not_exist(lake: Lake) -> None:
     assert await newest_proven(lake) is None
     await put(lake, (HOUR, RECEIPT_NAME), (HOUR.shift(30), "x.json"))
     assert await newest_proven(lake) == HOUR
@@ -56,7 +56,7 @@ async def test_newest_hour_to_read_is_the_newest_proven_or_else_the_newest_with_
     assert await newest_to_read(lake) == HOUR.shift(1)
 
 
-async def test_a_folder_has_its_own_files_and_knows_what_the_vendor_delivered(lake: Lake) -> None:
+async def test_a_folder_separates_delivered_files_from_records(lake: Lake) -> None:
     await put(lake, (HOUR, "T_0.json"), (HOUR, RECEIPT_NAME), (HOUR.shift(1), "T_0.json"))
     await lake.store.put(LAYOUT.folder(HOUR) + "below/T_1.json", b"[]")
     found = await day_folders(lake, HOUR.day)

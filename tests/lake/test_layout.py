@@ -53,7 +53,7 @@ def test_K7_the_two_environments_share_nothing() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "/a", "a//b", "../a", "a/../b", "a/./b", "a\\b", "a\nb"], ids=repr)
-def test_F2_prefixes_that_are_none(prefix: str) -> None:
+def test_F2_invalid_prefixes_are_refused(prefix: str) -> None:
     with pytest.raises(SettingsError):
         Layout.below(prefix)
 
@@ -226,7 +226,7 @@ def test_missing_tables_are_those_of_the_schema_less_those_out_of_scope() -> Non
 @pytest.mark.parametrize(
     "data", [b"", b"{}", b"[1]", b'[{"DataObjectName": 1}]', b'[{"x": "A"}]', b'[{"DataObjectName": ""}]']
 )
-def test_a_schema_that_is_none(data: bytes) -> None:
+def test_an_invalid_schema_is_refused(data: bytes) -> None:
     assert schema_tables(data) in {None, ()}
 
 

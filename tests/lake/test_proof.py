@@ -81,13 +81,13 @@ def found(result: Verdict) -> list[tuple[str, str | None]]:
 # -- verify -------------------------------------------------------------------------------------------------
 
 
-async def test_what_landed_whole_is_complete_and_valid(store: Store) -> None:
+async def test_a_whole_delivery_is_complete_and_valid(store: Store) -> None:
     await delivered(store)
     result = await verdict(store)
     assert (result.complete, result.valid, result.findings, result.proven) == (True, True, (), True)
 
 
-async def test_without_a_promise_nobody_can_tell(store: Store) -> None:
+async def test_without_a_manifest_completeness_is_unknown(store: Store) -> None:
     result = await verdict(store)
     assert (result.complete, result.valid, found(result)) == (None, None, [("no_promise", None)])
 
@@ -133,7 +133,7 @@ async def test_the_same_bytes_stored_again_are_right(store: Store) -> None:
     assert (await verdict(store)).proven
 
 
-async def test_a_file_that_nobody_promised_is_noticed_and_harms_nothing(store: Store) -> None:
+async def test_an_unlisted_file_is_reported_and_harmless(store: Store) -> None:
     await delivered(store)
     await store.put(LAYOUT.file(HOUR, "stray.txt"), b"x")
     result = await verdict(store)
@@ -231,7 +231,7 @@ async def test_R1_the_receipt_of_another_that_proves_the_same_is_a_success(store
     assert await read_receipt(Lake(store, LAYOUT), HOUR) == receipt
 
 
-async def test_R1_a_receipt_that_proves_other_content_stands(store: Store) -> None:
+async def test_R1_a_receipt_with_other_content_stays(store: Store) -> None:
     receipt = await delivered(store)
     other = replace(receipt, files=tuple(replace(file, md5="0" * 32) for file in receipt.files))
     with pytest.raises(LakeError) as caught:
@@ -344,7 +344,7 @@ async def test_a_delivery_during_the_correction_gives_the_lake_back() -> None:
     assert await owner_of(Lake(store, LAYOUT)) == LakeOwner("Prod", "ACME", 3)
 
 
-async def test_reading_commands_refuse_another_s_lake_and_claim_none(store: Store) -> None:
+async def test_reading_commands_refuse_a_foreign_lake_and_claim_none(store: Store) -> None:
     await check_lake(Lake(store, LAYOUT), environment="Test")
     assert await store.files("") == []
     await own_lake(Lake(store, LAYOUT), environment="Prod", company="ACME")
@@ -362,7 +362,7 @@ async def test_the_answer_to_the_creation_is_lost() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"format": "x"}', b"[]"], ids=repr)
-async def test_R5_a_damaged_identity_is_said_and_not_replaced(store: Store, data: bytes) -> None:
+async def test_R5_a_damaged_owner_record_is_reported_and_not_replaced(store: Store, data: bytes) -> None:
     await store.put(LAYOUT.identity_key, data)
     with pytest.raises(LakeError) as caught:
         await own_lake(Lake(store, LAYOUT), environment="Prod", company="ACME")

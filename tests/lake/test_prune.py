@@ -65,7 +65,7 @@ def test_an_hour_without_a_receipt_proves_a_table_only_where_no_other_does() -> 
     st.integers(0, 14),
     st.integers(0, 5),
 )
-def test_what_is_left_still_proves_every_table(plan: list[tuple[bool, frozenset[str]]], before: int, keep: int) -> None:
+def test_the_remaining_hours_prove_every_table(plan: list[tuple[bool, frozenset[str]]], before: int, keep: int) -> None:
     hours = [held(n, *tables, proven=proven) for n, (proven, tables) in enumerate(plan)]
     pruned = expendable(hours, before=FIRST.shift(before), keep=keep)
     left = [one for one in hours if one not in pruned.removed]
@@ -84,7 +84,7 @@ def test_an_age_is_days_or_weeks(text: str, age: timedelta) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "90", "7d", "1w", "0d", "-9d", "9h", "1e3d", "90 days"])
-def test_an_age_that_is_none_or_too_short_is_refused(text: str) -> None:
+def test_an_invalid_or_too_short_age_is_refused(text: str) -> None:
     with pytest.raises(SettingsError):
         parse_age(text)
 
@@ -167,7 +167,7 @@ async def test_a_bucket_is_left_to_its_lifecycle_rule() -> None:
     assert "RetentionDays" in caught.value.hint
 
 
-def test_F6_the_command_says_what_would_go(lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_F6_a_dry_run_lists_the_hours_to_remove(lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--older-than", "90d", "--keep", "0", "--dry-run", "--environment", "Prod", "--lake", f"file://{lake}"]
     assert execute(["prune", *arguments, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -184,7 +184,7 @@ def test_F6_the_command_says_what_would_go(lake: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("free", "outcome", "warned"), [(299, "delivered", True), (300, "delivered", False), (0, "waiting", False)]
 )
-def test_W16_a_disk_with_room_for_fewer_than_three_hours_is_said(
+def test_W16_a_disk_with_room_for_fewer_than_three_hours_is_reported(
     lake: Path, free: int, outcome: Any, *, warned: bool
 ) -> None:
     done = Outcome("Prod", FIRST, outcome, None, bytes=100)

@@ -53,7 +53,7 @@ def test_a_verdict_is_the_sum_of_its_files(damage: dict[str, str], stray: bool, 
     assert any(f.kind == "unexpected_file" for f in verdict.findings) is stray
 
 
-def test_what_must_be_read_again() -> None:
+def test_only_files_with_another_etag_are_read_again() -> None:
     stored = STORED | {
         "a.json.gz": replace(STORED["a.json.gz"], etag="new"),
         "b.json.gz": replace(STORED["b.json.gz"], size=3),  # no need to read: it is wrong already
@@ -72,7 +72,7 @@ def test_without_reading_an_odd_mark_is_a_finding() -> None:
     assert (finding.kind, finding.file) == ("wrong_checksum", "a.json.gz")
 
 
-def test_a_verdict_says_of_each_file_what_was_expected_and_what_is_there() -> None:
+def test_a_verdict_has_expected_and_actual_state_of_each_file() -> None:
     stored = {
         "a.json.gz": replace(STORED["a.json.gz"], size=1234),
         "b.json.gz": replace(STORED["b.json.gz"], etag="new"),
@@ -101,7 +101,7 @@ def test_our_own_records_are_not_unexpected() -> None:
     assert judge(PROMISE, STORED | own, RECEIPT, {}).findings == ()
 
 
-def test_an_empty_promise_is_complete_and_proves_nothing_by_itself() -> None:
+def test_an_empty_manifest_is_complete_and_proves_nothing() -> None:
     verdict = judge(Promise(()), {}, None, {})
     assert (verdict.complete, verdict.valid, verdict.proven) == (True, None, False)
 

@@ -83,7 +83,7 @@ def mixed(size: int) -> bytes:
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, 4 << 20])
 @pytest.mark.system
-async def test_what_was_put_is_what_is_got(store: Store, size: int) -> None:
+async def test_a_put_object_is_read_back(store: Store, size: int) -> None:
     stored = await store.put("a/b.bin", mixed(size))
     assert (stored.key, stored.size) == ("a/b.bin", size)
     assert await store.get("a/b.bin") == mixed(size)
@@ -132,7 +132,7 @@ async def test_W11_a_stream_that_breaks_leaves_an_older_object_as_it_was(store: 
 
 @pytest.mark.parametrize("error", [LakeError("x"), OSError("x"), ValueError("x"), LookupError("x")])
 @pytest.mark.system
-async def test_whatever_breaks_a_stream_comes_out_as_it_is(store: Store, error: Exception) -> None:
+async def test_an_error_in_a_stream_is_raised_unchanged(store: Store, error: Exception) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"x"
         await asyncio.sleep(0)
@@ -240,7 +240,7 @@ async def test_M8_a_listing_goes_beyond_a_thousand(store: Store) -> None:
 
 
 @pytest.mark.system
-async def test_pages_hold_what_files_hold(store: Store) -> None:
+async def test_pages_list_the_same_as_files(store: Store) -> None:
     keys = [f"day/{number % 24:02d}/{number:04d}" for number in range(1100)]
     for start in range(0, len(keys), 50):
         some = enumerate(keys[start : start + 50])
@@ -276,7 +276,7 @@ async def test_the_etag_of_a_put_is_the_one_that_listings_show(store: Store) -> 
 
 
 @pytest.mark.system
-async def test_the_s3_holds_a_checksum_of_the_whole_object_however_it_came(seaweed: Seaweed) -> None:
+async def test_s3_has_a_checksum_of_the_whole_object_after_any_upload(seaweed: Seaweed) -> None:
     bucket = seaweed.bucket()
     settings = s3_settings(seaweed, bucket)
     store, data = open_store(settings), mixed(MULTIPART)
@@ -313,7 +313,7 @@ async def test_times_are_utc_and_about_now(store: Store) -> None:
 
 
 @pytest.mark.system
-async def test_a_missing_key_is_none_to_get_and_an_error_to_read(store: Store) -> None:
+async def test_getting_a_missing_key_returns_none_and_reading_it_fails(store: Store) -> None:
     assert await store.get("none") is None
     with pytest.raises(FileNotFoundError):
         _ = [chunk async for chunk in store.read("none")]
@@ -330,7 +330,7 @@ async def test_delete_may_be_repeated(store: Store) -> None:
 
 
 @pytest.mark.system
-async def test_a_get_takes_what_its_limit_allows_and_no_more(store: Store) -> None:
+async def test_a_get_reads_no_more_than_its_limit(store: Store) -> None:
     await store.put("a/x", bytes(1_000))
     assert await store.get("a/x", limit=1_000) == bytes(1_000)
     with pytest.raises(LakeError) as caught:
@@ -349,7 +349,7 @@ async def test_a_sweep_takes_nothing_that_is_whole(store: Store) -> None:
 
 @pytest.mark.system
 @pytest.mark.parametrize("durable", [True, False])
-async def test_a_write_removes_what_killed_writers_left_of_the_same_file(tmp_path: Path, durable: bool) -> None:
+async def test_a_write_removes_leftovers_of_killed_writers_of_the_same_file(tmp_path: Path, durable: bool) -> None:
     store = open_store(StoreSettings(f"file://{tmp_path}", durable=durable))
     for name, minutes in (("a.csv#1", 61), ("a.csv#2", 50), ("a.csv#3", 61), ("b.csv#1", 61)):
         (tmp_path / name).write_bytes(b"half")
@@ -434,7 +434,7 @@ def files_in(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])
 @pytest.mark.system
-async def test_what_was_written_is_there_for_another_process(
+async def test_a_written_object_is_visible_to_another_process(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     settings = StoreSettings(f"file://{tmp_path}")

@@ -87,9 +87,7 @@ async def test_S7_a_secret_key_that_is_wrong_is_dest_auth(settings: StoreSetting
 
 
 @pytest.mark.parametrize("verb", [*WRITES, *READS])
-async def test_S7_an_access_key_that_nobody_has_is_dest_auth(
-    settings: StoreSettings, seaweed: Seaweed, verb: str
-) -> None:
+async def test_S7_an_unknown_access_key_is_dest_auth(settings: StoreSettings, seaweed: Seaweed, verb: str) -> None:
     wrong = replace(settings, url=f"s3://{seaweed.bucket()}", access_key_id="AKIANOBODYHASIT00000")
     assert await cause_of(open_store(wrong), verb) == "dest_auth"
 
@@ -139,7 +137,7 @@ def test_a_folder_that_does_not_exist_is_folder_missing(tmp_path: Path) -> None:
     assert caught.value.cause.word == "folder_missing"
 
 
-def test_a_folder_is_made_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_a_folder_is_created_on_request(tmp_path: Path) -> None:
     open_store(StoreSettings(f"file://{tmp_path}/new/lake", create=True))
     assert (tmp_path / "new" / "lake").is_dir()
 
@@ -269,7 +267,7 @@ async def test_E14_a_listing_without_an_end_or_with_a_part_missing_is_an_error_s
     assert len(wire.requests) == requests
 
 
-async def test_E14_a_token_is_followed_whatever_the_store_says_of_the_end() -> None:
+async def test_E14_a_continuation_token_is_followed_even_if_the_store_reports_the_end() -> None:
     async with playing(page("Hourly/a", token="1", truncated=False), page("Hourly/b", truncated=False),
                        a_connection=9) as wire:  # fmt: skip
         assert [file.key for file in await open_store(at(wire.url)).files("Hourly/")] == ["Hourly/a", "Hourly/b"]
@@ -298,7 +296,7 @@ async def test_E14_an_answer_that_is_no_page_is_never_an_empty_listing(answer: b
     assert len(wire.requests) == 1
 
 
-async def test_a_page_that_is_refused_for_a_moment_is_asked_for_again_and_no_key_is_missing() -> None:
+async def test_a_briefly_refused_page_is_retried_and_no_key_is_missing() -> None:
     busy = http(b"<Error><Code>SlowDown</Code></Error>", "503 Slow Down")
     answers = (page("Hourly/a", token="1"), busy, page("Hourly/b", truncated=False))
     async with playing(*answers, a_connection=9) as wire:

@@ -124,7 +124,7 @@ INTERNAL = s3_error("InternalError", "We encountered an internal error.", "500 I
         pytest.param([Spoil("slow", r"^(PUT|POST)", byte=20, times=None)], id="W1 slow answers"),
     ],
 )
-async def test_what_passes_ends_in_the_same_bytes(spoils: list[Spoil], seaweed: Seaweed) -> None:
+async def test_a_transient_fault_ends_in_the_same_bytes(spoils: list[Spoil], seaweed: Seaweed) -> None:
     async with scene(seaweed, *spoils) as given:
         await given.check_all_landed()
         assert all(spoil._seen > 0 for spoil in spoils), "the fault has struck"
@@ -170,7 +170,7 @@ async def test_W7_bytes_that_arrive_damaged_each_time_fail_alone(seaweed: Seawee
         pytest.param(s3_error("RequestTimeTooSkewed", status="403 Forbidden"), "clock", id="C4"),
     ],
 )
-async def test_what_does_not_pass_ends_all_with_its_cause(answer: bytes, cause: str, seaweed: Seaweed) -> None:
+async def test_a_permanent_fault_ends_everything_with_its_cause(answer: bytes, cause: str, seaweed: Seaweed) -> None:
     async with scene(seaweed, Spoil("answer", r"^PUT", answer, times=None)) as given:
         with pytest.raises(LakeError) as caught:
             await given.land()

@@ -242,7 +242,7 @@ async def test_E5_E9_E10_each_leg_gives_a_network_fault_the_same_cause(leg: str,
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"])
 @pytest.mark.parametrize("leg", LEGS)
-async def test_E5_no_leg_reads_a_proxy_from_the_environment_by_itself(
+async def test_E5_no_connection_takes_a_proxy_from_the_environment_on_its_own(
     leg: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "http://127.0.0.1:9")

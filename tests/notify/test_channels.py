@@ -90,7 +90,7 @@ async def test_a_webhook_receives_the_message_once_as_json() -> None:
     ("answers", "calls", "why"),
     [((500, 503, 200), 3, None), ((429, 200), 2, None), ((500,), 3, "500"), ((404,), 1, "404"), ((302,), 1, "302")],
 )
-async def test_O1_what_may_pass_is_tried_three_times_with_one_id_and_a_refusal_once(
+async def test_O1_a_transient_failure_is_tried_three_times_with_one_id_and_a_refusal_once(
     answers: tuple[int, ...], calls: int, why: str | None
 ) -> None:
     async with hooked(*answers) as hook:
@@ -107,7 +107,7 @@ async def test_O6_a_webhook_that_hangs_has_its_own_deadline_and_holds_up_no_othe
     assert told["slow"] == "it did not answer within 1.5 s (3 tries)"
 
 
-async def test_O1_nobody_listens_there_and_the_address_is_not_told() -> None:
+async def test_O1_an_unreachable_address_is_not_revealed() -> None:
     url = "http://127.0.0.1:9/hooks/T0KEN-of-the-webhook"
     [answer] = (await send_to_all([Webhook(Secret(url))], HELLO, still())).values()
     assert answer is not None
@@ -126,7 +126,7 @@ async def test_O4_a_secret_in_a_text_is_redacted(canaries: Any) -> None:
 
 
 @pytest.mark.parametrize("limit", [LARGEST, LARGEST - 8192, 4000])
-def test_O5_what_is_too_long_is_cut_and_says_so(limit: int) -> None:
+def test_O5_a_long_message_is_cut_and_marked(limit: int) -> None:
     notices = [{"summary": "é" * 500, "n": n} for n in range(2000)]
     long = Message("incidents", "s", "ü" * 400_000, {"environment": "Prod", "notices": notices})
     data = long.json(limit)
@@ -256,7 +256,7 @@ async def test_H5_an_address_that_apprise_does_not_know_is_named_and_silences_no
 
 
 @SOUND
-async def test_H6_a_text_too_long_for_a_chat_is_shortened_with_the_count_of_what_is_left_out() -> None:
+async def test_H6_a_text_too_long_for_a_chat_is_shortened_with_a_count_of_omissions() -> None:
     pytest.importorskip("apprise")
     lines = [f"OPENED incident {number}: {'x' * 100}" for number in range(40)]
     long = Message("incidents", "40 incidents", "\n".join(lines), {})
@@ -271,7 +271,7 @@ async def test_H6_a_text_too_long_for_a_chat_is_shortened_with_the_count_of_what
 
 
 @pytest.mark.parametrize("limit", [60, 100, 300])
-def test_H6_a_shortened_text_fits_whatever_its_lines(limit: int) -> None:
+def test_H6_a_shortened_text_fits_for_any_lines(limit: int) -> None:
     for text in ("x" * 500, "short\n" * 100, "ü" * 400 + "\nend", "\n" * 500):
         assert len(shorten(text, limit)) <= limit
         assert len(shorten(text, limit, lambda part: len(part.encode())).encode()) <= limit
@@ -339,5 +339,5 @@ def test_addresses_that_cannot_be_are_refused_in_words(value: Any, words: str) -
     assert words in told or "Known are" in told
 
 
-def test_the_test_message_says_that_nothing_is_wrong() -> None:
+def test_the_test_message_states_that_nothing_is_wrong() -> None:
     assert "Nothing is wrong" in json.loads(trial_message("Prod").json())["text"]

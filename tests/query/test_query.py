@@ -148,7 +148,7 @@ async def test_a_table_has_the_types_of_its_schema_and_further_members_as_text(l
     assert lake.warnings == []
 
 
-async def test_a_table_whose_schema_tells_no_columns_is_text_in_the_order_of_its_records(lake: QueriedLake) -> None:
+async def test_a_table_without_columns_in_the_schema_is_text_in_the_order_of_its_records(lake: QueriedLake) -> None:
     assert await lake.ask("from Plain", types) == {"B": "VARCHAR", "A": "VARCHAR"}
     assert await lake.ask("from Plain") == [("1.5", "x")]
 
@@ -181,7 +181,7 @@ async def test_rows_stay_in_the_order_of_the_files(lake: QueriedLake) -> None:
         ("hieroglyph", "x", "x"),
     ],
 )
-async def test_a_value_is_what_the_schema_declares_or_null(declared: str, value: Any, shown: str | None) -> None:
+async def test_a_value_has_the_declared_type_or_is_null(declared: str, value: Any, shown: str | None) -> None:
     lake = QueriedLake()
     await lake.land(HOUR, {"T_1.json": json.dumps([{"C": value}]).encode()}, columns={"T": {"C": declared}})
     [(found,)] = await lake.ask("from T")
@@ -199,7 +199,7 @@ async def test_only_the_tables_that_a_query_names_are_read(lake: QueriedLake) ->
     assert wire.calls == []
 
 
-async def test_the_list_of_tables_holds_what_the_lake_has_and_nothing_of_ours(lake: QueriedLake) -> None:
+async def test_the_list_of_tables_has_those_of_the_lake_and_no_internal_ones(lake: QueriedLake) -> None:
     shown = {name for (name,) in await lake.ask("show tables")}
     assert shown == {"Plain", "Port", "Voyage"} | {view.name for view in history()}
 
@@ -221,7 +221,7 @@ async def test_a_table_that_was_not_brought_here_never_looks_empty(lake: Queried
 # -- which Hours ----------------------------------------------------------------------------------------------------
 
 
-async def test_the_newest_hour_with_a_receipt_is_asked(lake: QueriedLake) -> None:
+async def test_the_newest_hour_with_a_receipt_is_queried(lake: QueriedLake) -> None:
     await lake.land(HOUR.shift(-1), {"Voyage_1.json": b'[{"VoyageId": 1}]'})
     await lake.land(HOUR.shift(30), {"Voyage_1.json": b'[{"VoyageId": 99}]'}, proven=False)
     assert await lake.ask("select max(VoyageId) from Voyage") == [("9",)]
@@ -240,7 +240,7 @@ async def test_an_hour_without_a_receipt_is_refused_with_the_way_out(lake: Queri
         await lake.ask("from Voyage", at=HOUR.shift(5), unproven=True)
 
 
-async def test_a_lake_without_any_receipt_says_so() -> None:
+async def test_a_lake_without_a_receipt_is_reported() -> None:
     lake = QueriedLake()
     with pytest.raises(SettingsError, match="no Hour of this lake was delivered"):
         await lake.ask("from Voyage")
@@ -276,7 +276,7 @@ async def test_since_an_hour_every_snapshot_has_its_hour_and_its_own_schema(lake
 # -- what cannot be read --------------------------------------------------------------------------------------------
 
 
-async def test_files_that_cannot_be_read_are_told_and_the_rest_is_asked(lake: QueriedLake) -> None:
+async def test_unreadable_files_are_named_and_the_rest_is_queried(lake: QueriedLake) -> None:
     damaged = bytearray(zipped(RECORD))
     damaged[20] ^= 0xFF
     files = {
@@ -346,13 +346,13 @@ async def test_a_table_of_which_no_file_can_be_read_is_empty_with_its_columns() 
     assert "Bare_1.json of 2022-05-10T13" in lake.warnings[0]
 
 
-async def test_a_query_that_fails_by_itself_is_not_the_files_fault(lake: QueriedLake) -> None:
+async def test_an_error_of_the_sql_is_not_blamed_on_a_file(lake: QueriedLake) -> None:
     with pytest.raises(SettingsError, match="Conversion Error"):
         await lake.ask("select cast(Remark as integer) from Voyage")
     assert lake.warnings == []
 
 
-async def test_what_the_lake_does_not_give_ends_the_query_with_its_cause(lake: QueriedLake) -> None:
+async def test_an_error_of_the_lake_ends_the_query_with_its_cause(lake: QueriedLake) -> None:
     lake.store = Flaky(lake.store, Tripwire(at=2, verbs=("read",), error=lake_down))
     with pytest.raises(LakeError) as failure:
         await lake.ask("from Voyage")
@@ -380,7 +380,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_A8_any_member_can_be_asked_by_its_name(name: str) -> None:
+async def test_A8_any_member_can_be_queried_by_its_name(name: str) -> None:
     lake = QueriedLake()
     await lake.land(HOUR, {"T_1.json": json.dumps([{name: "v", "Other": 1}]).encode()}, columns={"T": {"Other": "int"}})
     label = name.replace("\0", "\N{REPLACEMENT CHARACTER}") or "unnamed"
@@ -392,7 +392,7 @@ async def test_A8_any_member_can_be_asked_by_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name and not set(name) & set("\0/\n")])
-async def test_A8_any_table_can_be_asked_by_its_name(name: str) -> None:
+async def test_A8_any_table_can_be_queried_by_its_name(name: str) -> None:
     lake = QueriedLake()
     await lake.land(HOUR, {f"{name}_1.json": b'[{"A": 1}]'}, columns={name: {"A": "int"}})
     quoted = name.replace('"', '""')
@@ -400,7 +400,7 @@ async def test_A8_any_table_can_be_asked_by_its_name(name: str) -> None:
     assert (name,) in await lake.ask("show tables")
 
 
-async def test_names_that_differ_in_case_alone_are_told_apart() -> None:
+async def test_names_that_differ_in_case_alone_are_distinguished() -> None:
     lake = QueriedLake()
     files = {
         "T_1.json": b'[{"voyageId": "x"}, {"VoyageId": 2}]',
@@ -427,7 +427,7 @@ async def test_content_too_looks_at_members_that_no_database_could_call_so(recor
     assert len(lake.warnings) == 1, "one file is blamed, not the other one for its names"
 
 
-async def test_what_content_calls_nonconforming_is_null_and_nothing_else() -> None:
+async def test_exactly_the_nonconforming_values_are_null() -> None:
     values = [
         "1", "1.5", "1e3", " 7 ", "NaN", "-Infinity", "9223372036854775807", "1e19", "x", "", "true", "2022-05-10",
         "2022-02-30", "2022-05-10T25:00:00", "2022-05-10T13:00:00Z", "infinity", "1.7e308", "1e309",
@@ -443,7 +443,7 @@ async def test_what_content_calls_nonconforming_is_null_and_nothing_else() -> No
     assert [int(count) for count in nulls] == [column.nonconforming for column in table.columns]
 
 
-async def test_a_table_of_the_schema_that_was_not_delivered_is_told_from_one_that_does_not_exist() -> None:
+async def test_an_undelivered_table_and_an_unknown_table_have_different_errors() -> None:
     lake = QueriedLake()
     await lake.land(HOUR, {"Voyage_1.json": b"[]"}, columns={"Voyage": VOYAGE, "Port": {}})
     with pytest.raises(SettingsError, match="Port is in the schema, but no file of it was delivered"):
@@ -469,7 +469,7 @@ async def test_an_unknown_table_gets_a_suggestion(lake: QueriedLake) -> None:
         ("select 1) ; drop view (select 2", "syntax error"),
     ],
 )
-async def test_wrong_sql_is_said_in_the_words_of_duckdb(lake: QueriedLake, sql: str, why: str) -> None:
+async def test_wrong_sql_gives_the_message_of_duckdb(lake: QueriedLake, sql: str, why: str) -> None:
     with pytest.raises(SettingsError) as wrong:
         await lake.ask(sql)
     assert why in wrong.value.message
@@ -532,7 +532,7 @@ async def test_no_variable_of_the_program_is_a_table(lake: QueriedLake) -> None:
         await lake.ask("select * from views")
 
 
-async def test_a_query_that_is_told_to_stop_stops(lake: QueriedLake) -> None:
+async def test_a_cancelled_query_stops(lake: QueriedLake) -> None:
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -550,7 +550,7 @@ async def test_a_query_that_is_told_to_stop_stops(lake: QueriedLake) -> None:
 # -- the history ----------------------------------------------------------------------------------------------------
 
 
-async def test_the_history_is_asked_together_with_the_tables(lake: QueriedLake) -> None:
+async def test_the_history_is_queried_together_with_the_tables(lake: QueriedLake) -> None:
     await observe(
         lake.lake,
         Place.within(lake.lake),
@@ -582,7 +582,7 @@ async def test_the_history_is_asked_together_with_the_tables(lake: QueriedLake) 
     assert lake.warnings == []
 
 
-async def test_what_was_found_inside_is_asked_too_and_described_as_it_is(lake: QueriedLake) -> None:
+async def test_content_results_are_queried_too_with_their_types(lake: QueriedLake) -> None:
     place = Place.within(lake.lake)
     await observe(lake.lake, place, at("2022-05-10T14:45"), ObserveSettings(), scope=Scope())
     told = ContentSettings(record_times=("ChangedGMT",))
@@ -615,7 +615,7 @@ async def test_the_history_alone_needs_no_hour() -> None:
     ]
 
 
-async def test_a_damaged_parquet_file_is_told_and_the_others_are_asked(lake: QueriedLake) -> None:
+async def test_a_damaged_parquet_file_is_named_and_the_others_are_queried(lake: QueriedLake) -> None:
     await observe(
         lake.lake,
         Place.within(lake.lake),
@@ -717,7 +717,7 @@ async def test_a_person_is_shown_the_first_rows_and_how_many_there_are(
 
 
 @pytest.mark.system
-async def test_a_lake_on_s3_is_asked_through_our_own_store(seaweed: Seaweed) -> None:
+async def test_a_lake_on_s3_is_queried_through_the_store(seaweed: Seaweed) -> None:
     settings = StoreSettings(
         f"s3://{seaweed.bucket()}/some/where",
         access_key_id=seaweed.access_key,

@@ -45,7 +45,7 @@ async def composed(target: CheckTarget, now: datetime) -> str:
     return await compose(target, title="Prod", now=now, settings=CheckSettings(), observing=ObserveSettings())
 
 
-def test_only_the_last_days_are_shown_and_the_page_says_so() -> None:
+def test_only_the_last_days_are_shown_and_the_page_states_it() -> None:
     text = page(days=2)
     assert "2022-02-10T08 to 2022-02-12T07, the last part of a longer history" in text
     assert "the last part of a longer history" not in page()
@@ -69,7 +69,7 @@ async def test_the_history_of_a_lake_becomes_a_page() -> None:
     assert "No Hour is on record" in await composed(CheckTarget(lake, Place.elsewhere(store, "other"), "Prod"), NOW)
 
 
-async def test_a_past_in_which_everything_happens_is_told_as_it_was() -> None:
+async def test_a_history_with_every_failure_is_shown_correctly() -> None:
     store, last = memory(), Hour.parse("2022-05-31T08")
     first, past = showcase(last, tables=10)
     await generate(Lake(store, LAYOUT), first.to(last), past, environment=PROD)
@@ -175,7 +175,7 @@ def test_regular_times_of_a_trace_are_a_start_and_a_step_and_long_lists_are_bina
     assert names["x"] == ["Voyage"] * 20
 
 
-def test_what_is_compressed_is_the_same_each_time() -> None:
+def test_compression_gives_the_same_bytes_each_time() -> None:
     text = dumps({"a": "</script>"})
     assert compressed(text) == compressed(text)
     assert gzip.decompress(base64.b64decode(compressed(text))).decode() == text

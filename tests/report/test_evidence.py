@@ -101,7 +101,7 @@ async def test_the_page_begins_with_a_summary_and_shows_each_time_once(troubled:
         assert len(times) == len(one.answers) + sum(at not in moments for at in (one.times or {}).values())
 
 
-async def test_nothing_that_an_answer_says_is_markup_a_formula_or_a_secret(troubled: Store) -> None:
+async def test_text_of_a_response_is_no_markup_no_formula_and_no_secret(troubled: Store) -> None:
     key = LAYOUT.event(FIRST.shift(5), 3)
     event = strictjson.loads(await troubled.get(key) or b"")
     event["detail"] = "=cmd()</code><script>alert(1)</script> https://x/y?X-Amz-Signature=abcdef&apiToken=hidden123"
@@ -126,7 +126,7 @@ async def test_hours_of_another_program_are_unknown_and_never_blamed() -> None:
     assert "none was given" in to_html(pack)
 
 
-async def test_a_range_without_records_says_that_nothing_can_be_said() -> None:
+async def test_a_range_without_records_is_reported_as_such() -> None:
     store = memory()
     await fill(store, export(FIRST, size=99))
     pack = await packed(store, first=FIRST.shift(-50), last=FIRST.shift(-40))

@@ -143,7 +143,7 @@ def test_many_missing_tables_are_cut_in_the_hover_box_but_not_in_the_table() -> 
     assert tables.missing_hourly(datasets).column("missingTablesList") == [", ".join(names)]
 
 
-def test_the_heat_map_tells_delivered_missing_no_job_and_nothing_known() -> None:
+def test_the_heat_map_distinguishes_delivered_missing_no_job_and_unknown() -> None:
     table = tables.table_states(SMALL)
     states = {
         column.name: dict(zip((label[6:] for label in table.times), column.values, strict=True))
@@ -192,7 +192,7 @@ def test_a_table_that_never_was_is_an_empty_figure() -> None:
     assert len(figures.table_volume(SMALL, "Nowhere").data) == 0
 
 
-def test_the_calendar_tells_what_each_hour_came_to() -> None:
+def test_the_calendar_shows_the_outcome_of_each_hour() -> None:
     outcomes = tables.outcomes(SMALL)
     known = [outcome for outcome in outcomes.column("outcome") if outcome]
     assert known == ["delivered", "failed", "tables missing", "tables missing", "missing"]
@@ -205,7 +205,7 @@ def test_the_calendar_tells_what_each_hour_came_to() -> None:
     assert "vendor_timeout" in heat.customdata[11][0]
 
 
-def test_figure_15_holds_a_bar_a_version_and_says_what_changed() -> None:
+def test_figure_15_has_one_bar_a_version_with_its_changes() -> None:
     datasets = history(days=4, tables=6)
     well, broken = figures.schema_versions(datasets).data
     assert [(name, base[8:]) for name, base in zip(well.y, well.base, strict=True)] == [
@@ -221,7 +221,7 @@ def test_figure_15_holds_a_bar_a_version_and_says_what_changed() -> None:
     assert tables.schema_versions(datasets).column("what changed")[2] == "Voyage: column Flag removed (String)"
 
 
-def test_of_very_many_schemas_those_that_came_last_are_drawn_and_all_are_in_the_table() -> None:
+def test_of_many_schemas_the_newest_are_drawn_and_all_are_in_the_table() -> None:
     rows = {at("2022-05-10T00").shift(n): ("", f"{n:064x}"[::-1], "1") for n in range(figures.MOST_SCHEMAS + 5)}
     many = Datasets(schemas=versions(rows))
     figure = figures.schema_versions(many)
@@ -248,7 +248,7 @@ def test_a_stray_date_does_not_make_an_endless_matrix() -> None:
     assert len(tables.outcomes(strange)) == tables.MOST_HOURS
 
 
-def test_the_sla_and_what_was_expected_are_lines_in_figures_3_to_10() -> None:
+def test_figures_3_to_10_have_lines_for_the_sla_and_the_expected_value() -> None:
     datasets = replace(SMALL, targets={"delivered": 0.994, "complete": 0.99})
     drawn = [{trace.name for trace in figure.data} for figure in figures.ten(datasets)]
     assert [number for number, names in enumerate(drawn, start=1) if "expected" in names] == list(range(3, 11))
@@ -282,7 +282,7 @@ def test_the_last_day_is_a_mark_of_its_own_while_hours_are_still_to_come() -> No
     assert not [trace for trace in figures.job_ratio_daily(whole).data if "so far" in trace.name]
 
 
-def test_a_ratio_scale_that_does_not_begin_at_zero_says_so() -> None:
+def test_a_ratio_scale_that_does_not_begin_at_zero_is_labelled() -> None:
     near = Datasets(jobs=tuple(JobRow(at("2022-05-10T00").shift(n), n != 3, 1) for n in range(24)))
     assert "The scale begins at 0.9" in figures.job_ratio_daily(near).layout.annotations[0].text
     low = Datasets(jobs=tuple(JobRow(at("2022-05-10T00").shift(n), 0, 1) for n in range(24)))
@@ -326,7 +326,7 @@ def _contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("colours", [{}, figures.DARK], ids=["light", "dark"])
-def test_lines_and_words_stand_out_from_the_ground(colours: dict[str, str]) -> None:
+def test_lines_and_words_have_enough_contrast(colours: dict[str, str]) -> None:
     def shown(colour: str) -> str:
         return colours.get(colour, colour)
 

@@ -79,7 +79,7 @@ def test_it_shows_every_figure_in_its_order_and_then_one_of_its_own(executed: Pa
     assert all("Plotly.newPlot" in "".join(data["text/html"]) for data in drawn), "figures of exported HTML"
 
 
-def test_it_says_what_it_found(executed: Path) -> None:
+def test_it_prints_what_it_found(executed: Path) -> None:
     said = "".join("".join(output["text"]) for output in outputs(executed) if "text" in output)
     assert re.search(r"Prod: 6[01] Hours from", said)  # the current one counts in its second half
     assert "No check has run on this history." in said
@@ -92,5 +92,5 @@ def test_it_uses_the_public_api_alone() -> None:
     assert "await" not in code
 
 
-def test_it_is_kept_without_outputs() -> None:
+def test_it_is_stored_without_outputs() -> None:
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells(NOTEBOOK, "code"))

@@ -441,7 +441,7 @@ async def test_a_quarter_of_a_year_of_45_tables_stays_below_2_megabytes(browser:
         assert await report.page.evaluate("document.getElementById('plot-2').calcdata[0].length") == 90 * 24
 
 
-async def test_an_empty_history_is_a_page_that_says_so(browser: Browser, tmp_path: Path) -> None:
+async def test_an_empty_history_gives_a_page_that_states_it(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "empty.html"
     path.write_text(rendered(Datasets()), encoding="utf-8")
     async with opened(browser, path) as report:

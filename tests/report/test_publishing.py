@@ -46,7 +46,7 @@ async def filled(tmp_path: Path, hours: int = 60) -> FakeClock:
 
 
 @pytest.mark.system
-async def test_a_range_of_hours_is_what_the_page_shows(tmp_path: Path) -> None:
+async def test_the_page_shows_the_given_range_of_hours(tmp_path: Path) -> None:
     clock = await filled(tmp_path)
     settings = settings_for(tmp_path)
     lake = await lake_to_read(settings)

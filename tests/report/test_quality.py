@@ -108,7 +108,7 @@ async def test_the_planned_hole_is_a_band_in_every_figure_and_no_bar(past: Past)
     assert quality_tables.incidents(past.judged, hole.last.shift(1)).column("state").count("planned") == 0
 
 
-async def test_the_budget_ends_where_the_check_says_and_each_bad_hour_is_spent_once(past: Past) -> None:
+async def test_the_budget_ends_as_the_check_reports_and_counts_each_bad_hour_once(past: Past) -> None:
     table = quality_tables.error_budget(past.judged)
     for state in past.checked.objectives:
         assert table.column(f"{state.objective.name}, Hours left")[-1] == round(state.left, 2)
@@ -135,7 +135,7 @@ async def test_each_hole_has_its_margin_and_the_agreed_one_of_22_hours_lost_noth
     ]
 
 
-async def test_what_is_lost_lies_below_zero_and_is_marked_as_such(past: Past) -> None:
+async def test_a_loss_is_below_zero_and_marked(past: Past) -> None:
     [export, *_] = past.judged.gaps
     assert export.after is not None
     start = export.after.start

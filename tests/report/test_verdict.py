@@ -55,7 +55,7 @@ async def told_in(lake: CheckTarget, clock: At) -> Assessment:
     return verdict(*await judged_in(lake, clock), grace=OBSERVING.grace)
 
 
-async def test_what_was_judged_well_is_called_so_and_the_planned_hole_costs_nothing() -> None:
+async def test_a_healthy_history_is_reported_as_such_and_a_planned_gap_costs_nothing() -> None:
     _, clock, lake = await lake_of(30)
     await check(lake, clock, PLANNED, OBSERVING)
     told = await told_in(lake, clock)
@@ -64,7 +64,7 @@ async def test_what_was_judged_well_is_called_so_and_the_planned_hole_costs_noth
     assert told.points[0].what == ("Objective delivered: too early: 26 Hours of the 100 that are needed, 0 bad Hours.")
 
 
-async def test_without_a_check_the_page_judges_by_the_rules_and_says_that_nothing_was_sent() -> None:
+async def test_without_a_check_the_page_evaluates_the_rules_and_states_that_nothing_was_sent() -> None:
     store, clock, lake = await lake_of(30)
     told = await told_in(lake, clock)
     assert (told.level, told.headline) == ("attention", "No incident is open; no objective can be judged yet.")
@@ -151,7 +151,7 @@ async def test_the_grace_minutes_of_the_settings_decide_when_the_current_hour_co
 @pytest.mark.parametrize(
     ("hours", "level", "words"), [(3, "trouble", "20 h 10 min left"), (23, "trouble", ". 10 min left")]
 )
-async def test_an_outage_that_lasts_comes_first_with_its_countdown(hours: int, level: str, words: str) -> None:
+async def test_an_open_outage_is_first_with_its_countdown(hours: int, level: str, words: str) -> None:
     _, clock, lake = await lake_of(30 + hours, Spell(FIRST.shift(30), FIRST.shift(90), "failed"))
     checked = await check(lake, clock, PLANNED, OBSERVING)
     told = await told_in(lake, clock)
@@ -201,7 +201,7 @@ async def test_it_has_the_numbers_of_the_check_and_writes_nothing() -> None:
     assert judged.days[-1].states == checked.objectives
 
 
-async def test_an_empty_history_says_so() -> None:
+async def test_an_empty_history_is_reported_as_such() -> None:
     _, clock, _ = await lake_of(1)
     nothing = quality_state({}, (), None, CheckSettings(), now=clock.now())
     assert (nothing.objectives, nothing.days, nothing.incidents) == ((), (), ())

@@ -76,7 +76,7 @@ async def test_a_login_that_is_no_form_is_refused() -> None:
         assert (got.status, got.json()) == (400, {"error": "invalid_request"})
 
 
-async def test_a_token_lives_as_long_as_it_says() -> None:
+async def test_a_token_is_valid_for_its_stated_lifetime() -> None:
     async with vendor(token_lifetime_seconds=100) as client:
         assert (await client.log_in()).json()["expires_in"] == 100
         guid = (await client.trigger()).json()["JobGuid"]
@@ -313,7 +313,7 @@ async def test_serving_goes_on_until_it_is_cancelled() -> None:
         _ = simulator.base_url
 
 
-async def test_a_stop_lets_those_go_who_are_kept_waiting() -> None:
+async def test_a_stop_releases_waiting_requests() -> None:
     async with vendor("token:hang") as client:
         waiting = asyncio.create_task(client.log_in())
         while not client.vendor.requests.count("token"):  # noqa: ASYNC110 - it arrives by a socket
@@ -357,7 +357,7 @@ async def test_answers_that_take_their_time_overlap() -> None:
         assert client.vendor.requests.peak["download"] == 8
 
 
-async def test_the_urls_lead_to_the_host_by_which_the_client_came() -> None:
+async def test_the_urls_have_the_host_that_the_client_used() -> None:
     async with vendor() as client:
         guid = await client.complete()
         other = client.vendor.files_url.replace("127.0.0.1", "localhost")

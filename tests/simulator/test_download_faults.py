@@ -151,7 +151,7 @@ async def play(client: Client, case: Case) -> Scene:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.fault + case.asked)
-async def test_a_fault_does_what_it_says_and_leaves_nothing_behind(case: Case) -> None:
+async def test_a_fault_does_what_it_documents_and_leaves_nothing_behind(case: Case) -> None:
     async with vendor(export=ExportShape(sizes=(SIZE, 10, 20))) as client:
         if case.fault.split(":")[1] in {"slow_headers", "stall", "slow", "endless"}:  # the client has to end these
             client.http._timeout = aiohttp.ClientTimeout(total=0.3)

@@ -47,7 +47,7 @@ def test_a_fault_is_shown_as_it_is_written(text: str) -> None:
         ("token:html:often", "no 'often'"),
     ],
 )
-def test_a_fault_that_is_none_is_refused_by_name(text: str, says: str) -> None:
+def test_an_unknown_fault_is_refused_by_name(text: str, says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         parse(text)
 
@@ -101,7 +101,7 @@ def test_faults_can_be_added_and_cleared() -> None:
     assert not faults.strike("token")
 
 
-def test_the_table_of_kinds_names_each_kind_and_what_it_plays() -> None:
+def test_the_table_of_kinds_lists_each_kind_with_its_faults() -> None:
     lines = describe().splitlines()
     assert {word for word in WORDINGS if f"| `{word}` | {WORDINGS[word]} |" in lines} == set(WORDINGS)
     for kind in set(KINDS.values()):

@@ -206,7 +206,7 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.fault)
-async def test_a_fault_does_what_it_says(case: Case) -> None:
+async def test_a_fault_does_what_it_documents(case: Case) -> None:
     fault = parse(case.fault)
     async with vendor() as client:
         if fault.kind in {"slow_headers", "endless"}:  # these never end: the client has to
@@ -268,7 +268,7 @@ async def test_G5_the_rules_own_refusal_can_carry_the_guid() -> None:
         assert "2022-05-10T14:02:11Z" in refused.json()["Message"]
 
 
-async def test_G4_a_wording_does_not_refuse_by_itself() -> None:
+async def test_G4_a_wording_alone_does_not_refuse() -> None:
     async with vendor("trigger:wording:value=us,times=1") as client:
         await client.log_in()
         assert (await client.trigger()).status == 200
@@ -276,7 +276,7 @@ async def test_G4_a_wording_does_not_refuse_by_itself() -> None:
         assert "2022-05-10T14:02:11Z" in (await client.trigger()).json()["Message"]
 
 
-async def test_G12_the_guid_of_the_export_before_comes_again() -> None:
+async def test_G12_the_guid_of_the_previous_export_is_returned_again() -> None:
     async with vendor("trigger:same_guid:after=1") as client:
         first = await client.complete()
         client.clock.forward(3600)
@@ -343,7 +343,7 @@ async def test_U13_a_client_can_leave_an_endless_answer() -> None:
         assert (await client.files(guid)).json()
 
 
-async def test_T9_whoever_follows_a_redirect_is_counted() -> None:
+async def test_T9_a_followed_redirect_is_counted() -> None:
     async with vendor("token:redirect") as client:
         await client.log_in()
         assert client.vendor.requests.counts["followed"] == 0

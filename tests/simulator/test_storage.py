@@ -34,7 +34,7 @@ async def test_U14_a_url_expires_by_its_own_date() -> None:
         assert b"Request has expired" in got.body
 
 
-async def test_the_asked_lifetime_wins_where_it_is_shorter() -> None:
+async def test_the_requested_lifetime_wins_if_it_is_shorter() -> None:
     async with vendor(url_lifetime_seconds=600) as client:
         guid = await client.complete()
         entry = (await client.files(guid, expirationInMinutes="1")).json()[5]
@@ -138,7 +138,7 @@ async def test_D8_a_range_behind_the_end_is_416(asked: str) -> None:
 
 
 @pytest.mark.parametrize("asked", ["bytes=x-", "lines=1-2", "bytes=-", "bytes=9-2"])
-async def test_a_range_that_is_none_is_ignored(asked: str) -> None:
+async def test_an_invalid_range_is_ignored(asked: str) -> None:
     async with vendor() as client:
         entry = (await client.listing())[5]
         got = await client.get(entry, Range=asked)

@@ -184,7 +184,7 @@ def test_D23_six_gigabytes_are_made_in_constant_memory() -> None:
     assert peak < 10_000_000
 
 
-def test_the_etag_is_the_md5_of_what_a_single_put_can_hold() -> None:
+def test_the_etag_is_the_md5_up_to_the_size_of_a_single_put() -> None:
     small = sized(TABLES[0], "Voyage_a.json.gz", 8 * 1024 * 1024)
     large = sized(TABLES[0], "Voyage_a.json.gz", 8 * 1024 * 1024 + 1)
     assert len(small.etag) == 32

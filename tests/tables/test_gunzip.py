@@ -59,12 +59,12 @@ def test_a_body_that_ends_within_a_member_is_seen(
 
 
 @given(bodies, sizes, st.binary(min_size=1, max_size=50).filter(lambda rest: rest.strip(b"\0")))
-def test_what_follows_the_last_member_is_seen(contents: list[bytes], blocks: list[int], rest: bytes) -> None:
+def test_data_after_the_last_member_is_detected(contents: list[bytes], blocks: list[int], rest: bytes) -> None:
     assert flaw(packed(contents) + rest, blocks) is not None
 
 
 @given(st.binary(max_size=3_000).filter(lambda body: not body.startswith(b"\x1f\x8b\x08")), sizes)
-def test_of_what_is_not_gzip_nothing_is_said(body: bytes, blocks: list[int]) -> None:
+def test_data_that_is_not_gzip_has_no_verdict(body: bytes, blocks: list[int]) -> None:
     assert flaw(body, blocks) is None
 
 

@@ -40,7 +40,7 @@ def text(file: Staged) -> bytes:
 
 @pytest.mark.parametrize("chunk", [1, 7, 4096, 1 << 20])
 @pytest.mark.parametrize("name", READABLE)
-async def test_what_can_be_read_comes_as_json_without_its_wrapping(name: str, chunk: int, tmp_path: Path) -> None:
+async def test_a_readable_file_becomes_json_without_its_wrapping(name: str, chunk: int, tmp_path: Path) -> None:
     data = READABLE[name][0]
     if chunk < 7 and len(data) > 100_000:
         chunk = 7
@@ -53,7 +53,7 @@ async def test_what_can_be_read_comes_as_json_without_its_wrapping(name: str, ch
 
 
 @pytest.mark.parametrize("chunk", [7, 1 << 20])
-async def test_what_cannot_be_read_says_why_and_at_which_byte(chunk: int, tmp_path: Path) -> None:
+async def test_an_unreadable_file_has_a_reason_and_a_byte_position(chunk: int, tmp_path: Path) -> None:
     wrapped = {name: bad for name, bad in UNREADABLE.items() if name.endswith(".gz") or not bad.data.strip()}
     found = await staged({name: bad.data for name, bad in wrapped.items()}, tmp_path, chunk=chunk)
     for file in found:
@@ -101,7 +101,7 @@ async def test_a_file_that_compresses_as_real_ones_do_is_no_bomb(tmp_path: Path)
     assert isinstance(file, Staged)
 
 
-async def test_a_file_that_is_gone_is_said_and_a_lake_that_fails_is_an_error(tmp_path: Path) -> None:
+async def test_a_deleted_file_is_reported_and_a_failing_lake_is_an_error(tmp_path: Path) -> None:
     async def gone(_: str) -> AsyncIterator[bytes]:
         yield b"["
         raise FileNotFoundError

@@ -63,7 +63,7 @@ HOSTILE = {
 # -- the token --------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_read_and_kept_as_a_secret() -> None:
+def test_a_token_is_read_as_a_secret() -> None:
     token = read_token(answer({"access_token": "canary-token-1", "expires_in": 3600}), NOW)
     assert token.value == Secret("canary-token-1")
     assert token.lifetime == 3600
@@ -88,7 +88,7 @@ def test_a_token_is_read_and_kept_as_a_secret() -> None:
         (1200.5, 1200.5),
     ],
 )
-def test_T7_lifetime_from_whatever_expires_in_says(expires_in: Any, seconds: float) -> None:
+def test_T7_lifetime_for_each_form_of_expires_in(expires_in: Any, seconds: float) -> None:
     assert lifetime(expires_in) == seconds
 
 
@@ -220,7 +220,7 @@ def test_G11_an_odd_guid_counts_as_lost_not_as_refused(guid: Any) -> None:
     assert caught.value.cause.word == "vendor_contract"
 
 
-def test_G6_an_accepted_trigger_whose_body_is_cut_counts_as_lost() -> None:
+def test_G6_an_accepted_trigger_with_a_cut_body_counts_as_lost() -> None:
     with pytest.raises(AnswerUnreadable):
         read_trigger(answer(b"", 200, flaw="is longer than 1048576 bytes"), NOW)
     with pytest.raises(AnswerUnreadable):
@@ -240,11 +240,11 @@ AT = datetime(2022, 5, 10, 14, 2, 11, tzinfo=UTC)
         "Forbidden until Tue, 10 May 2022 14:02:11 GMT",
     ],
 )
-def test_G2_too_soon_with_a_time_whatever_the_status(text: str, status: int) -> None:
+def test_G2_too_soon_with_a_time_for_any_status(text: str, status: int) -> None:
     assert read_trigger(message(text, status), NOW) == TooEarly(AT)
 
 
-def test_G2_too_soon_even_from_a_server_error_that_says_so_clearly() -> None:
+def test_G2_too_soon_even_from_a_server_error_with_a_clear_message() -> None:
     said = "An export is allowed once per hour. Next allowed: 2022-05-10T14:02:11Z"
     assert read_trigger(message(said, 500), NOW) == TooEarly(AT)
     assert read_trigger(answer({"Message": "Too soon: 2022-05-10T14:02:11Z"}), NOW) == TooEarly(AT)
@@ -257,7 +257,7 @@ def test_G4_too_soon_in_words_alone(text: str) -> None:
     assert read_trigger(message(text), NOW) == TooEarly(None)
 
 
-def test_G5_too_soon_with_the_guid_that_stands_in_the_way() -> None:
+def test_G5_too_soon_with_the_guid_of_the_blocking_export() -> None:
     assert read_trigger(message("Too soon", JobGuid=GUID), NOW) == TooEarly(None, GUID)
     assert read_trigger(message(f"Export {GUID} is already running"), NOW) == TooEarly(None, GUID)
 
@@ -353,7 +353,7 @@ def test_G3_G4_G15_the_next_allowed_time_in_free_text(text: str, expected: datet
     assert next_allowed(text, NOW) == expected
 
 
-def test_G4_day_and_month_are_told_apart_by_what_lies_ahead() -> None:
+def test_G4_day_and_month_are_distinguished_by_the_nearer_future() -> None:
     in_march = datetime(2022, 3, 4, 13, 30, tzinfo=UTC)
     assert next_allowed("3/4/2022 2:00 PM", in_march) == next_allowed("4/3/2022 14:00", in_march)
     assert next_allowed("3/4/2022 14:00", in_march) == datetime(2022, 3, 4, 14, tzinfo=UTC)
@@ -365,7 +365,7 @@ def test_G4_midnight_of_new_year() -> None:
 
 
 @given(st.text(max_size=80) | st.from_regex(r"[0-9]{1,4}[-/][0-9]{1,2}[-/][0-9]{1,4}[T ][0-9:]{1,8} ?[APMZ+0-9:]*"))
-def test_a_time_without_a_zone_is_never_far_ahead_and_none_is_past(text: str) -> None:
+def test_a_time_without_a_zone_is_near_and_never_past(text: str) -> None:
     found = next_allowed(text, NOW)
     assert found is None or found >= NOW
     if found and not any(mark in text.upper() for mark in ("Z", "+", "-", "UTC", "GMT")):
@@ -434,7 +434,7 @@ def test_P9_an_answer_about_another_guid_is_rejected() -> None:
     assert caught.value.cause.word == "vendor_contract"
 
 
-def test_P10_a_busy_vendor_says_when() -> None:
+def test_P10_a_busy_vendor_gives_a_time_to_wait() -> None:
     with pytest.raises(VendorError) as caught:
         read_status(answer(b"", 429, retry_after="30"), GUID, NOW)
     assert (caught.value.cause.word, caught.value.retry_after) == ("vendor_unavailable", 30)
@@ -646,7 +646,7 @@ def test_E23_a_block_page_with_403_belongs_to_the_network_and_nothing_was_sent(r
     assert (caught.value.cause.word, caught.value.owner, caught.value.sent) == ("intercepted", "network", False)
 
 
-def test_E25_entries_that_stand_for_folders_are_left_out() -> None:
+def test_E25_folder_entries_are_left_out() -> None:
     folder = {"key": "CARG/exports/", "presignedDownloadURL": "https://b.s3.amazonaws.com/CARG/exports/", "size": 0}
     file = {"key": "CARG/exports/a.gz", "presignedDownloadURL": "https://b.s3.amazonaws.com/a.gz", "size": 5}
     assert [one.name for one in read_list(answer([folder, file]), GUID, no_check, NOW)] == ["a.gz"]

@@ -151,7 +151,7 @@ async def test_T8_P11_a_refused_token_is_renewed_once(call: str) -> None:
         assert r.sim.requests.count("trigger") == asked + (2 if call == "trigger" else 0)
 
 
-async def test_T8_G8_a_token_that_is_refused_again_is_not_asked_for_for_ever() -> None:
+async def test_T8_G8_a_token_that_is_refused_again_is_not_requested_for_ever() -> None:
     async with rig("token:stillborn") as r:
         assert (await failure(r.vendor.trigger())).cause.word == "auth_rejected"
         assert (r.sim.requests.count("token"), r.sim.requests.count("trigger")) == (2, 2)
@@ -235,7 +235,7 @@ async def test_G6_a_lost_answer_is_one_post_that_may_have_arrived(fault: str) ->
         assert r.sim.requests.count("trigger") == 1
 
 
-async def test_G6_what_was_surely_not_sent_says_so() -> None:
+async def test_G6_an_unsent_trigger_is_marked_as_such() -> None:
     async with playing(b"") as gone:
         pass
     async with playing(http(b'{"access_token": "canary-token"}')) as login:
@@ -381,7 +381,7 @@ async def test_P8_an_unknown_guid_is_gone_after_three_tries_and_two_minutes() ->
         "answer_late:times=1,value=5",
     ],
 )
-async def test_P5_P10_what_passes_is_transient(fault: str) -> None:
+async def test_P5_P10_a_transient_error_is_marked_as_such(fault: str) -> None:
     async with rig(network=HASTY) as r:
         guid = await r.complete()
         r.sim.faults.add(f"status:{fault}")
@@ -394,7 +394,7 @@ async def test_P5_P10_what_passes_is_transient(fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["object", "cut_json", "html", "empty_body"])
-async def test_U2_U4_a_broken_list_is_asked_for_again(fault: str) -> None:
+async def test_U2_U4_a_broken_list_is_requested_again(fault: str) -> None:
     async with rig(f"files:{fault}:times=2") as r:
         assert await r.vendor.list_files(await r.complete())
         assert r.sim.requests.count("files") == 3
@@ -554,7 +554,7 @@ def deflated(body: bytes, wbits: int) -> bytes:
 
 
 @pytest.mark.parametrize("wbits", [-15, 15, 31], ids=["raw deflate", "deflate", "gzip"])
-async def test_E20_each_form_of_deflate_is_read_though_only_gzip_is_asked_for(wbits: int) -> None:
+async def test_E20_each_form_of_deflate_is_read_though_only_gzip_is_requested(wbits: int) -> None:
     coding = "gzip" if wbits == 31 else "deflate"
     async with (
         playing(http(deflated(TOKEN, wbits), "200 OK", f"Content-Encoding: {coding}")) as wire,
@@ -600,7 +600,7 @@ async def test_E22_the_guid_of_an_answer_that_broke_off_is_adopted() -> None:
     assert len(wire.requests) == 2
 
 
-async def test_E26_the_last_word_of_a_status_that_nobody_knows_is_kept() -> None:
+async def test_E26_the_last_unknown_status_word_is_kept() -> None:
     async with (
         playing(http(TOKEN), http(b'{"JobStatus": "CompletedWithErrors"}')) as wire,
         client(wire.url, FakeClock(), Keys()) as vendor,

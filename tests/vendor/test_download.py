@@ -19,7 +19,7 @@ from viplake.vendor.wire import HttpAnswer
 pytestmark = pytest.mark.system
 
 
-async def test_a_file_says_what_it_is() -> None:
+async def test_a_download_has_size_etag_and_checksum_of_the_source() -> None:
     async with rig() as r:
         file = await r.a_file()
         async with r.vendor.download(file.url) as download:
@@ -57,7 +57,7 @@ async def test_a_refused_download_is_one_request_and_one_cause(fault: str, kind:
         assert r.sim.requests.count("download") == 1, "one request, no retries"
 
 
-async def test_D5_a_busy_storage_says_when() -> None:
+async def test_D5_a_busy_storage_gives_a_time_to_wait() -> None:
     async with rig("download:retry_after:value=9") as r:
         error = await failure(r.fetch(await r.a_file()))
         assert isinstance(error, VendorError)
@@ -114,7 +114,7 @@ async def test_D14_a_body_shorter_than_declared_breaks_off() -> None:
         assert isinstance(await failure(r.fetch(file)), NetworkError)
 
 
-async def test_D14_a_size_that_is_not_declared_is_none() -> None:
+async def test_D14_an_undeclared_size_is_none() -> None:
     async with rig() as r:
         file = await r.a_file()
         r.sim.faults.add("download:chunked")

@@ -179,7 +179,7 @@ def test_U15_a_link_from_the_future_is_waited_for_or_refused() -> None:
         "https://b.s3.amazonaws.com/k?AWSAccessKeyId=1&Expires=1652187900&Signature=2",
     ],
 )
-def test_a_link_that_does_not_tell_is_tried(url: str) -> None:
+def test_a_link_without_an_expiry_is_tried(url: str) -> None:
     assert seconds_early(url, NOW) == 0
 
 

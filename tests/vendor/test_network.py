@@ -78,7 +78,7 @@ class SeveralAddresses(AbstractResolver):
         pass
 
 
-async def test_D19_a_name_that_nobody_knows() -> None:
+async def test_D19_an_unknown_host_name() -> None:
     async with Http(Network(), resolver=SeveralAddresses()) as session:
         error = await failure(session.call("token", "GET", "https://vendor.example/?x=canary", seconds=5, cap=1000))
     assert isinstance(error, NetworkError)
@@ -219,7 +219,7 @@ async def test_N5_no_proxy_is_honoured_for_calls_and_downloads(ca: Authority) ->
         ("https://[fd00::1]/x", "fd00::/8", False),
     ],
 )
-def test_N5_who_is_asked_through_the_proxy(url: str, no_proxy: str, through: bool) -> None:
+def test_N5_hosts_that_are_reached_through_the_proxy(url: str, no_proxy: str, through: bool) -> None:
     network = Network(Proxy.parse(Secret("http://proxy.example:3128")), no_proxy)
     assert (network.proxy_for(url) is not None) is through
 
