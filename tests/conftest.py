@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Examples are counted, not timed: a slow machine is no counterexample.
 settings.register_profile("counted", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("soak", settings.get_profile("counted"), max_examples=2000)
-# The same examples each time: what is said of a mutant is said of it again. Nobody asks for the smallest that fails.
+# The same examples each time: what is said of a mutant is said of it again. Shrinking is off.
 settings.register_profile(
     "mutants",
     settings.get_profile("counted"),

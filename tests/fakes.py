@@ -219,8 +219,8 @@ Behaviour = Literal[
     "no_range",  # Range is ignored: the whole file again
     "no_etag",  # no mark of the content
     "wrong_md5",  # the ETag looks like an MD5 and is none of this content
-    "replaced",  # another file lies there from now on
-    "crash",  # the client breaks in a way that nobody foresaw
+    "replaced",  # another file is there from now on
+    "crash",  # the client fails in an unexpected way
 ]
 
 
@@ -284,7 +284,7 @@ class FakeVendor:
     """The vendor behind the `Vendor` port, in this process.
 
     It allows one trigger in 60 minutes (or a calendar hour), replicates for a while, lists files whose links
-    expire, and breaks where it is told to.
+    expire, and breaks where requested.
 
     Args:
         clock: its time.

@@ -1,4 +1,4 @@
-"""Small servers on this machine, among them a webhook that keeps what it is told."""
+"""Small servers on this machine, among them a webhook that records its messages."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@
 
 The vendor is the simulator over HTTP, the lake a folder; extraction, observation and judgement are the real ones, each
 tick with parts of its own, as a scheduler would start them. The clock runs 400 times as fast as the wall and is set on
-between ticks, as nobody needs to wait for a replication. What goes wrong is chosen by a seed: answers of the vendor,
+between ticks, so that no replication takes real time. What goes wrong is chosen by a seed: answers of the vendor,
 broken and damaged downloads, a store that is out for a while, processes that die at any of their calls, two of them at
-once, Hours in which nobody runs, channels that are deaf, somebody who writes into a published file.
+once, Hours without a run, channels that fail, a person who edits a published file.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class SoakClock:
     def skip_to(self, moment: datetime) -> None:
         """Set it on; never back."""
         self.segments.append((SystemClock().now(), max(moment, self.now())))
-        del self.segments[:-2_000]  # of 300 Hours: nobody looks at when older records were written
+        del self.segments[:-2_000]  # of 300 Hours: times of older records do not matter
 
 
 @dataclass
@@ -467,7 +467,7 @@ class Soak:
 
     @property
     def again(self) -> dict[tuple[str, str], int]:
-        """What was told more than once; a reminder comes each day."""
+        """Notifications that were sent more than once; a reminder comes each day."""
         return {what: times for what, times in self.ear.told.items() if times > 1 and what[0] != "reminder"}
 
     def figures(self) -> list[Figure]:

@@ -20,7 +20,7 @@ NOWHERE: Final = Path("/nonexistent")
 
 
 def load(cwd: Path | None = None, /, **environ: str) -> config.Settings:
-    """Settings from an environment that says Prod unless told otherwise."""
+    """Settings from an environment with Prod by default."""
     return config.load(environ={"VIPLAKE_ENVIRONMENT": "Prod", **environ}, cwd=cwd or NOWHERE)
 
 

@@ -1,4 +1,4 @@
-"""The secret in Secrets Manager: read from a real server, and each of its refusals told apart."""
+"""The secret in Secrets Manager: read from a real server, and each of its refusals has its own cause."""
 
 from __future__ import annotations
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +25,21 @@ BANNED: Final = re.compile(
     re.IGNORECASE,
 )
 """Words of a private dialect, which send a reader looking for what is meant."""
+
+RIDDLES: Final = re.compile(
+    r"\b(told|nobody|whoever|mend(s|ed|ing)?|errands?|lies? (in|beside|below|there)"
+    r"|whose(?=[;:.,]| it\b| turn\b| lake\b))",
+    re.IGNORECASE,
+)
+"""The same for docstrings, comments and texts of the code. A relative `whose` before a noun is plain there."""
+
+NAMES: Final = re.compile(
+    r"_(told|tells?|telling|nobody|whose|whoever|whom|whatever|mend(s|ed)?|stands?|lies?|asked|says?|said|kept_apart)(_|$)"
+)
+"""Words that a test's name has no use for: it says condition and result."""
+
+CONTRACTS: Final = {"told", "asked"}
+"""Texts of one word that are exempt: `told` is a member of the JSON of `viplake check`."""
 
 PAGES: Final = sorted(
     path
@@ -50,6 +67,26 @@ def messages(source: str) -> Iterator[tuple[int, str]]:
                         yield literal.lineno, literal.value
 
 
+def explanations(source: str) -> Iterator[tuple[int, str]]:
+    """The docstrings, comments and other texts of a module, each with its line."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value not in CONTRACTS:
+            yield from enumerate(re.sub(r"`[^`\n]*`", "", node.value).split("\n"), node.lineno)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def docstrings(source: str) -> Iterator[tuple[int, str]]:
+    """The docstrings and comments of a module: in tests other texts may be quotations of anything."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield getattr(node, "lineno", 1), ast.get_docstring(node) or ""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
 def help_texts(source: str) -> Iterator[tuple[int, str]]:
     """The docstring of a command, which is its help."""
     for node in ast.parse(source).body:
@@ -69,6 +106,40 @@ def test_a_message_has_no_word_of_a_private_dialect(module: Path) -> None:
     source = module.read_text(encoding="utf-8")
     shown = [*messages(source), *help_texts(source)]
     assert [f"{number}: {text}" for number, text in shown if BANNED.search(text)] == []
+
+
+@pytest.mark.sources
+@pytest.mark.parametrize("module", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.relative_to(SOURCES).as_posix())
+def test_docstrings_comments_and_texts_have_no_riddle(module: Path) -> None:
+    found = explanations(module.read_text(encoding="utf-8"))
+    assert [f"{number}: {text.strip()}" for number, text in found if RIDDLES.search(text)] == []
+
+
+def test_docstrings_and_comments_of_the_tests_have_no_riddle() -> None:
+    found = []
+    for module in sorted((ROOT / "tests").rglob("*.py")):
+        if module != Path(__file__):
+            for number, text in docstrings(module.read_text(encoding="utf-8")):
+                if RIDDLES.search(text):
+                    found.append(f"{module.name}:{number}: {text.strip()}")
+    assert found == []
+
+
+def test_a_name_of_a_test_has_no_word_of_a_private_dialect() -> None:
+    found = []
+    for module in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and re.match("test_.*", node.name):
+                found += [f"{module.name}:{node.lineno}: {node.name}"] * bool(NAMES.search(node.name))
+    assert found == []
+
+
+def test_a_riddle_is_found_in_docstrings_comments_texts_and_names() -> None:
+    source = '"""Nobody runs."""\nX = "is told"  # whose it is\nY = "told"\nZ = "files whose bytes are equal"\n'
+    assert sorted(number for number, text in explanations(source) if RIDDLES.search(text)) == [1, 2, 2]
+    assert sorted(number for number, text in docstrings(source) if RIDDLES.search(text)) == [1, 2]
+    assert NAMES.search("test_what_is_lost_is_told")
+    assert not NAMES.search("test_a_lost_file_is_reported_by_its_standstill")
 
 
 def test_causes_and_commands_have_no_word_of_a_private_dialect() -> None:

@@ -1,4 +1,4 @@
-"""What is logged: one line an event, whoever speaks, and no secret in any of it."""
+"""What is logged: one line an event from any logger, and no secret in any of it."""
 
 from __future__ import annotations
 

@@ -356,7 +356,7 @@ BEFORE: Final[dict[str, Callable[[Place], None]]] = {
 
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)
-def test_a_printed_block_runs_as_its_page_says(block: Block, places: Callable[[str], Place]) -> None:
+def test_a_printed_block_runs_as_documented(block: Block, places: Callable[[str], Place]) -> None:
     place = places(block.page)
     for start, prepare in BEFORE.items():
         if block.text.startswith(start):
@@ -470,7 +470,7 @@ def test_what_cron_runs_works_with_the_settings_of_the_page(places: Callable[[st
     root = place.folder.parent / "root"
     for block in RUN:
         if block.page == "docs/deploy-cron.md" and not (root / "etc" / "cron.d" / "viplake").exists():
-            test_a_printed_block_runs_as_its_page_says(block, places)
+            test_a_printed_block_runs_as_documented(block, places)
     [line] = [row for row in (ROOT / "deploy/cron/viplake").read_text().splitlines() if row.startswith("*")]
     command = re.sub(r"^(\S+ ){5}viplake ", "", line)
     for name in ("/opt/viplake", "/etc/", "/var/log/"):

@@ -38,7 +38,7 @@ def viplake(tmp_path: Path) -> Iterator[Commands]:
 
 @pytest.fixture
 def brisk(tmp_path: Path) -> Iterator[Commands]:
-    """A vendor who keeps nobody waiting."""
+    """A vendor that responds at once."""
     with simulated(export=ExportShape(files=20, total_bytes=40_000), replication_seconds=0) as vendor:
         yield Commands(environ_for(vendor, f"file://{tmp_path / 'lake'}"), tmp_path)
 

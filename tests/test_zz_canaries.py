@@ -32,7 +32,7 @@ def _forms() -> tuple[bytes, ...]:
 
 
 def _place(path: Path) -> str:
-    """The folder that a test or a fixture asked for; that of a worker lies in one of the worker's own."""
+    """The folder of a test or a fixture; that of a worker is below the worker's own."""
     return path.parts[1 if path.parts[0].startswith("popen-") else 0]
 
 

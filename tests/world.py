@@ -157,7 +157,7 @@ class World:
         return [event["event"] for event in self.events(hour) if event["event"] != EventKind.WORKING]
 
     def folder(self, hour: Hour = HOUR) -> dict[str, bytes]:
-        """What lies in the Hour's folder, by name."""
+        """The files in the Hour's folder, by name."""
         prefix = self.layout.folder(hour)
         return {k.removeprefix(prefix): data for k, data in self.store.objects.items() if k.startswith(prefix)}
 

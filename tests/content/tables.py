@@ -47,7 +47,7 @@ READABLE: dict[str, tuple[bytes, int]] = {
 
 @dataclass(frozen=True)
 class Bad:
-    """A file that cannot be read: its bytes, what is said of it, and at which byte (None: nobody knows)."""
+    """An unreadable file: its bytes, the expected reason, and the byte position (None: unknown)."""
 
     data: bytes
     words: str

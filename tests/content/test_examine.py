@@ -231,7 +231,7 @@ async def test_names_that_mean_something_to_sql_are_only_names() -> None:
     assert {finding.column for finding in found.findings} == {odd, odd.replace(" ", "_")}
 
 
-async def test_A8_a_table_whose_name_is_a_formula_or_markup_is_only_a_name() -> None:
+async def test_A8_a_formula_or_markup_as_table_name_is_only_a_name() -> None:
     names = ["<script>alert(1)", "=cmd|' -C calc'!A0"]
     schema = json.dumps([{"DataObjectName": name} for name in names]).encode()
     content = await looked({f"{name}_0.json": lines({"a": 1})["0.json"] for name in names}, schema)

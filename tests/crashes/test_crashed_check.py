@@ -1,7 +1,8 @@
-"""X1, X8, O2: a check dies at every call of the store or of a channel; every incident is still told, and once.
+"""X1, X8, O2: a check dies at every call of the store or of a channel; every incident is still notified, and once.
 
 One bound is left, and is the least that anyone can promise: between a channel that has taken a message and the
-record of it lies a moment, and who dies in it has told something that nobody knows of. The next check tells it again:
+record of it lies a moment, and a check that dies in between has sent a notification without a record. The next check
+sends it again:
 twice then, never more, and never not at all.
 """
 
@@ -148,7 +149,7 @@ class Watch:
         )
 
     async def standing(self) -> dict[str, tuple[object, ...]]:
-        """The incidents, without when which check found and told them."""
+        """The incidents, without the times of checks and notifications."""
         found = await read_incidents(Place.within(Lake(self.store, LAYOUT)))
         return {key: self._plain(one) for key, one in found.items()}
 
@@ -160,7 +161,7 @@ class Watch:
 
 @dataclass
 class Quiet:
-    """What comes of it where nobody dies: right before the check in question, its calls, and the end."""
+    """The result without a crash: the state before the check, its calls, and the end."""
 
     before: Watch
     calls: list[str]

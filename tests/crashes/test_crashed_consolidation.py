@@ -102,7 +102,7 @@ class Target:
         return {key: data for key, data in self.store.objects.items() if "_viplake/history/" not in key}
 
     def check(self, before: Target) -> None:
-        """Nothing of ours is touched, nothing is half there, a Receipt proves what lies beside it."""
+        """Nothing of ours is touched, nothing is half there, a Receipt proves the files beside it."""
         theirs = self.source.objects
         for key, data in self.store.objects.items():
             parsed = LAYOUT.parse_file(key)

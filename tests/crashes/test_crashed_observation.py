@@ -102,7 +102,7 @@ STEPS: Final[tuple[Callable[[Observed], None], ...]] = (first_pass, next_month, 
 
 @dataclass
 class Undisturbed:
-    """What a step begins with, calls and ends in where nobody dies."""
+    """The start, the calls and the end of a step without a crash."""
 
     now: datetime
     begin: dict[str, bytes]
@@ -126,7 +126,7 @@ async def undisturbed() -> dict[str, Undisturbed]:
 
 
 def nothing_is_torn(lake: Observed, before: Mapping[str, bytes], after: Mapping[str, Any]) -> None:
-    """Whoever reads while nobody writes any more sees files of the last pass or of this one, whole."""
+    """After the last write, a reader sees complete files of the last pass or of this one."""
     for key, data in lake.published().items():
         assert data in {before.get(key), after.get(key)}, key
         for dataset in DATASETS:

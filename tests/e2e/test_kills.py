@@ -1,7 +1,7 @@
 """X1, X4: the command is killed for real, at random moments of its life, on a folder and on S3; nothing is lost.
 
 What is killed is a process of its own, with SIGKILL: no handler, no `finally`. The moments are spread over what the
-same command takes when nobody disturbs it, most of them after its imports. A kill counts only where it met a living
+same command takes without a disturbance, most of them after its imports. A kill counts only where it met a living
 process. After each, and after the command that comes next, the invariants of the fault catalogue (1.18) hold.
 """
 
@@ -221,7 +221,7 @@ async def its_end(killer: Killer, store: Store, lake: AnyLake, vendor: Simulator
     outcome = json.loads(done.out)
     assert len(vendor.jobs) == 1, "I1"
     assert (done.code, outcome["cause"]) in {(0, None), (69, "trigger_ack_lost")}, done
-    # In this process: who died was the run, and nobody dies here.
+    # In this process, which is not killed: only the run was.
     await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), At(datetime.now(UTC)), ObserveSettings())
     landed_is_whole(lake, vendor)
     [row] = rows_of(lake, outcome["hour"])
@@ -235,7 +235,7 @@ async def its_end(killer: Killer, store: Store, lake: AnyLake, vendor: Simulator
 
 @dataclass
 class Watched:
-    """A lake with some Hours in which a table stays away, and all about it where nobody is killed."""
+    """A lake with some Hours in which a table stays away, and its state without a kill."""
 
     ground: Ground
     lake: AnyLake
@@ -254,7 +254,7 @@ class Watched:
         return cls(ground, lake, ground.killer(lake))
 
     def history(self, like: str = "") -> str:
-        """A new place for a history; with what lies in another, where one is named."""
+        """A new location for a history; optionally a copy of another one."""
         self.histories += 1
         name = f"history-{self.histories}"
         self.killer.command.environ["VIPLAKE_HISTORY"] = f"{self.lake.url}/{name}"

@@ -1,4 +1,5 @@
-"""K1, K2, M1, O2: processes run, observe and check one lake on S3 at once: one trigger, every row, each told once."""
+"""K1, K2, M1, O2: processes run, observe and check one lake on S3 at once: one trigger, every row, each notified
+once."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _simulate(export: dict[str, Any]) -> None:
         urls = {name: getattr(simulator, name) for name in ("token_url", "export_url", "files_url")}
         sys.stdout.write(json.dumps(urls) + "\n")
         sys.stdout.flush()
-        sys.stdin.read()  # until whoever started us has gone
+        sys.stdin.read()  # until the parent process has ended
 
 
 async def _transfer(urls: dict[str, str], lake: dict[str, Any], at_once: dict[str, int]) -> Measured:

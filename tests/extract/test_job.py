@@ -252,7 +252,7 @@ def test_a_trigger_that_never_left_is_not_counted() -> None:
 
 
 def test_another_export_s_promise_begins_its_own_time() -> None:
-    """What lies in the folder from before belongs to the first export: the second must not keep it."""
+    """Files already in the folder belong to the first export: the second must not reuse them."""
     first = [*delivered_in_steps()[:4], event(EventKind.PROMISED, "13:21", files=4)]
     assert replay(HOUR, first).promised_at == at("13:20:01")
     again = [
@@ -292,12 +292,12 @@ MINE: dict[str, bool] = {"is_mine": True}
 @pytest.mark.parametrize(
     ("job", "now", "who", "expected"),
     [
-        # nobody has claimed
+        # there is no claim
         (ExportJob(HOUR), "13:00:00", {}, Claim()),
         (ExportJob(HOUR), "13:59:59", {}, Claim()),
         (ExportJob(HOUR), "14:00:00", {}, Done()),
         (ExportJob(HOUR), "12:59:59", {}, Done()),
-        # refused, and told when
+        # refused with a time
         (DEFERRED, "13:29:59", {}, Wait(until=at("13:30"))),
         (DEFERRED, "13:30", {}, Claim()),
         (DEFERRED, "14:00", {}, Close("trigger_limited")),
@@ -480,7 +480,7 @@ def test_G5_the_guid_of_an_earlier_export_is_not_adopted() -> None:
 
 
 def test_G6_in_the_calendar_reading_a_lost_answer_is_known_by_the_end_of_the_hour() -> None:
-    """The vendor's hour began before our claim then, whoever's export it was."""
+    """The vendor's hour began before our claim then, of any export."""
     claimed = replay(HOUR, [event(EventKind.CLAIMED, "13:20"), event(EventKind.REPOSTING, "13:20:30")])
     assert too_early(claimed, "14:00", now=at("13:20:31")) == Close("trigger_ack_lost")
     assert too_early(claimed, "14:00", GUID, now=at("13:20:31")) == GuidAdoption(GUID)

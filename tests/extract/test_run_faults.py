@@ -98,7 +98,7 @@ async def test_G3_a_past_time_is_retried_until_the_vendors_clock_reaches_it() ->
         answer = real()
         return TooEarly(at("13:00:05")) if isinstance(answer, TooEarly) else answer
 
-    world.vendor._trigger = behind  # type: ignore[method-assign] # the fake's own rule, told by another clock
+    world.vendor._trigger = behind  # type: ignore[method-assign] # the fake's own rule, by another clock
     assert (await world.ticks()).outcome == "delivered"
     assert 2 < world.vendor.count("trigger") <= 6
 

@@ -55,7 +55,7 @@ class Schedule:
     """Lets one of two workers go on at a time.
 
     Args:
-        changes: after how many calls of the worker whose turn it is the other one goes on; after the last change
+        changes: after how many calls of the active worker the other one continues; after the last change
             each goes on until it is done.
     """
 

@@ -1,4 +1,4 @@
-"""A little fuzzing in every run of the tests, always the same inputs; `make fuzz` goes on for as long as it is told."""
+"""A little fuzzing in every run of the tests, always the same inputs; `make fuzz` goes on for as long as requested."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ TABLES = ("Voyage", "Voyage_Itinerary", "Vessel", "Port.Call", "Port")
 
 @dataclass
 class At:
-    """A clock that shows what it is told."""
+    """A clock that shows a given time."""
 
     moment: datetime
 

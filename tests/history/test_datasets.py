@@ -1,4 +1,4 @@
-"""CSV files as people really hold them are read, mended and kept; what is written is always the same."""
+"""CSV files as people really have them are read, repaired and kept; the output is always the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schema drift: which schema held when, kept by the history, told in words; what is not known is never "the same"."""
+"""Schema drift: which schema held when, in the history and in words; an unknown difference is never "the same"."""
 
 from __future__ import annotations
 

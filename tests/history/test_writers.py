@@ -1,4 +1,4 @@
-"""Real processes that write the history of a folder lake: no row lost, none torn, whoever dies."""
+"""Real processes that write the history of a folder lake: no row is lost or torn, whichever process dies."""
 
 from __future__ import annotations
 

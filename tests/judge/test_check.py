@@ -1,4 +1,4 @@
-"""The whole check over lakes: what went wrong is one incident each, told once, whoever asks and however often."""
+"""The whole check over lakes: each failure is one incident, notified once, however many checks run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OBSERVING = ObserveSettings()
 
 @dataclass
 class Ear:
-    """A channel that keeps what it is told, or refuses it."""
+    """A channel that records messages, or refuses them."""
 
     name: str = "ear"
     deaf: bool = False

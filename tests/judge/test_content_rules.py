@@ -134,7 +134,7 @@ def test_the_usual_share_is_the_median_of_the_last_hours_before() -> None:
         ([*range(25), 25, 25, 25], (2, 0)),
         ([1, 1, 1, *range(2, 24), 24, 24], (1, 2)),
         ([*range(25)], (0, 0)),
-        ([1, -1, *range(2, 13), -1, *range(13, 26), -1, 25, 25], (2, 0)),  # where nobody looked, nothing stands still
+        ([1, -1, *range(2, 13), -1, *range(13, 26), -1, 25, 25], (2, 0)),  # without content checks, nothing is stale
         ([*range(23), 23, 23, 23], None),  # the past is too short
         ([*range(30), -1], None),
         ([], None),

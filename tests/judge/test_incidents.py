@@ -1,4 +1,4 @@
-"""Incidents: one an episode, opened, ongoing, resolved; told once."""
+"""Incidents: one an episode, opened, ongoing, resolved; notified once."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def test_an_incident_between_two_checks_is_sent_once() -> None:
     assert tell(found, "a", 60)[1] == []
 
 
-def test_a_process_that_died_while_telling_is_succeeded_after_its_lease() -> None:
+def test_notifications_of_a_killed_process_are_taken_over_after_its_lease() -> None:
     marked = claim(after([breach(1)], last=1), "dead", NOW)
     [one] = marked.values()
     assert due(one, NOW + LEASE - timedelta(seconds=1)) is None

@@ -22,7 +22,7 @@ PLACES = [folder / "shared" / "history" for folder in Path(__file__).parents[3:6
 
 
 def shared_history() -> Path:
-    """The published history of a real lake, where it lies beside the project."""
+    """The published history of a real lake, if it is beside the project."""
     found = next((place for place in PLACES if place.is_dir()), None)
     if found is None:
         pytest.skip("the real history is not beside the project")

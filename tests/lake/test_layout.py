@@ -1,4 +1,4 @@
-"""Where everything lies, which names may lie there, and that every record reads back as it was."""
+"""The keys of everything, the allowed names, and that every record reads back unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose lake it is, and what `verify` says of an Hour that was tampered with."""
+"""The owner of a lake, and the findings of `verify` for an Hour that was tampered with."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ async def test_R3_the_answer_to_the_receipt_is_lost(when: str) -> None:
         assert await read_receipt(Lake(store, LAYOUT), HOUR) is None
 
 
-# -- whose lake ---------------------------------------------------------------------------------------------
+# -- owner of the lake ---------------------------------------------------------------------------------------
 
 
 async def test_K7_a_lake_belongs_to_one_environment_and_company(store: Store) -> None:

@@ -135,7 +135,7 @@ async def test_prune_removes_whole_hours_and_leaves_ledger_and_datasets(lake: Pa
 
 
 async def test_the_receipt_goes_first(lake: Path) -> None:
-    """Whoever dies in the middle leaves an Hour without a Receipt, never a Receipt without its files."""
+    """A crash in the middle leaves an Hour without a Receipt, never a Receipt without its files."""
 
     class Dying:
         def __init__(self, store: Store) -> None:

@@ -41,7 +41,7 @@ HELLO = Message("incidents", "one is open", "since noon", {"notices": [{"rule": 
 
 @dataclass
 class Hook:
-    """A webhook that answers as told, the last answer for ever."""
+    """A webhook that sends the given responses, the last one for ever."""
 
     answers: list[int]
     url: str = ""

@@ -680,7 +680,7 @@ async def test_parquet_keeps_types_and_is_whole_or_not_there(lake: QueriedLake, 
     writes = (being_written(file),)
     file.write_bytes(b"older")
     with pytest.raises(SettingsError, match="cannot write"):
-        await lake.ask("from Voyage", lambda answer: answer.write_parquet(file))  # nobody allowed it to
+        await lake.ask("from Voyage", lambda answer: answer.write_parquet(file))  # it was not allowed
     assert file.read_bytes() == b"older"
     await lake.ask(
         "select *, sum(VoyageId) over () as total from Voyage order by 1 desc",

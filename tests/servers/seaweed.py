@@ -204,7 +204,7 @@ def _command(data: Path, config: Path, ports: list[int]) -> list[str]:
         f"-s3.config={config}",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
-        # As AWS: a bucket that nobody made is an error.
+        # As AWS: a missing bucket is an error.
         "-s3.autoCreateBucket=false",
         "-master.telemetry=false",
         # Each bucket takes volumes of its own, files that grow as needed: the default of 8 is soon used up, and

@@ -85,7 +85,7 @@ async def playing(*answers: bytes, a_connection: int = 1, tls: ssl.SSLContext | 
 
 @contextlib.contextmanager
 def black_hole(host: str = "127.0.0.2", port: int = 0) -> Iterator[int]:
-    """A port whose packets find nobody: its queue of connections is full, so that the system drops all further ones."""
+    """A port that does not respond: its queue of connections is full, so the system drops all further packets."""
     with contextlib.ExitStack() as held:
         listening = held.enter_context(socket.socket())
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -23,7 +23,7 @@ SECRET = "canary-client-secret"
 
 
 class SetClock:
-    """A clock that shows what it is told."""
+    """A clock that shows a given time."""
 
     def __init__(self, start: datetime = START) -> None:
         self._now = start

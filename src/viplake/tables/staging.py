@@ -40,7 +40,7 @@ _PLAIN_FLAGS: Final = frozenset({0, 8})
 """Flags of a gzip header that DuckDB understands: none, or a file name (RFC 1952; it refuses the others)."""
 
 _TAIL: Final = 16
-"""Bytes of a number of 17 that may lie in the piece before."""
+"""Bytes of a number of 17 digits that may be in the piece before."""
 
 _SMALL: Final = 64 << 10
 _SPACE: Final = b" \t\r\n"

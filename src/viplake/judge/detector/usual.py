@@ -188,7 +188,7 @@ class UsualPast:
     # -- level -----------------------------------------------------------------------------------------------
 
     def _level(self, day: int) -> float:
-        """The level of the week before a day: the size of Hour at which half of its volume lies in smaller ones."""
+        """The level of the week before a day: the size of Hour at which half of the volume is in smaller ones."""
         known = self._levels.get(day)
         if known is None:
             week = list(chain.from_iterable(map(self._values_of, range(day - 7, day))))
