@@ -47,7 +47,7 @@ def fail(error: ViplakeError) -> int:
 
 
 def print_last_words(lines: Sequence[str]) -> None:
-    """Print how a command ended on stderr; a terminal gets no line that is wider than it is."""
+    """Print on stderr how a command ended; lines are wrapped to the width of a terminal."""
     shown = [redact(line) for line in lines]
     if sys.stderr.isatty():
         width = shutil.get_terminal_size().columns

@@ -1,8 +1,8 @@
-"""I/O. The driver: one tick takes every open Hour as far as it can go now, then claims the current one.
+"""I/O. The driver of a run: one tick advances every open Hour as far as possible, then claims the current Hour.
 
-What to do next is decided in `job`, from the ledger's events alone; here it is done, one small step at a time,
-each recorded before the next begins. So any tick may die anywhere and the next one, here or on another machine,
-goes on from what is written. `run` is ticks with sleeps in between; `collect` reopens an Hour and then is the same.
+`job` decides the next step from the events in the ledger; this module executes it, and records each step before the
+next begins. So a tick may crash at any point, and the next one, on any machine, continues from the ledger. `run`
+repeats ticks with sleeps in between; `collect` reopens an Hour and then does the same.
 """
 
 from __future__ import annotations

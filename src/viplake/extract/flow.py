@@ -190,7 +190,7 @@ class Pipe:
         self._ended = False
 
     async def send(self, block: bytes) -> None:
-        """Hand a block over.
+        """Pass a block to the reader.
 
         Raises:
             ReaderGone: the reader has ended.

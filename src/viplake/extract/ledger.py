@@ -154,13 +154,13 @@ class Ledger:
         return await self._load(numbered)
 
     async def append(self, hour: Hour, kind: EventKind, **data: Any) -> ExportJob:
-        """Write the next event of an Hour as we know it; returns the job after it.
+        """Append the next event of an Hour; return the job after it.
 
         Raises:
             NotYet: another worker wrote that number first, or has written what makes this event impossible
                 (`claim_lost`); what it wrote has been read.
-            LakeError: the event surely is not stored.
-            IllegalTransition: the table does not know it; nothing was written.
+            LakeError: the event is certainly not stored.
+            IllegalTransition: the state does not allow this event; nothing was written.
         """
         async with self._turn:
             job = self.jobs.get(hour) or ExportJob(hour)

@@ -271,7 +271,7 @@ class _Arrival:
 
 
 class _Pace:
-    """Takes chunks from a connection, and gives it up when it drips."""
+    """Reads chunks from a connection, and aborts it when it is too slow."""
 
     def __init__(self, clock: Clock, deadline: float) -> None:
         self._clock = clock

@@ -485,7 +485,9 @@ class _Pass:
                 )
 
     def _update(self, rows: Mapping[Hour, Row], wanted: Iterable[Hour]) -> list[Hour]:
-        """The newest Hours, those since the last row, and once a day those that may have changed."""
+        """Return the Hours to read: the newest, those since the last row, and once a day those that may have
+        changed.
+        """
         newest = max((hour for hour in rows if hour <= self.current), default=self.current)
         hours = {self.current.shift(-back) for back in range(NEWEST)}
         if newest.day != self.current.day:

@@ -104,7 +104,7 @@ class PromiseFacts:
 
     @property
     def completeness(self) -> float | None:
-        """Stored as promised / promised; None where nothing was promised."""
+        """Files stored as listed / files in the manifest; None for an empty manifest."""
         return self.stored / self.files if self.files else None
 
 
@@ -150,7 +150,7 @@ class HourFacts:
 
     @property
     def present(self) -> bool:
-        """Whether the lake has a folder for it, whatever is in there."""
+        """Whether the lake has a folder for the Hour, even without an export."""
         return self.files > 0 or self.has_receipt
 
     def outcome(self, *, ours: bool) -> HourOutcome:

@@ -1,1 +1,1 @@
-"""History to judgement: rules, anomalies, coverage, objectives, incidents."""
+"""Evaluates the history: rules, anomalies, coverage, objectives, incidents."""

@@ -263,7 +263,7 @@ def _loss(one: Incident, now: datetime) -> str:
 
 
 def _may_be_lost(one: Incident) -> bool:
-    """Whether a table was away for longer than the look-back; whether it had records then is not known."""
+    """Return whether a table was missing for longer than the look-back, so that its records may be lost."""
     return "lookback_gap" in one.rules
 
 

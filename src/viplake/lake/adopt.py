@@ -149,7 +149,7 @@ async def _with_ledger(lake: Lake, day: str) -> frozenset[Hour]:
 async def _compare(
     lake: Lake, folder: HourFolder, own: frozenset[Hour], environment: str
 ) -> tuple[Promise | None, tuple[Finding, ...]]:
-    """The manifest of an Hour and what speaks against a Receipt; neither where the Hour has a Receipt."""
+    """Return an Hour's manifest and the differences that prevent a Receipt; neither if it has a Receipt already."""
     if folder.proven:
         return None, await _damage(lake, folder.hour)
     if folder.hour in own:

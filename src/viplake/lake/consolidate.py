@@ -338,7 +338,7 @@ class _Lacking:
 
     @property
     def files(self) -> dict[str, int]:
-        """The delivered files that are lacking."""
+        """The delivered files that the lake lacks."""
         return {name: self.there[name] for name in self.names - _RECORDS}
 
 

@@ -45,12 +45,12 @@ _HASHED_HERE: Final = 256 << 10
 
 @dataclass(frozen=True, slots=True)
 class LakeOwner:
-    """Who a lake belongs to.
+    """The owner of a lake.
 
     Attributes:
         environment: `Prod` or `Test`.
         company: its code.
-        number: of the record that says so: `lake.json` is 1, `lake.2.json` 2.
+        number: of its record: `lake.json` is 1, `lake.2.json` is 2.
     """
 
     environment: str

@@ -72,7 +72,7 @@ class _NewerError(Exception):
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Name a record in the error of whatever cannot be read within.
+    """Add the key of a record to errors of reading it.
 
     Raises:
         LakeError: it cannot be read (`ledger_damaged`), or a newer viplake wrote it (`lake_format`).
@@ -176,7 +176,7 @@ class _Receipt(Part, frozen=True):
     proof: ProofKind = "checksum"
 
     def __post_init__(self) -> None:
-        """Refuse files without the checksum that the Receipt rests on, or with one that it does not have."""
+        """Raise if a file lacks a checksum in a Receipt based on checksums, or has one in a Receipt based on sizes."""
         super(_Receipt, self).__post_init__()  # noqa: UP008 - a Struct has no __class__ cell
         if any((file.md5 is None) != (self.proof == "size") for file in self.files):
             raise ValueError(f"its proof is {self.proof}, and its files do not fit")

@@ -1,7 +1,7 @@
-"""I/O (secrets are redacted, no more). What a refusal of the store means: cause, owner, whether it may pass.
+"""I/O (only redaction of secrets). Maps errors of the store to a cause, an owner, and whether a retry may help.
 
-A refusal is final unless it is known to pass: another attempt at a request that the store will never accept hides the
-cause and costs hours. S3's code and message are always quoted, for they name the policy, the header or the key.
+An error is final unless it is known to be transient: retries of a request that the store never accepts hide the cause
+and cost hours. S3's code and message are always quoted, for they name the policy, the header or the key.
 """
 
 from __future__ import annotations

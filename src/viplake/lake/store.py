@@ -85,12 +85,12 @@ _UNFINISHED: Final = re.compile(r".*#\d+")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some objects of a listing, as columns: a listing of a million keys is no million Python objects.
+    """Some objects of a listing as columns, to avoid one Python object a key.
 
     Attributes:
         keys: below the lake's root, the whole of each.
         sizes: bytes, one a key.
-        etag: the store's own mark of the content of the i-th, without quotes; None where the store has none.
+        etag: returns the ETag of the i-th object, without quotes; None where the store has none.
     """
 
     keys: list[str]

@@ -70,10 +70,10 @@ class TableIndex:
         return tuple(sorted(self._tables - set(out_of_scope) - {self.table_of(name) for name in names}))
 
     def tables_of(self, names: list[str], sizes: list[int]) -> tuple[TableFacts, ...]:
-        """The tables of many files at once, by name; the file names ascending.
+        """Return the tables of many files, by name; the file names are ascending.
 
-        The files of a table lie side by side then, so four binary searches a table find them: for an Hour of 400
-        files and 50 tables a sixth of the time that `table_of` takes for each file.
+        The files of a table are then adjacent, and four binary searches a table find them. For an Hour with 400 files
+        and 50 tables this takes a sixth of the time of `table_of` for each file.
         """
         found = []
         nested: dict[str, list[int]] = {}

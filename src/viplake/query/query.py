@@ -172,8 +172,8 @@ class Names:
 
     Attributes:
         words: in small letters.
-        sure: exactly these; else every word of the statement: some may name a table.
-        maybe: further words of it, that DuckDB takes for tables of its own.
+        sure: whether `words` are exactly the tables; otherwise they are all words of the statement.
+        maybe: further words that DuckDB takes for its own tables.
     """
 
     words: frozenset[str]

@@ -47,7 +47,7 @@ class ResultColumn:
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """What a query came to.
+    """The result of a query.
 
     Attributes:
         connection: where it is, in `TABLE`.
@@ -132,7 +132,7 @@ def being_written(file: Path) -> Path:
 
 
 def _text(cell: str, type_: str) -> str:
-    """A cell as text."""
+    """Return a cell of the result as text."""
     if _NESTED.fullmatch(type_):
         return f"cast(to_json({cell}) as varchar)"
     if type_ == "TIMESTAMP WITH TIME ZONE":
@@ -156,7 +156,7 @@ def _csv(value: str | None) -> str:
 
 
 def _json(text: str | None, type_: str) -> Any:
-    """A value of its type: decimals, dates and times stay text, which loses nothing; what is no number is null."""
+    """Return a value for JSON: decimals, dates and times as exact text; NaN and infinity as null."""
     if text is None:
         return None
     if _INTEGERS.fullmatch(type_):

@@ -356,7 +356,7 @@ async def bring(lake: Lake, place: Place, views: Sequence[View], root: Path, not
 
     Raises:
         LakeError: the lake cannot be read.
-        OSError: there is no room here.
+        OSError: the local disk is full.
     """
     tables = [view for view in views if isinstance(view, Snapshots)]
     hours = sorted({hour for view in tables for hour in view.files})

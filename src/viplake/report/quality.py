@@ -48,7 +48,7 @@ class BudgetDay:
 
 @dataclass(frozen=True, slots=True)
 class QualityState:
-    """What is known at a moment.
+    """The state of data quality at a moment.
 
     Attributes:
         now: the moment.

@@ -160,7 +160,7 @@ async def fetch(
 
     Raises:
         LakeError: the lake cannot be read.
-        OSError: there is no room here.
+        OSError: the local disk is full.
     """
     folder.mkdir()  # noqa: ASYNC240 - on this machine it waits for nothing
     table_of = {name: known.table for known in tables for name in known.files}

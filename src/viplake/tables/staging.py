@@ -91,7 +91,7 @@ async def stage(
 
     Raises:
         LakeError: as `read`; an archived file is `Unreadable`.
-        OSError: there is no room here.
+        OSError: the local disk is full.
     """
 
     async def one(numbered: tuple[int, str]) -> list[Staged | Unreadable]:

@@ -136,14 +136,14 @@ def _decoder(codings: list[str], first: bytes) -> zlib._Decompress | None:
 
 
 class Http:
-    """A session.
+    """An HTTP session, shared by all calls to the vendor.
 
     Args:
         network: how hosts are reached.
-        resolver: gives the addresses of a host, where the system's shall not.
+        resolver: resolves host names; None: the system's resolver.
 
     Attributes:
-        requests_sent: so far, of all kinds.
+        requests_sent: number of requests so far.
     """
 
     def __init__(

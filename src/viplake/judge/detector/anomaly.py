@@ -228,7 +228,7 @@ class Series:
         self._past = UsualPast(self.values, self.bad, self.settings, self.counted, self.phase)
 
     def judge(self, place: int) -> VolumeVerdict | InsufficientHistory:
-        """Whether the volume at this place is usual; judged only on what came before it."""
+        """Return the verdict on the value at an index, compared only with earlier values."""
         value, past = self.values[place], self._past
         if value < 0:
             return InsufficientHistory("it has no volume in this Hour")

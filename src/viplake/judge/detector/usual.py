@@ -325,9 +325,9 @@ class UsualPast:
         return max(self.settings.floor, by_chance)
 
     def beside(self, place: int) -> tuple[float, float] | None:
-        """The lowest and the highest of the weeks at this hour and those beside it; None with fewer than two weeks.
+        """Return the lowest and the highest value of earlier weeks at this hour, one before and one after it.
 
-        A peak that moved by an hour, as with daylight saving, and one that is now here and now there lie within.
+        So a peak that moves by an hour, as with daylight saving, is within the range. None with fewer than two weeks.
         """
         relative = self._relative(place)
         return _ends([x for x in relative[max(back - 1, 0) : back + 2] if x is not None] for back in self.before(place))
@@ -386,7 +386,7 @@ class UsualPast:
         return False
 
     def _was_off(self, at: int, side: int, far: tuple[float, float, float], common: float) -> bool:
-        """Whether a place was far off; or off, and as high (low) as the one that is judged."""
+        """Return whether a value was far off, or off in the same direction as the evaluated one."""
         if self.logs[at] is None or (off := self.off(at)) is None:
             return False
         off = side * (off - common)
