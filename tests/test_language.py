@@ -38,12 +38,26 @@ NAMES: Final = re.compile(
 )
 """Words that a test's name has no use for: it says condition and result."""
 
+IDENTIFIERS: Final = re.compile(
+    r"(^|_)(told|tells?|telling|nobody|whose|whoever|errand|asked|patience|blame)(_|$)|Told|Errand|Blame|Copies$"
+)
+"""Names of the private dialect in src; `asked` and `patience` are exempt below where they are plain."""
+
+PLAIN_NAMES: Final = {"asked", "patience", "_PATIENCE", "_PATIENCE_SECONDS", "EMPTY_LIST_PATIENCE"}
+"""What was requested, and for how long something is retried. The JSON member `tellings` is a contract."""
+
 CONTRACTS: Final = {"told", "asked"}
 """Texts of one word that are exempt: `told` is a member of the JSON of `viplake check`."""
 
 PAGES: Final = sorted(
     path
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md"))
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "SECURITY.md",
+        *(ROOT / "docs").rglob("*.md"),
+    )
 )
 
 
@@ -132,6 +146,25 @@ def test_a_name_of_a_test_has_no_word_of_a_private_dialect() -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and re.match("test_.*", node.name):
                 found += [f"{module.name}:{node.lineno}: {node.name}"] * bool(NAMES.search(node.name))
     assert found == []
+
+
+@pytest.mark.sources
+def test_no_function_class_or_variable_has_a_name_of_the_private_dialect() -> None:
+    found = set()
+    for module in sorted(SOURCES.rglob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            name = (
+                getattr(node, "name", None)
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+                else node.arg
+                if isinstance(node, ast.arg)
+                else node.id
+                if isinstance(node, ast.Name)
+                else None
+            )
+            if name and name not in PLAIN_NAMES and IDENTIFIERS.search(name):
+                found.add(f"{module.name}: {name}")
+    assert found == set()
 
 
 def test_a_riddle_is_found_in_docstrings_comments_texts_and_names() -> None:
