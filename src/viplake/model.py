@@ -95,7 +95,7 @@ class Hour:
         return hash(self.start)
 
     def shift(self, hours: int) -> Hour:
-        """The Hour so many hours later (earlier, where negative)."""
+        """Return the Hour so many hours later; earlier if negative."""
         # Without the check of `__post_init__`: whole hours after the start of an hour is the start of an hour.
         shifted = object.__new__(Hour)
         object.__setattr__(shifted, "start", self.start + hours * _ONE_HOUR)

@@ -429,7 +429,7 @@ async def test_E15_target_that_may_not_be_written_ends_all() -> None:
     assert caught.value.cause.word == "dest_denied"
 
 
-async def test_a_dry_run_says_what_would_pass_this_machine() -> None:
+async def test_a_dry_run_reports_the_bytes_through_this_machine() -> None:
     source, mine = store(), store()
     await put_hour(source, OLD, H13)
 

@@ -129,7 +129,7 @@ def gather(
 
 
 def _tables(document: Mapping[str, Any], profile: str | None) -> Mapping[str, Any]:
-    """The tables that other parts read: the profile's, else those at the top of the file; each of them whole."""
+    """Return the tables for other parts: each from the profile, else from the top of the file, never merged."""
     own = document.get("profiles", {}).get(profile, {})
     found = [(name, value) for some in (document, own) for name, value in some.items() if _is_section(name, value)]
     return MappingProxyType(dict(found))
