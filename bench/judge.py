@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from viplake.clock import SystemClock
-from viplake.history.build import ObserveSettings, Place, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, observe
 from viplake.history.datasets import DATASETS, Frame, render, upsert
 from viplake.history.facts import HourFacts, RunFacts, SchemaFacts
 from viplake.history.volumes import Volumes
@@ -121,7 +121,7 @@ def facts(hours: Sequence[Hour], tables: int) -> Iterator[HourFacts]:
 async def build(folder: Path, count: int, tables: int) -> None:
     """A lake with its history; of the Hours only the last one lies there."""
     store = open_store(StoreSettings(f"file://{folder}"))
-    place = Place.within(Lake(store, LAYOUT))
+    place = HistoryLocation.within(Lake(store, LAYOUT))
     known = list(facts(list(LAST.shift(1 - count).to(LAST)), tables))
     imports = {d.file: render(d, upsert(d, Frame(), {one.hour: one for one in known})) for d in DATASETS}
     await store.put(LAYOUT.file(LAST, "Table_000_1.json.gz"), b"x" * 99)
@@ -142,7 +142,7 @@ class _At(SystemClock):
 
 async def one_check(store: Store) -> Checked:
     """A check as the command runs it."""
-    lake = CheckTarget(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), "Prod")
+    lake = CheckTarget(Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), "Prod")
     return await check(lake, _At(), CheckSettings(), ObserveSettings())
 
 

@@ -27,7 +27,7 @@ from bench.judge import LAYOUT, facts
 from bench.measuring import BIN, ROOT, machine, plain_environment, run, say, scratch, stub
 from bench.transfer import viplake_environment
 from viplake.clock import SystemClock
-from viplake.history.build import ObserveSettings, Place, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, observe
 from viplake.history.datasets import DATASETS, VOLUMES, Frame, render, upsert
 from viplake.history.facts import HourFacts
 from viplake.history.volumes import Volumes
@@ -94,7 +94,7 @@ class _At(SystemClock):
 async def build(folder: Path, hours: Sequence[Hour], tables: int) -> dict[Hour, HourFacts]:
     """Write the volumes of these Hours; return their facts without tables."""
     store = open_store(StoreSettings(folder.as_uri()))
-    place = Place.within(Lake(store, LAYOUT))
+    place = HistoryLocation.within(Lake(store, LAYOUT))
     volumes = Volumes(store, place.published, place.versions)
     found = {}
     for known in facts(hours, tables):
@@ -108,7 +108,7 @@ async def take_in(folder: Path, known: dict[Hour, HourFacts], now: datetime) -> 
     """Make the datasets of these Hours."""
     lake = Lake(open_store(StoreSettings(folder.as_uri())), LAYOUT)
     imports = {dataset.file: render(dataset, upsert(dataset, Frame(), known)) for dataset in DATASETS}
-    await observe(lake, Place.within(lake), _At(now), ObserveSettings(), imports=imports)
+    await observe(lake, HistoryLocation.within(lake), _At(now), ObserveSettings(), imports=imports)
 
 
 def put_live(folder: Path, hours: Sequence[Hour], tables: int) -> None:
@@ -135,7 +135,7 @@ def command(home: Path, lake: Path, *arguments: str) -> dict[str, Any]:
 
 def months_from(first: Hour, source: Path, target: Path) -> None:
     """Link the volumes from the month of an Hour on."""
-    place = Place.within(Lake(open_store(StoreSettings(source.as_uri())), LAYOUT))
+    place = HistoryLocation.within(Lake(open_store(StoreSettings(source.as_uri())), LAYOUT))
     for prefix in (place.versions, place.published):
         for found in sorted((source / prefix / VOLUMES.folder).iterdir()):
             if found.name[:7] >= f"{first.start:%Y-%m}":

@@ -169,7 +169,7 @@ def serve(lake: StubLake, ready: Connection) -> None:
 
 async def observe(endpoint: str, lake: StubLake) -> dict[str, Any]:
     """Build the history of the lake, then update it, as `viplake observe` does."""
-    from viplake.history.build import ObserveSettings, Place, observe  # noqa: PLC0415
+    from viplake.history.build import HistoryLocation, ObserveSettings, observe  # noqa: PLC0415
     from viplake.lake import Lake  # noqa: PLC0415
     from viplake.lake.layout import Layout  # noqa: PLC0415 - the import is part of what is measured
     from viplake.lake.store import StoreSettings, open_store  # noqa: PLC0415
@@ -195,7 +195,7 @@ async def observe(endpoint: str, lake: StubLake) -> dict[str, Any]:
             allow_http=True,
         )
     )  # fmt: skip
-    place = Place.elsewhere(open_store(StoreSettings("memory://")))
+    place = HistoryLocation.elsewhere(open_store(StoreSettings("memory://")))
     opened = Lake(store, Layout(PREFIX))
     begin = time.perf_counter()
     built = await observe(opened, place, Clock(), ObserveSettings())

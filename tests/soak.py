@@ -40,7 +40,7 @@ from viplake.errors import ViplakeError
 from viplake.extract.extraction import Extraction
 from viplake.extract.landing import RunSettings
 from viplake.extract.ledger import Ledger
-from viplake.history.build import ObserveSettings, Place, Scope, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, Scope, observe
 from viplake.history.datasets import JOBS, RUNS
 from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
@@ -324,7 +324,7 @@ class Soak:
     async def observe_and_check(self, store: Store, hours: tuple[Hour, ...]) -> None:
         """As after a delivery: what goes wrong here undoes nothing."""
         lake = Lake(store, self.layout)
-        place = Place.within(lake)
+        place = HistoryLocation.within(lake)
         with suppress(ViplakeError):
             await observe(lake, place, self.clock, ObserveSettings(), scope=Scope(hours=hours))
             await check(

@@ -11,7 +11,7 @@ from history.lakes import LAYOUT, at, export, fill, memory
 from viplake import config
 from viplake.config.environments import declared_environments
 from viplake.errors import SettingsError
-from viplake.history.build import ObserveSettings, Place, observe, read_history
+from viplake.history.build import HistoryLocation, ObserveSettings, observe, read_history
 from viplake.history.datasets import JOBS, RUNS
 from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
@@ -71,7 +71,7 @@ async def test_daily_export_is_expected_in_its_due_hour_alone_and_a_late_one_ful
     await fill(store, export(first))
     await fill(store, export(first.shift(24 + 3)))  # three hours late, before the next due Hour
     lake, observing = Lake(store, LAYOUT), ObserveSettings(due=6)
-    place = Place.within(lake)
+    place = HistoryLocation.within(lake)
     clock = at("2022-05-10T12:45")
     await observe(lake, place, clock, observing)
     history = await read_history(place)

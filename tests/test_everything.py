@@ -18,7 +18,7 @@ from fakes import FakeClock, small_files
 from faults import Crash, Flaky, Tripwire, lake_down
 from machines import at_length
 from viplake.errors import LakeError, NetworkError, SettingsError, VendorError
-from viplake.history.build import ObserveSettings, Place, Scope, observe, read_history
+from viplake.history.build import HistoryLocation, ObserveSettings, Scope, observe, read_history
 from viplake.history.datasets import DATASETS, JOBS, RUNS, parse
 from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
@@ -106,7 +106,7 @@ class Everything(RuleBasedStateMachine):
 
     def _lake(self, *wires: Tripwire) -> CheckTarget:
         lake = Lake(Flaky(self.world.store, *wires), self.world.layout)
-        return CheckTarget(lake, Place.within(lake), "Prod")
+        return CheckTarget(lake, HistoryLocation.within(lake), "Prod")
 
     async def _observe(self, *hours: Hour) -> None:
         lake = self._lake(*self.wires)

@@ -141,7 +141,7 @@ viplake() {
 
 
 @dataclass
-class Place:
+class HistoryLocation:
     """A folder that a reader works in, with what its page assumes to be there.
 
     Attributes:
@@ -204,7 +204,7 @@ def _here() -> dict[str, str]:
     return {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
 
 
-def a_lake_with_a_past(folder: Path, vendor: Simulator, bin_folder: Path, **more: str) -> Place:
+def a_lake_with_a_past(folder: Path, vendor: Simulator, bin_folder: Path, **more: str) -> HistoryLocation:
     """A lake of Test with the Hours that the guides name, its history, and the current Hour still to come."""
     lake = folder / "lake"
     lake.mkdir(parents=True)
@@ -218,7 +218,7 @@ def a_lake_with_a_past(folder: Path, vendor: Simulator, bin_folder: Path, **more
     )
     asyncio.run(generated)
     given = environ_for(vendor, url, VIPLAKE_ENVIRONMENT="Test", VIPLAKE_LOG_LEVEL="WARNING", **more)
-    place = Place(
+    place = HistoryLocation(
         folder / "work",
         _here() | given | {"PATH": f"{bin_folder}:{os.environ['PATH']}"},
         {
@@ -234,7 +234,7 @@ def a_lake_with_a_past(folder: Path, vendor: Simulator, bin_folder: Path, **more
     return place
 
 
-def a_checkout(folder: Path, vendor: Simulator) -> Place:
+def a_checkout(folder: Path, vendor: Simulator) -> HistoryLocation:
     """A checkout on a server, with a root of its own in place of /; pip finds every package without an index."""
     checkout, root = folder / "checkout", folder / "root"
     for name in ("src", "deploy", "pyproject.toml", "README.md", "LICENSE", "requirements.lock"):
@@ -263,7 +263,7 @@ def a_checkout(folder: Path, vendor: Simulator) -> Place:
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"}
     offline |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONPATH": sysconfig.get_path("purelib")}
     me = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-    return Place(
+    return HistoryLocation(
         checkout,
         {"PATH": f"{root}/usr/local/bin:{os.defpath}:/usr/bin:/bin", "HOME": str(root / "home"), **offline},
         {
@@ -282,12 +282,12 @@ def a_checkout(folder: Path, vendor: Simulator) -> Place:
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory, bin_folder: Path) -> Iterator[Callable[[str], Place]]:
+def places(tmp_path_factory: pytest.TempPathFactory, bin_folder: Path) -> Iterator[Callable[[str], HistoryLocation]]:
     """The place of a page, made when its first block needs it: its blocks build on each other."""
-    known: dict[str, Place] = {}
+    known: dict[str, HistoryLocation] = {}
     with contextlib.ExitStack() as vendors:
 
-        def place(page: str) -> Place:
+        def place(page: str) -> HistoryLocation:
             if page not in known:
                 vendor = vendors.enter_context(simulated())
                 folder = tmp_path_factory.mktemp("reader")
@@ -303,7 +303,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, bin_folder: Path) -> Iterat
 # -- what must be there before a block --------------------------------------------------------------------------
 
 
-def _lost_receipt(place: Place) -> None:
+def _lost_receipt(place: HistoryLocation) -> None:
     """An Hour that lost its Receipt; its ledger and its files bear the times at which they came."""
     lake = place.folder.parent / "lake"
     [receipt] = lake.rglob("Hourly/20220510/13/_Receipt.json")
@@ -316,7 +316,7 @@ def _lost_receipt(place: Place) -> None:
     receipt.unlink()
 
 
-def _lost_response(place: Place) -> None:
+def _lost_response(place: HistoryLocation) -> None:
     """An export that Veson made, for an Hour of which viplake knows nothing."""
     if not place.vendor.jobs:
         assert place.viplake("run", "--only-deliver").returncode == 0
@@ -327,7 +327,7 @@ def _lost_response(place: Place) -> None:
     }
 
 
-def _installed(place: Place) -> None:
+def _installed(place: HistoryLocation) -> None:
     """What the page that this one refers to has installed."""
     program = place.folder.parent / "root" / "opt" / "viplake" / "bin" / "viplake"
     program.parent.mkdir(parents=True, exist_ok=True)
@@ -335,7 +335,7 @@ def _installed(place: Place) -> None:
     program.chmod(0o755)
 
 
-def _other_lake(place: Place) -> None:
+def _other_lake(place: HistoryLocation) -> None:
     """An Hour that was delivered to another place."""
     lake, other = place.folder.parent / "lake", place.folder.parent / "other"
     shutil.copytree(lake, other)
@@ -343,7 +343,7 @@ def _other_lake(place: Place) -> None:
         shutil.rmtree(folder)
 
 
-BEFORE: Final[dict[str, Callable[[Place], None]]] = {
+BEFORE: Final[dict[str, Callable[[HistoryLocation], None]]] = {
     "viplake collect 2022-05-10T13       # writes the receipt again": _lost_receipt,
     "viplake collect 2022-05-10T13 --job-guid": _lost_response,
     "viplake consolidate s3://the-other-bucket --dry-run": _other_lake,
@@ -356,7 +356,7 @@ BEFORE: Final[dict[str, Callable[[Place], None]]] = {
 
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)
-def test_a_printed_block_runs_as_documented(block: Block, places: Callable[[str], Place]) -> None:
+def test_a_printed_block_runs_as_documented(block: Block, places: Callable[[str], HistoryLocation]) -> None:
     place = places(block.page)
     for start, prepare in BEFORE.items():
         if block.text.startswith(start):
@@ -464,7 +464,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert (done.returncode, [line for line in done.stderr.splitlines() if str(tmp_path) in line]) == (0, [])
 
 
-def test_what_cron_runs_works_with_the_settings_of_the_page(places: Callable[[str], Place]) -> None:
+def test_what_cron_runs_works_with_the_settings_of_the_page(places: Callable[[str], HistoryLocation]) -> None:
     """The line of deploy/cron/viplake, after the blocks of the page: one tick of the Hour, its log appended."""
     place = places("docs/deploy-cron.md")
     root = place.folder.parent / "root"

@@ -13,7 +13,7 @@ from faults import Counting
 from history.lakes import LAYOUT, At
 from viplake.extract.ledger import Ledger
 from viplake.extract.status import status
-from viplake.history.build import ObserveSettings, Place, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, observe
 from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
@@ -75,7 +75,7 @@ async def test_an_update_and_a_check_make_as_many_requests_as_documented(seaweed
             allow_http=True,
         )
     )
-    place, settings = Place.within(Lake(store, LAYOUT)), ObserveSettings()
+    place, settings = HistoryLocation.within(Lake(store, LAYOUT)), ObserveSettings()
     await filled(store, FIRST, LAST)
     clock = At(LAST.start + timedelta(minutes=45))
     await observe(Lake(store, LAYOUT), place, clock, settings)
@@ -88,9 +88,9 @@ async def test_an_update_and_a_check_make_as_many_requests_as_documented(seaweed
         counting = Counting(store)
         lake = Lake(counting, LAYOUT)
         if step.startswith("update"):
-            await observe(lake, Place.within(lake), clock, settings)
+            await observe(lake, HistoryLocation.within(lake), clock, settings)
         else:
-            await check(CheckTarget(lake, Place.within(lake), "Prod"), clock, CheckSettings(), settings)
+            await check(CheckTarget(lake, HistoryLocation.within(lake), "Prod"), clock, CheckSettings(), settings)
         found[step] = by_kind(counting)
     counting = Counting(store)
     await status(Ledger(Lake(counting, LAYOUT), clock), PROD, clock, last=following, hours=24)

@@ -34,7 +34,7 @@ from servers.sockets import authority
 from viplake import aws, config
 from viplake.clock import SystemClock
 from viplake.commands import examination
-from viplake.commands.assembly import place_of
+from viplake.commands.assembly import history_location
 from viplake.commands.demo import StoryClock
 from viplake.extract.outcome import Outcome
 from viplake.judge.check import incidents_prefix
@@ -648,7 +648,7 @@ def _replaced_by(content: bytes, _: bytes | None) -> bytes:
 def test_old_versions_are_removed_with_the_roles_rights(stack_to_change: Stack, vendor: Simulator) -> None:
     settings = config.load(environ=as_function(stack_to_change, vendor))
     store = open_store(config.store_settings(settings, config.Secrets.of(settings)))
-    place = asyncio.run(place_of(settings, Lake(store, settings.layout)))
+    place = asyncio.run(history_location(settings, Lake(store, settings.layout)))
 
     async def kept(prefix: str) -> int:
         chain, newest = Versions(store, f"{prefix}trial/"), Version(0, None)

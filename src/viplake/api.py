@@ -320,14 +320,14 @@ class DataLake:
             SettingsError: no schema is on record for it.
             LakeError: the history cannot be read.
         """
-        from viplake.history.schema_store import Copies  # noqa: PLC0415 - only this needs it
+        from viplake.history.schema_store import SchemaStore  # noqa: PLC0415 - only this needs it
 
         versions = self.rows.schemas
         if not versions:
             raise SettingsError("no schema is on record", hint="viplake observe reads them.")
-        place = _wait(assembly.place_of(self._settings, self.stored))
+        place = _wait(assembly.history_location(self._settings, self.stored))
         hour = versions[-1].last if at is None else Hour.parse(at)
-        held = _wait(Copies(place.store, place.published).held(versions, hour))
+        held = _wait(SchemaStore(place.store, place.published).held(versions, hour))
         if isinstance(held.tables, str):
             raise SettingsError(f"the schema of {hour} is not known: {held.tables}")
         return {table: dict(known.columns or {}) for table, known in held.tables.items()}
@@ -344,17 +344,17 @@ class DataLake:
     async def _read_rows(self) -> Datasets:
         from viplake.history.build import read_history, read_volumes  # noqa: PLC0415 - only the history needs them
         from viplake.history.rows import Datasets  # noqa: PLC0415 - as above
-        from viplake.history.schema_store import Copies  # noqa: PLC0415 - as above
+        from viplake.history.schema_store import SchemaStore  # noqa: PLC0415 - as above
         from viplake.report.quality import with_agreement  # noqa: PLC0415 - as above
 
-        place = await assembly.place_of(self._settings, self.stored)
+        place = await assembly.history_location(self._settings, self.stored)
         history = await read_history(place)
         known = Datasets.of(history.frames)
         if known.jobs:
             volumes = await read_volumes(place, known.jobs[0].hour, known.jobs[-1].hour)
             known = replace(known, volumes=volumes)
         known = with_agreement(known, await assembly.check_settings(self._settings, self.stored))
-        return replace(known, schemas=await Copies(place.store, place.published).compared(known.schemas))
+        return replace(known, schemas=await SchemaStore(place.store, place.published).compared(known.schemas))
 
     def refresh(self) -> None:
         """Read the history again at the next call."""

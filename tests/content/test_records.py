@@ -13,7 +13,7 @@ from viplake.content import records as contents
 from viplake.content.examine import ContentSettings, examine
 from viplake.content.profiling import HourContent
 from viplake.errors import LakeError
-from viplake.history.build import Place
+from viplake.history.build import HistoryLocation
 from viplake.lake import Lake
 from viplake.model import PROD, Hour
 from viplake.simulator.history import Past, Spell, generate
@@ -27,7 +27,7 @@ LAST = Hour.parse("2022-06-01T01")
 HOURS = list(LAST.shift(-3).to(LAST))  # two months
 
 
-async def kept() -> tuple[Store, Place, list[HourContent]]:
+async def kept() -> tuple[Store, HistoryLocation, list[HourContent]]:
     store = memory()
     spells = (
         Spell(LAST, LAST, "content", ("Voyage",), fault="wrong_type"),
@@ -36,7 +36,7 @@ async def kept() -> tuple[Store, Place, list[HourContent]]:
     )
     past = Past(spells, tables=3, inside=HOURS[0], scale=1)
     await generate(Lake(store, LAYOUT), HOURS, past, environment=PROD)
-    place = Place.within(Lake(store, LAYOUT))
+    place = HistoryLocation.within(Lake(store, LAYOUT))
     found = [await examine(Lake(store, LAYOUT), hour, ContentSettings()) for hour in HOURS]
     await contents.keep(place, found)
     return store, place, found
@@ -107,7 +107,7 @@ async def test_a_lake_without_content_checks_costs_one_request(monkeypatch: pyte
         raise AssertionError("it is read")
 
     monkeypatch.setattr(store, "get", no_get)
-    assert await contents.read(Place.within(Lake(store, LAYOUT)), HOURS) == {}
+    assert await contents.read(HistoryLocation.within(Lake(store, LAYOUT)), HOURS) == {}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from fakes import DictStore
 from faults import Crash, Flaky, Tripwire, lake_down
 from history.lakes import LAYOUT, At
 from viplake.errors import LakeError
-from viplake.history.build import ObserveSettings, Place, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, observe
 from viplake.judge.check import CheckTarget, check, read_incidents
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.notices import LEASE
@@ -91,7 +91,7 @@ def growth() -> list[dict[str, bytes]]:
             clock.moment = hour.start.replace(minute=50)
             for key, data in hour_objects(LAYOUT, hour, PAST, environment=PROD).items():
                 store._write(key, data)
-            await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), clock, OBSERVING)
+            await observe(Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), clock, OBSERVING)
             grown.append(dict(store.objects))
         return iter(grown)
 
@@ -129,7 +129,7 @@ class Watch:
     async def check(self, *wires: Tripwire) -> bool:
         """A process checks and tells; whether it lived."""
         mine = Flaky(self.store, *wires)
-        lake = CheckTarget(Lake(mine, LAYOUT), Place.within(Lake(mine, LAYOUT)), "Prod")
+        lake = CheckTarget(Lake(mine, LAYOUT), HistoryLocation.within(Lake(mine, LAYOUT)), "Prod")
         ears = [Ear(name, wires, heard) for name, heard in self.heard.items()]
         try:
             await check(lake, self.clock, SETTINGS, OBSERVING, notifiers=ears)
@@ -150,7 +150,7 @@ class Watch:
 
     async def standing(self) -> dict[str, tuple[object, ...]]:
         """The incidents, without the times of checks and notifications."""
-        found = await read_incidents(Place.within(Lake(self.store, LAYOUT)))
+        found = await read_incidents(HistoryLocation.within(Lake(self.store, LAYOUT)))
         return {key: self._plain(one) for key, one in found.items()}
 
     @staticmethod

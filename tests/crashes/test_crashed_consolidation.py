@@ -12,7 +12,7 @@ import pytest
 from fakes import DictStore
 from faults import Crash, Flaky, Tripwire
 from history.lakes import At, at, export
-from viplake.history.build import ObserveSettings, Place, Scope, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, Scope, observe
 from viplake.lake import Lake, records
 from viplake.lake.consolidate import SMALL, Source, consolidate
 from viplake.lake.layout import RECEIPT_NAME, Layout, is_delivered_file
@@ -73,7 +73,9 @@ class Target:
         mine = {k: data for k, data in part.items() if "Voyage" in k} | export(H13.shift(5), ("Voyage",))
         for key, data in mine.items():
             target.store._write(key, data)
-        await observe(Lake(target.store, LAYOUT), Place.within(Lake(target.store, LAYOUT)), At(NOW), OBSERVING)
+        await observe(
+            Lake(target.store, LAYOUT), HistoryLocation.within(Lake(target.store, LAYOUT)), At(NOW), OBSERVING
+        )
         return target
 
     def again(self) -> Target:
@@ -91,7 +93,7 @@ class Target:
             done = await consolidate([source], lake, environment="Prod", last=H13.shift(100))
             if done.first is not None:
                 scope = Scope(first=done.first)
-                await observe(lake, Place.within(lake), At(NOW), OBSERVING, scope=scope)
+                await observe(lake, HistoryLocation.within(lake), At(NOW), OBSERVING, scope=scope)
         except Crash:
             return False
         return True

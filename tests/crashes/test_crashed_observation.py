@@ -11,7 +11,7 @@ import pytest
 from fakes import DictStore
 from faults import Crash, Flaky, Tripwire
 from history.lakes import LAYOUT, At, at
-from viplake.history.build import ObserveSettings, Place, observe, read_history
+from viplake.history.build import HistoryLocation, ObserveSettings, observe, read_history
 from viplake.history.datasets import DATASETS, JOBS, VOLUMES, parse
 from viplake.lake import Lake
 from viplake.lake.versions import Versions
@@ -53,7 +53,7 @@ class Observed:
 
     async def observe(self, *wires: Tripwire) -> None:
         mine = Flaky(self.store, *wires)
-        await observe(Lake(mine, LAYOUT), Place.within(Lake(mine, LAYOUT)), self.clock, PLAIN)
+        await observe(Lake(mine, LAYOUT), HistoryLocation.within(Lake(mine, LAYOUT)), self.clock, PLAIN)
 
     async def dies(self, *wires: Tripwire) -> bool:
         try:
@@ -67,7 +67,7 @@ class Observed:
 
     async def everything(self) -> dict[str, Any]:
         """All that the history says, whatever the numbers of its versions are."""
-        place = Place.within(Lake(self.store, LAYOUT))
+        place = HistoryLocation.within(Lake(self.store, LAYOUT))
         prefix = f"{place.versions}{VOLUMES.folder}"
         known = {month: (await Versions(place.store, f"{prefix}{month}/").newest()).content for month in MONTHS}
         return self.published() | {"rows": (await read_history(place)).frames, "volumes": known}

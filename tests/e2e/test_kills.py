@@ -28,7 +28,7 @@ from e2e.command import Command
 from e2e.lakes import Bucket, Folder
 from history.lakes import At
 from hooks import listening
-from viplake.history.build import ObserveSettings, Place, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, observe
 from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.notices import LEASE
@@ -222,7 +222,9 @@ async def its_end(killer: Killer, store: Store, lake: AnyLake, vendor: Simulator
     assert len(vendor.jobs) == 1, "I1"
     assert (done.code, outcome["cause"]) in {(0, None), (69, "trigger_ack_lost")}, done
     # In this process, which is not killed: only the run was.
-    await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), At(datetime.now(UTC)), ObserveSettings())
+    await observe(
+        Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), At(datetime.now(UTC)), ObserveSettings()
+    )
     landed_is_whole(lake, vendor)
     [row] = rows_of(lake, outcome["hour"])
     assert row["outcome"] == outcome["outcome"]
@@ -325,7 +327,7 @@ def test_X8_after_a_killed_check_the_next_one_sends_every_notification(
 async def checked_later(watched: Watched, name: str, url: str) -> None:
     """The check that comes when the lease of a dead one is over."""
     store, elsewhere = watched.ground.store(watched.lake.url), watched.ground.store(f"{watched.lake.url}/{name}")
-    lake = CheckTarget(Lake(store, LAYOUT, watched.lake.url), Place.elsewhere(elsewhere), "Prod")
+    lake = CheckTarget(Lake(store, LAYOUT, watched.lake.url), HistoryLocation.elsewhere(elsewhere), "Prod")
     clock = At(datetime.now(UTC) + LEASE + timedelta(seconds=1))
     last = Hour.of(datetime.now(UTC))
     listening = [Webhook(Secret(url, remember=False))]

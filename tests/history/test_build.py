@@ -17,7 +17,7 @@ from faults import WITHHOLDING, Counting, Crash, Fault, Flaky, Tripwire, lake_do
 from history.lakes import LAYOUT, TABLES, At, at, contents, export, fill, memory, schema
 from history.oracle import first_folder, schema_rows, the_three_csvs
 from viplake.errors import LakeError, SettingsError
-from viplake.history.build import ObserveSettings, Place, Scope, observe, read_history, read_volumes
+from viplake.history.build import HistoryLocation, ObserveSettings, Scope, observe, read_history, read_volumes
 from viplake.history.datasets import JOBS, RUNS, SIZES, TABLES as TABLE_METRICS
 from viplake.history.listing import DAYS_AT_FIRST, Listing
 from viplake.history.volumes import Volumes, VolumeSeries
@@ -44,7 +44,7 @@ async def build(
     imports: dict[str, bytes] | None = None,
 ) -> Observed:
     return await observe(
-        Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), clock, settings, scope=scope, imports=imports
+        Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), clock, settings, scope=scope, imports=imports
     )
 
 
@@ -195,7 +195,7 @@ async def test_an_update_needs_at_most_six_requests_for_listings_and_schemas() -
         await fill(store, export(Hour.parse(hour)))
         clock.moment = Hour.parse(hour).start + timedelta(minutes=45)
         counting = Counting(store)
-        result = await observe(Lake(counting, LAYOUT), Place.within(Lake(counting, LAYOUT)), clock, PLAIN)
+        result = await observe(Lake(counting, LAYOUT), HistoryLocation.within(Lake(counting, LAYOUT)), clock, PLAIN)
         asked = [call for call in counting.calls if call.startswith(("pages", "files", "folders"))]
         schemas = [call for call in counting.calls if call.startswith("get") and "Schema" in call]
         assert len(asked) + len(schemas) <= 6, asked + schemas
@@ -293,7 +293,7 @@ async def test_volumes_of_hours_with_removed_folders_are_dropped_too() -> None:
     result = await build(store, at("2022-05-10T01:50"), Scope(*hours, drop=True))
     assert result.dropped["table_volumes"] > 0
     assert result.dropped["historical_table_metrics"] == 2
-    volumes = await read_volumes(Place.within(Lake(store, LAYOUT)), hours[0], hours[1].shift(2))
+    volumes = await read_volumes(HistoryLocation.within(Lake(store, LAYOUT)), hours[0], hours[1].shift(2))
     assert all(values[:2].tolist() == [-1, -1] for values in volumes.sizes.values())
     assert any(values[2] > 0 for values in volumes.sizes.values())
 
@@ -316,7 +316,9 @@ async def test_the_first_update_of_a_day_looks_for_holes_of_seven_days() -> None
     await build(store, at("2022-05-08T13:45"))
     await fill(store, export(Hour.parse("2022-05-04T17")))
     await build(store, at("2022-05-08T14:45"))
-    assert (await read_history(Place.within(Lake(store, LAYOUT)))).rows(JOBS)[Hour.parse("2022-05-04T17")][1] == "0"
+    assert (await read_history(HistoryLocation.within(Lake(store, LAYOUT)))).rows(JOBS)[Hour.parse("2022-05-04T17")][
+        1
+    ] == "0"
     result = await build(store, at("2022-05-09T00:45"))
     assert {row.hour.label for row in result.healed} == {"20220504-17"}
 
@@ -325,7 +327,7 @@ async def test_the_current_hour_counts_after_its_grace_or_with_a_receipt() -> No
     store = memory()
     await some_hours(store, Hour.parse("2022-05-10T10"), 4)
     await build(store, at("2022-05-10T13:10"))
-    place = Place.within(Lake(store, LAYOUT))
+    place = HistoryLocation.within(Lake(store, LAYOUT))
     assert max((await read_history(place)).rows(JOBS)) == Hour.parse("2022-05-10T12")
     await store.put(LAYOUT.receipt(H13), b"{}")
     await build(store, at("2022-05-10T13:10"))
@@ -339,7 +341,7 @@ async def test_a_given_range_is_inclusive_and_touches_nothing_else() -> None:
     await some_hours(store, Hour.parse("2022-05-10T01"), 10)
     scope = Scope(first=Hour.parse("2022-05-10T03"), last=Hour.parse("2022-05-10T05"))
     result = await build(store, at("2022-05-10T13:45"), scope)
-    rows = (await read_history(Place.within(Lake(store, LAYOUT)))).rows(SIZES)
+    rows = (await read_history(HistoryLocation.within(Lake(store, LAYOUT)))).rows(SIZES)
     assert sorted(hour.label for hour in rows) == ["20220510-03", "20220510-04", "20220510-05"]
     assert (str(result.first), str(result.last)) == ("2022-05-10T03", "2022-05-10T05")
     everything = await build(store, at("2022-05-10T13:45"))
@@ -416,7 +418,11 @@ async def test_volumes_hold_a_row_an_hour_and_table_also_as_parquet(tmp_path: Pa
     await fill(store, export(Hour.parse("2022-04-30T23"), ("Voyage", "Port.Call"), parts=2, size=10))
     await fill(store, export(Hour.parse("2022-05-01T00"), ("Voyage_Itinerary",), parts=3, size=7))
     await build(store, at("2022-05-01T00:45"))
-    place, first, last = Place.within(Lake(store, LAYOUT)), Hour.parse("2022-04-30T23"), Hour.parse("2022-05-01T00")
+    place, first, last = (
+        HistoryLocation.within(Lake(store, LAYOUT)),
+        Hour.parse("2022-04-30T23"),
+        Hour.parse("2022-05-01T00"),
+    )
     rows = await Volumes(store, place.published, place.versions).rows(first, last)
     assert await read_volumes(place, first, last) == VolumeSeries.of(rows)
     assert [(str(r.hour), r.table, r.partitions, r.size) for r in rows] == [
@@ -466,7 +472,7 @@ async def test_M1_I5_two_writers_lose_no_row() -> None:
             await build(store, clock, Scope(first=hour, last=hour))
 
     await asyncio.gather(*(writer(number) for number in range(8)))
-    rows = (await read_history(Place.within(Lake(store, LAYOUT)))).rows(JOBS)
+    rows = (await read_history(HistoryLocation.within(Lake(store, LAYOUT)))).rows(JOBS)
     assert sorted(rows) == list(first.to(first.shift(47)))
     assert len((await published(store))["historical_job_metrics.csv"].splitlines()) == 49
 
@@ -480,7 +486,7 @@ async def test_M1_a_lost_answer_of_the_store_loses_no_row(when: str) -> None:
     await build(quiet, clock)
     wire = Tripwire(at=1, when=when, error=lake_down, verbs=("put_if_absent",), times=2)  # type: ignore[arg-type]
     flaky = Flaky(store, wire)
-    await observe(Lake(flaky, LAYOUT), Place.within(Lake(flaky, LAYOUT)), clock, PLAIN)
+    await observe(Lake(flaky, LAYOUT), HistoryLocation.within(Lake(flaky, LAYOUT)), clock, PLAIN)
     assert await published(store) == await published(quiet)
 
 
@@ -496,7 +502,7 @@ async def test_M10_after_a_crash_at_any_call_the_next_pass_ends_in_the_same_byte
 
     whole = await lake()
     count = Counting(whole)
-    await observe(Lake(count, LAYOUT), Place.within(Lake(count, LAYOUT)), clock, PLAIN)
+    await observe(Lake(count, LAYOUT), HistoryLocation.within(Lake(count, LAYOUT)), clock, PLAIN)
     expected = await contents(whole, LAYOUT.observability)
     writes = [n for n, call in enumerate(count.calls, 1) if call.startswith(("put", "delete"))]
     for number in writes:
@@ -504,7 +510,7 @@ async def test_M10_after_a_crash_at_any_call_the_next_pass_ends_in_the_same_byte
             store = await lake()
             dying = Flaky(store, Tripwire(at=number, when=when, times=None))
             with pytest.raises(Crash):
-                await observe(Lake(dying, LAYOUT), Place.within(Lake(dying, LAYOUT)), clock, PLAIN)
+                await observe(Lake(dying, LAYOUT), HistoryLocation.within(Lake(dying, LAYOUT)), clock, PLAIN)
             await build(store, clock)
             assert await contents(store, LAYOUT.observability) == expected, count.calls[number - 1]
 
@@ -515,7 +521,7 @@ async def test_a_pass_that_changes_nothing_writes_nothing() -> None:
     clock = at("2022-05-10T13:45")
     await build(store, clock)
     counting = Counting(store)
-    result = await observe(Lake(counting, LAYOUT), Place.within(Lake(counting, LAYOUT)), clock, PLAIN)
+    result = await observe(Lake(counting, LAYOUT), HistoryLocation.within(Lake(counting, LAYOUT)), clock, PLAIN)
     assert not [call for call in counting.calls if call.startswith(("put", "delete"))]
     assert (result.unchanged, result.added, result.healed) == (3, (), ())
 
@@ -547,7 +553,7 @@ async def test_another_prefix_is_a_setting() -> None:
     store = memory()
     layout = Layout.below("IMOS/Hourly/")
     await store.put("IMOS/Hourly/20220510/13/Voyage_1.json.gz", b"x")
-    await observe(Lake(store, layout), Place.within(Lake(store, layout)), at("2022-05-10T13:45"), PLAIN)
+    await observe(Lake(store, layout), HistoryLocation.within(Lake(store, layout)), at("2022-05-10T13:45"), PLAIN)
     assert b"20220510-13,1,1" in (await store.get("IMOS/Observability/historical_job_metrics.csv") or b"")
 
 
@@ -557,7 +563,7 @@ async def test_M5_a_schema_that_cannot_be_read_costs_only_its_row(content: bytes
     await some_hours(store, Hour.parse("2022-05-10T12"), 2)
     await store.put(LAYOUT.file(H13, "_MasterTableSchema.json"), content)
     result = await build(store, at("2022-05-10T13:45"))
-    rows = (await read_history(Place.within(Lake(store, LAYOUT)))).rows(TABLE_METRICS)
+    rows = (await read_history(HistoryLocation.within(Lake(store, LAYOUT)))).rows(TABLE_METRICS)
     assert sorted(hour.label for hour in rows) == ["20220510-12"]
     assert len(result.warnings) == 1
 
@@ -568,7 +574,9 @@ async def test_A6_a_huge_schema_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / LAYOUT.file(H13, "_MasterTableSchema.json")).open("wb") as sparse:
         sparse.truncate(1 << 30)
     counting = Counting(store)
-    result = await observe(Lake(counting, LAYOUT), Place.within(Lake(counting, LAYOUT)), at("2022-05-10T13:45"), PLAIN)
+    result = await observe(
+        Lake(counting, LAYOUT), HistoryLocation.within(Lake(counting, LAYOUT)), at("2022-05-10T13:45"), PLAIN
+    )
     assert "1,073,741,824 bytes" in result.warnings[0]
     assert not [call for call in counting.calls if call.startswith(("get", "read")) and "MasterTableSchema" in call]
 
@@ -589,7 +597,7 @@ async def test_a_store_that_refuses_to_be_written_leaves_the_history_as_it_was()
         ),
     )
     with pytest.raises(LakeError, match="AccessDenied") as caught:
-        await observe(Lake(denied, LAYOUT), Place.within(Lake(denied, LAYOUT)), at("2022-05-10T13:45"), PLAIN)
+        await observe(Lake(denied, LAYOUT), HistoryLocation.within(Lake(denied, LAYOUT)), at("2022-05-10T13:45"), PLAIN)
     assert caught.value.exit_code == 73
     assert (await contents(store, "IMOSDL/Observability/"), await contents(store, "IMOSDL/_viplake/")) == before
 
@@ -609,7 +617,7 @@ async def test_M9_a_published_file_that_is_held_open_gets_a_neighbour_and_is_wri
         ),
     )
     with pytest.raises(LakeError, match=r"its new content is in .*historical_job_metrics\.csv\.new"):
-        await observe(Lake(held, LAYOUT), Place.within(Lake(held, LAYOUT)), clock, PLAIN)
+        await observe(Lake(held, LAYOUT), HistoryLocation.within(Lake(held, LAYOUT)), clock, PLAIN)
     await build(store, clock)
     found = await contents(store, LAYOUT.observability)
     key = f"{LAYOUT.observability}historical_job_metrics.csv"
@@ -625,7 +633,7 @@ async def test_a_range_that_ends_before_it_begins_is_refused() -> None:
 async def test_the_history_may_live_elsewhere() -> None:
     store, other = memory(), memory()
     await some_hours(store, H13, 1)
-    await observe(Lake(store, LAYOUT), Place.elsewhere(other, "metrics"), at("2022-05-10T13:45"), PLAIN)
+    await observe(Lake(store, LAYOUT), HistoryLocation.elsewhere(other, "metrics"), at("2022-05-10T13:45"), PLAIN)
     assert await contents(store, LAYOUT.observability) == {}
     assert b"20220510-13,1,1" in (await other.get("metrics/historical_job_metrics.csv") or b"")
 
@@ -648,7 +656,7 @@ async def test_E1_marker_of_a_folder_hides_no_hour(marker: str) -> None:
     await some_hours(store, Hour.parse("2022-05-10T00"), 48)
     await store.put(marker, b"")
     await build(store, at("2022-05-11T23:45"))
-    rows = (await read_history(Place.within(Lake(store, LAYOUT)))).rows(JOBS)
+    rows = (await read_history(HistoryLocation.within(Lake(store, LAYOUT)))).rows(JOBS)
     assert len(rows) == 48
     assert {row[1] for row in rows.values()} == {"1"}
     assert len([folder async for folder in newest_first(Lake(store, LAYOUT))]) == 48

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from faults import Counting
 from history.lakes import LAYOUT, at, contents, export, fill, memory
 from viplake.errors import LakeError
-from viplake.history.build import ObserveSettings, Place, Scope, observe, read_history
+from viplake.history.build import HistoryLocation, ObserveSettings, Scope, observe, read_history
 from viplake.history.chain import Chain
 from viplake.history.datasets import DATASETS, JOBS, RUNS, SIZES, render
 from viplake.history.months import _parse, _upsert
@@ -32,14 +32,16 @@ NEWEST = Scope()
 KEY = LAYOUT.observability + JOBS.file
 
 
-def place_of(store: Store) -> Place:
-    return Place.within(Lake(store, LAYOUT))
+def history_location(store: Store) -> HistoryLocation:
+    return HistoryLocation.within(Lake(store, LAYOUT))
 
 
 async def update(store: Store, last: Hour, scope: Scope = NEWEST, imports: dict[str, bytes] | None = None) -> Observed:
     """A pass at minute 45 of an Hour."""
     clock = at(f"{last}:45")
-    return await observe(Lake(store, LAYOUT), place_of(store), clock, ObserveSettings(), scope=scope, imports=imports)
+    return await observe(
+        Lake(store, LAYOUT), history_location(store), clock, ObserveSettings(), scope=scope, imports=imports
+    )
 
 
 async def long_history() -> Store:
@@ -58,13 +60,13 @@ async def published(store: Store) -> dict[str, bytes]:
 
 
 async def rendered(store: Store) -> dict[str, bytes]:
-    history = await read_history(place_of(store))
+    history = await read_history(history_location(store))
     return {dataset.name: render(dataset, history.frames[dataset.name]) for dataset in DATASETS}
 
 
 async def test_past_months_are_closed_and_the_files_are_those_of_the_whole_history() -> None:
     store = await long_history()
-    stored = await Chain(store, place_of(store).versions).read(LAST)
+    stored = await Chain(store, history_location(store).versions).read(LAST)
     assert [month.month for month in stored.closed] == ["2022-02", "2022-03", "2022-04"]
     assert min(stored.rows(JOBS)) == Hour.parse("2022-05-01T00")
     files = await published(store)
@@ -96,10 +98,10 @@ async def test_hourly_update_reads_no_closed_month() -> None:
 
 async def test_check_reads_the_months_of_its_windows_and_no_earlier_one() -> None:
     store = await long_history()
-    target = CheckTarget(Lake(store, LAYOUT), place_of(store), "Prod")
+    target = CheckTarget(Lake(store, LAYOUT), history_location(store), "Prod")
     await check(target, at(f"{LAST}:50"), CheckSettings(), ObserveSettings())
     wire = Counting(store)
-    counted = CheckTarget(Lake(wire, LAYOUT), place_of(wire), "Prod")
+    counted = CheckTarget(Lake(wire, LAYOUT), history_location(wire), "Prod")
     await check(counted, at(f"{LAST}:55"), CheckSettings(), ObserveSettings())
     assert {call.rsplit("/", 1)[1][:7] for call in wire.calls if "/closed/" in call} == {"2022-03", "2022-04"}
 
@@ -140,7 +142,7 @@ async def test_first_ledger_in_a_closed_month_attributes_the_missed_hours_since(
     event = event_bytes(EventKind.DELIVERED, hour.start, "n", Worker("h", 1), data)
     await store.put(LAYOUT.event(hour, 1), event)
     await update(store, LAST, Scope(hours=(hour,)))
-    rows = (await read_history(place_of(store))).rows(RUNS)
+    rows = (await read_history(history_location(store))).rows(RUNS)
     assert [rows[hour.shift(shift)][2:4] for shift in (-1, 1, 24 * 40 + 1)] == [
         ("unknown", ""), ("missed", "us"), ("missed", "us"),
     ]  # fmt: skip
@@ -149,20 +151,20 @@ async def test_first_ledger_in_a_closed_month_attributes_the_missed_hours_since(
 
 async def test_closed_month_that_was_damaged_is_named() -> None:
     store = await long_history()
-    for file in await store.files(f"{place_of(store).versions}closed/"):
+    for file in await store.files(f"{history_location(store).versions}closed/"):
         await store.put(file.key, b"x")
     with pytest.raises(LakeError, match=r"closed/2022-0\d-[0-9a-f]{16}\.gz cannot be read"):
-        await read_history(place_of(store))
+        await read_history(history_location(store))
 
 
 async def test_history_of_an_older_viplake_is_closed_by_its_next_update() -> None:
     """It kept every row in each version."""
     store = await long_history()
-    history = await read_history(place_of(store))
+    history = await read_history(history_location(store))
     from viplake.history.chain import pack  # noqa: PLC0415 - this test alone writes a version
 
     files = await contents(store, LAYOUT.observability)
-    chain = Chain(store, place_of(store).versions)
+    chain = Chain(store, history_location(store).versions)
     newest = await chain.versions.newest()
     await chain.versions.update(lambda _: pack(history), known=newest)
     assert (await chain.read(LAST)).closed == ()

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from history.lakes import LAYOUT, at, contents, export, fill, memory
 from viplake.errors import SettingsError
-from viplake.history.build import ObserveSettings, Place, Scope, observe, read_history, read_imports
+from viplake.history.build import HistoryLocation, ObserveSettings, Scope, observe, read_history, read_imports
 from viplake.history.datasets import (
     DATASETS,
     JOBS,
@@ -196,7 +196,7 @@ OLD = (
 
 async def test_an_imported_row_counts_while_the_lake_lacks_the_hour() -> None:
     store = memory()
-    place = Place.within(Lake(store, LAYOUT))
+    place = HistoryLocation.within(Lake(store, LAYOUT))
     await fill(store, export(Hour.parse("2022-05-10T11")) | export(H13))
     clock = at("2022-05-10T13:45")
     imports = {"historical_job_metrics.csv": OLD, "historical_job_size.csv": b"date,size,files\n20220510-09,77,5\n"}
@@ -228,7 +228,7 @@ async def test_M2_files_from_before_the_first_pass_are_imported_and_repaired() -
     await fill(store, export(Hour.parse("2022-05-10T12")))
     key = f"{LAYOUT.observability}historical_job_metrics.csv"
     await store.put(key, EDITED)
-    await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-10T12:45"), SETTINGS)
+    await observe(Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), at("2022-05-10T12:45"), SETTINGS)
     assert await store.get(key) == (
         b"date,jobDelivered,JobExpected,note\n20220101-00,1,1,old\n20220510-12,1,1,checked\n"
     )
@@ -239,7 +239,9 @@ async def test_a_file_of_before_the_first_pass_that_is_garbage_is_set_aside_and_
     await fill(store, export(H13))
     key = f"{LAYOUT.observability}historical_job_size.csv"
     await store.put(key, b"\x00\x01garbage")
-    result = await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-10T13:45"), SETTINGS)
+    result = await observe(
+        Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), at("2022-05-10T13:45"), SETTINGS
+    )
     assert "set aside" in result.warnings[0]
     assert (await store.get(key) or b"").startswith(b"date,size,files\n20220510-13,")
 
@@ -247,7 +249,7 @@ async def test_a_file_of_before_the_first_pass_that_is_garbage_is_set_aside_and_
 @pytest.mark.parametrize("edited", [EDITED, b"\x00\x01garbage"])
 async def test_a_published_file_that_was_edited_is_set_aside_and_written_anew_with_one_warning(edited: bytes) -> None:
     store = memory()
-    place = Place.within(Lake(store, LAYOUT))
+    place = HistoryLocation.within(Lake(store, LAYOUT))
     await fill(store, export(H13))
     clock = at("2022-05-10T13:45")
     await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
@@ -264,7 +266,7 @@ async def test_a_published_file_that_was_edited_is_set_aside_and_written_anew_wi
 
 async def test_M4_a_deleted_published_file_is_restored() -> None:
     store = memory()
-    place = Place.within(Lake(store, LAYOUT))
+    place = HistoryLocation.within(Lake(store, LAYOUT))
     await fill(store, export(H13))
     clock = at("2022-05-10T13:45")
     await observe(Lake(store, LAYOUT), place, clock, SETTINGS)
@@ -279,7 +281,7 @@ async def test_H30_import_of_which_no_row_can_be_read_fails_with_its_first_line(
     await fill(store, export(H13))
     with pytest.raises(SettingsError, match=r"job_size\.csv can be read: the first line is 'x,1,2'") as failure:
         await observe(
-            Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-10T13:45"), SETTINGS,
+            Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), at("2022-05-10T13:45"), SETTINGS,
             imports={"historical_job_size.csv": b"date,size,files\nx,1,2\ny,1,2\n"},
         )  # fmt: skip
     assert (failure.value.exit_code, failure.value.cause.word) == (1, "import_unreadable")
@@ -289,7 +291,7 @@ async def test_H30_one_odd_row_of_an_import_is_set_aside_and_the_others_are_take
     store = memory()
     await fill(store, export(H13))
     observed = await observe(
-        Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-10T13:45"), SETTINGS,
+        Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), at("2022-05-10T13:45"), SETTINGS,
         imports={"historical_job_size.csv": b"date,size,files\nx,1,2\n20220510-12,1,2\n"},
     )  # fmt: skip
     assert observed.imported == {SIZES.name: 1}
@@ -298,7 +300,7 @@ async def test_H30_one_odd_row_of_an_import_is_set_aside_and_the_others_are_take
 
 async def test_import_into_an_empty_lake_takes_its_range_and_its_runs_from_the_files() -> None:
     store = memory()
-    place = Place.within(Lake(store, LAYOUT))
+    place = HistoryLocation.within(Lake(store, LAYOUT))
     imports = {JOBS.file: b"date,jobDelivered,JobExpected\n20220208-08,0,1\n20220208-09,1,1\n"}
     for files in (imports, None):  # the second pass has nothing to look at
         await observe(Lake(store, LAYOUT), place, at("2022-05-10T13:45"), SETTINGS, imports=files)
@@ -318,7 +320,7 @@ async def test_an_import_of_the_wrong_file_changes_nothing() -> None:
     await fill(store, export(H13))
     with pytest.raises(SettingsError, match=r"historical_job_size\.csv: this is no"):
         await observe(
-            Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-10T13:45"), SETTINGS,
+            Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), at("2022-05-10T13:45"), SETTINGS,
             imports={"historical_job_size.csv": b"a,b\n1,2\n"},
         )  # fmt: skip
     assert await contents(store, LAYOUT.observability) == {}

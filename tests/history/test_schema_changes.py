@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 from faults import Counting, Flaky, Tripwire, lake_down
 from history.lakes import LAYOUT, At, at, contents, export, fill, memory, schema
 from viplake.errors import LakeError
-from viplake.history.build import ObserveSettings, Place, Scope, observe, read_history
+from viplake.history.build import HistoryLocation, ObserveSettings, Scope, observe, read_history
 from viplake.history.datasets import SCHEMAS
 from viplake.history.schema_changes import (
     FIRST,
@@ -37,7 +37,7 @@ from viplake.history.schema_changes import (
     versions,
     words,
 )
-from viplake.history.schema_store import Copies
+from viplake.history.schema_store import SchemaStore
 from viplake.lake import Lake
 from viplake.lake.versions import Versions
 from viplake.model import Hour
@@ -203,12 +203,14 @@ async def drifting(store: Store, *, first: Hour = H0, turns: tuple[tuple[str, ..
 
 
 async def build(store: Store, clock: At, scope: Scope = UPDATE) -> Observed:
-    return await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), clock, ObserveSettings(), scope=scope)
+    return await observe(
+        Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), clock, ObserveSettings(), scope=scope
+    )
 
 
 async def told(store: Store) -> tuple[SchemaVersion, ...]:
-    history = await read_history(Place.within(Lake(store, LAYOUT)))
-    return await Copies(store, LAYOUT.observability).compared(versions(history.rows(SCHEMAS)))
+    history = await read_history(HistoryLocation.within(Lake(store, LAYOUT)))
+    return await SchemaStore(store, LAYOUT.observability).compared(versions(history.rows(SCHEMAS)))
 
 
 async def copies(store: Store) -> dict[str, bytes]:
@@ -277,7 +279,7 @@ async def test_a_schema_copy_is_written_once_and_never_requested() -> None:
         await drifting(store, first=H0.shift(number), turns=(tables,))
         counting = Counting(store)
         clock = at(f"2022-05-10T0{number}:45")
-        await observe(Lake(counting, LAYOUT), Place.within(Lake(counting, LAYOUT)), clock, ObserveSettings())
+        await observe(Lake(counting, LAYOUT), HistoryLocation.within(Lake(counting, LAYOUT)), clock, ObserveSettings())
         asked.append([call.split()[0] for call in counting.calls if "MasterTableSchema" in call or "schemas/" in call])
     # Each object of this store has an ETag of its own, so each Hour's schema is read; on S3 an equal one is not.
     assert asked == [["get"], ["get", "put"], ["get"]]
@@ -288,7 +290,7 @@ async def test_a_damaged_schema_copy_is_ignored_and_repaired_by_a_rebuild() -> N
     await drifting(store, turns=(SMALL, LARGE))
     clock = at("2022-05-10T01:45")
     await build(store, clock)
-    copy = Copies(store, LAYOUT.observability).key(digest(LARGE))
+    copy = SchemaStore(store, LAYOUT.observability).key(digest(LARGE))
     whole = await store.get(copy)
     await store.put(copy, schema(("Voyage", "Forged")))
     assert (await told(store))[1].changes == lost(digest(LARGE))
@@ -306,7 +308,10 @@ async def test_a_copy_that_cannot_be_written_leaves_the_history_as_it_was() -> N
     broken = Flaky(store, wire)
     with pytest.raises(LakeError):
         await observe(
-            Lake(broken, LAYOUT), Place.within(Lake(broken, LAYOUT)), at("2022-05-10T01:45"), ObserveSettings()
+            Lake(broken, LAYOUT),
+            HistoryLocation.within(Lake(broken, LAYOUT)),
+            at("2022-05-10T01:45"),
+            ObserveSettings(),
         )
     assert await contents(store, LAYOUT.observability) == before
     await build(store, at("2022-05-10T01:45"))
@@ -378,8 +383,8 @@ async def test_schema_and_differences_come_from_the_copies_alone() -> None:
     await drifting(store, turns=(SMALL, SMALL, LARGE))
     await store.put(LAYOUT.file(H0.shift(1), "_MasterTableSchema.json"), b"no schema")
     await build(store, at("2022-05-10T02:45"))
-    history = await read_history(Place.within(Lake(store, LAYOUT)))
-    found, kept = versions(history.rows(SCHEMAS)), Copies(store, LAYOUT.observability)
+    history = await read_history(HistoryLocation.within(Lake(store, LAYOUT)))
+    found, kept = versions(history.rows(SCHEMAS)), SchemaStore(store, LAYOUT.observability)
     for file in await store.files("IMOSDL/Hourly/"):
         await store.delete(file.key)
     assert (await kept.held(found, H0)).tables == {"Voyage": TableSchema(None), "Vessel": TableSchema(None)}

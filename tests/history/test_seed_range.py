@@ -10,7 +10,7 @@ import pytest
 
 from history.lakes import LAYOUT, at, contents, fill
 from history.oracle import the_three_csvs
-from viplake.history.build import ObserveSettings, Place, Scope, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, Scope, observe
 from viplake.lake import Lake
 from viplake.lake.consolidate import Source, Span, consolidate
 from viplake.lake.layout import Layout
@@ -64,7 +64,7 @@ async def test_the_seeds_range_matches_the_oracle_after_build_and_update(seaweed
     }
     newest = {key for key in objects if "/20220531/0" in key and key[len("IMOSDL/Hourly/20220531/") :][:2] > "05"}
     await fill(lake, {key: data for key, data in objects.items() if key not in newest})
-    place = Place.within(Lake(lake, LAYOUT))
+    place = HistoryLocation.within(Lake(lake, LAYOUT))
     clock = at("2022-05-31T05:45")
     built = await observe(Lake(lake, LAYOUT), place, clock, SETTINGS)
     assert len(built.added) == 2686
@@ -103,7 +103,7 @@ async def test_a_lake_is_consolidated_from_two_buckets_and_then_observed(seaweed
     assert result.first is not None
     clock = at("2022-05-12T03:45")
     scope = Scope(first=result.first)
-    await observe(Lake(lake, LAYOUT), Place.within(Lake(lake, LAYOUT)), clock, SETTINGS, scope=scope)
+    await observe(Lake(lake, LAYOUT), HistoryLocation.within(Lake(lake, LAYOUT)), clock, SETTINGS, scope=scope)
     objects = await contents(lake, LAYOUT.prefix)
     expected = the_three_csvs(objects, LAYOUT.prefix, first.start, last.start)
     found = await asyncio.gather(*(lake.get(LAYOUT.observability + name) for name in expected))

@@ -12,7 +12,7 @@ import pytest
 
 from history.lakes import LAYOUT, at, export, fill
 from viplake.errors import LakeError
-from viplake.history.build import ObserveSettings, Place, observe, read_history
+from viplake.history.build import HistoryLocation, ObserveSettings, observe, read_history
 from viplake.history.datasets import JOBS, SIZES, parse
 from viplake.lake import Lake
 from viplake.lake.store import StoreSettings, open_store
@@ -38,7 +38,7 @@ from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
-from viplake.history.build import ObserveSettings, Place, Scope, observe
+from viplake.history.build import ObserveSettings, HistoryLocation, Scope, observe
 
 class Later(SystemClock):
     def now(self):
@@ -46,7 +46,7 @@ class Later(SystemClock):
 
 async def main(url, first, count):
     lake = Lake(open_store(StoreSettings(url)), Layout("IMOSDL/Hourly/"))
-    place = Place.within(lake)
+    place = HistoryLocation.within(lake)
     for number in range(count):
         hour = Hour.parse(first).shift(number)
         await observe(lake, place, Later(), ObserveSettings(), scope=Scope(first=hour, last=hour))
@@ -76,9 +76,9 @@ async def test_M1_processes_that_write_at_once_lose_no_acknowledged_row(tmp_path
         writer.send_signal(signal.SIGKILL)
     acknowledged |= {line.strip() for writer in writers for line in writer.communicate()[0].splitlines()}
     assert len(acknowledged) >= 36 - 12 * kills + kills
-    rows = (await read_history(Place.within(Lake(store, LAYOUT)))).rows(JOBS)
+    rows = (await read_history(HistoryLocation.within(Lake(store, LAYOUT)))).rows(JOBS)
     assert acknowledged <= {hour.label for hour in rows}
-    await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-09T11:45"), SETTINGS)
+    await observe(Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), at("2022-05-09T11:45"), SETTINGS)
     published = parse(SIZES, await store.get(f"{LAYOUT.observability}{SIZES.file}") or b"")
     assert (published.warnings, len(published.frame.rows)) == ((), 36)
 
@@ -104,11 +104,13 @@ async def test_without_the_right_to_write_the_history_stays_as_it_was(seaweed: S
     bucket = seaweed.bucket()
     store, reader = opened(seaweed, bucket), opened(seaweed, bucket, seaweed.reader)
     await fill(store, export(FIRST))
-    await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-08T00:45"), SETTINGS)
+    await observe(Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), at("2022-05-08T00:45"), SETTINGS)
     before = {file.key: file.etag for file in await store.files("IMOSDL/")}
     await fill(store, export(FIRST.shift(1)))
     with pytest.raises(LakeError) as caught:
-        await observe(Lake(reader, LAYOUT), Place.within(Lake(reader, LAYOUT)), at("2022-05-08T01:45"), SETTINGS)
+        await observe(
+            Lake(reader, LAYOUT), HistoryLocation.within(Lake(reader, LAYOUT)), at("2022-05-08T01:45"), SETTINGS
+        )
     assert (caught.value.cause.word, caught.value.exit_code) == ("dest_denied", 73)
     assert "\n" not in caught.value.message
     after = {file.key: file.etag for file in await store.files("IMOSDL/")}
@@ -118,5 +120,7 @@ async def test_without_the_right_to_write_the_history_stays_as_it_was(seaweed: S
 async def test_a_missing_bucket_is_reported_in_one_line(seaweed: Seaweed) -> None:
     store = opened(seaweed, "nobody-made-this")
     with pytest.raises(LakeError) as caught:
-        await observe(Lake(store, LAYOUT), Place.within(Lake(store, LAYOUT)), at("2022-05-08T01:45"), SETTINGS)
+        await observe(
+            Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), at("2022-05-08T01:45"), SETTINGS
+        )
     assert (caught.value.cause.word, caught.value.exit_code) == ("dest_missing", 73)

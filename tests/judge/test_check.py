@@ -13,7 +13,7 @@ import pytest
 from faults import Flaky, Tripwire, lake_down
 from history.lakes import LAYOUT, TABLES, At, at, export, fill, memory
 from viplake.errors import LakeError, SettingsError
-from viplake.history.build import ObserveSettings, Place, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, observe
 from viplake.judge.check import (
     Checked,
     CheckTarget,
@@ -61,7 +61,7 @@ class Ear:
 
 
 def lake_of(store: Store) -> CheckTarget:
-    return CheckTarget(Lake(store, LAYOUT, "memory://"), Place.within(Lake(store, LAYOUT)), "Prod")
+    return CheckTarget(Lake(store, LAYOUT, "memory://"), HistoryLocation.within(Lake(store, LAYOUT)), "Prod")
 
 
 async def old_lake(hours: Iterable[Hour], **of: Any) -> Store:
@@ -307,7 +307,7 @@ async def test_a_check_of_an_earlier_hour_speaks_of_that_hour_and_leaves_later_o
     troubled: tuple[Store, At],
 ) -> None:
     store, clock = troubled
-    lake = CheckTarget(Lake(store, LAYOUT), Place.elsewhere(store, "at"), "Prod")
+    lake = CheckTarget(Lake(store, LAYOUT), HistoryLocation.elsewhere(store, "at"), "Prod")
     await observe(Lake(store, LAYOUT), lake.place, clock, OBSERVING)
     everything = await check(lake, clock, CheckSettings(), OBSERVING)
     earlier = await check(lake, clock, CheckSettings(), OBSERVING, at=FIRST.shift(25))

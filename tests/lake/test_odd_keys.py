@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from history.lakes import At, export
 from viplake.errors import LakeError
-from viplake.history.build import ObserveSettings, Place, observe, read_history
+from viplake.history.build import HistoryLocation, ObserveSettings, observe, read_history
 from viplake.history.datasets import JOBS
 from viplake.lake import Lake
 from viplake.lake.hours import day_folders, hour_folder, listed_days
@@ -152,6 +152,6 @@ async def test_E2_name_that_is_no_text_in_a_folder_is_left_out_and_the_others_ar
     found = await day_folders(lake, HOUR.day)
     assert list(found) == [HOUR, HOUR.shift(1), HOUR.shift(2)]
     assert {file.key: file.etag for file in found[HOUR.shift(1)].files.values()} == before
-    await observe(lake, Place.within(lake), At(HOUR.shift(3).start), ObserveSettings())
-    rows = (await read_history(Place.within(lake))).rows(JOBS)
+    await observe(lake, HistoryLocation.within(lake), At(HOUR.shift(3).start), ObserveSettings())
+    rows = (await read_history(HistoryLocation.within(lake))).rows(JOBS)
     assert [str(hour) for hour, row in sorted(rows.items()) if row[1] == "1"] == [str(hour) for hour in found]

@@ -146,7 +146,7 @@ LEGS = {
 
 
 @dataclass
-class Place:
+class HistoryLocation:
     """Where the legs go, and by which rules."""
 
     url: str
@@ -174,17 +174,19 @@ async def placed(fault: str, good: Sequence[bytes], ca: Authority, stack: AsyncE
     """A server, or what is left of one, with this fault on the way."""
     if fault == "refused":
         async with playing(b"") as gone:
-            return Place(gone.url, HASTY)
+            return HistoryLocation(gone.url, HASTY)
     if fault == "no such name":
-        return Place("https://nowhere.invalid", HASTY)
+        return HistoryLocation("https://nowhere.invalid", HASTY)
     if fault == "hangs up":
-        return Place((await stack.enter_async_context(playing(b""))).url, HASTY)
+        return HistoryLocation((await stack.enter_async_context(playing(b""))).url, HASTY)
     tls = {"another host": ca.elsewhere, "expired": ca.expired}.get(fault, ca.server)
     wire = await stack.enter_async_context(playing(*good, tls=tls))
     network = HASTY if fault == "unknown authority" else trusting(ca)
     url = f"https://127.0.0.1:{wire.port}"
     return (
-        Place(url, network) if fault not in PROXIES else await behind(PROXIES[fault], fault, Place(url, network), stack)
+        HistoryLocation(url, network)
+        if fault not in PROXIES
+        else await behind(PROXIES[fault], fault, HistoryLocation(url, network), stack)
     )
 
 
@@ -198,14 +200,16 @@ PROXIES: dict[str, dict[str, Any]] = {
 }
 
 
-async def behind(kind: dict[str, Any], fault: str, place: Place, stack: AsyncExitStack) -> Place:
+async def behind(kind: dict[str, Any], fault: str, place: HistoryLocation, stack: AsyncExitStack) -> HistoryLocation:
     """The same place behind a proxy."""
     if fault == "no proxy there":
         async with forward_proxy() as absent:
-            return Place(place.url, through(place.network, absent))
+            return HistoryLocation(place.url, through(place.network, absent))
     proxy = await stack.enter_async_context(forward_proxy(**kind))
     network = through(place.network, proxy)
-    return Place(place.url, replace(network, no_proxy="127.0.0.0/8") if fault == "excepted" else network, proxy)
+    return HistoryLocation(
+        place.url, replace(network, no_proxy="127.0.0.0/8") if fault == "excepted" else network, proxy
+    )
 
 
 FAULTS = {

@@ -20,7 +20,7 @@ from viplake.commands.query import SHOWN_ROWS, print_answer
 from viplake.content.examine import ContentSettings, examine
 from viplake.content.records import keep
 from viplake.errors import WITHHELD, LakeError, SettingsError, ViplakeError
-from viplake.history.build import ObserveSettings, Place, Scope, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, Scope, observe
 from viplake.history.datasets import PARQUET_DATASETS
 from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME
@@ -96,7 +96,7 @@ class QueriedLake:
         self.warnings.clear()
         return await query(
             self.lake,
-            Place.within(self.lake),
+            HistoryLocation.within(self.lake),
             QueryRequest(sql, **asked),
             take or (lambda answer: list(answer.rows())),
             warn=self.warnings.append,
@@ -294,7 +294,7 @@ async def test_unreadable_files_are_named_and_the_rest_is_queried(lake: QueriedL
 
 
 @pytest.mark.parametrize("fault", WITHHOLDING)
-async def test_E15_file_that_the_store_withholds_is_named_and_the_rest_is_asked(
+async def test_E15_file_that_the_store_withholds_is_named_and_the_rest_is_queried(
     lake: QueriedLake, fault: Fault
 ) -> None:
     lake.store = Flaky(lake.store, Tripwire(1, error=fault, verbs={"read"}, about="Voyage_0001", times=None))
@@ -308,10 +308,12 @@ async def test_E15_file_that_the_store_withholds_is_named_and_the_rest_is_asked(
 
 @pytest.mark.parametrize("fault", WITHHOLDING)
 @pytest.mark.parametrize("dataset", ["historical_table_metrics", "table_volumes"])
-async def test_E15_file_of_the_history_that_the_store_withholds_is_named_and_the_rest_is_asked(
+async def test_E15_history_file_that_the_store_withholds_is_named_and_the_rest_is_queried(
     lake: QueriedLake, dataset: str, fault: Fault
 ) -> None:
-    await observe(lake.lake, Place.within(lake.lake), at("2022-05-10T14:45"), ObserveSettings(), scope=Scope())
+    await observe(
+        lake.lake, HistoryLocation.within(lake.lake), at("2022-05-10T14:45"), ObserveSettings(), scope=Scope()
+    )
     lake.store = Flaky(lake.store, Tripwire(1, error=fault, verbs={"get", "read"}, about=dataset, times=None))
     sql = f"select count(*) from {dataset} union all select count(*) from Voyage"
     assert await lake.ask(sql, partial=True) == [("0",), ("3",)]
@@ -553,7 +555,7 @@ async def test_a_cancelled_query_stops(lake: QueriedLake) -> None:
 async def test_the_history_is_queried_together_with_the_tables(lake: QueriedLake) -> None:
     await observe(
         lake.lake,
-        Place.within(lake.lake),
+        HistoryLocation.within(lake.lake),
         at("2022-05-10T14:45"),
         ObserveSettings(),
         scope=Scope(),
@@ -583,7 +585,7 @@ async def test_the_history_is_queried_together_with_the_tables(lake: QueriedLake
 
 
 async def test_content_results_are_queried_too_with_their_types(lake: QueriedLake) -> None:
-    place = Place.within(lake.lake)
+    place = HistoryLocation.within(lake.lake)
     await observe(lake.lake, place, at("2022-05-10T14:45"), ObserveSettings(), scope=Scope())
     told = ContentSettings(record_times=("ChangedGMT",))
     await keep(place, [await examine(lake.lake, HOUR, told)])
@@ -618,7 +620,7 @@ async def test_the_history_alone_needs_no_hour() -> None:
 async def test_a_damaged_parquet_file_is_named_and_the_others_are_queried(lake: QueriedLake) -> None:
     await observe(
         lake.lake,
-        Place.within(lake.lake),
+        HistoryLocation.within(lake.lake),
         at("2022-05-10T14:45"),
         ObserveSettings(),
         scope=Scope(),

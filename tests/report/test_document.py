@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs_version
 
 from history.lakes import LAYOUT, TABLES, at, export, fill, memory
 from report.generated import FIRST, history
-from viplake.history.build import ObserveSettings, Place, observe, read_history
+from viplake.history.build import HistoryLocation, ObserveSettings, observe, read_history
 from viplake.history.daily import daily_views
 from viplake.history.rows import Datasets, JobRow, SizeRow, TableRow
 from viplake.history.volumes import VolumeSeries
@@ -61,19 +61,21 @@ async def test_the_history_of_a_lake_becomes_a_page() -> None:
         if hour != first.shift(2):
             await fill(store, export(hour, TABLES[1:] if hour == first.shift(4) else TABLES))
     lake = Lake(store, LAYOUT)
-    place = Place.within(lake)
+    place = HistoryLocation.within(lake)
     await observe(lake, place, at("2022-05-10T05:45"), ObserveSettings())
     text = await composed(CheckTarget(lake, place, "Prod"), at("2022-05-10T05:50").now())
     assert "2022-05-10T00 to 2022-05-10T05" in text
     assert all(f'<option value="{table}"' in text for table in TABLES)
-    assert "No Hour is on record" in await composed(CheckTarget(lake, Place.elsewhere(store, "other"), "Prod"), NOW)
+    assert "No Hour is on record" in await composed(
+        CheckTarget(lake, HistoryLocation.elsewhere(store, "other"), "Prod"), NOW
+    )
 
 
 async def test_a_history_with_every_failure_is_shown_correctly() -> None:
     store, last = memory(), Hour.parse("2022-05-31T08")
     first, past = showcase(last, tables=10)
     await generate(Lake(store, LAYOUT), first.to(last), past, environment=PROD)
-    place = Place.within(Lake(store, LAYOUT))
+    place = HistoryLocation.within(Lake(store, LAYOUT))
     await observe(Lake(store, LAYOUT), place, at("2022-05-31T08:50"), ObserveSettings())
     history = await read_history(place)
     datasets = Datasets.of(history.frames)

@@ -12,7 +12,7 @@ import pytest
 
 from history.lakes import LAYOUT, At, export, fill, memory
 from viplake import strictjson
-from viplake.history.build import ObserveSettings, Place, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, observe
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
 from viplake.model import PROD, Hour
@@ -39,7 +39,7 @@ CALENDAR = [{"kind": "maintenance", "from": str(FIRST.shift(6)), "to": str(FIRST
 
 async def packed(store: Store, settings: CheckSettings | None = None, **of: Any) -> Pack:
     clock = At(LAST.start + timedelta(minutes=50))
-    place = Place.within(Lake(store, LAYOUT))
+    place = HistoryLocation.within(Lake(store, LAYOUT))
     await observe(Lake(store, LAYOUT), place, clock, ObserveSettings())
     given: dict[str, Any] = {
         "first": FIRST,

@@ -14,7 +14,7 @@ from viplake import config
 from viplake.commands.assembly import lake_to_read
 from viplake.commands.publishing import is_due, make_report, publish
 from viplake.errors import SettingsError
-from viplake.history.build import ObserveSettings, Place, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, observe
 from viplake.judge.check import CheckTarget, incidents_message
 from viplake.judge.incidents import Incident, Member, Notification
 from viplake.lake import Lake
@@ -41,7 +41,7 @@ async def filled(tmp_path: Path, hours: int = 60) -> FakeClock:
     lake = Lake(store, Layout.below("IMOSDL/Hourly"))
     await generate(lake, FIRST.to(FIRST.shift(hours - 1)), Past(tables=3), environment=PROD)
     clock = FakeClock(FIRST.shift(hours - 1).start + timedelta(minutes=50))
-    await observe(lake, Place.within(lake), clock, ObserveSettings())
+    await observe(lake, HistoryLocation.within(lake), clock, ObserveSettings())
     return clock
 
 
@@ -104,9 +104,9 @@ def test_a_notification_links_to_the_report() -> None:
         None,
     )
     sent = [(one, Notification("opened", FIRST.start, "me", "ticket"))]
-    linked = CheckTarget(lake, Place.within(lake), "Prod", "https://reports.example/prod.html")
+    linked = CheckTarget(lake, HistoryLocation.within(lake), "Prod", "https://reports.example/prod.html")
     message = incidents_message(linked, sent, FIRST.start)
     assert message.text.endswith("\nReport: https://reports.example/prod.html")
     assert message.body["report"] == "https://reports.example/prod.html"
-    bare = incidents_message(CheckTarget(lake, Place.within(lake), "Prod"), sent, FIRST.start)
+    bare = incidents_message(CheckTarget(lake, HistoryLocation.within(lake), "Prod"), sent, FIRST.start)
     assert "Report:" not in bare.text

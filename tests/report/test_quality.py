@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from history.lakes import LAYOUT, At, memory
 from report.test_page import DRAWN, browser, opened, read_table
-from viplake.history.build import ObserveSettings, Place, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, observe
 from viplake.history.schema_changes import FIRST
 from viplake.judge.calendar import Calendar, Planned
 from viplake.judge.check import CheckTarget, check, preview
@@ -51,7 +51,7 @@ async def past() -> Past:
     first, happened = showcase(LAST, tables=10)
     await generate(Lake(store, LAYOUT), first.to(LAST), happened, environment=PROD)
     clock = At(LAST.start + timedelta(minutes=50))
-    lake = CheckTarget(Lake(store, LAYOUT, "memory://"), Place.within(Lake(store, LAYOUT)), "Prod")
+    lake = CheckTarget(Lake(store, LAYOUT, "memory://"), HistoryLocation.within(Lake(store, LAYOUT)), "Prod")
     await observe(Lake(store, LAYOUT), lake.place, clock, ObserveSettings())
     [planned] = [spell for spell in happened.spells if spell.kind == "planned"]
     settings = CheckSettings(calendar=Calendar((Planned("hole", planned.first, planned.last, "agreed"),)))

@@ -42,7 +42,7 @@ async def served(loopback: bool = True) -> AsyncIterator[tuple[StatusPage, Lake,
     past = Past((Spell(FIRST.shift(20), FIRST.shift(22), "failed"),), tables=3)
     await generate(lake, FIRST.to(FIRST.shift(HOURS - 1)), past, environment=PROD)
     clock = FakeClock(FIRST.shift(HOURS - 1).start + timedelta(minutes=50))
-    target = CheckTarget(lake, Place.within(lake), "Prod")
+    target = CheckTarget(lake, HistoryLocation.within(lake), "Prod")
     await observe(lake, target.place, clock, ObserveSettings())
     page = StatusPage(target, "VIP Data Lake, Prod", clock, default_settings, ObserveSettings())
     server = TestServer(application(page, loopback=loopback), host="127.0.0.1")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from history.lakes import LAYOUT, At, memory
-from viplake.history.build import ObserveSettings, Place, observe, read_history
+from viplake.history.build import HistoryLocation, ObserveSettings, observe, read_history
 from viplake.history.rows import Datasets
 from viplake.judge.calendar import Calendar, Planned
 from viplake.judge.check import CheckTarget, acknowledge, check, preview
@@ -39,7 +39,7 @@ async def lake_of(hours: int, *spells: Spell) -> tuple[Store, At, CheckTarget]:
     past = Past((HOLE, *spells), tables=4)
     await generate(Lake(store, LAYOUT), FIRST.to(FIRST.shift(hours - 1)), past, environment=PROD)
     clock = At(FIRST.shift(hours - 1).start + timedelta(minutes=50))
-    lake = CheckTarget(Lake(store, LAYOUT, "memory://"), Place.within(Lake(store, LAYOUT)), "Prod")
+    lake = CheckTarget(Lake(store, LAYOUT, "memory://"), HistoryLocation.within(Lake(store, LAYOUT)), "Prod")
     await observe(Lake(store, LAYOUT), lake.place, clock, OBSERVING)
     return store, clock, lake
 

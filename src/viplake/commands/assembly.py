@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from viplake.content.profiling import HourContent
     from viplake.current.delta import DeltaTables
-    from viplake.history.build import Observed, ObserveSettings, Place, Scope
+    from viplake.history.build import HistoryLocation, Observed, ObserveSettings, Scope
     from viplake.judge.check import Checked, CheckTarget
     from viplake.judge.evaluate import CheckSettings
 
@@ -79,7 +79,7 @@ def folder_of(settings: config.Settings) -> Path | None:
 # -- observation --------------------------------------------------------------------------------------------
 
 
-async def place_of(settings: config.Settings, lake: Lake, *, writes: bool = False) -> Place:
+async def history_location(settings: config.Settings, lake: Lake, *, writes: bool = False) -> HistoryLocation:
     """Open the location of the history: `Observability/` in the lake, or VIPLAKE_HISTORY.
 
     A location outside of the lake has an owner, like a lake: the first environment that writes there.
@@ -88,12 +88,12 @@ async def place_of(settings: config.Settings, lake: Lake, *, writes: bool = Fals
         SettingsError: it belongs to another environment (`lake_mismatch`), or cannot be opened.
         CredentialsError, LakeError: it cannot be opened or read.
     """
-    from viplake.history.build import Place  # noqa: PLC0415 - only observation needs it
+    from viplake.history.build import HistoryLocation  # noqa: PLC0415 - only observation needs it
 
     if settings.history is None:
-        return Place.within(lake)
+        return HistoryLocation.within(lake)
     reached = config.store_settings(settings, config.Secrets.of(settings), create=True, url=settings.history)
-    place = Place.elsewhere(open_store(reached))
+    place = HistoryLocation.elsewhere(open_store(reached))
     held = Lake(place.store, Layout.below("Hourly"), reached.url)
     wanted = LakeOwner(settings.environment.name, settings.company or "")
     owner = await claim(held, wanted) if writes else await owner_of(held)
@@ -122,7 +122,7 @@ async def observe(
     """
     from viplake.history import build  # noqa: PLC0415 - as above
 
-    place, wanted = await place_of(settings, lake, writes=True), observing(settings)
+    place, wanted = await history_location(settings, lake, writes=True), observing(settings)
     return await build.observe(
         lake, place, clock or SystemClock(), wanted, scope=scope, imports=imports, progress=progress
     )
@@ -149,7 +149,7 @@ async def check(
     clock: Clock | None = None,
     at: Hour | None = None,
     first: Hour | None = None,
-    tells: bool = True,
+    notify: bool = True,
 ) -> Checked:
     """Evaluate the rules, update the incidents, and send notifications.
 
@@ -159,7 +159,7 @@ async def check(
     import viplake.judge.check  # noqa: PLC0415 - as above
 
     judged_by = await check_settings(settings, lake)
-    listening = config.notifiers(settings, judged_by, config.Secrets.of(settings)) if tells else None
+    listening = config.notifiers(settings, judged_by, config.Secrets.of(settings)) if notify else None
     return await viplake.judge.check.check(
         await check_target(settings, lake, writes=True),
         clock or SystemClock(),
@@ -193,12 +193,12 @@ async def content(
     Files that equal those of the Hour before are opened again only with `reopen`, and on Spark.
 
     Raises:
-        SettingsError, CredentialsError, LakeError: as `place_of`; or the lake cannot be read or written.
+        SettingsError, CredentialsError, LakeError: as `history_location`; or the lake cannot be read or written.
         SettingsError, ViplakeError: Spark is not there, or fails.
     """
     from viplake.content import records  # noqa: PLC0415 - as above
 
-    place = await place_of(settings, lake, writes=keeps)
+    place = await history_location(settings, lake, writes=keeps)
     found: list[HourContent] = []
     kept = 0
     earlier = None
@@ -271,11 +271,11 @@ async def check_target(settings: config.Settings, lake: Lake, *, writes: bool = 
     """Return the lake with its history, for a check.
 
     Raises:
-        SettingsError, CredentialsError, LakeError: as `place_of`.
+        SettingsError, CredentialsError, LakeError: as `history_location`.
     """
     from viplake.judge.check import CheckTarget  # noqa: PLC0415 - as above
 
-    place = await place_of(settings, lake, writes=writes)
+    place = await history_location(settings, lake, writes=writes)
     return CheckTarget(lake, place, settings.environment.name, settings.report)
 
 

@@ -40,7 +40,7 @@ def command(
     settings = options.settings()
     first, last = window.until()
     checked = assembly.on_lake(
-        settings, lambda lake: assembly.check(settings, lake, at=last, first=first, tells=not no_notify)
+        settings, lambda lake: assembly.check(settings, lake, at=last, first=first, notify=not no_notify)
     )
     answer(
         checked.to_json(),

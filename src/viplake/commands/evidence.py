@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from viplake.clock import SystemClock
-from viplake.commands.assembly import check_settings, observing, on_lake, place_of
+from viplake.commands.assembly import check_settings, history_location, observing, on_lake
 from viplake.commands.console import print_json
 from viplake.commands.options import NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.errors import SettingsError
@@ -44,7 +44,7 @@ def command(
     async def work(lake: Lake) -> Pack:
         return await gather(
             lake,
-            await place_of(settings, lake),
+            await history_location(settings, lake),
             await check_settings(settings, lake),
             observing(settings),
             first=first,

@@ -116,8 +116,8 @@ async def try_channels(settings: config.Settings) -> tuple[Check, ...]:
     from viplake.notify.sending import send_to_all, trial_message  # noqa: PLC0415 - only asked for
 
     try:
-        told = config.check_settings(settings)
-        listening = await asyncio.to_thread(config.notifiers, settings, told, config.Secrets.of(settings))
+        checks = config.check_settings(settings)
+        listening = await asyncio.to_thread(config.notifiers, settings, checks, config.Secrets.of(settings))
     except ViplakeError as error:
         return (Check("notify", "failed", error.message, error.cause.word, error.hint),)
     if not listening:
@@ -553,26 +553,26 @@ class _Skews:
         self.clock = clock
         self._found: list[tuple[float, str]] = []
 
-    def note(self, whose: str, date: str | None) -> None:
+    def note(self, host: str, date: str | None) -> None:
         """Add the time of a Date header, if there is one."""
         try:
-            self.add(whose, parsedate_to_datetime(date or ""))
+            self.add(host, parsedate_to_datetime(date or ""))
         except ValueError:
             return
 
-    def add(self, whose: str, shown: datetime) -> None:
+    def add(self, host: str, shown: datetime) -> None:
         """Add the current time of another clock."""
         if shown.tzinfo is not None:
-            self._found.append(((self.clock.now() - shown).total_seconds(), whose))
+            self._found.append(((self.clock.now() - shown).total_seconds(), host))
 
     def verdict(self) -> Check:
         """Return the result for the largest skew."""
         if not self._found:
             return Check("clock", "skipped", "no server sent its time")
-        skew, whose = max(self._found, key=lambda found: abs(found[0]))
-        words = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} {whose}"
+        skew, host = max(self._found, key=lambda found: abs(found[0]))
+        words = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} {host}"
         if abs(skew) < SKEW_WARNING:
-            return Check("clock", "ok", f"within {max(abs(skew), 1):.0f} s of {whose}")
+            return Check("clock", "ok", f"within {max(abs(skew), 1):.0f} s of {host}")
         status: Status = "failed" if abs(skew) >= SKEW_FAILURE else "warning"
         return Check("clock", status, f"this machine's clock is {words}", "clock", CAUSES["clock"].remedy)
 

@@ -63,7 +63,7 @@ async def after_settling(settings: config.Settings, ready: Extraction) -> None:
         log.info("observed", added=len(observed.added), healed=len(observed.healed), requests=observed.requests)
     if settings.content_checks:
         async with _harmless("not_looked_into"):
-            await _look_inside(settings, ready, hours)
+            await _check_content(settings, ready, hours)
     if settings.tables:
         async with _harmless("tables_not_updated"):
             await _update_tables(settings, ready, hours)
@@ -75,7 +75,7 @@ async def after_settling(settings: config.Settings, ready: Extraction) -> None:
             log.info("reported", to=await publish(settings, page, settings.report))
 
 
-async def _look_inside(settings: config.Settings, ready: Extraction, hours: Sequence[Hour]) -> None:
+async def _check_content(settings: config.Settings, ready: Extraction, hours: Sequence[Hour]) -> None:
     """Run content checks on the delivered Hours."""
     proven = [hour for hour in hours if await read_receipt(ready.lake, hour) is not None]
     async with asyncio.timeout(CONTENT_DEADLINE):

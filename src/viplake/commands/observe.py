@@ -56,7 +56,7 @@ def command(
             observed = await assembly.observe(settings, lake, scope, imports=imports, progress=shown)
         if not daily:
             return observed, None
-        rows = Datasets.of((await read_history(await assembly.place_of(settings, lake))).frames)
+        rows = Datasets.of((await read_history(await assembly.history_location(settings, lake))).frames)
         if rows.jobs:
             rows = rows.between(first or rows.jobs[0].hour, last or rows.jobs[-1].hour)
         return observed, daily_views(rows)

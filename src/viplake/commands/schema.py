@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from viplake.commands.assembly import on_lake, place_of
+from viplake.commands.assembly import history_location, on_lake
 from viplake.commands.console import answer, out
 from viplake.commands.options import NO_OPTIONS, HourOrNone, Json, Options
 from viplake.history.build import read_history
 from viplake.history.datasets import SCHEMAS, TABLES
 from viplake.history.schema_changes import Listed, versions
-from viplake.history.schema_store import Copies
+from viplake.history.schema_store import SchemaStore
 
 if TYPE_CHECKING:
     from viplake.config import Settings
@@ -54,12 +54,12 @@ async def _schema(
     """Read the schema versions; the schema `at` an Hour; or its differences `since` another Hour.
 
     Raises:
-        SettingsError, CredentialsError, LakeError: as `place_of`, and where the history cannot be read.
+        SettingsError, CredentialsError, LakeError: as `history_location`, and where the history cannot be read.
     """
-    place = await place_of(settings, lake)
+    place = await history_location(settings, lake)
     history = await read_history(place)
     found = versions(history.rows(SCHEMAS))
-    copies = Copies(place.store, place.published)
+    copies = SchemaStore(place.store, place.published)
     if since is not None:
         return await copies.differing(found, since, at)
     if at is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from viplake.clock import SystemClock
-from viplake.commands.assembly import check_settings, on_lake, place_of
+from viplake.commands.assembly import check_settings, history_location, on_lake
 from viplake.commands.console import answer, out, table
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.judge.sla import read_sla
@@ -44,7 +44,7 @@ def command(
         return 0
 
     async def work(lake: Lake) -> list[SlaPeriod]:
-        place, now = await place_of(settings, lake), SystemClock().now()
+        place, now = await history_location(settings, lake), SystemClock().now()
         return await read_sla(place, await check_settings(settings, lake), now=now, first=first, last=last)
 
     periods = on_lake(settings, work)

@@ -285,7 +285,7 @@ def tables_settings(settings: Settings) -> TablesSettings:
     return TablesSettings.parse(settings.sections.get("tables"), settings.record_times)
 
 
-def notifiers(settings: Settings, told: CheckSettings, secrets: Secrets) -> list[Notifier]:
+def notifiers(settings: Settings, checks: CheckSettings, secrets: Secrets) -> list[Notifier]:
     """Return the notification channels.
 
     Raises:
@@ -294,9 +294,9 @@ def notifiers(settings: Settings, told: CheckSettings, secrets: Secrets) -> list
     """
     from viplake.notify.sending import channels  # noqa: PLC0415 - as in check_settings
 
-    known = secrets.read() if told.notify.needs_secret and not secrets.in_environment else {}
+    known = secrets.read() if checks.notify.needs_secret and not secrets.in_environment else {}
     around = settings.surroundings
-    return channels(told.notify, known, network(settings, secrets), aws_access(around), around.endpoint_sns)
+    return channels(checks.notify, known, network(settings, secrets), aws_access(around), around.endpoint_sns)
 
 
 def vendor(settings: Settings, secrets: Secrets, clock: Clock) -> VesonVendor:

@@ -197,8 +197,8 @@ def _profiled(
     settings: ContentSettings,
 ) -> TableContent:
     bad = [
-        of_file(known.table, Unreadable(blame.file.name, blame.why, blame.byte), blame.file.label)
-        for blame in sorted(found.bad, key=lambda blame: (blame.file.name, blame.file.path))
+        of_file(known.table, Unreadable(fault.file.name, fault.why, fault.byte), fault.file.label)
+        for fault in sorted(found.bad, key=lambda fault: (fault.file.name, fault.file.path))
     ]
     nulls = [of_nulls(known.table, label, count) for label, count in sorted(found.nulls.items())]
     findings = [*findings, *bad, *nulls]

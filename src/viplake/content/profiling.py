@@ -314,16 +314,16 @@ def profile_in_parts(question: TableQuestion, parts: int) -> list[str]:
     """Return the same in several queries of about equal work; their rows, joined, are that row."""
     place = {column: f"c{index}" for index, column in enumerate(question.columns)}
     key = [place[column] for column in question.key]
-    head = _Asked(("count(*)", _duplicates(key), "0"), tuple(key))
+    head = _Selection(("count(*)", _duplicates(key), "0"), tuple(key))
     if question.record_time is not None:
         cell = place[question.record_time]
         dated = trial(cell, ColumnType("timestamp"))
         counted = f"count({cell}_time)"
-        head = _Asked((*head.cells[:2], counted), head.texts, dated.tried, {f"{cell}_time": dated.value})
+        head = _Selection((*head.cells[:2], counted), head.texts, dated.tried, {f"{cell}_time": dated.value})
     works = [(KEY_WORK if question.key else 0, head)]
     works += [(1, _column(place[column], question.type(column))) for column in question.columns]
     share = sum(work for work, _ in works) / parts
-    queries: list[list[_Asked]] = [[] for _ in range(parts)]
+    queries: list[list[_Selection]] = [[] for _ in range(parts)]
     done = 0.0
     for work, asked in works:
         queries[min(int(done / share), parts - 1) if share else 0].append(asked)
@@ -354,7 +354,7 @@ def values_sql(of: ColumnType | None, by: str) -> str:
     The length of texts is that of the column `most` where the type has one: a query for each length costs too much.
     """
     length = "most" if of is not None and of.length is not None else None
-    return f"{_select([_Asked((by,), (by, *filter(None, [length]))), _column('c0', of, length)])} group by {by}"
+    return f"{_select([_Selection((by,), (by, *filter(None, [length]))), _column('c0', of, length)])} group by {by}"
 
 
 def wrong_values_sql(of: ColumnType, kind: ContentFindingKind, by: str) -> str:
@@ -377,7 +377,7 @@ def _wrong(cell: str, of: ColumnType, kind: ContentFindingKind, length: str | No
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Selection:
     """A part of a query.
 
     Attributes:
@@ -393,7 +393,7 @@ class _Asked:
     made: Mapping[str, str] = field(default_factory=dict)
 
 
-def _select(asked: Sequence[_Asked]) -> str:
+def _select(asked: Sequence[_Selection]) -> str:
     """Return a query over `records` that converts each value once, however often it is used.
 
     In two steps: an engine tries a value again for each aggregate that has it in a filter or in a branch.
@@ -408,7 +408,7 @@ def _select(asked: Sequence[_Asked]) -> str:
     return f"select {cells} from (select {then} from (select {first} from records))"  # noqa: S608
 
 
-def _column(cell: str, of: ColumnType | None, length: str | None = None) -> _Asked:
+def _column(cell: str, of: ColumnType | None, length: str | None = None) -> _Selection:
     """The `PER_COLUMN` cells of a column: values, about how many different ones, least, greatest, those that fit,
     those beyond the declared size.
     """
@@ -417,7 +417,7 @@ def _column(cell: str, of: ColumnType | None, length: str | None = None) -> _Ask
     if of is None or of.kind == "text":
         ends = [f"substr({end}({cell}), 1, {SHOWN})" for end in ("min", "max")]  # the ends' beginnings are those of all
         beyond = "0" if found.beyond is None else f"count(case when {found.beyond} then 1 end)"
-        return _Asked((*common, *ends, f"count({cell})", beyond), (cell,))
+        return _Selection((*common, *ends, f"count({cell})", beyond), (cell,))
     value, fits, beyond = (f"{cell}_{of.kind}_{name}" for name in ("value", "fits", "beyond"))
     made = {value: found.value, fits: found.fits} if of.kind == "decimal" else {value: found.value}
     good = f"count(case when {fits} then 1 end)" if of.kind == "decimal" else f"count({value})"
@@ -427,7 +427,7 @@ def _column(cell: str, of: ColumnType | None, length: str | None = None) -> _Ask
     if of.kind in {"boolean", "date", "timestamp"}:  # numbers come as such: each engine writes large ones as it likes
         ends = [f"cast({end} as varchar)" for end in ends]
     larger = "0" if found.beyond is None else f"count(case when {beyond} then 1 end)"
-    return _Asked((*common, *ends, good, larger), (cell,), found.tried, made)
+    return _Selection((*common, *ends, good, larger), (cell,), found.tried, made)
 
 
 def _duplicates(cells: Sequence[str]) -> str:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Iterable, Mapping, Sequence
 
-    from viplake.history.build import Place
+    from viplake.history.build import HistoryLocation
 
 _ROWS: Final = MonthlyRows(TABLE_CONTENT, small=frozenset({"files", "findings"}))
 
@@ -44,7 +44,7 @@ _AT_ONCE: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-async def keep(place: Place, found: Sequence[HourContent]) -> None:
+async def keep(place: HistoryLocation, found: Sequence[HourContent]) -> None:
     """Store the results of some Hours, ascending.
 
     Raises:
@@ -59,7 +59,7 @@ async def keep(place: Place, found: Sequence[HourContent]) -> None:
     await months.flush()
 
 
-async def read(place: Place, hours: Iterable[Hour]) -> dict[Hour, HourContent]:
+async def read(place: HistoryLocation, hours: Iterable[Hour]) -> dict[Hour, HourContent]:
     """Return the stored results of these Hours, ascending; Hours without content checks are left out.
 
     Raises:
@@ -79,7 +79,9 @@ async def read(place: Place, hours: Iterable[Hour]) -> dict[Hour, HourContent]:
     return {hour: content for hour, content in zip(known, found, strict=True) if content is not None}
 
 
-async def series(place: Place, first: Hour, last: Hour) -> tuple[dict[str, array[int]], dict[str, array[int]]]:
+async def series(
+    place: HistoryLocation, first: Hour, last: Hour
+) -> tuple[dict[str, array[int]], dict[str, array[int]]]:
     """Records, and the newest record time in seconds since 1970, of each table, one an Hour; -1 where none is known.
 
     Raises:
@@ -90,11 +92,11 @@ async def series(place: Place, first: Hour, last: Hour) -> tuple[dict[str, array
     return rows, newest
 
 
-def _folder(place: Place) -> str:
+def _folder(place: HistoryLocation) -> str:
     return f"{place.versions.removesuffix('history/')}content/"
 
 
-def _key(place: Place, hour: Hour) -> str:
+def _key(place: HistoryLocation, hour: Hour) -> str:
     return f"{_folder(place)}{hour.folder}.json.gz"
 
 

@@ -180,7 +180,7 @@ def session() -> SparkSession:
 
 
 @dataclass(slots=True)
-class _Place:
+class _TableOfHour:
     """A table of an Hour, and the reports of the executors on its files.
 
     Attributes:
@@ -245,7 +245,7 @@ def _examined(
     from py4j.protocol import Py4JError  # noqa: PLC0415 - comes with pyspark
     from pyspark.errors import PySparkException  # noqa: PLC0415 - as above
 
-    places = [_Place(one.hour, known) for one in listed for known in one.tables]
+    places = [_TableOfHour(one.hour, known) for one in listed for known in one.tables]
     pieces = [
         Piece(
             number, at, name, layout.file(place.hour, name), place.known.files[name], tuple(place.known.columns or ())
@@ -273,7 +273,7 @@ def _examined(
     ]
 
 
-def _content(place: _Place, answered: _Answered | None) -> TableContent:
+def _content(place: _TableOfHour, answered: _Answered | None) -> TableContent:
     known, findings = place.known, place.findings
     if answered is None:
         return unanswered(known, findings, place.unanswered or known.unknown)
@@ -316,7 +316,7 @@ _Answered = tuple[TableQuestion, tuple[Any, ...], "Examples"]
 
 
 def _answered(
-    spark: SparkSession, looked: DataFrame, places: Sequence[_Place], settings: ContentSettings
+    spark: SparkSession, looked: DataFrame, places: Sequence[_TableOfHour], settings: ContentSettings
 ) -> dict[int, _Answered]:
     """Return the answers for each table that has records: one query for each kind of column."""
     asked = {
@@ -362,7 +362,7 @@ class _Picks:
     files: list[tuple[int, int, list[tuple[int, list[int], int | None]]]] = field(default_factory=list)
 
 
-def _picked(places: Sequence[_Place], asked: Mapping[int, TableQuestion]) -> dict[ColumnType | None, _Picks]:
+def _picked(places: Sequence[_TableOfHour], asked: Mapping[int, TableQuestion]) -> dict[ColumnType | None, _Picks]:
     found: dict[ColumnType | None, _Picks] = {}
     for at, question in asked.items():
         wanted: dict[ColumnType | None, list[tuple[int, str, int | None]]] = {}
@@ -382,7 +382,7 @@ def _picked(places: Sequence[_Place], asked: Mapping[int, TableQuestion]) -> dic
 
 
 def _values(
-    spark: SparkSession, records: DataFrame, places: Sequence[_Place], asked: Mapping[int, TableQuestion]
+    spark: SparkSession, records: DataFrame, places: Sequence[_TableOfHour], asked: Mapping[int, TableQuestion]
 ) -> tuple[dict[tuple[int, int], tuple[Any, ...]], dict[int, Examples]]:
     """Return the cells of each column by table and number, and examples for findings by table."""
     values: dict[tuple[int, int], tuple[Any, ...]] = {}
@@ -481,8 +481,8 @@ def _read_one(connection: DuckDBPyConnection, piece: Piece, files: Sequence[Stag
     except duck.faults() as error:
         yield _report(piece, unanswered=duck.TOO_MUCH if duck.of_memory(error) else NOT_TOGETHER)
         return
-    for blame in blames:
-        yield _unread(piece, blame.file.label, blame.why, blame.byte, empty=False, parsed=True)
+    for fault in blames:
+        yield _unread(piece, fault.file.label, fault.why, fault.byte, empty=False, parsed=True)
     if good:
         yield _report(piece, members=found.counts, more=columns[len(piece.columns) :], nulls=found.nulls)
         for row in rows:

@@ -104,7 +104,7 @@ def tried(cell: str, kind: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SparkQuery:
     """A query in Spark's SQL.
 
     Attributes:
@@ -116,7 +116,7 @@ class Asked:
     needs: Mapping[str, str]
 
 
-def in_spark(sql: str, relation: str) -> Asked:
+def in_spark(sql: str, relation: str) -> SparkQuery:
     """Return the SQL of `profiling` for Spark, over a relation of that name instead of `records`."""
     import sqlglot  # noqa: PLC0415 - of the extra `spark`, and 0.1 s that other commands do without
     from sqlglot import exp  # noqa: PLC0415 - as above
@@ -133,4 +133,4 @@ def in_spark(sql: str, relation: str) -> Asked:
             return exp.column(name)
         return node
 
-    return Asked(sqlglot.parse_one(sql, read="duckdb").transform(turn).sql(dialect="spark"), needs)
+    return SparkQuery(sqlglot.parse_one(sql, read="duckdb").transform(turn).sql(dialect="spark"), needs)

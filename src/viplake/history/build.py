@@ -37,7 +37,7 @@ from viplake.history.datasets import (
 )
 from viplake.history.facts import SchemaFacts
 from viplake.history.listing import Listing
-from viplake.history.schema_store import Copies
+from viplake.history.schema_store import SchemaStore
 from viplake.history.volumes import Volumes, VolumeSeries
 from viplake.lake.records import FORMAT
 from viplake.lake.versions import Version
@@ -93,7 +93,7 @@ class ObserveSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HistoryLocation:
     """Where the history lives.
 
     Attributes:
@@ -107,12 +107,12 @@ class Place:
     versions: str
 
     @classmethod
-    def within(cls, lake: Lake) -> Place:
+    def within(cls, lake: Lake) -> HistoryLocation:
         """The usual place: `Observability/` in the lake."""
         return cls(lake.store, lake.layout.observability, f"{lake.layout.root}_viplake/history/")
 
     @classmethod
-    def elsewhere(cls, store: Store, prefix: str = "") -> Place:
+    def elsewhere(cls, store: Store, prefix: str = "") -> HistoryLocation:
         """Another store, or another prefix."""
         inside = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         return cls(store, inside, f"{inside}_viplake/history/")
@@ -211,7 +211,7 @@ class Observed:
 
 async def observe(
     lake: Lake,
-    place: Place,
+    place: HistoryLocation,
     clock: Clock,
     settings: ObserveSettings,
     *,
@@ -245,7 +245,7 @@ async def observe(
     return result
 
 
-async def read_history(place: Place, since: Hour | None = None) -> History:
+async def read_history(place: HistoryLocation, since: Hour | None = None) -> History:
     """The history from an Hour on, at least; all of it by default. Without rows where there is none.
 
     Raises:
@@ -254,7 +254,7 @@ async def read_history(place: Place, since: Hour | None = None) -> History:
     return await _chain(place).read(since)
 
 
-async def read_volumes(place: Place, first: Hour, last: Hour) -> VolumeSeries:
+async def read_volumes(place: HistoryLocation, first: Hour, last: Hour) -> VolumeSeries:
     """Return the bytes of each table in these Hours, both included.
 
     Raises:
@@ -299,7 +299,7 @@ class _Pass:
     """One pass: what it has read so far."""
 
     lake: Lake
-    place: Place
+    place: HistoryLocation
     now: datetime
     settings: ObserveSettings
     facts: dict[Hour, HourFacts] = field(default_factory=dict)
@@ -412,7 +412,7 @@ class _Pass:
             self.lake,
             out_of_scope=self.settings.out_of_scope,
             known={} if scope.rebuild else _parse_schemas(self.schemas),
-            keep=Copies(self.place.store, self.place.published).keep,
+            keep=SchemaStore(self.place.store, self.place.published).keep,
         )
         if scope.drop and scope.first is not None and scope.last is not None:
             await self._refuse_to_drop(scope.first, scope.last)
@@ -707,5 +707,5 @@ def _parse_schemas(data: bytes | None) -> dict[tuple[str, int], SchemaFacts]:
         return {}
 
 
-def _chain(place: Place) -> Chain:
+def _chain(place: HistoryLocation) -> Chain:
     return Chain(place.store, place.versions)

@@ -89,7 +89,7 @@ class Datasets:
         jobs, tables, sizes: the three datasets of the original scripts.
         runs: from the ledgers.
         volumes: the bytes of each table by Hour; None where they are not known.
-        schemas: the versions of the schema; what they differ in is known after `observe.copies.Copies.compared`.
+        schemas: the versions of the schema; their changes are known after `SchemaStore.compared`.
         targets: the agreed share of good Hours, by indicator (`delivered`, `complete`): a line in the figures.
         planned: what the calendar has: a band in the figures.
     """

@@ -76,7 +76,7 @@ class SchemaVersion:
             "last": str(self.last),
             "hours": self.hours,
             "tables": self.tables,
-            **_told(self.changes),
+            **_changes_json(self.changes),
         }
 
 
@@ -108,7 +108,7 @@ def compared(found: Sequence[SchemaVersion], known: Mapping[str, Tables | str]) 
         found: as `versions` gives them.
         known: by hash, what the schemas of `to_compare` say, or why that is not known.
     """
-    told = []
+    changed = []
     before: SchemaVersion | None = None
     for number, version in enumerate(found):
         why: tuple[Change, ...] | str
@@ -120,10 +120,10 @@ def compared(found: Sequence[SchemaVersion], known: Mapping[str, Tables | str]) 
             why = OLDER
         else:
             why = difference(before.sha256, version.sha256, known)
-        told.append(replace(version, changes=why))
+        changed.append(replace(version, changes=why))
         if version.tables is not None:
             before = version
-    return tuple(told)
+    return tuple(changed)
 
 
 def difference(before: str, after: str, known: Mapping[str, Tables | str]) -> tuple[Change, ...] | str:
@@ -151,12 +151,13 @@ def holding(found: Iterable[SchemaVersion], at: Hour) -> SchemaVersion | None:
     return max((version for version in found if version.first <= at), key=lambda version: version.first, default=None)
 
 
-def words(told: Sequence[Change] | str) -> list[str]:
+def words(changed: Sequence[Change] | str) -> list[str]:
     """Return changes as text, one line a table; or why they are unknown."""
-    if isinstance(told, str):
-        return [told]
+    if isinstance(changed, str):
+        return [changed]
     lines = [
-        f"{table}: {'; '.join(change.what for change in of)}" for table, of in groupby(told, key=lambda one: one.table)
+        f"{table}: {'; '.join(change.what for change in of)}"
+        for table, of in groupby(changed, key=lambda one: one.table)
     ]
     return lines or [SAME]
 
@@ -190,8 +191,8 @@ class Listed:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that `viplake schema --json` prints."""
-        told = [version.to_json() for version in self.versions]
-        return {"versions": told, "unknown_hours": self.unknown, "reason": self.reason}
+        changed = [version.to_json() for version in self.versions]
+        return {"versions": changed, "unknown_hours": self.unknown, "reason": self.reason}
 
     def lines(self) -> Iterator[str]:
         """Return the lines of `viplake schema`: the newest versions, each with its changes."""
@@ -204,10 +205,10 @@ class Listed:
             yield f"{len(self.versions) - _SHOWN} older versions: --json lists them"
         for version in self.versions[-_SHOWN:]:
             yield f"{version.first} to {version.last}  {version.hours:>6,} Hours  {version.count}  {version.name}"
-            told = words(version.changes)
-            yield from (f"  {line}" for line in told[:_SHOWN])
-            if len(told) > _SHOWN:
-                yield f"  {len(told) - _SHOWN} tables more differ: viplake schema --diff {version.first.shift(-1)}"
+            changed = words(version.changes)
+            yield from (f"  {line}" for line in changed[:_SHOWN])
+            if len(changed) > _SHOWN:
+                yield f"  {len(changed) - _SHOWN} tables more differ: viplake schema --diff {version.first.shift(-1)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +278,7 @@ class Differing:
         return {
             name: {"hour": None if hour is None else str(hour), "schema": version and version.sha256}
             for name, hour, version in ends
-        } | _told(self.changes)
+        } | _changes_json(self.changes)
 
     def lines(self) -> Iterator[str]:
         """Return the lines of `viplake schema --diff`: the two Hours, then the changes, one line a table."""
@@ -296,7 +297,7 @@ def _table_json(table: str, known: TableSchema) -> dict[str, Any]:
     return {"table": table, "columns": columns, "key": list(known.key) or None, "reason": reason}
 
 
-def _told(told: Sequence[Change] | str) -> dict[str, Any]:
-    if isinstance(told, str):
-        return {"changes": None, "reason": told}
-    return {"changes": [{"table": one.table, "change": one.what} for one in told], "reason": None}
+def _changes_json(changed: Sequence[Change] | str) -> dict[str, Any]:
+    if isinstance(changed, str):
+        return {"changes": None, "reason": changed}
+    return {"changes": [{"table": one.table, "change": one.what} for one in changed], "reason": None}

@@ -39,7 +39,7 @@ _AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Copies:
+class SchemaStore:
     """The stored schemas of a history.
 
     Args:
@@ -78,7 +78,7 @@ class Copies:
             LakeError: one cannot be read.
         """
 
-        async def told(sha256: str) -> Tables | str:
+        async def tables_of(sha256: str) -> Tables | str:
             data = await self.read(sha256)
             if data is None:
                 return lost(sha256)
@@ -86,7 +86,7 @@ class Copies:
             return unreadable(sha256) if found is None else found
 
         hashes = sorted(set(wanted))
-        return dict(zip(hashes, await map_bounded(told, hashes, at_once=_AT_ONCE), strict=True))
+        return dict(zip(hashes, await map_bounded(tables_of, hashes, at_once=_AT_ONCE), strict=True))
 
     async def compared(self, found: Sequence[SchemaVersion]) -> tuple[SchemaVersion, ...]:
         """Return the versions, each with its changes against the version before.

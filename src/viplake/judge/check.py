@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from viplake.clock import Clock
-    from viplake.history.build import ObserveSettings, Place
+    from viplake.history.build import HistoryLocation, ObserveSettings
     from viplake.history.chain import History
     from viplake.history.datasets import Row
     from viplake.history.facts import HourFacts
@@ -180,7 +180,7 @@ class CheckTarget:
     """
 
     lake: Lake
-    place: Place
+    place: HistoryLocation
     environment: str
     report: str = ""
 
@@ -293,12 +293,12 @@ def fold_settings(settings: CheckSettings, observing: ObserveSettings) -> FoldSe
     return FoldSettings(settings.rules.end_after, watches)
 
 
-def incidents_prefix(place: Place) -> str:
+def incidents_prefix(place: HistoryLocation) -> str:
     """Return the prefix of the incidents' versions, beside those of the history."""
     return f"{place.versions.removesuffix('history/')}incidents/"
 
 
-async def read_incidents(place: Place) -> Incidents:
+async def read_incidents(place: HistoryLocation) -> Incidents:
     """Return the stored incidents, by identity.
 
     Raises:
@@ -307,7 +307,7 @@ async def read_incidents(place: Place) -> Incidents:
     return dict((await read_incident_store(place)).incidents)
 
 
-async def read_incident_store(place: Place) -> IncidentStore:
+async def read_incident_store(place: HistoryLocation) -> IncidentStore:
     """Return the stored incidents and the last evaluated Hour. Writes nothing.
 
     Raises:
@@ -317,7 +317,7 @@ async def read_incident_store(place: Place) -> IncidentStore:
     return unpack(newest.content)
 
 
-async def acknowledge(place: Place, key: str, until: Hour, note: str) -> Incident:
+async def acknowledge(place: HistoryLocation, key: str, until: Hour, note: str) -> Incident:
     """Acknowledge an incident up to an Hour.
 
     Raises:
@@ -387,7 +387,7 @@ def _since(judged: Hour | None, last: Hour, first: Hour | None, reach: int) -> H
     return begins.shift(-reach)
 
 
-async def _history(place: Place, since: Hour | None) -> History:
+async def _history(place: HistoryLocation, since: Hour | None) -> History:
     """Read the history that a check needs; all of it where nothing was delivered since, to find an outage's start."""
     history = await read_history(place, since)
     delivered = any(row[1] != "0" for row in history.rows(JOBS).values())

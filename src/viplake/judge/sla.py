@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from viplake.history.build import Place
+    from viplake.history.build import HistoryLocation
     from viplake.judge.evaluate import CheckSettings
 
 FILE: Final = "historical_sla.csv"
@@ -29,7 +29,12 @@ COLUMNS: Final = ("period", "from", "to", "indicator", "target", "good", "expect
 
 
 async def read_sla(
-    place: Place, settings: CheckSettings, *, now: datetime, first: Hour | None = None, last: Hour | None = None
+    place: HistoryLocation,
+    settings: CheckSettings,
+    *,
+    now: datetime,
+    first: Hour | None = None,
+    last: Hour | None = None,
 ) -> list[SlaPeriod]:
     """Return the periods that overlap a range of Hours; by default the newest settled Hour and the window before it.
 
@@ -47,7 +52,7 @@ async def read_sla(
     return sla_periods(settings.objectives.objectives, grades, begin, newest)
 
 
-async def publish_sla(place: Place, periods: Iterable[SlaPeriod]) -> None:
+async def publish_sla(place: HistoryLocation, periods: Iterable[SlaPeriod]) -> None:
     """Write the periods into `historical_sla.csv`, beside the rows of earlier ones.
 
     Raises:

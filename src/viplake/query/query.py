@@ -87,7 +87,7 @@ class QueryRequest:
 
 async def query(
     lake: Lake,
-    place: Place,
+    place: HistoryLocation,
     asked: QueryRequest,
     take: Callable[[QueryResult], T],
     *,

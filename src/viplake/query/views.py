@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-    from viplake.history.build import Place
+    from viplake.history.build import HistoryLocation
     from viplake.history.datasets import HourDataset
     from viplake.lake import Lake
     from viplake.model import Hour
@@ -149,10 +149,10 @@ class Snapshots:
         self._leave_out(bad, notes)
         return bool(bad)
 
-    def _leave_out(self, bad: Iterable[duck.Blame], notes: Notes) -> None:
-        for blame in bad:
-            where = "" if blame.byte is None else f", at byte {blame.byte:,} of its JSON"
-            notes.leave_out(blame.file.label, f"{blame.why}{where}")
+    def _leave_out(self, bad: Iterable[duck.FileFault], notes: Notes) -> None:
+        for fault in bad:
+            where = "" if fault.byte is None else f", at byte {fault.byte:,} of its JSON"
+            notes.leave_out(fault.file.label, f"{fault.why}{where}")
 
 
 def snapshots(hours: Sequence[HourFiles], *, taken: Iterable[str], hourly: bool) -> list[Snapshots]:
@@ -232,7 +232,7 @@ class CsvDataset:
         """See `View`: what is here was written anew, and can be read."""
         return False
 
-    async def bring(self, place: Place, folder: Path, notes: Notes) -> None:
+    async def bring(self, place: HistoryLocation, folder: Path, notes: Notes) -> None:
         """Return its file, repaired as `observe` would repair it."""
         self.brought = True
         try:
@@ -304,7 +304,7 @@ class ParquetDataset:
         bad, self.staged = len(self.staged) - len(good), good
         return bad > 0
 
-    async def bring(self, place: Place, folder: Path, notes: Notes) -> None:
+    async def bring(self, place: HistoryLocation, folder: Path, notes: Notes) -> None:
         """All its files."""
         self.brought = True
         prefix = f"{place.published}{self.name}/"
@@ -351,7 +351,7 @@ def history() -> list[CsvDataset | ParquetDataset]:
 # -- bringing -------------------------------------------------------------------------------------------------------
 
 
-async def bring(lake: Lake, place: Place, views: Sequence[View], root: Path, notes: Notes) -> None:
+async def bring(lake: Lake, place: HistoryLocation, views: Sequence[View], root: Path, notes: Notes) -> None:
     """Bring the files of some views into folders below `root`; what cannot be read is said.
 
     Raises:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from viplake.history.build import ObserveSettings, Place
+    from viplake.history.build import HistoryLocation, ObserveSettings
     from viplake.judge.evaluate import CheckSettings
     from viplake.judge.record import Record
     from viplake.lake import Lake
@@ -120,7 +120,7 @@ class Pack:
 
 async def gather(
     lake: Lake,
-    place: Place,
+    place: HistoryLocation,
     settings: CheckSettings,
     observing: ObserveSettings,
     *,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from viplake.history.build import read_history, read_volumes
 from viplake.history.rows import Datasets
-from viplake.history.schema_store import Copies
+from viplake.history.schema_store import SchemaStore
 from viplake.judge.check import preview
 from viplake.model import Hour
 from viplake.report.evidence import delivered_files
@@ -199,7 +199,7 @@ async def compose(
     """
     place = target.place
     known = await known_of(target, settings, observing, now=now, days=days)
-    schemas = await Copies(place.store, place.published).compared(known.datasets.schemas)
+    schemas = await SchemaStore(place.store, place.published).compared(known.datasets.schemas)
     datasets, state = replace(known.datasets, schemas=schemas), known.state
     assessment = verdict(state, datasets, grace=observing.grace)
     more = (Group("Incidents and objectives", charts(state)), *more)

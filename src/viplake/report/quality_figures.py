@@ -122,7 +122,7 @@ def incidents(table: FigureTable) -> go.Figure:
                     "base": [starts[row] for row in rows],
                     "x": [length_of(table.times[row], str(column["until"][row])) for row in rows],
                     "y": [rule_words(column["rule"][row]) for row in rows],
-                    "customdata": [_told({name: str(of[row]) for name, of in column.items()}) for row in rows],
+                    "customdata": [_hover_text({name: str(of[row]) for name, of in column.items()}) for row in rows],
                     "hovertemplate": "%{base|%Y-%m-%d %H:%M} UTC, %{y}<br>%{customdata}<extra></extra>",
                     # The edge keeps an Hour visible where it is narrower than a pixel.
                     "marker": {"color": colour, "line": {"color": colour, "width": 3}},
@@ -150,7 +150,7 @@ def rule_words(rule: str | float | None) -> str:
     return str(rule).replace("_", " ").capitalize()
 
 
-def _told(row: dict[str, str]) -> str:
+def _hover_text(row: dict[str, str]) -> str:
     until = written_as(moment_of(row["until"]))
     state = row["state"] if row["acknowledged"] == "None" else f"{row['state']}, {row['acknowledged']}"
     return wrapped(f"{state}, last Hour {until}; cause {row['cause']}, owner {row['owner']}. {row['summary']}")

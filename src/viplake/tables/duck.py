@@ -204,13 +204,13 @@ class Members:
 
     counts: dict[str, int]
     files: list[Staged]
-    bad: list[Blame]
+    bad: list[FileFault]
     nulls: dict[str, int]
     looked: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Blame:
+class FileFault:
     """A file that an engine could not read.
 
     Attributes:
@@ -281,7 +281,7 @@ def _counted(connection: DuckDBPyConnection, files: Sequence[Staged], limit: str
     return counts, odd
 
 
-def _with_headers(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[Blame]]:
+def _with_headers(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[FileFault]]:
     """Return the CSV and Parquet files that can be read to their end, with their columns."""
     good, bad = [], []
     for file in files:
@@ -291,7 +291,7 @@ def _with_headers(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tu
                 file = replace(file, header=tuple(str(name) for name, *_ in described))  # noqa: PLW2901 - the same, known better
             _read_through(connection, file, file.header)
         except faults() as error:
-            bad.append(_blame(file, error))
+            bad.append(_fault_of(file, error))
         else:
             good.append(file)
     return good, bad
@@ -299,7 +299,7 @@ def _with_headers(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tu
 
 def _without_odd(
     connection: DuckDBPyConnection, files: Sequence[Staged]
-) -> tuple[list[Staged], list[Blame], dict[str, int]]:
+) -> tuple[list[Staged], list[FileFault], dict[str, int]]:
     """Return the files without values that are no records: nulls are left out, files with others excluded."""
     good, bad = [], []
     nulls: dict[str, int] = {}
@@ -311,7 +311,7 @@ def _without_odd(
             what = "an array" if wrong == {"ARRAY"} else "something that is no record"
             many = sum(kinds[kind] for kind in wrong)
             why = f"it holds {what} in place of a record, {many:,} times"
-            bad.append(Blame(file, why, bad_byte(file)))
+            bad.append(FileFault(file, why, bad_byte(file)))
             continue
         if kinds.get("NULL"):
             nulls[file.label] = kinds["NULL"]
@@ -337,24 +337,24 @@ def of_memory(error: BaseException) -> bool:
     return isinstance(error, duckdb.OutOfMemoryException)
 
 
-def readable(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[Blame]]:
+def readable(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[FileFault]]:
     """Find which files can be read after an error that names none: try each by itself.
 
     One that holds objects with line ends inside them comes back as `unstructured`, one with an array behind an array
     as one array.
     """
     good: list[Staged] = []
-    bad: list[Blame] = []
+    bad: list[FileFault] = []
     for file in files:
-        blame = _tried(connection, file)
-        if blame is None:
+        fault = _tried(connection, file)
+        if fault is None:
             good.append(file)
             continue
         other = _otherwise(file)
         if other is not None and _tried(connection, other) is None:
             good.append(other)
         else:
-            bad.append(blame)
+            bad.append(fault)
     return good, bad
 
 
@@ -370,7 +370,7 @@ def _otherwise(file: Staged) -> Staged | None:
     return replace(file, path=path, raw=file.raw or file.path)
 
 
-def _tried(connection: DuckDBPyConnection, file: Staged) -> Blame | None:
+def _tried(connection: DuckDBPyConnection, file: Staged) -> FileFault | None:
     """Return why a file cannot be read; None where it can."""
     try:
         # A record that is no object, or has a member twice, fails only where that member is read.
@@ -380,7 +380,7 @@ def _tried(connection: DuckDBPyConnection, file: Staged) -> Blame | None:
             names = [] if odd else list(counts)
         _read_through(connection, file, names)
     except faults() as error:
-        return _blame(file, error)
+        return _fault_of(file, error)
     return None
 
 
@@ -394,16 +394,16 @@ def _read_through(connection: DuckDBPyConnection, file: Staged, names: Sequence[
         connection.execute(f"select {counts} from ({records})").fetchall()  # noqa: S608 - quoted
 
 
-def _blame(file: Staged, error: Exception) -> Blame:
+def _fault_of(file: Staged, error: Exception) -> FileFault:
     if of_memory(error):  # JSON of a million levels unfolds to some hundred times its size
-        return Blame(file, TOO_MUCH, None, memory=True)
+        return FileFault(file, TOO_MUCH, None, memory=True)
     if file.form == "parquet":
-        return Blame(file, "it cannot be read as Parquet", None)
+        return FileFault(file, "it cannot be read as Parquet", None)
     if file.form == "csv":
         place = _LINE.search(str(error))
         where = f", in line {int(place['number']):,}" if place else ""
-        return Blame(file, f"it cannot be read as CSV with its {len(file.header)} columns{where}", None)
-    return Blame(file, _words(str(error)), bad_byte(file))
+        return FileFault(file, f"it cannot be read as CSV with its {len(file.header)} columns{where}", None)
+    return FileFault(file, _words(str(error)), bad_byte(file))
 
 
 def _words(message: str) -> str:
