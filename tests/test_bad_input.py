@@ -357,7 +357,7 @@ def test_W16_a_full_disk_keeps_stored_files_and_shows_no_partial_one(tmp_path: P
         finished = command.run_as(
             "unshare", "-rm", "sh", "-c", IN_A_SMALL_DISK, "sh", str(tmp_path / "disk"), sys.executable
         )
-        ended(finished, "disk_full", told="Make room")
+        ended(finished, "disk_full", told="Free disk space")
         [job] = vendor.jobs.values()
         sizes = {file.name: file.size for file in job.files}
     landed = dict(line.split() for line in (tmp_path / "files").read_text().splitlines())
