@@ -304,7 +304,7 @@ class DataLake:
 
         asked = QueryRequest(sql, _hour(at), _hour(since), unproven=unproven, partial=partial)
         self.warnings = []
-        place = _wait(assembly.place_of(self._settings, self.stored))
+        place = _wait(assembly.history_location(self._settings, self.stored))
         delta = _wait(assembly.tables_to_query(self._settings, self.stored, self.warnings.append))
         return _wait(query(self.stored, place, asked, take, warn=self.warnings.append, delta=delta))
 

@@ -8,7 +8,7 @@ import pytest
 
 from current.lakes import TableLake, hour
 from viplake.errors import SettingsError
-from viplake.history.build import Place
+from viplake.history.build import HistoryLocation
 from viplake.query.query import QueryRequest, query
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ async def asked(lake: TableLake, sql: str, **options: Any) -> tuple[list[tuple[s
     def take(answer: QueryResult) -> tuple[list[tuple[str | None, ...]], tuple[Hour, ...]]:
         return list(answer.rows()), answer.hours
 
-    place = Place.within(lake.lake)
+    place = HistoryLocation.within(lake.lake)
     return await query(lake.lake, place, QueryRequest(sql, **options), take, warn=lambda _: None, delta=lake.delta())
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from viplake.commands.assembly import on_lake, place_of, tables_to_query
+from viplake.commands.assembly import history_location, on_lake, tables_to_query
 from viplake.commands.console import err, out, printable, table, warn
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, OUTPUT, Json, Options, Window
 from viplake.errors import SettingsError
@@ -76,7 +76,7 @@ def command(
 
     async def ask(lake: Lake) -> None:
         delta = await tables_to_query(settings, lake, warn)
-        await query(lake, await place_of(settings, lake), asked, take, warn=warn, writes=writes, delta=delta)
+        await query(lake, await history_location(settings, lake), asked, take, warn=warn, writes=writes, delta=delta)
 
     on_lake(settings, ask)
     return 0

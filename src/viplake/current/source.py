@@ -106,7 +106,7 @@ async def bring(lake: Lake, source: HourSource, table: str, folder: Path) -> lis
     Raises:
         HeldError: a file differs, is missing or cannot be read.
         LakeError: the lake cannot be read.
-        OSError: there is no room here.
+        OSError: the local disk is full.
     """
     wrong: dict[str, str] = {}
     folder.mkdir(parents=True)  # noqa: ASYNC240 - on this machine it waits for nothing

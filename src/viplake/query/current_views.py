@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from viplake.current.delta import DeltaTables, Live, TableKind
-    from viplake.history.build import Place
+    from viplake.history.build import HistoryLocation
     from viplake.lake import Lake
 
 HISTORY: Final = "history"
@@ -96,7 +96,7 @@ class DeltaView:
         """See `View`: what is here was written by us, and can be read."""
         return False
 
-    async def bring(self, place: Place, folder: Path, notes: object) -> None:  # noqa: ARG002 - as the others
+    async def bring(self, place: HistoryLocation, folder: Path, notes: object) -> None:  # noqa: ARG002 - as the others
         """All live files of the table."""
         self.brought = True
         here = folder / f"{self.kind}-{self.folder}"

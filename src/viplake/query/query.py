@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, Statement
 
     from viplake.current.delta import DeltaTables
-    from viplake.history.build import Place
+    from viplake.history.build import HistoryLocation
     from viplake.lake import Lake
     from viplake.query.views import View
 
