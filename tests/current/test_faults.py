@@ -133,7 +133,7 @@ async def test_table_that_is_missing_or_empty_in_an_hour_stays_as_it_was(tmp_pat
     assert set(by_key(lake)) == {"1", "2", "3"}
 
 
-async def test_hours_of_adopt_count_unless_the_setting_says_otherwise(tmp_path: Path) -> None:
+async def test_hours_of_adopt_count_unless_turned_off_by_the_setting(tmp_path: Path) -> None:
     for adopted in (True, False):
         lake = TableLake(tmp_path / str(adopted), settings=TablesSettings(adopted=adopted))
         await lake.land(0, {"Voyage": [row(1)]})

@@ -79,7 +79,7 @@ async def test_statements_for_a_warehouse_name_every_table(tmp_path: Path, wareh
     assert viplake.run("tables", "ddl").code == 2
 
 
-def test_delivery_updates_the_tables_where_the_setting_says_so(tmp_path: Path) -> None:
+def test_delivery_updates_the_tables_if_the_setting_is_on(tmp_path: Path) -> None:
     with simulated() as vendor:
         viplake = Commands(environ_for(vendor, f"file://{tmp_path}/lake"), tmp_path)
         done = viplake.run("run", "--json", VIPLAKE_TABLES="true")

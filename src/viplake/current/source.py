@@ -173,10 +173,10 @@ def write_rows(
     try:
         found = duck.members(connection, files)
         if found.bad:
-            blame = found.bad[0]
-            if blame.memory:
+            fault = found.bad[0]
+            if fault.memory:
                 raise TooLargeError
-            raise HeldError(f"{blame.file.label}: {blame.why}")
+            raise HeldError(f"{fault.file.label}: {fault.why}")
         times = (own.record_time,) if own.record_time else settings.record_times
         by = source.key(table, settings) if key is None else key
         fitted = fit(shape, source.hour.label, known.columns or {}, found.counts, by, times)
