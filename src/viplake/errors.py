@@ -418,7 +418,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "us",
         LAKE_FAILED,
         "The disk of the lake is full, or the quota of its bucket is used up.",
-        "Make room; what has landed is kept and the next tick goes on.",
+        "Free disk space. Stored files stay, and the next tick continues.",
     ),
     Cause(
         "receipt_conflict",

@@ -645,7 +645,7 @@ async def test_E15_schema_that_the_store_withholds_costs_no_hour(fault: Fault) -
     odd = LAYOUT.file(H13.shift(1), SCHEMA_NAME)
     tripwire = Tripwire(1, error=fault, verbs={"get"}, about=odd, times=None)
     await build(Flaky(store, tripwire), at("2022-05-10T16:45"))
-    rows = (await read_history(Place.within(Lake(store, LAYOUT)))).rows(JOBS)
+    rows = (await read_history(HistoryLocation.within(Lake(store, LAYOUT)))).rows(JOBS)
     assert [rows[H13.shift(number)][1] for number in range(3)] == ["1", "1", "1"]
 
 

@@ -19,7 +19,7 @@ import pytest
 from hooks import Quiet, listening, serving
 from judge.watch import FIRST, Watch, content_of, facts_of, watching
 from viplake.content.records import keep
-from viplake.history.build import Place
+from viplake.history.build import HistoryLocation
 from viplake.judge.detector.anomaly import ADOPTED
 from viplake.model import PROD, TEST
 from viplake.simulator.history import Past, SchemaChange, Spell
@@ -214,7 +214,7 @@ def test_9_an_outage_of_three_days_and_forty_tables_is_one_incident_and_four_not
 def keep_content(watch: Watch, carried: dict[int, float]) -> None:
     """Content checks that found so many hours of records in each of these Hours."""
     found = [content_of(H(n), {"Voyage": 50, "Vessel": 60}, hours) for n, hours in sorted(carried.items())]
-    asyncio.run(keep(Place.within(watch.lake), found))
+    asyncio.run(keep(HistoryLocation.within(watch.lake), found))
 
 
 def test_5_a_hole_that_a_short_export_closes_is_a_loss_and_says_so(watch: Watch) -> None:
@@ -263,7 +263,7 @@ def test_5_a_table_of_office_hours_shortens_no_look_back(watch: Watch) -> None:
         one = content_of(H(n), {"Voyage": 50}, 24)
         table = replace(one.tables[0], oldest=min(times), newest=max(times))
         found.append(replace(one, tables=(table,)))
-    asyncio.run(keep(Place.within(watch.lake), found))
+    asyncio.run(keep(HistoryLocation.within(watch.lake), found))
     for number in (30, 59):
         answer = watch.check(H(number), "--at", str(H(number)), observe=False)
         assert answer.of("lookback_gap") + answer.of("lookback_change") == []

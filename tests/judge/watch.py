@@ -16,7 +16,7 @@ from viplake import cli
 from viplake.clock import SystemClock
 from viplake.content.profiling import HourContent, TableContent
 from viplake.content.records import keep
-from viplake.history.build import Place
+from viplake.history.build import HistoryLocation
 from viplake.history.datasets import DATASETS, TABLE_CONTENT, Frame, render, upsert
 from viplake.history.facts import HourFacts, RunFacts, SchemaFacts
 from viplake.history.months import MonthlyRows, Months
@@ -119,7 +119,7 @@ class Watch:
         asyncio.run(self._examined(rows, judged))
 
     async def _examined(self, rows: Sequence[Mapping[str, int]], judged: int) -> None:
-        place = Place.within(self.lake)
+        place = HistoryLocation.within(self.lake)
         months = Months(place.store, place.published, place.versions, MonthlyRows(TABLE_CONTENT))
         for number, of_hour in enumerate(rows[: len(rows) - judged]):
             cells = tuple((name, (1, count, 0, None, None)) for name, count in sorted(of_hour.items()))
@@ -129,7 +129,7 @@ class Watch:
         await keep(place, [content_of(FIRST.shift(number), rows[number]) for number in newest])
 
     async def _volumes(self, facts: Sequence[HourFacts]) -> None:
-        place = Place.within(self.lake)
+        place = HistoryLocation.within(self.lake)
         kept = Volumes(place.store, place.published, place.versions)
         for start in range(0, len(facts), 24):
             await kept.add(facts[start : start + 24])

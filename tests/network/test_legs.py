@@ -170,7 +170,7 @@ def through(network: Network, proxy: ForwardProxy, password: str = "p@ss#1") -> 
     return replace(network, proxy=Proxy.parse(Secret(f"http://user:{password}@{proxy.address}", remember=False)))
 
 
-async def placed(fault: str, good: Sequence[bytes], ca: Authority, stack: AsyncExitStack) -> Place:
+async def placed(fault: str, good: Sequence[bytes], ca: Authority, stack: AsyncExitStack) -> HistoryLocation:
     """A server, or what is left of one, with this fault on the way."""
     if fault == "refused":
         async with playing(b"") as gone:

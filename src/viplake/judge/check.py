@@ -30,7 +30,7 @@ from viplake.errors import SettingsError, ViplakeError
 from viplake.history import schema_changes
 from viplake.history.build import look_at, read_history
 from viplake.history.datasets import JOBS, SCHEMAS
-from viplake.history.schema_store import Copies
+from viplake.history.schema_store import SchemaStore
 from viplake.history.volumes import Volumes
 from viplake.judge.detector.usual import WEEK
 from viplake.judge.evaluate import (
@@ -450,7 +450,7 @@ async def _schema_changes(
 
 
 async def _recorded_changes(
-    place: Place, rows: Mapping[Hour, Row], hours: Sequence[Hour]
+    place: HistoryLocation, rows: Mapping[Hour, Row], hours: Sequence[Hour]
 ) -> dict[Hour, Sequence[Change] | str]:
     """Return the changes that the history has of these Hours."""
     found = schema_changes.versions({hour: row for hour, row in rows.items() if hour <= hours[-1]})
@@ -458,7 +458,7 @@ async def _recorded_changes(
     recent = [version for version in found if version.last >= hours[0]]
     begins: dict[Hour, Sequence[Change] | str] = {}
     if any(version.first >= hours[0] for version in recent):
-        compared = await Copies(place.store, place.published).compared([*before, *recent])
+        compared = await SchemaStore(place.store, place.published).compared([*before, *recent])
         begins = {version.first: version.changes for version in compared[len(before) :]}
     return {hour: begins.get(hour, ()) for hour in rows if hours[0] <= hour <= hours[-1]}
 

@@ -50,10 +50,10 @@ class QueryResult:
     """The result of a query.
 
     Attributes:
-        connection: where it is, in `TABLE`.
+        connection: of DuckDB; the result is in `TABLE`.
         hours: that the query read, ascending; empty if it read none.
-        columns: in order; no name is there twice.
-        count: of its rows.
+        columns: in order; names are unique.
+        count: number of rows.
     """
 
     connection: DuckDBPyConnection
