@@ -242,7 +242,7 @@ def test_daily_views_are_those_of_the_range(brisk: Commands) -> None:
     assert [row["date"] for row in part["daily"]["jobs"]] == [yesterday.shift(24).day]
 
 
-def test_drop_says_what_it_removed_and_needs_a_range(brisk: Commands) -> None:
+def test_drop_prints_what_it_removed_and_needs_a_range(brisk: Commands) -> None:
     assert brisk.run("run", "--only-deliver").code == 0
     now = Hour.of(datetime.now(UTC))
     assert brisk.run("observe", "--from", str(now.shift(-50))).code == 0

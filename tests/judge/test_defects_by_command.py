@@ -217,7 +217,7 @@ def keep_content(watch: Watch, carried: dict[int, float]) -> None:
     asyncio.run(keep(HistoryLocation.within(watch.lake), found))
 
 
-def test_5_a_hole_that_a_short_export_closes_is_a_loss_and_says_so(watch: Watch) -> None:
+def test_5_a_gap_closed_by_a_short_export_is_reported_as_a_loss(watch: Watch) -> None:
     facts = [facts_of(H(n), {"Voyage": 50_000, "Vessel": 60_000}, delivered=not 40 <= n < 51) for n in range(60)]
     watch.remember(facts)
     keep_content(watch, {n: 2.0 if n == 51 else 24.0 for n in [*range(10, 40), *range(51, 60)]})
@@ -271,7 +271,7 @@ def test_5_a_table_of_office_hours_shortens_no_look_back(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "compressed", "gone"])
-def test_5_an_export_whose_schema_cannot_be_read_is_judged_by_the_last_one_known(watch: Watch, damage: str) -> None:
+def test_5_an_export_with_an_unreadable_schema_is_judged_by_the_last_one_known(watch: Watch, damage: str) -> None:
     past = Past((Spell(H(8), H(30), "lacking", ("Vessel",)),), tables=8)
     watch.hours(past, *FIRST.to(H(7)))
     watch.check(H(7))

@@ -58,7 +58,7 @@ def texts() -> str:
     return "\n".join(lines[1:]) + "\n"
 
 
-def test_every_rule_says_in_every_notification_what_the_golden_file_has() -> None:
+def test_notifications_of_every_rule_match_the_golden_file() -> None:
     found = texts()
     if os.environ.get("VIPLAKE_GOLDEN") == "write":
         GOLDEN.write_text(found, encoding="utf-8")

@@ -125,7 +125,7 @@ class Leg:
     """A way out: what sends a request, and answers that it takes, the last one for ever.
 
     Attributes:
-        once: it sends a request once. deltalake repeats one, but nobody reaches it with a wrong proxy password: the
+        once: it sends a request once. deltalake repeats one, but no test reaches it with a wrong proxy password: the
             store lists the tables before, is refused, and repeats nothing.
     """
 

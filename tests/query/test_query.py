@@ -324,9 +324,7 @@ async def test_E15_history_file_that_the_store_withholds_is_named_and_the_rest_i
 
 
 @pytest.mark.parametrize("fault", WITHHOLDING)
-async def test_E15_schema_that_the_store_withholds_is_said_and_the_columns_are_text(
-    lake: QueriedLake, fault: Fault
-) -> None:
+async def test_E15_withheld_schema_is_reported_and_the_columns_are_text(lake: QueriedLake, fault: Fault) -> None:
     lake.store = Flaky(lake.store, Tripwire(1, error=fault, verbs={"get"}, about="_MasterTableSchema", times=None))
     assert await lake.ask("select typeof(VoyageId) from Voyage limit 1") == [("VARCHAR",)]
     [warning] = lake.warnings

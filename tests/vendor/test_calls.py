@@ -565,7 +565,7 @@ async def test_E20_each_form_of_deflate_is_read_though_only_gzip_is_requested(wb
 
 
 @pytest.mark.parametrize("header", ["", "identity, gzip", "GZIP , identity", "x-gzip", "utf-8"])
-async def test_E20_gzip_is_read_whatever_the_header_says(header: str) -> None:
+async def test_E20_gzip_is_read_with_any_header(header: str) -> None:
     lines = ["200 OK", f"Content-Encoding: {header}"] if header else ["200 OK"]
     async with (
         playing(http(deflated(TOKEN, 31), *lines)) as wire,

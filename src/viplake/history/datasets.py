@@ -44,7 +44,7 @@ _GROUPS: Final = re.compile(r"\d{1,3}(?:[ \u00a0\u202f'\u2019]\d{3})+|\d{1,3}(?:
 _THOUSANDS: Final = re.compile(r"[0-9]{1,3}[.,][0-9]{3}")
 _DELIMITER_HINT: Final = re.compile(r"sep=([,;|\t])\s*")
 _DAY_FIRST: Final = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4}) (\d{1,2}:\d{2}(?::\d{2})?)")
-"""Excel in Germany and its neighbors. With slashes nobody knows whether the day or the month is first."""
+"""Excel in Germany and its neighbors. With slashes the order of day and month is unknown."""
 
 _NUMPY_TEXT: Final = re.compile(r"""\bnp\.str_\(('[^']*'|"[^"]*")\)""")
 _BETWEEN_TEXTS: Final = re.compile(r"""(?<=[\w)])(['"])\s+(['"])(?=\w)""")
