@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # it is run by its path
 
 from bench.judge import LAST, LAYOUT, build, one_check
 from bench.measuring import machine
-from viplake.history.build import ObserveSettings, Place
+from viplake.history.build import HistoryLocation, ObserveSettings
 from viplake.judge.check import CheckTarget
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
@@ -41,7 +41,7 @@ async def _report(folder: str) -> str:
     from viplake.report.page import compose  # noqa: PLC0415 - its imports are part of what is measured
 
     lake = Lake(open_store(StoreSettings(f"file://{folder}")), LAYOUT)
-    target = CheckTarget(lake, Place.within(lake), "Prod")
+    target = CheckTarget(lake, HistoryLocation.within(lake), "Prod")
     now = LAST.end
     return await compose(target, title="Prod", now=now, settings=CheckSettings(), observing=ObserveSettings())
 

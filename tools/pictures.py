@@ -16,7 +16,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from viplake.clock import SystemClock
-from viplake.history.build import ObserveSettings, Place, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, observe
 from viplake.judge.calendar import Calendar, Planned
 from viplake.judge.check import CheckTarget
 from viplake.judge.evaluate import CheckSettings
@@ -49,7 +49,7 @@ async def told() -> str:
     first, past = showcase(LAST, days=42)
     await generate(lake, first.to(LAST), past, environment=PROD)
     planned = next(spell for spell in past.spells if spell.kind == "planned")
-    place = Place.within(lake)
+    place = HistoryLocation.within(lake)
     await observe(lake, place, clock, ObserveSettings())
     return await compose(
         CheckTarget(lake, place, "Prod"),

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from fakes import FakeClock
 from history.lakes import LAYOUT, memory
 from viplake.commands.serve import application
-from viplake.history.build import ObserveSettings, Place, observe
+from viplake.history.build import HistoryLocation, ObserveSettings, observe
 from viplake.judge.calendar import Calendar, Planned
 from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
@@ -99,7 +99,7 @@ async def test_metrics_count_planned_hours_as_planned() -> None:
     assert 'viplake_hours{environment="Prod",outcome="failed",owner="vendor"} 1' in text
 
 
-async def test_health_says_what_is_served_and_nothing_else_is_answered() -> None:
+async def test_healthz_reports_the_state_and_unknown_paths_are_404() -> None:
     async with served() as (_, _, _, server), ClientSession(server.make_url("/")) as session:
         health = await session.get("/healthz")
         assert (health.status, (await health.json())["status"]) == (200, "ok")
