@@ -40,6 +40,7 @@ class Replay:
         records: all Hours, ascending; a check sees those up to its own.
         settings: rules and calendar.
         minute: of each Hour, at which its check runs.
+        again: Hours that a check judges, the newest ones; but once a day all that `viplake check` judges.
         sizes: bytes by table, one an Hour from the `first` one on; -1 where there is none.
         kept: the incidents.
         sent: kind, identity and text of each notification.
@@ -48,6 +49,7 @@ class Replay:
     records: Mapping[Hour, Record]
     settings: CheckSettings = field(default_factory=CheckSettings)
     minute: int = 50
+    again: int = REACH
     sizes: Mapping[str, array[int]] = field(default_factory=dict)
     first: Hour | None = None
     kept: IncidentStore = field(default_factory=IncidentStore)
@@ -62,6 +64,8 @@ class Replay:
             else {at: one for at, one in self.records.items() if hour.shift(-REACH) < at <= hour}
         )
         hours = hours_to_judge(known, self.kept.judged, hour, None)
+        if self.kept.judged is not None and hour.start.hour:
+            hours = hours[-self.again :]
         judgement = decide(self._evidence(known, now, hours), hours, self.settings)
         settings = FoldSettings(self.settings.rules.end_after, self.settings.rules.watches)
         folded = fold(self.kept.incidents, judgement.findings, judgement.hours, now, settings)

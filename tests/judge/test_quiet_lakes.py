@@ -77,7 +77,7 @@ def quiet_lake(tables: int, hours: int) -> tuple[dict[Hour, Record], dict[str, a
 def notified(tables: int, weeks: int, *, step: int) -> list[tuple[str, str]]:
     hours = (PAST + weeks) * WEEK
     known, sizes = quiet_lake(tables, hours)
-    made = Replay(known, sizes=sizes, first=FIRST)
+    made = Replay(known, sizes=sizes, first=FIRST, again=6)
     for n in range(PAST * WEEK, hours, step):
         made.check(FIRST.shift(n))
     begins = FIRST.shift(PAST * WEEK).start + timedelta(days=1)
