@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import keyword
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
@@ -249,7 +250,7 @@ def test_every_option_and_argument_of_every_command_is_a_parameter_of_the_job(co
         for name, value in (asdict(values) if isinstance(values, Options | Window) else {argument: values}).items()
     }
     for name in options:
-        assert given[{"from": "from_", "import": "import_", "id": "id_"}.get(name, name.replace("-", "_"))], name
+        assert given[f"{name}_" if keyword.iskeyword(name) or name == "id" else name.replace("-", "_")], name
 
 
 @pytest.mark.parametrize(

@@ -195,10 +195,10 @@ class DataLake:
         return found
 
     def hour(self, hour: str) -> LakeHour:
-        """Return one Hour, on record or not.
+        """Return one Hour, also one of which the history has nothing.
 
         Raises:
-            SettingsError: not an Hour.
+            SettingsError: the text is no Hour, such as `2022-05-10T13`.
         """
         label = str(Hour.parse(hour))
         return next((one for one in self.hours(label, label)), LakeHour(self, label))

@@ -69,7 +69,7 @@ COMMANDS: Final = {
         "serve": "Serve the report, /healthz and /metrics (Prometheus) over HTTP, on loopback by default.",
         "evidence": "Export SLA evidence for Veson: Hours below the SLA, with job GUIDs, times and API answers, without"
         " secrets.",
-        "prune": "Remove old hourly folders from a folder lake. The newest proven Hour of each table stays.",
+        "prune": "Remove old hourly folders from a lake in a local folder. The newest proven Hour of each table stays.",
     },
     _SET_UP: {
         "init": "Write a commented viplake.toml with a Test and a Prod profile; an existing file is left alone.",

@@ -382,7 +382,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "aws",
         LAKE_FAILED,
         "The store refuses a request, and another attempt would not help.",
-        "Read the store's code and message, then ask the operator of the store.",
+        "Read the error code and the message of the store, then ask the team that runs it.",
     ),
     Cause(
         "dest_region",
@@ -424,8 +424,8 @@ CAUSES: Mapping[str, Cause] = _table(
         "receipt_conflict",
         "us",
         LAKE_FAILED,
-        "The Hour already has a Receipt with other content. A Receipt never changes.",
-        "Compare the two with `viplake verify --from HOUR --to HOUR`.",
+        "The Hour already has a Receipt that differs from the one to be written. A Receipt never changes.",
+        "Compare the files with the stored Receipt: `viplake verify --from HOUR --to HOUR`.",
     ),
     Cause(
         "ledger_damaged",

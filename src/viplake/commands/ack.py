@@ -32,9 +32,8 @@ def command(
 ) -> int:
     """Acknowledge or mute an incident, with a note. The note is stored in the lake.
 
-    Until the Hour of --until, no reminder and no change of cause is sent. A higher severity and the end of the incident
-
-    are still sent. The acknowledgement is stored in the lake, and check and report show it.
+    Until the Hour of --until, no reminder and no change of its cause is sent. A higher severity and the end of the
+    incident are still sent. check and report show the acknowledgement and its note.
 
     Example: viplake ack missing_table:2022-05-10T04 --until 2022-05-17T08 --note "Veson knows, ticket 123"
 

@@ -28,9 +28,9 @@ def command(
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Remove old hourly folders from a folder lake. The newest proven Hour of each table stays.
+    """Remove old hourly folders from a lake in a local folder. The newest proven Hour of each table stays.
 
-    Ledger and datasets also stay.
+    The ledger and the datasets also stay. On S3, a lifecycle rule of the bucket removes old Hours.
 
     Example: viplake prune --older-than 90d --dry-run
 

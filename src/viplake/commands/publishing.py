@@ -86,7 +86,7 @@ def _write(path: Path, page: str) -> str:
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise SettingsError(f"cannot write {path}: {error.strerror}", hint="Give another file with --out.") from None
+        raise SettingsError(f"cannot write {path}: {error.strerror}", hint="Choose another file with --out.") from None
     return str(path.absolute())
 
 

@@ -9,7 +9,7 @@ from viplake.commands.options import NO_OPTIONS, Json, OnlyDeliver, Options
 def command(*, only_deliver: OnlyDeliver = False, json: Json = False, options: Options = NO_OPTIONS) -> int:
     """Advance each unfinished Hour of today and yesterday one step, start the current Hour, and exit. For schedulers.
 
-    Exit code: as `run`; 75 while the run is in progress.
+    Exit code: as `run`; 75 while an Hour still has steps to do.
 
     Example: viplake tick --profile prod --log-format json
 

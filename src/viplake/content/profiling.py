@@ -1,7 +1,7 @@
-"""PURE. The questions on a table's files, in SQL that every engine runs alike, and the meaning of the answers.
+"""PURE. The SQL queries that profile the files of a table, and what their results mean.
 
-Files are read as text and each value is converted to the type that the schema declares: reading them as typed
-columns stops at the first bad value, or turns all bad ones into nulls. The SQL is DuckDB's; `sqlglot` translates it for
+Files are read as text and each value is converted to the type that the schema declares. Typed reading would stop at
+the first bad value, or turn all bad values into nulls. The SQL is DuckDB's; `sqlglot` translates it for
 Spark. An engine provides a relation `records` with the columns `c0`, `c1`, ...: all text, null where a record has no
 such member or a null.
 """
@@ -516,7 +516,7 @@ def profile_of(
 
 
 def cells_of(row: Sequence[Any]) -> list[Sequence[Any]]:
-    """Return the cells of each column in the answer to `profile_sql`."""
+    """Return the counts and limits of each column of the table, from the one result row of `profile_sql`."""
     return [row[at : at + PER_COLUMN] for at in range(3, len(row), PER_COLUMN)]
 
 

@@ -33,7 +33,7 @@ class Size:
     files: int
 
     def to_json(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """The object that `viplake tables show --json` prints."""
         return {"version": self.version, "rows": self.rows, "bytes": self.size, "files": self.files}
 
 
@@ -80,7 +80,7 @@ class Shown:
         return round((self.proven.start - self.newest.start).total_seconds() / 3600)
 
     def to_json(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """The object that `viplake tables show --json` prints."""
         return {
             "newest": None if self.newest is None else str(self.newest),
             "newest_proven": None if self.proven is None else str(self.proven),

@@ -62,7 +62,7 @@ _NO_SCHEMA: Final = "it is no JSON list of objects with a DataObjectName"
 
 @dataclass(slots=True)
 class _Folder:
-    """The files right in an Hour's folder, while its listing comes in."""
+    """The files directly in an Hour's folder, collected page by page from a listing."""
 
     names: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)

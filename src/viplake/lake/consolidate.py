@@ -165,12 +165,12 @@ class Consolidated:
 
     @property
     def files(self) -> int:
-        """Files copied."""
+        """Number of files that this pass copied."""
         return sum(hour.files for hour in self.copied)
 
     @property
     def size(self) -> int:
-        """Bytes copied."""
+        """Bytes of the files that this pass copied."""
         return sum(hour.size for hour in self.copied)
 
     def to_json(self) -> dict[str, Any]:

@@ -25,11 +25,11 @@ _LONGEST: Final = 3900
 
 @dataclass(frozen=True, slots=True)
 class Apprise:
-    """One address; a failure of one does not affect others.
+    """One address of apprise. Each is a channel: the failure of one does not affect the others.
 
     Attributes:
-        url: of the address, which holds a token.
-        key: of the secret, by which it is named.
+        url: the address; it holds a token, so no message shows it.
+        key: the name of the secret's key that holds the address; messages show this.
         network: how hosts are reached.
     """
 

@@ -350,7 +350,7 @@ async def _newest(lake: Lake, *, unproven: bool) -> Hour:
 
 
 def _nothing(what: str, left_out: int, *, one: bool = False) -> SettingsError:
-    """Why there is nothing to ask."""
+    """The error of a query that finds no Hour to read: it was not delivered, or has no Receipt."""
     if left_out:
         hint = "Until an Hour has a Receipt it may be half there. --unproven asks it all the same."
         return SettingsError(f"{what} has {'no' if one else 'a'} Receipt", hint=hint)

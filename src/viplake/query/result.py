@@ -123,7 +123,7 @@ class QueryResult:
         except (duckdb.Error, OSError) as error:
             unfinished.unlink(missing_ok=True)
             why = str(error).partition("\n")[0]
-            raise SettingsError(f"cannot write {file}: {why}", hint="Give another file with --parquet.") from None
+            raise SettingsError(f"cannot write {file}: {why}", hint="Choose another file with --parquet.") from None
 
 
 def being_written(file: Path) -> Path:

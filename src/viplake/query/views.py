@@ -233,7 +233,7 @@ class CsvDataset:
         return False
 
     async def bring(self, place: HistoryLocation, folder: Path, notes: Notes) -> None:
-        """Return its file, repaired as `observe` would repair it."""
+        """Fetch the CSV file of the dataset and write it to `folder` in the form in which `observe` writes it."""
         self.brought = True
         try:
             data = await place.store.get(place.published + self.dataset.file, limit=_LARGEST_CSV)

@@ -416,7 +416,7 @@ def sized(table: SimulatedTable, name: str, size: int) -> SimulatedFile:
 
 
 def _busy(hour: datetime) -> float:
-    """How much is going on in an hour: a working day's swell, and quiet weekends."""
+    """The share of the usual activity in this hour: more by day than by night, less at weekends."""
     swell = 0.75 + 0.35 * math.sin((hour.hour - 8) / 24 * 2 * math.pi)
     return swell * (0.45 if hour.weekday() >= 5 else 1.0)  # noqa: PLR2004 - Saturday and Sunday
 

@@ -376,7 +376,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, target: 
             raise _NotReadError("it is a zip file within another file, which is not read")
         return _finished(intake, target)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
-        raise _NotReadError(f"it cannot be unfolded ({str(error)[:80]})", None) from None
+        raise _NotReadError(f"it cannot be decompressed ({str(error)[:80]})", None) from None
 
 
 def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
