@@ -55,7 +55,7 @@ def test_any_hours_in_any_order_give_the_rows_of_the_oracle(data: st.DataObject,
 
 @pytest.mark.long
 @given(data=st.data(), hours=HOURS)
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_many_hours_in_many_orders_give_the_rows_of_the_oracle(
     data: st.DataObject, hours: list[list[Any] | None]
 ) -> None:
