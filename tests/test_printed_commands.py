@@ -61,11 +61,14 @@ NOT_RUN: Final = {
     "journalctl": "shows the log of this machine",
     "kubectl": "needs a cluster",
     "make": "fetches packages; the target is compared with the Makefile",
+    'pip install "viplake[report,pandas]"': "fetches packages",
+    "pip install 'viplake[tables]'": "fetches packages",
     "pipx": "fetches packages",
     "systemctl": "changes this machine",
     "useradd": "changes this machine",
     "uvx": "fetches packages",
     "viplake demo": "takes minutes; tests/test_demo.py runs it",
+    "viplake load postgresql://me@host/warehouse": "needs a server; tests/current/test_load.py loads into one",
 }
 """Program -> why the lines that call it are left out."""
 
@@ -160,7 +163,9 @@ class HistoryLocation:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.state = self.folder.parent / f"{self.folder.name}.state"
+        self.state = (
+            self.folder.parent / f"{self.folder.name}.secrets"
+        )  # the client secret is among what a block exports
         self.state.touch()
 
     def viplake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
