@@ -154,7 +154,7 @@ def _gap(case: Case, results: Results, gap: Gap, at: datetime) -> Breach | None:
         return None
     grave: Severity | None = "ticket" if gap.table is not None or gap.planned else None
     lost = gap.lost is not None or left < timedelta(0)
-    what = _lost_words(gap) if lost else f"{span_words(left)} left until records are lost"
+    what = _lost_words(gap) if lost else f"records are lost from {deadline:%Y-%m-%d %H:%M} UTC on"  # does not age
     if gap.table is not None:
         words = f"{gap.table} had no file for {count_words(_hours(gap, case.hour), 'Hour')}: records may be lost"
         if not lost:
