@@ -17,9 +17,8 @@ from viplake.history.build import HistoryLocation, ObserveSettings, observe
 from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
 from viplake.lake import Lake
-from viplake.lake.store import StoreSettings, open_store
+from viplake.lake.store import open_store
 from viplake.model import PROD, Hour
-from viplake.redact import Secret
 from viplake.simulator.history import Past, generate
 from world import World
 
@@ -65,16 +64,7 @@ async def filled(store: Store, first: Hour, last: Hour) -> None:
 
 @pytest.mark.long
 async def test_an_update_and_a_check_make_as_many_requests_as_documented(seaweed: Seaweed) -> None:
-    store = open_store(
-        StoreSettings(
-            f"s3://{seaweed.bucket()}",
-            access_key_id=seaweed.access_key,
-            secret_access_key=Secret(seaweed.secret_key),
-            region="us-east-1",
-            endpoint=seaweed.endpoint,
-            allow_http=True,
-        )
-    )
+    store = open_store(seaweed.settings(seaweed.bucket()))
     place, settings = HistoryLocation.within(Lake(store, LAYOUT)), ObserveSettings()
     await filled(store, FIRST, LAST)
     clock = At(LAST.start + timedelta(minutes=45))

@@ -22,14 +22,7 @@ pytestmark = pytest.mark.system
 
 
 def reached(seaweed: Seaweed) -> StoreSettings:
-    return StoreSettings(
-        f"s3://{seaweed.bucket()}/some/where",
-        access_key_id=seaweed.access_key,
-        secret_access_key=Secret(seaweed.secret_key),
-        region=seaweed.region,
-        endpoint=seaweed.endpoint,
-        allow_http=True,
-    )
+    return seaweed.settings(f"{seaweed.bucket()}/some/where")
 
 
 def row(key: int, name: str, when: str | None = None) -> dict[str, Any]:

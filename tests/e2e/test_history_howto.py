@@ -14,9 +14,8 @@ from e2e.command import Command
 from history.oracle import the_three_csvs
 from viplake.lake import Lake
 from viplake.lake.layout import Layout
-from viplake.lake.store import StoreSettings, open_store
+from viplake.lake.store import open_store
 from viplake.model import PROD, Hour
-from viplake.redact import Secret
 from viplake.simulator.history import Past, Spell, generate
 
 if TYPE_CHECKING:
@@ -38,16 +37,7 @@ def commands() -> list[list[str]]:
 
 async def fill(seaweed: Seaweed, bucket: str, prefix: str) -> None:
     """The old script's lake: no ledger, no Receipts, signatures in its promises."""
-    store = open_store(
-        StoreSettings(
-            f"s3://{bucket}",
-            access_key_id=seaweed.access_key,
-            secret_access_key=Secret(seaweed.secret_key),
-            region="us-east-1",
-            endpoint=seaweed.endpoint,
-            allow_http=True,
-        )
-    )
+    store = open_store(seaweed.settings(bucket))
     past = Past((Spell(*DIVERTED, "planned"),), tables=6, scale=0.02, ledger=False, receipts=False)
     await generate(Lake(store, Layout.below(prefix)), FIRST.to(LAST), past, environment=PROD)
 

@@ -16,7 +16,6 @@ from fakes import FakeClock, FakeVendor
 from vendor.rig import HASTY, Rig, rig
 from viplake.extract.transfer import Landed, TransferSettings, land
 from viplake.lake.store import Store, StoreSettings, open_store
-from viplake.redact import Secret
 
 if TYPE_CHECKING:
     from servers.seaweed import Seaweed
@@ -157,16 +156,7 @@ async def test_a_failure_message_has_no_link_and_no_secret() -> None:
 
 async def test_X2_a_transfer_that_is_cancelled_leaves_no_unfinished_upload_on_s3(seaweed: Seaweed) -> None:
     bucket = seaweed.bucket()
-    store = open_store(
-        StoreSettings(
-            f"s3://{bucket}",
-            access_key_id=seaweed.access_key,
-            secret_access_key=Secret(seaweed.secret_key),
-            region=seaweed.region,
-            endpoint=seaweed.endpoint,
-            allow_http=True,
-        )
-    )
+    store = open_store(seaweed.settings(bucket))
     vendor = FakeVendor(FakeClock(), {"e/large.gz": bytes(60 << 20)})
     enough = asyncio.Event()
     listed = vendor.listing()

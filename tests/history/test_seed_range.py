@@ -14,9 +14,8 @@ from viplake.history.build import HistoryLocation, ObserveSettings, Scope, obser
 from viplake.lake import Lake
 from viplake.lake.consolidate import Source, Span, consolidate
 from viplake.lake.layout import Layout
-from viplake.lake.store import StoreSettings, open_store
+from viplake.lake.store import open_store
 from viplake.model import PROD, Hour
-from viplake.redact import Secret
 from viplake.simulator.history import Past, Spell, hour_objects
 
 if TYPE_CHECKING:
@@ -42,16 +41,7 @@ def past() -> Past:
 
 
 def bucket(seaweed: Seaweed) -> Store:
-    return open_store(
-        StoreSettings(
-            f"s3://{seaweed.bucket()}",
-            access_key_id=seaweed.access_key,
-            secret_access_key=Secret(seaweed.secret_key),
-            region="us-east-1",
-            endpoint=seaweed.endpoint,
-            allow_http=True,
-        )
-    )
+    return open_store(seaweed.settings(seaweed.bucket()))
 
 
 @pytest.mark.long

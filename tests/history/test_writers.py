@@ -17,7 +17,6 @@ from viplake.history.datasets import JOBS, SIZES, parse
 from viplake.lake import Lake
 from viplake.lake.store import StoreSettings, open_store
 from viplake.model import Hour
-from viplake.redact import Secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,17 +86,7 @@ async def test_M1_processes_that_write_at_once_lose_no_acknowledged_row(tmp_path
 
 
 def opened(seaweed: Seaweed, bucket: str, identity: Identity | None = None) -> Store:
-    who = identity or seaweed
-    return open_store(
-        StoreSettings(
-            f"s3://{bucket}",
-            access_key_id=who.access_key,
-            secret_access_key=Secret(who.secret_key),
-            region="us-east-1",
-            endpoint=seaweed.endpoint,
-            allow_http=True,
-        )
-    )
+    return open_store(seaweed.settings(bucket) if identity is None else seaweed.settings(bucket, identity))
 
 
 async def test_without_the_right_to_write_the_history_stays_as_it_was(seaweed: Seaweed) -> None:

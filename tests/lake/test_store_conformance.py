@@ -22,7 +22,6 @@ from fakes import DictStore
 from viplake.clock import SystemClock
 from viplake.errors import LakeError
 from viplake.lake.store import PART_BYTES, Store, StoreSettings, open_store
-from viplake.redact import Secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,14 +39,7 @@ class Lost(Exception):
 
 
 def s3_settings(seaweed: Seaweed, bucket: str) -> StoreSettings:
-    return StoreSettings(
-        f"s3://{bucket}/below/a prefix",
-        access_key_id=seaweed.access_key,
-        secret_access_key=Secret(seaweed.secret_key),
-        region=seaweed.region,
-        endpoint=seaweed.endpoint,
-        allow_http=True,
-    )
+    return seaweed.settings(f"{bucket}/below/a prefix")
 
 
 @pytest.fixture(params=STORES)

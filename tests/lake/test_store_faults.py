@@ -17,8 +17,7 @@ from fakes import FakeClock, FakeVendor
 from servers.faulty import Faulty, Spoil, faulty, s3_error
 from viplake.errors import LakeError
 from viplake.extract.transfer import Landed, TransferSettings, land
-from viplake.lake.store import PART_BYTES, Store, StoreSettings, open_store
-from viplake.redact import Secret
+from viplake.lake.store import PART_BYTES, Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -75,14 +74,7 @@ class Scene:
 @asynccontextmanager
 async def scene(seaweed: Seaweed, *spoils: Spoil, profile: str | None = None) -> AsyncIterator[Scene]:
     """With a profile, its credentials are asked for; else the server's are given."""
-    settings = StoreSettings(
-        f"s3://{seaweed.bucket()}",
-        access_key_id=seaweed.access_key,
-        secret_access_key=Secret(seaweed.secret_key),
-        region=seaweed.region,
-        endpoint=seaweed.endpoint,
-        allow_http=True,
-    )
+    settings = seaweed.settings(seaweed.bucket())
     async with faulty(seaweed.endpoint, *spoils) as proxy:
         through = replace(settings, endpoint=proxy.url)
         if profile is not None:

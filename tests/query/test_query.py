@@ -24,12 +24,11 @@ from viplake.history.build import HistoryLocation, ObserveSettings, Scope, obser
 from viplake.history.datasets import PARQUET_DATASETS
 from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME, SCHEMA_NAME
-from viplake.lake.store import StoreSettings, open_store
+from viplake.lake.store import open_store
 from viplake.model import Hour
 from viplake.query.query import QueryRequest, query
 from viplake.query.result import being_written
 from viplake.query.views import history
-from viplake.redact import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -718,14 +717,7 @@ async def test_a_person_is_shown_the_first_rows_and_how_many_there_are(
 
 @pytest.mark.system
 async def test_a_lake_on_s3_is_queried_through_the_store(seaweed: Seaweed) -> None:
-    settings = StoreSettings(
-        f"s3://{seaweed.bucket()}/some/where",
-        access_key_id=seaweed.access_key,
-        secret_access_key=Secret(seaweed.secret_key),
-        region=seaweed.region,
-        endpoint=seaweed.endpoint,
-        allow_http=True,
-    )
+    settings = seaweed.settings(f"{seaweed.bucket()}/some/where")
     lake = QueriedLake(open_store(settings))
     await lake.land(HOUR, {"Voyage_1.json.gz": zipped(RECORD)}, columns={"Voyage": VOYAGE})
     await lake.land(HOUR.shift(1), {"Voyage_1.json.gz": zipped(RECORD, RECORD)}, columns={"Voyage": VOYAGE})

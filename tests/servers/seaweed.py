@@ -26,6 +26,8 @@ from botocore.config import Config
 from obstore.store import S3Store
 
 from canary import CANARIES
+from viplake.lake.store import StoreSettings
+from viplake.redact import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +126,17 @@ class Seaweed:
             secret_access_key=identity.secret_key,
             region=self.region,
             client_options={"allow_http": True},
+        )
+
+    def settings(self, bucket: str, identity: Identity = ADMIN) -> StoreSettings:
+        """How our own store reaches the bucket, or a prefix in it."""
+        return StoreSettings(
+            f"s3://{bucket}",
+            access_key_id=identity.access_key,
+            secret_access_key=Secret(identity.secret_key),
+            region=self.region,
+            endpoint=self.endpoint,
+            allow_http=True,
         )
 
     def environment(self, identity: Identity = ADMIN) -> dict[str, str]:
