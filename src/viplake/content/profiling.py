@@ -236,7 +236,7 @@ class TableQuestion:
         columns: to read, in order: those of the schema, and others that the files have.
         declared: types by column, those of the schema alone; None where it has no columns.
         key: columns of its key; empty where the schema names none.
-        record_time: the column that tells when a record changed; None where there is none.
+        record_time: the column with the time at which a record changed; None where there is none.
         spelled: the members that a column is read from, where they are not just its name.
     """
 

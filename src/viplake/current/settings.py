@@ -23,7 +23,7 @@ class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         key: its columns; empty: those of the schema.
         mode: `current` needs a key.
-        record_time: column that tells when a record changed; empty: the usual names.
+        record_time: column with the time at which a record changed; empty: the usual names.
     """
 
     key: tuple[str, ...] = ()

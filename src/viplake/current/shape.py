@@ -116,7 +116,7 @@ class Fitted:
     Attributes:
         shape: of the table with the Hour.
         routes: of the Hour's values.
-        changed: number of the route that tells when a record changed; None: there is none.
+        changed: number of the route with the time at which a record changed; None: there is none.
         notes: what changed, one clause each.
         widened: a column has a wider type than before.
         anew: the Hour would have decided on a type before others did: compute the table anew.

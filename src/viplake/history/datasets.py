@@ -269,7 +269,7 @@ def _size_row(facts: HourFacts) -> Row:
 
 def _run_row(facts: HourFacts) -> Row:
     run = facts.run
-    outcome = outcome_cells(facts.outcome(ours=False))  # whose a missed Hour is, `attribute_missed` decides
+    outcome = outcome_cells(facts.outcome(ours=False))  # `attribute_missed` names the owner of a missed Hour
     files = facts.files - facts.has_promise if run is None or run.files is None else run.files
     size = facts.delivered_size if run is None or run.size is None else run.size
     if run is None:
@@ -328,7 +328,7 @@ def attribute_missed(frame: Frame, first: Hour | None, due: int | None = None) -
 
 def _run_weight(row: Row) -> float:
     if row[_OUTCOME] == MISSED and not row[_ATTEMPTS]:
-        return 0.5 if row[_OWNER] == UNKNOWN else 0.0  # an imported row stands
+        return 0.5 if row[_OWNER] == UNKNOWN else 0.0  # an imported row stays
     return 2.0 if row[_ATTEMPTS] else 1.0
 
 

@@ -583,7 +583,7 @@ class _SourceWithheldError(LakeError):
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Tell what the source does not give from what the target refuses."""
+    """Distinguish what the source does not give from what the target refuses."""
     try:
         yield
     except LakeError as error:
