@@ -221,15 +221,15 @@ async def its_end(killer: Killer, store: Store, lake: AnyLake, vendor: Simulator
     outcome = json.loads(done.out)
     assert len(vendor.jobs) == 1, "I1"
     assert (done.code, outcome["cause"]) in {(0, None), (69, "trigger_ack_lost")}, done
-    # In this process, which is not killed: only the run was.
-    await observe(
-        Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), At(datetime.now(UTC)), ObserveSettings()
-    )
+    # In this process, which is not killed: only the run was. An Hour without a Receipt counts after its grace only.
+    hour, settings = Hour.parse(outcome["hour"]), ObserveSettings()
+    at = max(datetime.now(UTC), hour.start + settings.grace)
+    await observe(Lake(store, LAYOUT), HistoryLocation.within(Lake(store, LAYOUT)), At(at), settings)
     landed_is_whole(lake, vendor)
     [row] = rows_of(lake, outcome["hour"])
     assert row["outcome"] == outcome["outcome"]
     if outcome["outcome"] == "delivered":
-        assert (await verify(Lake(store, LAYOUT), Hour.parse(outcome["hour"]))).verdict.valid
+        assert (await verify(Lake(store, LAYOUT), hour)).verdict.valid
 
 
 # -- observation, judgement, consolidation -----------------------------------------------------------------------
