@@ -5,6 +5,9 @@ from __future__ import annotations
 import configparser
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,6 +81,39 @@ def test_the_cronjob_runs_a_command_that_exists_without_rights_it_does_not_need(
     for variable in container["env"]:
         secret = variable["name"] in {"VIPLAKE_CLIENT_ID", "VIPLAKE_CLIENT_SECRET"}
         assert ("valueFrom" in variable) is secret
+
+
+def accepted(version: str, *manifests: Path) -> list[str]:
+    """Return the names of the manifests that agree with the schemas of a version of Kubernetes.
+
+    The schemas come with the program. It ends with 0 where it has none for an `apiVersion`, so only `passed` counts.
+    """
+    program = shutil.which("kubernetes-validate", path=str(Path(sys.executable).parent))
+    assert program is not None, "make dev installs it"
+    call = [program, "--strict", "--kubernetes-version", version, *map(str, manifests)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode in {0, 1}, done.stderr
+    return [path.name for path in manifests if f"{path} passed for resource" in done.stdout + done.stderr]
+
+
+@pytest.mark.parametrize("version", ["1.25", "1.37"])
+def test_kubernetes_accepts_the_cronjob_by_its_schema(version: str) -> None:
+    assert accepted(version, DEPLOY / "kubernetes-cronjob.yaml") == ["kubernetes-cronjob.yaml"]
+
+
+def test_a_manifest_that_kubernetes_would_reject_is_found(tmp_path: Path) -> None:
+    text = (DEPLOY / "kubernetes-cronjob.yaml").read_text()
+    wrong = {
+        "concurrencyPolicy: Allow": "concurencyPolicy: Allow",
+        "backoffLimit: 0": "backoffLimit: none",
+        "apiVersion: batch/v1": "apiVersion: batch/v9",
+        "secretKeyRef: { name: viplake, key: client_id }": "secretKeyRef: { name: viplake }",
+    }
+    paths = [tmp_path / f"{number}.yaml" for number in range(len(wrong))]
+    for path, (right, typo) in zip(paths, wrong.items(), strict=True):
+        assert right in text
+        path.write_text(text.replace(right, typo))
+    assert accepted("1.37", *paths) == []
 
 
 def test_the_task_runs_a_command_that_exists() -> None:
