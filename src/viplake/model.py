@@ -121,11 +121,11 @@ def _parsed(text: str) -> Hour | None:
         return None
 
 
-def stretches(hours: Iterable[Hour]) -> Iterator[list[Hour]]:
-    """Group ascending Hours into lists of adjacent ones."""
+def stretches(hours: Iterable[Hour], every: int = 1) -> Iterator[list[Hour]]:
+    """Group ascending Hours into lists of adjacent ones: each `every` hours after the one before."""
     stretch: list[Hour] = []
     for hour in hours:
-        if stretch and hour != stretch[-1].shift(1):
+        if stretch and hour != stretch[-1].shift(every):
             yield stretch
             stretch = []
         stretch.append(hour)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from viplake.clock import SystemClock
-from viplake.commands.assembly import on_lake
+from viplake.commands.assembly import history_location, on_lake
 from viplake.commands.console import answer, err, table
 from viplake.commands.options import NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.extract.ledger import Ledger
-from viplake.extract.status import status
+from viplake.extract.status import BEFORE_FIRST, status
+from viplake.history.build import read_history
+from viplake.history.datasets import JOBS
 from viplake.model import Hour
 from viplake.wording import count_words, seconds_words, size_words
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from viplake.extract.outcome import Outcome
+    from viplake.history.datasets import Row
     from viplake.lake import Lake
 
 DEFAULT_HOURS: Final = 24
@@ -39,7 +43,16 @@ def command(*, window: Window = NO_WINDOW, json: Json = False, options: Options 
         ledger = Ledger(lake, clock)
         end = last or Hour.of(clock.now())
         hours = DEFAULT_HOURS if first is None else len(list(first.to(end)))
-        return await status(ledger, settings.environment, clock, last=end, hours=hours)
+        found = await status(ledger, settings.environment, clock, last=end, hours=hours)
+        unknown = [one.hour for one in found if one.detail == BEFORE_FIRST]
+        if not unknown:
+            return found
+        history = await read_history(await history_location(settings, lake), min(unknown))
+        rows = history.rows(JOBS)
+        return [
+            replace(one, detail=_on_record(rows[one.hour])) if one.hour in unknown and one.hour in rows else one
+            for one in found
+        ]
 
     outcomes = on_lake(settings, read)
     hours = [{k: v for k, v in o.to_json().items() if k != "schema_version"} for o in outcomes]
@@ -66,6 +79,11 @@ def print_status(outcomes: Sequence[Outcome], *, color: bool = True) -> None:
     left_out = table(headings, rows, right=(3, 4, 5, 6, 7, 8), drop=(5, 7, 6, 8, 4, 3), fixed=(0, 1, 2), color=color)
     if left_out:
         err(f"{count_words(left_out, 'column')} left out: the terminal is too narrow. --json has all.")
+
+
+def _on_record(row: Row) -> str:
+    """Return what the history has of an Hour without folder and ledger: imported, or landed and later removed."""
+    return "delivered, by the history" if row[1] != "0" else "not delivered, by the history"
 
 
 def _why(outcome: Outcome) -> str:

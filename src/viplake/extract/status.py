@@ -23,12 +23,16 @@ FOREIGN: Final = "landed by another program"
 NOT_STARTED: Final = "not started yet"
 """Of the current Hour, as long as it is not claimed."""
 
+NOT_DUE: Final = "no export is due"
+"""Of an Hour without files in which an environment with a daily export expects none."""
+
 
 async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last: Hour, hours: int) -> list[Outcome]:
     """The last `hours` Hours up to `last`, newest first. The vendor gets no request.
 
     An Hour without a claim is `missed` once it is over, or `hour_taken` if its folder has files:
-    another program put them there. Before viplake's first run it is neither: no delivery was expected.
+    another program put them there. Before viplake's first run, and where the daily export is not due, it is neither:
+    no delivery was expected.
     One that was begun before yesterday and never ended is `abandoned`: no tick looks that far back.
 
     Raises:
@@ -47,6 +51,8 @@ async def status(ledger: Ledger, environment: Environment, clock: Clock, *, last
         detail = ledger.damaged.get(hour)
         if hour in ledger.damaged:
             verdict = ("failed", "ledger_damaged")
+        elif hour in unclaimed - taken and environment.due not in {None, hour.start.hour}:
+            verdict, detail = ("none", None), NOT_DUE
         elif hour in unclaimed and clock.now() >= hour.end and (begun is None or hour < begun):
             verdict, detail = ("none", None), FOREIGN if hour in taken else BEFORE_FIRST
         elif hour in taken:

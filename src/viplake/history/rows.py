@@ -135,11 +135,12 @@ class Datasets:
             yield from (self.volumes.first, self.volumes.last)
 
     def planned_hours(self) -> frozenset[Hour]:
-        """Return the Hours that the calendar has, as far as the history reaches."""
+        """Return the Hours in which no export was expected: those of the calendar, and those between daily exports."""
         if not self.jobs:
             return frozenset()
         first, last = self.jobs[0].hour, self.jobs[-1].hour
-        return frozenset(h for span in self.planned for h in max(span.first, first).to(min(span.last, last)))
+        found = {h for span in self.planned for h in max(span.first, first).to(min(span.last, last))}
+        return frozenset(found.union(row.hour for row in self.jobs if not row.expected))
 
     def between(self, first: Hour, last: Hour) -> Datasets:
         """Return the part between two Hours, both included; the schema version that was valid then stays complete."""

@@ -60,6 +60,15 @@ class Calendar:
     holidays: tuple[Planned, ...] = ()
     due: int | None = None
 
+    @property
+    def every(self) -> int:
+        """Hours from one expected export to the next."""
+        return 1 if self.due is None else 24
+
+    def is_due(self, hour: Hour) -> bool:
+        """Return whether an export is expected in this Hour."""
+        return self.due is None or hour.start.hour == self.due
+
     @classmethod
     def parse(cls, value: Any) -> Calendar:
         """Read `[[calendar]]` of `viplake.toml`.
@@ -79,8 +88,8 @@ class Calendar:
 
     def at(self, hour: Hour) -> Planned | None:
         """Return the entry that excuses this Hour; with a daily export, also for Hours in which none is due."""
-        not_due = self.due is not None and hour.start.hour != self.due
-        daily = Planned("hole", hour, hour, f"the daily export is due at {self.due:02d}:00 UTC") if not_due else None
+        why = "" if self.is_due(hour) else f"the daily export is due at {self.due:02d}:00 UTC"
+        daily = Planned("hole", hour, hour, why) if why else None
         return next((entry for entry in self.entries if hour in entry), daily)
 
     def holiday(self, hour: Hour) -> Planned | None:

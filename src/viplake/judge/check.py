@@ -290,7 +290,7 @@ def fold_settings(settings: CheckSettings, observing: ObserveSettings) -> FoldSe
     def watches(rule: str, table: str | None) -> bool:
         return table not in observing.out_of_scope and settings.rules.watches(rule, table)
 
-    return FoldSettings(settings.rules.end_after, watches)
+    return FoldSettings(settings.rules.end_after, watches, settings.calendar.every)
 
 
 def incidents_prefix(place: HistoryLocation) -> str:

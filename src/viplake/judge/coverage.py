@@ -37,6 +37,7 @@ class Gap:
         margin: time between the next delivery and the end of the look-back, negative where records are lost; None where
             `after` or `before` is unknown.
         lost: start and end of the period that no delivered Hour covers; None where nothing is lost, or it is unknown.
+        every: hours from one expected export to the next: 24 with a daily one, which counts until the next is due.
     """
 
     table: str | None
@@ -48,10 +49,16 @@ class Gap:
     unknown: int = 0
     margin: timedelta | None = None
     lost: tuple[datetime, datetime] | None = None
+    every: int = 1
+
+    @property
+    def grace(self) -> timedelta:
+        """Time after its Hour in which an export still counts for it."""
+        return timedelta(hours=self.every - 1)
 
     def deadline(self, look_back: timedelta) -> datetime | None:
         """Latest start of an Hour that still covers the whole gap; None where unknown."""
-        return None if self.after is None else self.after.start + look_back
+        return None if self.after is None else self.after.start + look_back + self.grace
 
     def left(self, now: datetime, look_back: timedelta) -> timedelta | None:
         """Time left until records are lost, negative once they are; None after the gap has ended."""
@@ -81,6 +88,7 @@ def gaps(
     look_back: timedelta | Callable[[Hour], timedelta] = LOOK_BACK,
     planned: Callable[[Hour], bool] = lambda _: False,
     short: Collection[Hour] = (),
+    every: int = 1,
 ) -> list[Gap]:
     """Return all gaps: those of the whole export first, then by table and time.
 
@@ -92,37 +100,39 @@ def gaps(
         look_back: the period that an export carries; a function of the Hour where it was measured.
         planned: whether the calendar holds an Hour.
         short: delivered Hours with an export that carries less than one hour; the rest of that hour is a gap too.
+        every: hours from one expected export to the next, 24 with a daily one. `delivered` and `lacking` then have the
+            Hours in which one is due, and an export that comes before the next of them counts for its Hour.
     """
     if not delivered:
         return []
     ends = (min(delivered), max(delivered))
-    without = [hour for hour in ends[0].to(ends[1]) if not delivered.get(hour)]
+    without = [hour for hour in list(ends[0].to(ends[1]))[::every] if not delivered.get(hour)]
     carried = look_back if callable(look_back) else lambda _: look_back
-    record = _Record(delivered, ends, carried, planned)
-    holes = list(stretches(without))
+    record = _Record(delivered, ends, carried, planned, every)
+    holes = list(stretches(without, every))
     found = [record.gap(None, stretch) for stretch in holes]
     found += [gap for stretch in stretches(sorted(short)) if (gap := record.between(stretch)) is not None]
     begins, finishes = ({hole[place]: hole for hole in holes} for place in (0, -1))
     for table in sorted(lacking):
         own = sorted(hour for hour in lacking[table] if ends[0] <= hour <= ends[1])
-        found += [record.gap(table, stretch) for stretch in _joined(own, begins, finishes)]
+        found += [record.gap(table, stretch) for stretch in _joined(own, begins, finishes, every)]
     return found
 
 
 def _joined(
-    own: list[Hour], begins: Mapping[Hour, list[Hour]], finishes: Mapping[Hour, list[Hour]]
+    own: list[Hour], begins: Mapping[Hour, list[Hour]], finishes: Mapping[Hour, list[Hour]], every: int
 ) -> Iterator[list[Hour]]:
     """Return a table's gaps, each joined with the export's gaps that touch it."""
     stretch: list[Hour] = []
     for hour in own:
         if stretch and stretch[-1] >= hour:
             continue
-        if not stretch or stretch[-1].shift(1) != hour:
+        if not stretch or stretch[-1].shift(every) != hour:
             if stretch:
                 yield stretch
-            stretch = [*finishes.get(hour.shift(-1), ())]
+            stretch = [*finishes.get(hour.shift(-every), ())]
         stretch.append(hour)
-        stretch += begins.get(hour.shift(1), ())
+        stretch += begins.get(hour.shift(every), ())
     if stretch:
         yield stretch
 
@@ -135,11 +145,12 @@ class _Record:
     ends: tuple[Hour, Hour]
     look_back: Callable[[Hour], timedelta]
     planned: Callable[[Hour], bool]
+    every: int
 
     def gap(self, table: str | None, stretch: list[Hour]) -> Gap:
         first, last = stretch[0], stretch[-1]
-        after = first.shift(-1) if first > self.ends[0] else None
-        before = last.shift(1) if last < self.ends[1] else None
+        after = first.shift(-self.every) if first > self.ends[0] else None
+        before = last.shift(self.every) if last < self.ends[1] else None
         unknown = sum(self.delivered.get(hour) is None for hour in stretch)
         carried = self.look_back(before or self.ends[1])
         margin = None if after is None or before is None else after.start + carried - before.start
@@ -147,7 +158,7 @@ class _Record:
         if after is not None and before is not None and margin is not None and margin < timedelta(0) and not unknown:
             lost = (after.start, before.start - carried)
         planned = all(self.planned(hour) for hour in stretch)
-        return Gap(table, first, last, after, before, planned, unknown, margin, lost)
+        return Gap(table, first, last, after, before, planned, unknown, margin, lost, self.every)
 
     def between(self, stretch: list[Hour]) -> Gap | None:
         """Return the gap of consecutive Hours with exports that each carry less than one hour."""

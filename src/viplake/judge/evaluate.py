@@ -167,7 +167,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
         }
     )
     volumes = _Volumes(evidence, hours, settings, whole)
-    by_hour = _by_hour(found, hours)
+    by_hour = _by_hour(found, [hour for hour in hours if settings.calendar.is_due(hour)])
     ledgers = [hour for hour, known in records.items() if known.ledger]
     ledger = min(ledgers if evidence.first_run is None else [*ledgers, evidence.first_run], default=None)
     delivered = [hour for hour, known in records.items() if known.delivered]
@@ -258,25 +258,28 @@ def _gaps(
     settings: CheckSettings,
     contents: _Contents,
 ) -> list[Gap]:
+    calendar = settings.calendar
+    counted = {hour: known for hour, known in counted.items() if calendar.is_due(hour)}
     hollow = {hour for hour, one in whole.items() if one.hollow}
     arrived = {hour: _arrived(known) and hour not in hollow for hour, known in counted.items()}
     delivered = covering(arrived, {hour for hour, one in whole.items() if one.schema_lost})
     if delivered:
         # Past Hours without a record are unknown, also those after the last record.
         for hour in max(delivered).shift(1).to(last):
-            if now >= hour.end:
+            if now >= hour.end and calendar.is_due(hour):
                 delivered[hour] = None
     lacking: dict[str, set[Hour]] = {}
     for hour, known in counted.items():
         for table in whole[hour].missing or () if _arrived(known) and hour not in hollow else ():
             lacking.setdefault(table, set()).add(hour)
-    planned = settings.calendar.at
+    planned = calendar.at
     return gaps(
         delivered,
         lacking,
         look_back=contents.look_back,
         planned=lambda hour: planned(hour) is not None,
         short=contents.short,
+        every=calendar.every,
     )
 
 
@@ -284,7 +287,7 @@ def _by_hour(found: Iterable[Gap], hours: Sequence[Hour]) -> dict[Hour, list[Gap
     """Return the gaps that overlap each evaluated Hour."""
     by_hour: dict[Hour, list[Gap]] = {}
     for gap in found:
-        for hour in max(gap.first, hours[0]).to(min(gap.last, hours[-1])):
+        for hour in hours[bisect_left(hours, gap.first) : bisect_right(hours, gap.last)]:
             by_hour.setdefault(hour, []).append(gap)
     return by_hour
 

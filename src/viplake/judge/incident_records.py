@@ -82,6 +82,7 @@ class _Incident(Part, frozen=True):
     ready: bool = True
     closed: bool = False
     acknowledged: _Acknowledgement | None = None
+    every: int = 1
 
     def value(self) -> Incident:
         known = self.acknowledged
@@ -107,6 +108,7 @@ class _Incident(Part, frozen=True):
             self.ready,
             self.closed,
             None if known is None else Acknowledgement(Hour.parse(known.until), known.note),
+            self.every,
         )
 
     def _members(self) -> list[Member]:
@@ -150,7 +152,10 @@ def unpack(data: bytes | None) -> IncidentStore:
         )
 
 
-_LATER: Final = ("id", "good", "over", "causes", "evidence", "loss", "lost", "until", "ready", "closed", "acknowledged")
+_LATER: Final = (
+    *("id", "good", "over", "causes", "evidence", "loss", "lost", "until", "ready", "closed"),
+    *("acknowledged", "every"),
+)
 _LATER_OF_NOTIFICATIONS: Final = ("cause", "owner", "loss")
 
 

@@ -134,6 +134,7 @@ class Incident:
         ready: long or severe enough to be notified.
         closed: ended because its rule or table was turned off.
         acknowledged: by whom and until when.
+        every: hours from one expected export to the next; its breaches are in Hours in which one was expected.
     """
 
     group: str
@@ -157,6 +158,7 @@ class Incident:
     ready: bool = True
     closed: bool = False
     acknowledged: Acknowledgement | None = None
+    every: int = 1
 
     @property
     def key(self) -> str:
@@ -203,6 +205,16 @@ class Incident:
         """The first good Hour after the last breach; None while there is none."""
         ended = [member.ended for member in self.members if member.last == self.last]
         return max((hour for hour in ended if hour is not None), default=None) if None not in ended else None
+
+    @property
+    def length(self) -> str:
+        """How many Hours were in breach, or days where an export is expected once a day: `3 Hours`, `2 days`."""
+        return count_words(self.hours, self.unit)
+
+    @property
+    def unit(self) -> str:
+        """What it is counted in."""
+        return "Hour" if self.every == 1 else "day"
 
     def state(self, now: datetime) -> IncidentState:
         """Return its state as JSON has it; `opened` in the check that found it."""
@@ -256,12 +268,18 @@ class FoldSettings:
     """How breaches become incidents.
 
     Attributes:
-        end_after: good Hours in a row after which an incident is over.
+        end_after: good Hours in a row after which an incident is over; with daily exports, as many days, rounded up.
         watches: whether a rule is evaluated for a table; otherwise its incidents are closed.
+        every: hours from one expected export to the next.
     """
 
     end_after: int = 6
     watches: Callable[[str, str | None], bool] = lambda _rule, _table: True
+    every: int = 1
+
+    def needed(self, *, is_point: bool) -> int:
+        """Return how many good Hours in which an export was expected end an incident."""
+        return 1 if is_point else -(-self.end_after // self.every)
 
 
 @dataclass(slots=True)
@@ -396,7 +414,7 @@ def fold(
     gone = {key for key, one in known.items() if first <= one.hour <= last}
     for parts in _events(episodes):
         matches = _matching(known, parts, gone)
-        one = _incident(matches[0] if matches else None, parts, first, now)
+        one = _incident(matches[0] if matches else None, parts, first, now, settings.every)
         if not matches:
             one = replace(one, id=_new_id(one, result))
         gone -= {match.key for match in matches}
@@ -433,7 +451,7 @@ def up_to(known: Mapping[str, Incident], last: Hour, settings: FoldSettings) -> 
 def _member_up_to(member: Member, one: Incident, last: Hour, settings: FoldSettings) -> Member:
     newest = max(min(end, last) for first, end in one.spans if first <= last)
     good = tuple(hour for hour in member.good if member.last <= last and hour <= last)
-    needed = 1 if one.is_point else settings.end_after
+    needed = settings.needed(is_point=one.is_point)
     return replace(member, last=min(member.last, newest), good=good, over=member.over and len(good) >= needed)
 
 
@@ -466,8 +484,7 @@ def _walk(found: _Found, hours: Sequence[Hour]) -> list[_Episode]:
             is_good = (current.decides, hour) in found.judged or thread in good.get(hour, ())
             if current.last != hour and is_good and _is_watched(found.settings, current):
                 current.good.append(hour)
-                end_after = 1 if thread[0] in _POINTS else found.settings.end_after
-                if len(current.good) >= end_after:
+                if len(current.good) >= found.settings.needed(is_point=thread[0] in _POINTS):
                     running.pop(thread).over = True
     for current in running.values():
         current.over = current.closed = not _is_watched(found.settings, current)
@@ -539,7 +556,7 @@ def _new_id(one: Incident, taken: Collection[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _incident(known: Incident | None, parts: Sequence[_Episode], first: Hour, now: datetime) -> Incident:
+def _incident(known: Incident | None, parts: Sequence[_Episode], first: Hour, now: datetime, every: int) -> Incident:
     """Build one incident from its episodes; `first` is the first evaluated Hour."""
     threads = {part.thread for part in parts}
     group = parts[0].thread[0]
@@ -570,6 +587,7 @@ def _incident(known: Incident | None, parts: Sequence[_Episode], first: Hour, no
         acknowledged=None if known is None else known.acknowledged,
         ready=known is not None and known.ready,
         closed=is_over and any(part.closed for part in parts),
+        every=every,
     )
     before = known or next((part.of for part in parts if part.of is not None), None)
     return _described(one, before, parts, breaches, first)
@@ -683,14 +701,14 @@ def _named(tables: Sequence[str]) -> str:
 
 
 def period(one: Incident) -> str:
-    """Its Hours: `since 2022-05-10 04:00 UTC (3 Hours)`, `from ... to ...`, `in 12 of 24 Hours since ...`."""
+    """Its Hours: `since 2022-05-10 04:00 UTC (3 Hours)`, `from ... to ...`, `in 12 of 24 Hours since ...`; or days."""
     begin, ended, last = one.spans[0][0], one.ended, one.spans[-1][1]
-    all_hours = _length(begin, last)
-    if one.hours < all_hours:
-        return f"in {one.hours} of {count_words(all_hours, 'Hour')} since {moment(begin)}"
+    expected = -(-_length(begin, last) // one.every)
+    if one.hours < expected:
+        return f"in {one.hours} of {count_words(expected, one.unit)} since {moment(begin)}"
     if ended is None:
-        return f"since {moment(begin)} ({count_words(one.hours, 'Hour')})"
-    return f"from {moment(begin)} to {moment(ended)} ({count_words(one.hours, 'Hour')})"
+        return f"since {moment(begin)} ({one.length})"
+    return f"from {moment(begin)} to {moment(ended)} ({one.length})"
 
 
 def moment(hour: Hour) -> str:

@@ -310,11 +310,11 @@ def _well(one: Incident) -> str:
     rule, tables = RULES.get(one.rule), one.tables
     if one.group == MISSING_TABLE and tables:
         what = f"{name_words(tables)} {'is' if len(tables) == 1 else 'are'} complete again"
-        lasted = f"{'it was' if len(tables) == 1 else 'they were'} missing for {count_words(one.hours, 'Hour')}"
+        lasted = f"{'it was' if len(tables) == 1 else 'they were'} missing for {one.length}"
     else:
         names = name_words(tables) if tables else "exports"
         what = rule.well.format(tables=names) if rule is not None and rule.well else f"{one.rule} holds again"
-        lasted = f"it lasted {count_words(one.hours, 'Hour')}"
+        lasted = f"it lasted {one.length}"
     if one.healed:
         return f"{what}: checked again, the Hours are good"
     both = dict.fromkeys((cause, owner) for cause, owner, _ in one.causes or ((one.cause, one.owner, one.hour),))
@@ -325,7 +325,7 @@ def _well(one: Incident) -> str:
 
 def _running(one: Incident) -> str:
     good: set[Hour] = {hour for member in one.members if member.last == one.last for hour in member.good}
-    return f" ({count_words(len(good), 'Hour')} running)" if len(good) > 1 else ""
+    return f" ({count_words(len(good), one.unit)} running)" if len(good) > 1 else ""
 
 
 def _was_lost(one: Incident) -> str:

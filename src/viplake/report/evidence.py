@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from viplake import strictjson
 from viplake.concurrency import map_bounded
 from viplake.history.build import look_at, read_history
-from viplake.judge.record import records
+from viplake.judge.record import fulfilled, records
 from viplake.lake.records import parse_utc
 from viplake.model import UNKNOWN
 from viplake.redact import redact
@@ -101,7 +101,7 @@ class Pack:
         environment, company: of the lake; `company` may be empty.
         first, last: Hours, both included.
         written: when.
-        on_record: Hours of the range with a record.
+        on_record: Hours of the range with a record; with daily exports, those in which one was due.
         exhibits: the Hours below the agreement, ascending.
         ours: Hours below it that are no evidence, by owner.
         planned: Hours of the range that are in the calendar.
@@ -135,9 +135,10 @@ async def gather(
     Raises:
         LakeError: the lake or its history cannot be read.
     """
-    known = records((await read_history(place)).frames)
-    inside = {hour: record for hour, record in known.items() if first <= hour <= last}
-    planned = {hour for hour in inside if settings.calendar.at(hour) is not None}
+    calendar = settings.calendar
+    known = fulfilled(records((await read_history(place)).frames), calendar.due)
+    inside = {hour: record for hour, record in known.items() if first <= hour <= last and calendar.is_due(hour)}
+    planned = {hour for hour in inside if calendar.at(hour) is not None}
     limit = settings.objectives.on_time.total_seconds()
     below = {h: found for h, record in inside.items() if h not in planned and (found := _findings(record, limit))}
     evidence = {hour: found for hour, found in below.items() if _owner(inside[hour]) in {"vendor", UNKNOWN}}

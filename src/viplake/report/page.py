@@ -374,8 +374,8 @@ def _tiles(datasets: Datasets) -> list[dict[str, str]]:
         tiles.append({"name": "Newest delivered Hour", "value": str(delivered[-1])})
     for days in (7, 30) if datasets.jobs else ():
         recent = datasets.jobs[-24 * days :]
-        share = f"{sum(row.delivered for row in recent):,} of {len(recent):,}"
-        if out := sum(row.hour in planned and not row.delivered for row in recent):
+        share = f"{sum(row.delivered for row in recent):,} of {sum(row.expected for row in recent):,}"
+        if out := sum(row.hour in planned and row.expected > row.delivered for row in recent):
             share += f", {out} planned"
         tiles.append({"name": f"Hours delivered in {days} days", "value": share})
     if datasets.tables:

@@ -15,7 +15,6 @@ from viplake.wording import count_words, span_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from viplake.judge.coverage import Gap
     from viplake.judge.rules.rule import Breach, Case, NoDataKind, Results, RuleConfig, RuleResult
@@ -128,8 +127,7 @@ def slow_phase(case: Case, config: RuleConfig, results: Results) -> Iterator[Rul
 
 def lookback_gap(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
     """Evaluate `lookback_gap`: no records are lost or about to be."""
-    at = min(case.now, case.hour.end)
-    breaches = [breach for gap in case.gaps if (breach := _gap(case, results, gap, at)) is not None]
+    breaches = [breach for gap in case.gaps if (breach := _gap(case, results, gap)) is not None]
     yield from breaches
     unknown = [gap for gap in case.gaps if gap.unknown or gap.after is None]
     if unknown and not breaches:
@@ -140,8 +138,8 @@ def lookback_gap(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleRe
         yield results.passed()
 
 
-def _gap(case: Case, results: Results, gap: Gap, at: datetime) -> Breach | None:
-    """Return the breach of one gap at a time; None where nothing is lost or about to be.
+def _gap(case: Case, results: Results, gap: Gap) -> Breach | None:
+    """Return the breach of one gap; None where nothing is lost or about to be.
 
     A planned gap is only reported. The absence of one table does not prove a loss, because it may have had no records.
     """
@@ -149,14 +147,15 @@ def _gap(case: Case, results: Results, gap: Gap, at: datetime) -> Breach | None:
     over = gap.before is not None and gap.lost is None
     if over or gap.unknown or deadline is None or not gap.first <= case.hour <= gap.last:
         return None
-    left = deadline - at
+    left = deadline - case.seen(gap)
     if gap.lost is None and left >= PAGE_BELOW:
         return None
     grave: Severity | None = "ticket" if gap.table is not None or gap.planned else None
     lost = gap.lost is not None or left < timedelta(0)
     what = _lost_words(gap) if lost else f"records are lost from {deadline:%Y-%m-%d %H:%M} UTC on"  # does not age
     if gap.table is not None:
-        words = f"{gap.table} had no file for {count_words(_hours(gap, case.hour), 'Hour')}: records may be lost"
+        for_long = count_words(_hours(gap, case.hour), "Hour" if gap.every == 1 else "day")
+        words = f"{gap.table} had no file for {for_long}: records may be lost"
         if not lost:
             words = f"{gap.table}: {what}, if it had any"
         cause = ("not_promised", "vendor") if case.sender[0] == "as_sent" else case.attribution
@@ -174,7 +173,7 @@ def _gap(case: Case, results: Results, gap: Gap, at: datetime) -> Breach | None:
 
 
 def _hours(gap: Gap, hour: Hour) -> int:
-    return (hour.end - gap.first.start) // timedelta(hours=1)
+    return (hour.start - gap.first.start) // timedelta(hours=gap.every) + 1
 
 
 def _lost_words(gap: Gap) -> str:

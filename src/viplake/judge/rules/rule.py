@@ -205,11 +205,14 @@ class Case:
             return ""
         return ", ".join(filter(None, [run.detail or "", f"GUID {run.job_guid}" if run.job_guid else ""]))
 
+    def seen(self, gap: Gap) -> datetime:
+        """Return when the Hour is over for a gap, or now: what comes later says nothing of this Hour."""
+        return min(self.now, self.hour.end + gap.grace)
+
     @property
     def severity(self) -> Severity:
         """The severity of a running outage, by the time left until records are lost."""
-        at = min(self.now, self.hour.end)
-        left = [gap.left(at, self.look_back) for gap in self.gaps if gap.table is None]
+        left = [gap.left(self.seen(gap), self.look_back) for gap in self.gaps if gap.table is None]
         close = any(time is not None and time < PAGE_BELOW for time in left)
         return "page" if close or self.burning else "ticket"
 
