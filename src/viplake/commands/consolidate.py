@@ -128,8 +128,9 @@ def _other_lake(settings: config.Settings, url: str, *, profile: str | None = No
     """
     try:
         url = config.parsed_lake_url(config.absolute(url))
-    except ValueError as error:
-        raise SettingsError(f"{url} is {error}", hint="Write it as s3://bucket[/prefix] or file:///folder.") from None
+    except config.WrongLakeError as error:
+        hint = error.hint or "Write it as s3://bucket[/prefix] or file:///folder."
+        raise SettingsError(f"{url!r} is {error}", hint=hint) from None
     found = config.store_settings(settings, config.Secrets.of(settings), url=url)
     if profile is None:
         return found

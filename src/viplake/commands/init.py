@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from viplake.commands.console import out
 from viplake.config.settings import BY_NAME
-from viplake.config.sources import absolute
+from viplake.config.sources import Given, value_of
 from viplake.config.template import template
 from viplake.errors import SettingsError
 
@@ -84,7 +84,7 @@ def _ask() -> dict[str, str]:
             try:
                 answers[name] = _checked(name, text)
             except SettingsError as error:
-                out(f"  {error.message}")
+                out(f"  {error.message}. {error.hint}")
     return answers
 
 
@@ -94,13 +94,8 @@ def _checked(name: str, text: str) -> str:
     Raises:
         SettingsError: it is wrong.
     """
-    setting = BY_NAME[name]
-    text = absolute(text) if name == "lake" else text
-    try:
-        parsed = setting.parse(text)
-    except ValueError as error:
-        raise SettingsError(f"{name} is {error}: {text!r}", hint=f"{setting.meaning}.") from None
-    return str(parsed) if name == "lake" else text
+    value = value_of(BY_NAME[name], Given(text, "init", name))
+    return str(value) if name == "lake" else text
 
 
 def print_next_steps(file: Path, answers: Mapping[str, str]) -> None:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from viplake.config.lake_url import WrongLakeError, parsed_lake_url
 from viplake.config.secrets import (
     ACCESS_KEY_ID,
     BUCKET,
@@ -35,7 +36,6 @@ from viplake.config.settings import (
     Setting,
     Settings,
     Surroundings,
-    parsed_lake_url,
 )
 from viplake.config.sources import absolute, environment, gather, load, read_surroundings, set_environment, value_of
 from viplake.errors import SettingsError
@@ -62,6 +62,7 @@ __all__ = [
     "Setting",
     "Settings",
     "Surroundings",
+    "WrongLakeError",
     "absolute",
     "check_settings",
     "environment",
@@ -112,8 +113,9 @@ def lake_url(settings: Settings, secrets: Secrets) -> str:
             hint="Set VIPLAKE_LAKE to s3://bucket[/prefix] or file:///absolute/folder.",
         )
     try:
-        return parsed_lake_url(f"s3://{bucket.reveal()}")
-    except ValueError:
+        name = bucket.reveal()
+        return parsed_lake_url(name if ":" in name else f"s3://{name}")
+    except WrongLakeError:
         raise SettingsError(
             f"{BUCKET} of the secret {settings.secrets} is not the name of a bucket",
             hint="Correct it, or set VIPLAKE_LAKE.",

@@ -9,8 +9,8 @@ import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from viplake.config.lake_url import parsed_lake_url, split_url
 from viplake.errors import SettingsError
 from viplake.lake.layout import Layout
 from viplake.model import Environment
@@ -252,27 +252,8 @@ def _secret_place(text: str) -> str:
     return text
 
 
-def _split(text: str) -> SplitResult:
-    """Return the parts of a URL that has only scheme, host, port and path."""
-    if odd := re.search(r"[^\x21-\x7e]|\\", text):
-        # People copy folder names as they see them: "My Lake", "josé".
-        sign = odd[0]
-        seen = sign != "\\" and sign.isprintable()
-        raise ValueError(f"not a URL: {sign!r} is written as {quote(sign)} there" if seen else "not a URL")
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        raise ValueError("not a URL") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a URL with a user or password in it: these belong into the secret")
-    if parts.query or parts.fragment or text.endswith(("?", "#")):
-        raise ValueError("a URL with a query or a fragment, which it may not have")
-    return parts
-
-
 def _web(text: str) -> str:
-    parts = _split(text)
+    parts = split_url(text)
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         raise ValueError("not a https:// URL")
     return text
@@ -280,30 +261,6 @@ def _web(text: str) -> str:
 
 def _web_base(text: str) -> str:
     return _web(text).rstrip("/")
-
-
-_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
-
-
-def parsed_lake_url(text: str) -> str:
-    """Return a lake's URL, checked, without a closing slash; an absolute path or an S3 ARN becomes one.
-
-    Raises:
-        ValueError: what is wrong.
-    """
-    if text.startswith("/"):
-        text = f"file://{quote(text)}"
-    elif text.startswith("arn:aws:s3:::"):
-        text = f"s3://{text.removeprefix('arn:aws:s3:::')}"
-    parts = _split(text)
-    segments = unquote(parts.path).strip("/").split("/")
-    climbs = any(segment in {".", ".."} for segment in segments) or "//" in parts.path
-    control = re.search(r"[\x00-\x1f\x7f]", unquote(parts.path)) is not None
-    in_bucket = parts.scheme == "s3" and _BUCKET.fullmatch(parts.netloc)
-    in_folder = parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/")
-    if climbs or control or not (in_bucket or in_folder):
-        raise ValueError("neither s3://bucket[/prefix] nor file:///absolute/folder")
-    return text.rstrip("/") if segments != [""] or in_bucket else text
 
 
 SETTINGS: Final[tuple[Setting, ...]] = (

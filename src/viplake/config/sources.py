@@ -203,8 +203,9 @@ def _text(value: object, label: str) -> str:
 
 
 def absolute(text: str) -> str:
-    """Return the absolute path where the text is a path as people write it: `./lake`, `../lake`, `~/lake`."""
-    return str(Path(text).expanduser().resolve()) if re.match(r"(\.{1,2}|~)(/|$)", text) else text
+    """Return the absolute path where the text is a path as people write it: `./lake`, `~/lake`, `file:./lake`."""
+    found = re.fullmatch(r"(?:file:(?://)?)?((?:\.{1,2}|~)(?:/.*)?)", text, re.DOTALL)
+    return str(Path(found[1]).expanduser().resolve()) if found else text
 
 
 def value_of(setting: Setting, given: Given | None) -> Any:
@@ -218,7 +219,8 @@ def value_of(setting: Setting, given: Given | None) -> Any:
     except ValueError as error:
         shown = redact(given.text)[:100]
         raise SettingsError(
-            f"{given.label} is {error}: {shown!r}", hint=f"{setting.variable}: {setting.meaning}."
+            f"{given.label} is {error}: {shown!r}",
+            hint=getattr(error, "hint", "") or f"{setting.variable}: {setting.meaning}.",
         ) from None
     except SettingsError as error:
         raise SettingsError(f"{given.label}: {error.message}", hint=error.hint) from None
