@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.system
 
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 FIRST, LAST = Hour.parse("2022-05-10T10"), Hour.parse("2022-05-10T12")
 
 
@@ -63,3 +65,16 @@ def test_a_difference_is_listed_and_ends_with_1(commands: Commands, tmp_path: Pa
 def test_the_current_hour_is_refused(commands: Commands) -> None:
     done = commands.run("adopt", "--to", "2090-01-01T00")
     assert (done.code, "is not over" in done.err) == (2, True)
+
+
+def test_at_a_terminal_adopt_and_consolidate_show_hours_share_and_time_left(commands: Commands, tmp_path: Path) -> None:
+    environ = commands.environ | {"VIPLAKE_LAKE": f"file://{tmp_path}/new", "VIPLAKE_COMPANY": "ACME"}
+    target = Commands(environ, tmp_path)
+    for command, arguments in ((target, ("consolidate", "./lake")), (commands, ("adopt", "--to", str(LAST)))):
+        code, sent = command.at_a_terminal(*arguments, COLUMNS="80")
+        assert code == 0, sent
+        shown = [line for line in CONTROL.sub("", sent).replace("\r", "\n").splitlines() if "%" in line]
+        assert len(shown) == 3
+        assert all(len(line) < 80 and str(hour) in line for hour, line in zip(FIRST.to(LAST), shown, strict=True))
+        assert re.search(r"█+░+ +\d+%  .* left$", shown[1]), shown
+        assert "100%" in shown[2]

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from viplake.clock import SystemClock
 from viplake.commands.assembly import observe, on_lake
-from viplake.commands.console import SHOWN_FINDINGS, answer, err, out, printable
+from viplake.commands.console import SHOWN_FINDINGS, answer, err, hour_progress, out, printable
 from viplake.commands.options import FLAG, NO_OPTIONS, NO_WINDOW, Json, Options, Window
 from viplake.history.build import Scope
 from viplake.lake.adopt import Adoption, adopt
@@ -44,16 +44,18 @@ def command(
 
     async def work(lake: Lake) -> Adoption:
         now = SystemClock().now()
-        done = await adopt(
-            lake,
-            environment=settings.environment.name,
-            company=settings.company or "",
-            first=first,
-            last=last or Hour.of(now).shift(-1),
-            now=now,
-            dry_run=dry_run,
-            progress=None if json else _print_adopted,
-        )
+        end = last or Hour.of(now).shift(-1)
+        with hour_progress(end) as shown:
+            done = await adopt(
+                lake,
+                environment=settings.environment.name,
+                company=settings.company or "",
+                first=first,
+                last=end,
+                now=now,
+                dry_run=dry_run,
+                progress=(lambda one: shown(one.hour)) if shown else None if json else _print_adopted,
+            )
         if done.adopted and not dry_run:
             await observe(settings, lake, Scope(hours=tuple(one.hour for one in done.adopted)))
         return done

@@ -66,31 +66,57 @@ def use_color(*, wanted: bool) -> None:
     _colored = wanted
 
 
-@contextmanager
-def hour_progress(last: Hour | None = None) -> Iterator[Callable[[Hour], None] | None]:
-    """Show progress on stderr at a terminal: the finished Hour and the remaining time. Gives None elsewhere.
+_BAR: Final = 20
+"""Width of a progress bar in characters."""
 
-    Args:
-        last: of the Hours, which come in order; None: the current one.
+
+@contextmanager
+def live_line() -> Iterator[Callable[[str, float], None] | None]:
+    """Show one line of progress on stderr at a terminal. Gives None elsewhere.
+
+    What it gives takes the words and the share of the work that is done, 0 to 1; a bar and the remaining time follow.
     """
     if not sys.stderr.isatty():
         yield None
         return
     clock = SystemClock()
-    begun, end = clock.monotonic(), last or Hour.of(clock.now())
-    first: list[Hour] = []
+    begun = clock.monotonic()
+    done_sign, open_sign = "█░" if (sys.stderr.encoding or "").lower().startswith("utf") else "#-"
 
-    def show(hour: Hour) -> None:
-        if not first:
-            first.append(hour)
-        done, left = (hour.start - first[0].start).total_seconds(), (end.start - hour.start).total_seconds()
-        words = f"  {seconds_words((clock.monotonic() - begun) * left / done)} left" if done > 0 and left > 0 else ""
-        print(f"\r\x1b[K{hour} of {end}{words}", end="", file=sys.stderr, flush=True)  # noqa: T201 - progress
+    def show(words: str, share: float) -> None:
+        whole = round(_BAR * share)
+        bar = done_sign * whole + open_sign * (_BAR - whole)
+        left = f"  {seconds_words((clock.monotonic() - begun) * (1 - share) / share)} left" if 0 < share < 1 else ""
+        line = redact(printable(f"{bar} {share:4.0%}  {words}{left}"))[: shutil.get_terminal_size().columns - 1]
+        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)  # noqa: T201 - progress
 
     try:
         yield show
     finally:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)  # noqa: T201 - as above
+
+
+@contextmanager
+def hour_progress(last: Hour | None = None) -> Iterator[Callable[[Hour], None] | None]:
+    """Show progress by Hours on stderr at a terminal. Gives None elsewhere.
+
+    Args:
+        last: of the Hours, which come in order; None: the current one.
+    """
+    with live_line() as line:
+        if line is None:
+            yield None
+            return
+        end = last or Hour.of(SystemClock().now())
+        first: list[Hour] = []
+
+        def show(hour: Hour) -> None:
+            if not first:
+                first.append(hour)
+            done, whole = (hour.start - first[0].start).total_seconds(), (end.start - first[0].start).total_seconds()
+            line(f"{hour} of {end}", done / whole if whole > 0 else 1.0)
+
+        yield show
 
 
 def screen_width() -> int:

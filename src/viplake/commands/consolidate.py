@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from viplake import config
 from viplake.clock import SystemClock
 from viplake.commands.assembly import observe, url_of
-from viplake.commands.console import SHOWN_FINDINGS, answer, err, out, printable
+from viplake.commands.console import SHOWN_FINDINGS, answer, err, live_line, out, printable
 from viplake.commands.event_loop import finish
 from viplake.commands.options import FLAG, NO_OPTIONS, Json, Options
 from viplake.errors import SettingsError
@@ -21,6 +22,8 @@ from viplake.model import Hour
 from viplake.wording import count_words, size_words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from viplake.lake.consolidate import CopiedHour, Remaining
     from viplake.lake.store import StoreSettings
 
@@ -84,25 +87,30 @@ def command(
     begun = clock.monotonic()
     passed = 0
 
-    def progress(copied: CopiedHour, remaining: Remaining) -> None:
+    def progress(line: Callable[[str, float], None] | None, copied: CopiedHour, remaining: Remaining) -> None:
         nonlocal passed
         passed += copied.size
-        print_copied(copied, remaining, (clock.monotonic() - begun) / max(passed, 1))
+        if line is not None:
+            words = f"{copied.hour}; left: {count_words(remaining.hours, 'Hour')}, {size_words(remaining.size)};"
+            line(words, passed / max(passed + remaining.size, 1))
+        else:
+            print_copied(copied, remaining, (clock.monotonic() - begun) / max(passed, 1))
 
     async def work() -> Consolidated:
         sources = [source(source_url, source_prefix)]
         if second_source is not None:
             sources.append(source(second_source, second_prefix, tuple(_span(text) for text in second_range)))
         lake = Lake(open_store(replace(target, create=not dry_run)), settings.layout, target.url)
-        done = await consolidate(
-            sources,
-            lake,
-            environment=settings.environment.name,
-            excluded=[_span(text) for text in exclude],
-            last=Hour.of(clock.now()).shift(-1),
-            dry_run=dry_run,
-            progress=None if json else progress,
-        )
+        with live_line() as line:
+            done = await consolidate(
+                sources,
+                lake,
+                environment=settings.environment.name,
+                excluded=[_span(text) for text in exclude],
+                last=Hour.of(clock.now()).shift(-1),
+                dry_run=dry_run,
+                progress=None if json and line is None else partial(progress, line),
+            )
         if done.first is not None and not dry_run:
             await observe(settings, lake, Scope(first=done.first))
         return done
