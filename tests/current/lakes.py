@@ -60,11 +60,13 @@ class TableLake:
     Attributes:
         folder: of a folder lake; of another, where `mirror` puts its objects.
         reached: another lake than the folder.
+        prefix: of the hourly folders.
         landed: records by table and Hour, for the oracle.
     """
 
     folder: Path
     reached: StoreSettings | None = None
+    prefix: str = "IMOSDL/Hourly/"
     store: Store = field(init=False)
     landed: dict[str, dict[str, list[Record]]] = field(default_factory=dict)
     settings: TablesSettings = field(default_factory=TablesSettings)
@@ -76,7 +78,7 @@ class TableLake:
     @property
     def lake(self) -> Lake:
         assert self.reached is not None
-        return Lake(self.store, Layout("IMOSDL/Hourly/"), self.reached.url)
+        return Lake(self.store, Layout(self.prefix), self.reached.url)
 
     async def land(
         self,

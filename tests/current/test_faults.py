@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 pytestmark = pytest.mark.system
@@ -344,6 +345,103 @@ async def test_table_with_a_raised_reader_version_is_held_back(tmp_path: Path) -
     assert ["reader version" in why for _, _, why in found.held] == [True]
     table.update_incremental()
     assert table.version() == before
+
+
+def folder(lake: TableLake, kind: str, table: str = "Voyage") -> Path:
+    return lake.folder / "IMOSDL" / "Tables" / kind / table
+
+
+async def in_versions(tmp_path: Path) -> TableLake:
+    """A lake with two tables of four versions each."""
+    lake = TableLake(tmp_path)
+    for number in range(4):
+        await lake.land(number, {"Voyage": [row(number), row(1, str(number), None)], "Port": [row(number)]})
+        await lake.update()
+    return lake
+
+
+async def test_log_without_the_versions_before_its_checkpoint_is_no_obstacle(tmp_path: Path) -> None:
+    lake = await in_versions(tmp_path)
+    for kind in ("current", "history"):
+        table = deltalake.DeltaTable(str(folder(lake, kind)))
+        table.create_checkpoint()
+        for number in range(table.version()):
+            (folder(lake, kind) / "_delta_log" / f"{number:020}.json").unlink()
+    await lake.land(4, {"Voyage": [row(1, "later", None), row(9)]})
+    assert (await lake.update()).held == []
+    assert await check(lake.lake, lake.delta(), lake.settings) == {
+        name: {"current": 0, "history": 0} for name in ("Port", "Voyage")
+    }
+
+
+def spoil_checkpoint(log: Path) -> None:
+    [checkpoint] = log.glob("*.checkpoint.parquet")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+
+
+def remove_checkpoint(log: Path) -> None:
+    [checkpoint] = log.glob("*.checkpoint.parquet")
+    checkpoint.unlink()
+
+
+def remove_version(log: Path) -> None:
+    for path in [*log.glob("*.checkpoint.parquet"), log / "_last_checkpoint", log / f"{1:020}.json"]:
+        path.unlink()
+
+
+def remove_every_version(log: Path) -> None:
+    for path in log.glob("0*.json"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["current", "history"])
+@pytest.mark.parametrize("spoil", [spoil_checkpoint, remove_checkpoint, remove_version, remove_every_version])
+async def test_damaged_log_holds_its_table_back_until_the_table_is_moved_away(
+    tmp_path: Path, kind: str, spoil: Callable[[Path], None]
+) -> None:
+    lake = await in_versions(tmp_path)
+    deltalake.DeltaTable(str(folder(lake, kind))).create_checkpoint()
+    spoil(folder(lake, kind) / "_delta_log")
+    await lake.land(4, {"Voyage": [row(1, "later", None), row(9)], "Port": [row(9)]})
+    found = await lake.update()
+    assert [(at, table) for at, table, _ in found.held] == [(hour(4), "Voyage")]
+    assert f"Move IMOSDL/Tables/{kind}/Voyage/ out of the lake" in found.held[0][2]
+    same(lake, "Port")
+    folder(lake, kind).rename(tmp_path / "moved")
+    await lake.land(5, {"Voyage": [row(10)], "Port": [row(9)]})
+    assert (await lake.update()).held == []
+    same(lake)
+
+
+@pytest.mark.parametrize("kind", ["current", "history"])
+@pytest.mark.parametrize("before", [1, 4])
+async def test_table_that_is_gone_or_an_older_one_is_computed_anew(tmp_path: Path, kind: str, before: int) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.update()
+    older = tmp_path / "older"
+    shutil.copytree(folder(lake, kind), older)
+    for number in range(2, 1 + before):
+        await lake.land(number, {"Voyage": [row(1, str(number), None), row(number)]})
+        await lake.update()
+    shutil.rmtree(folder(lake, kind))
+    if before > 1:
+        shutil.copytree(older, folder(lake, kind))
+    await lake.land(7, {"Voyage": [row(1, "x", "2022-05-09T22:00:00Z")]})
+    found = await lake.update()
+    assert [note.split(":")[0] for note in found.tables["Voyage"].notes] == ["computed anew"]
+    same(lake)
+
+
+async def test_test_and_prod_in_one_bucket_have_tables_of_their_own(tmp_path: Path) -> None:
+    prod = await folder_of_two(tmp_path)
+    test = TableLake(tmp_path, prefix="DEV/IMOSDL/Hourly/")
+    await test.land(0, {"Voyage": [row(66, "of Test")]})
+    await prod.update()
+    before = written(tmp_path / "IMOSDL")
+    await test.update()
+    assert written(tmp_path / "IMOSDL") == before
+    assert deltalake.DeltaTable(str(tmp_path / "DEV" / "IMOSDL" / "Tables" / "current" / "Voyage")).count() == 1
+    same(prod)
 
 
 async def test_check_finds_rows_that_another_program_changed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from commands import Commands, environ_for, simulated
 from current.lakes import TableLake
+from viplake.lake.records import identity_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,3 +99,12 @@ def test_delivery_with_tables_that_cannot_be_written_has_delivered_all_the_same(
         done = viplake.run("run", "--json", VIPLAKE_TABLES="true")
     assert (done.code, json.loads(done.out)["outcome"]) == (0, "delivered")
     assert "tables_not_updated" in done.err
+
+
+async def test_tables_of_a_lake_of_another_environment_are_refused(tmp_path: Path) -> None:
+    lake, viplake = await made(tmp_path)
+    await lake.store.put(lake.lake.layout.identity_key, identity_bytes("Prod", "ACME"))
+    refused = viplake.run("tables", VIPLAKE_ENVIRONMENT="Test", VIPLAKE_PREFIX="IMOSDL/Hourly/")
+    assert (refused.code, "belongs to Prod" in refused.err) == (2, True)
+    assert not (lake.folder / "IMOSDL" / "Tables").exists()
+    assert viplake.run("tables").code == 0

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from viplake.current.shape import CHANGED, HOUR, PROBLEMS, Column, Shape, parse_type
 from viplake.errors import LakeError, SettingsError
-from viplake.lake.refusals import lake_error
+from viplake.lake.refusals import answer_in, lake_error
 from viplake.lake.store import RETRIES
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ _CHECKPOINT_EVERY: Final = "50"
 
 class ConflictError(Exception):
     """Another writer committed first: compute again."""
+
+
+class DamagedTableError(LakeError):
+    """The log of a table cannot be used, although the lake answers. Other tables are not concerned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,8 @@ class DeltaTables:
         """A table; None where it does not exist.
 
         Raises:
-            LakeError: its log cannot be read.
+            DamagedTableError: its log cannot be used.
+            LakeError: the lake does not answer.
         """
         return await asyncio.to_thread(self._open, kind, folder, version)
 
@@ -147,7 +152,7 @@ class DeltaTables:
         except TableNotFoundError:
             return None
         except Exception as error:  # noqa: BLE001 - its errors share no class
-            raise _failed(error, f"read the log of {kind}/{folder}", self._options) from None
+            raise self._unusable(error, f"read the log of {kind}/{folder}", kind, folder) from None
         shape, unknown = _shape_of(table)
         reader = table.protocol().min_reader_version
         odd = None
@@ -201,6 +206,7 @@ class DeltaTables:
 
         Raises:
             ConflictError: another writer was first, or may have been.
+            DamagedTableError: its log cannot be used.
             LakeError: the log cannot be written.
         """
         return await asyncio.to_thread(
@@ -261,7 +267,15 @@ class DeltaTables:
         except Exception as error:  # noqa: BLE001 - its errors share no class
             if "already exist" in str(error).casefold():
                 raise ConflictError from None
-            raise _failed(error, f"commit to {one.kind}/{one.folder}", self._options) from None
+            raise self._unusable(error, f"commit to {one.kind}/{one.folder}", one.kind, one.folder) from None
+
+    def _unusable(self, error: Exception, what: str, kind: TableKind, folder: str) -> LakeError:
+        """The error for a log that cannot be used: of the lake, or of the log itself."""
+        found = _failed(error, what, self._options)
+        if _OF_THE_LAKE.search(str(error)) or answer_in(str(error)).status:
+            return found
+        hint = f"Move {self.key(kind, folder)} out of the lake: viplake tables then computes the table anew."
+        return DamagedTableError(found.message, cause=found.cause.word, hint=hint)
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp() * 1000)
@@ -298,6 +312,10 @@ def _properties(number: int) -> Any:
 
 _COLOR: Final = re.compile(r"\x1b\[[0-9;]*m")
 """Its library colors the chain of reasons, in files too."""
+
+
+_OF_THE_LAKE: Final = re.compile(r"(?i)os error|S3 error|object.?store|http|request|timed out|credential")
+"""What its library says where the lake fails; of a damaged log it says something else."""
 
 
 def _failed(error: Exception, what: str, options: Mapping[str, str]) -> LakeError:

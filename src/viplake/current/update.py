@@ -27,7 +27,7 @@ import structlog
 from viplake.concurrency import map_bounded
 from viplake.current import marks
 from viplake.current.anew import Anew, proven_hours, rebuild
-from viplake.current.delta import KINDS, ConflictError
+from viplake.current.delta import KINDS, ConflictError, DamagedTableError
 from viplake.current.marks import HourMarks, Mark, TableMark
 from viplake.current.merge import TARGET_BYTES, Merge
 from viplake.current.plan import batches, rewriting, work_of
@@ -312,14 +312,17 @@ class Update:
         return self._marks[hour]
 
     async def _before(self, table: str, hour: Hour) -> TableMark | None:
-        """What the mark of the newest earlier Hour that has a table says of it; None: it is not known."""
+        """What the newest mark of an earlier Hour says of a table; None: there is no such mark.
+
+        `files` is empty where an Hour in between may have it and has no mark, or has the table held back.
+        """
         earlier = sorted((h for h in self.known.begun | self.known.done if h < hour), reverse=True)
+        between = False
         for one in earlier[:_BACK]:
             mark = await self._mark(one) if one in self.known.done else None
-            if mark is None or table in mark.held:
-                return None
-            if table in mark.tables:
-                return mark.tables[table]
+            if mark is not None and table in mark.tables and table not in mark.held:
+                return replace_files(mark.tables[table], "") if between else mark.tables[table]
+            between |= mark is None or table in mark.held
         return None
 
     async def _until_committed(
@@ -335,9 +338,12 @@ class Update:
         for _ in range(_RACES):
             folder = self.writer.new_folder()
             try:
-                change = await self._merged(table, opened, later, held, folder)
+                change = await self._merged(_Wanted(table, opened, later, before), held, folder)
             except ConflictError:
                 continue
+            except DamagedTableError as error:
+                held |= {(source.hour, table): f"{error.message}. {error.hint}" for source in opened}
+                return before or TableMark(None, None, "")
             except TooLargeError:
                 if self.writer.enlarge():
                     continue
@@ -352,54 +358,55 @@ class Update:
 
     # -- one table --------------------------------------------------------------------------------------------------
 
-    async def _merged(
-        self,
-        table: str,
-        opened: Sequence[HourSource],
-        later: set[Hour],
-        held: dict[tuple[Hour, str], str],
-        folder: Path,
-    ) -> TableChange:
+    async def _merged(self, one: _Wanted, held: dict[tuple[Hour, str], str], folder: Path) -> TableChange:
         """Merge Hours into a table, once.
 
         Raises:
             ConflictError: another writer was first.
+            DamagedTableError: the log of the table cannot be used.
         """
+        table = one.table
         live = {kind: await self.writer.delta.open(kind, folder_of(table)) for kind in KINDS}
         current, history = live["current"], live["history"]
         shape = history.shape if history else None
         change = TableChange(current.version if current else None, history.version if history else None)
-        odd = next((one.odd for one in live.values() if one and one.odd), None)
+        odd = next((each.odd for each in live.values() if each and each.odd), None)
         rows: list[Path] = []
-        for source in opened:
+        for source in one.opened:
             held.pop((source.hour, table), None)
-            if odd is not None:
-                held[source.hour, table] = odd
-                continue
             try:
+                if odd is not None:
+                    raise HeldError(odd)
+                if (why := _lost(live, one.before)) is not None:
+                    return await self._anew(table, why)
                 read = await self.writer.rows(table, source, shape, folder)
+                if read.fitted.refused is not None:
+                    raise HeldError(read.fitted.refused)
+                if read.fitted.anew:
+                    return await self._anew(table, f"{source.hour} decides on the type of a column")
             except HeldError as error:
                 held[source.hour, table] = str(error)
                 continue
-            if read.fitted.refused is not None:
-                held[source.hour, table] = read.fitted.refused
-                continue
-            if read.fitted.anew:
-                try:
-                    versions = await rebuild(self.writer, table)
-                except SettingsError as error:
-                    held[source.hour, table] = error.message
-                    continue
-                why = f"computed anew: {source.hour} decides on the type of a column"
-                return TableChange(versions["current"], versions["history"], notes=[why])
             change.notes += read.fitted.notes
             shape = read.fitted.shape
             rows += [read.path] if read.path else []
         if shape is None or (not rows and history is None):
             return change
-        hours = {source.hour for source in opened}
-        await self._commit(_Merging(table, folder, rows, shape, live, hours, later), change)
+        hours = {source.hour for source in one.opened}
+        await self._commit(_Merging(table, folder, rows, shape, live, hours, one.later), change)
         return change
+
+    async def _anew(self, table: str, why: str) -> TableChange:
+        """Compute a table anew.
+
+        Raises:
+            HeldError: Hours that it needs are not in the lake.
+        """
+        try:
+            versions = await rebuild(self.writer, table)
+        except SettingsError as error:
+            raise HeldError(f"{why}, but {error.message}") from None
+        return TableChange(versions["current"], versions["history"], notes=[f"computed anew: {why}"])
 
     async def _commit(self, one: _Merging, change: TableChange) -> None:
         """Merge rows and commit what changes."""
@@ -470,6 +477,34 @@ class Update:
         written = await self.writer.in_thread(write, kind, paths, one.folder / "out" / kind, chosen.size)
         adds = [await self.writer.put(one.table, kind, merge, path) for path in written]
         return await commit(kind, folder_of(one.table), live, shape, adds, chosen.paths, rewrites=widened)
+
+
+def _lost(live: Mapping[TableKind, Live | None], before: TableMark | None) -> str | None:
+    """Why a table lacks rows that it had: its log is gone, or was replaced by an older one; None: it has them all."""
+    known: dict[TableKind, int | None] = {"current": before.current, "history": before.history} if before else {}
+    for kind, version in known.items():
+        found = live[kind]
+        if version is not None and (found is None or found.version < version):
+            now = "gone" if found is None else f"at version {found.version}"
+            return f"its {kind} table is {now}, and was at version {version}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is merged into a table.
+
+    Attributes:
+        table: its name.
+        opened: Hours whose files are read.
+        later: Hours after the first of these that may be in the table.
+        before: what the newest mark of an earlier Hour says of the table; None: it is not known.
+    """
+
+    table: str
+    opened: Sequence[HourSource]
+    later: set[Hour]
+    before: TableMark | None
 
 
 @dataclass(frozen=True, slots=True)
