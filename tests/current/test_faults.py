@@ -162,6 +162,23 @@ async def test_tables_of_an_unchanged_hour_are_not_opened_and_nothing_is_written
     assert len(lake.live("history", "Voyage")) == 1
 
 
+async def test_hour_that_equals_one_that_is_held_back_is_read_itself(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    for number in (2, 3):
+        await lake.land(number, {"Voyage": [row(4, "d")]}, label="same")
+    [file] = (lake.folder / "IMOSDL" / "Hourly" / hour(2).folder).glob("Voyage*")
+    right = file.read_bytes()
+    file.write_bytes(right[:-9])
+    found = await lake.update()
+    assert [(at, table) for at, table, _ in found.held] == [(hour(2), "Voyage")]
+    assert by_key(lake)["4"]["_hour"] == "2022-05-10 03:00:00+00"
+    await lake.update(anew=True)
+    assert by_key(lake)["4"]["_hour"] == "2022-05-10 03:00:00+00"
+    file.write_bytes(right)
+    await lake.update()
+    same(lake)
+
+
 async def test_late_hour_beside_unchanged_ones_is_decided_by_the_newest_that_carried_a_version(tmp_path: Path) -> None:
     lake = TableLake(tmp_path)
     for number in (0, 1, 3):

@@ -86,12 +86,19 @@ class Anew:
         Raises:
             LakeError: the lake cannot be read.
         """
-        made = cls(writer, table, writer.new_folder())
         having = [source for source in sources if table in source.tables]
-        opened, _ = work_of(having, [source.fingerprint(table, writer.settings) for source in having], None)
+        fingerprints = [source.fingerprint(table, writer.settings) for source in having]
         key = having[-1].key(table, writer.settings) if having else ()
-        for number, batch in enumerate(batches(opened, ())):
-            await made._add(batch, key, made.folder / str(number))
+        unread: set[Hour] = set()
+        while True:
+            made = cls(writer, table, writer.new_folder())
+            opened, skipped = work_of(having, fingerprints, None, unread)
+            for number, batch in enumerate(batches(opened, ())):
+                await made._add(batch, key, made.folder / str(number))
+            if not skipped or set(made.held) <= unread:
+                break
+            unread |= set(made.held)  # an Hour that was skipped may equal one of these
+            await asyncio.to_thread(shutil.rmtree, made.folder, ignore_errors=True)
         for kind in KINDS:
             if made.shape is not None and made._shapes.get(kind, made.shape) != made.shape:
                 made._replace(kind, await made._written(kind, [], made.folder / "last", plain=True))

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from viplake.current.delta import DataFile
     from viplake.current.merge import ValueSpan
     from viplake.current.source import HourSource
+    from viplake.model import Hour
 
 BATCH_HOURS: Final = 24
 BATCH_BYTES: Final = 512 << 20
@@ -85,7 +86,7 @@ def rewriting(files: Mapping[str, DataFile], touched: Iterable[str], new: int, t
 
 
 def work_of(
-    sources: Sequence[HourSource], fingerprints: Sequence[str], before: str | None
+    sources: Sequence[HourSource], fingerprints: Sequence[str], before: str | None, unread: Collection[Hour] = ()
 ) -> tuple[list[HourSource], list[HourSource]]:
     """The Hours with files of a table that have to be opened, and those that equal the Hour before them.
 
@@ -93,10 +94,11 @@ def work_of(
         sources: ascending.
         fingerprints: of the table in each; empty: not known.
         before: that of the newest earlier Hour that is in the table; None: not known.
+        unread: Hours whose files turned out to be damaged: no other Hour may stand on them.
     """
     opened: list[HourSource] = []
     skipped: list[HourSource] = []
     for source, fingerprint in zip(sources, fingerprints, strict=True):
         (skipped if fingerprint and fingerprint == before else opened).append(source)
-        before = fingerprint
+        before = None if source.hour in unread else fingerprint
     return opened, skipped

@@ -329,30 +329,35 @@ class Update:
         self, table: str, having: Sequence[HourSource], later: set[Hour], held: dict[tuple[Hour, str], str]
     ) -> TableMark:
         before = await self._before(table, having[0].hour)
-        opened, skipped = work_of(
-            having, [one.fingerprint(table, self.writer.settings) for one in having], before.files if before else None
-        )
-        self.found.skipped += len(skipped)
-        if not opened and before is not None:
-            return before
+        fingerprints = [one.fingerprint(table, self.writer.settings) for one in having]
+        unread: set[Hour] = set()
         for _ in range(_RACES):
+            opened, skipped = work_of(having, fingerprints, before.files if before else None, unread)
+            if not opened and before is not None:
+                self.found.skipped += len(skipped)
+                return before
             folder = self.writer.new_folder()
             try:
                 change = await self._merged(_Wanted(table, opened, later, before), held, folder)
             except ConflictError:
                 continue
             except DamagedTableError as error:
-                held |= {(source.hour, table): f"{error.message}. {error.hint}" for source in opened}
+                held |= {(source.hour, table): f"{error.message}. {error.hint}" for source in having}
                 return before or TableMark(None, None, "")
             except TooLargeError:
                 if self.writer.enlarge():
                     continue
                 why = f"it needs more than {MORE_MEMORY} of memory"
-                held |= {(source.hour, table): why for source in opened}
+                held |= {(source.hour, table): why for source in having}
                 return before or TableMark(None, None, "")
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             self.found.tables[table] = _added(self.found.tables.get(table), change)
+            damaged = {source.hour for source in opened if (source.hour, table) in held}
+            if skipped and damaged - unread:  # an Hour that was skipped may equal one of these
+                unread |= damaged
+                continue
+            self.found.skipped += len(skipped)
             return TableMark(change.current, change.history, "", change.aside)
         raise LakeError(f"the table {table} is written by others without a pause")
 
@@ -374,19 +379,22 @@ class Update:
         rows: list[Path] = []
         for source in one.opened:
             held.pop((source.hour, table), None)
+        if odd is not None:
+            held |= {(source.hour, table): odd for source in one.opened}
+            return change
+        if (why := _lost(live, one.before)) is not None:
+            return await self._anew(one, change, why, held)
+        for source in one.opened:
             try:
-                if odd is not None:
-                    raise HeldError(odd)
-                if (why := _lost(live, one.before)) is not None:
-                    return await self._anew(table, why)
                 read = await self.writer.rows(table, source, shape, folder)
-                if read.fitted.refused is not None:
-                    raise HeldError(read.fitted.refused)
-                if read.fitted.anew:
-                    return await self._anew(table, f"{source.hour} decides on the type of a column")
             except HeldError as error:
                 held[source.hour, table] = str(error)
                 continue
+            if read.fitted.refused is not None:
+                held[source.hour, table] = read.fitted.refused
+                continue
+            if read.fitted.anew:
+                return await self._anew(one, change, f"{source.hour} decides on the type of a column", held)
             change.notes += read.fitted.notes
             shape = read.fitted.shape
             rows += [read.path] if read.path else []
@@ -396,16 +404,15 @@ class Update:
         await self._commit(_Merging(table, folder, rows, shape, live, hours, one.later), change)
         return change
 
-    async def _anew(self, table: str, why: str) -> TableChange:
-        """Compute a table anew.
-
-        Raises:
-            HeldError: Hours that it needs are not in the lake.
-        """
+    async def _anew(
+        self, one: _Wanted, change: TableChange, why: str, held: dict[tuple[Hour, str], str]
+    ) -> TableChange:
+        """Compute a table anew, or hold it back where Hours that it needs are not in the lake."""
         try:
-            versions = await rebuild(self.writer, table)
+            versions = await rebuild(self.writer, one.table)
         except SettingsError as error:
-            raise HeldError(f"{why}, but {error.message}") from None
+            held |= {(source.hour, one.table): f"{why}, but {error.message}" for source in one.opened}
+            return change
         return TableChange(versions["current"], versions["history"], notes=[f"computed anew: {why}"])
 
     async def _commit(self, one: _Merging, change: TableChange) -> None:
