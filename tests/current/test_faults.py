@@ -300,6 +300,24 @@ async def test_narrower_type_stays_in_the_wider_column(tmp_path: Path) -> None:
     assert {key: one["X"] for key, one in by_key(lake).items()} == {"1": "7.0625", "2": "1.2500"}
 
 
+async def test_narrower_type_alone_makes_no_new_versions(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    for number, declared in enumerate(("decimal(18,4)", "decimal(10,2)", "decimal(6,0)")):
+        columns = {"Voyage": {**COLUMNS, "X": declared}}
+        await lake.land(number, {"Voyage": [row(key) | {"X": key} for key in range(50)]}, columns=columns)
+        found = await lake.update()
+        assert found.tables["Voyage"].versions == (50 if number == 0 else 0)
+    assert types(lake)["X"] == "decimal(18,4)"
+
+
+async def test_value_beyond_a_narrower_type_is_a_problem_in_every_order_of_arrival(tmp_path: Path) -> None:
+    expected = {"1": ("7.0625", None), "2": (None, '{"X":"8.0625"}')}
+    for order in ((0, 1), (1, 0)):
+        folder_ = tmp_path / str(order)
+        lake = await two_schemas(folder_, "decimal(18,4)", "decimal(10,2)", (7.0625, 8.0625), order)
+        assert {key: (one.get("X"), one.get("_problems")) for key, one in by_key(lake).items()} == expected
+
+
 async def test_key_that_changes_stops_its_table_until_it_is_computed_anew(tmp_path: Path) -> None:
     lake = await folder_of_two(tmp_path)
     await lake.update()
@@ -511,6 +529,21 @@ async def test_old_files_stay_for_readers_and_are_removed_after_seven_days(
             removed += found.removed
         assert (removed > 0) is (days > 7)
         same(lake)
+
+
+async def test_tables_are_not_computed_anew_from_an_hour_that_was_damaged_since(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.update()
+    [file] = (lake.folder / "IMOSDL" / "Hourly" / hour(1).folder).glob("Voyage*")
+    right = file.read_bytes()
+    file.write_bytes(right[:-9])
+    for work in (lake.update(anew=True), check(lake.lake, lake.delta(), lake.settings)):
+        with pytest.raises(SettingsError, match="Voyage cannot be computed anew: it has 2022-05-10T01, and now"):
+            await work
+    same(lake)
+    file.write_bytes(right)
+    await lake.update(anew=True)
+    same(lake)
 
 
 async def test_tables_are_not_computed_anew_without_hours_that_they_have(tmp_path: Path) -> None:

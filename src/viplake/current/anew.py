@@ -84,6 +84,7 @@ class Anew:
         """Compute a table from these Hours, ascending.
 
         Raises:
+            SettingsError: an Hour that the table has cannot be read any more: without it rows would be lost.
             LakeError: the lake cannot be read.
         """
         having = [source for source in sources if table in source.tables]
@@ -99,6 +100,13 @@ class Anew:
                 break
             unread |= set(made.held)  # an Hour that was skipped may equal one of these
             await asyncio.to_thread(shutil.rmtree, made.folder, ignore_errors=True)
+        for hour, why in made.held.items():
+            mark = await marks.read_mark(writer.lake, hour)
+            if mark is not None and table in mark.tables:
+                raise SettingsError(
+                    f"the table {table} cannot be computed anew: it has {hour}, and now {why}",
+                    hint=f"Repair the Hour: viplake verify --from {hour} --to {hour}, then viplake collect {hour}.",
+                )
         for kind in KINDS:
             if made.shape is not None and made._shapes.get(kind, made.shape) != made.shape:
                 made._replace(kind, await made._written(kind, [], made.folder / "last", plain=True))
@@ -186,6 +194,7 @@ async def rebuild(writer: Writer, table: str, sources: list[HourSource] | None =
     """Compute a table anew from all proven Hours and replace it; the versions.
 
     Raises:
+        SettingsError: an Hour that the table has is gone, or cannot be read any more.
         LakeError: the lake cannot be read or written, or others commit without a pause.
     """
     for _ in range(_RACES):
