@@ -228,8 +228,33 @@ def test_collect_in_a_restored_folder_asks_veson_only_where_the_times_were_lost(
         assert (done.code, receipt.exists()) == (0, True), done.err
     else:
         assert (done.code, receipt.exists()) == (77, False), done.err
-        assert "every file is there with its size" in done.err
-        assert "cp -p" in done.err
+        assert re.search(r"^  note +Every file was in the folder .* cp -p$", done.err, re.MULTILINE)
+
+
+def test_collect_of_a_copy_without_times_recommends_cp_p_although_veson_delivers_again(brisk: Commands) -> None:
+    assert brisk.run("run", "--only-deliver").code == 0
+    [receipt] = (brisk.cwd / "lake/IMOSDL/Hourly").glob("*/*/_Receipt.json")
+
+    def lose_receipt_and_times() -> None:
+        receipt.unlink()
+        for file in receipt.parent.iterdir():
+            os.utime(file)
+
+    hour = f"{receipt.parts[-3]}-{receipt.parts[-2]}"
+    for _ in range(2):
+        lose_receipt_and_times()
+        done = brisk.run("collect", hour, "--json")
+        assert (done.code, receipt.exists()) == (0, True), done.err
+        assert "cp -p" in json.loads(done.out)["note"]
+        assert re.search(r"^viplake: \S+: Every file .* cp -p$", done.err, re.MULTILINE)
+    again = brisk.run("collect", hour, "--json")
+    assert (json.loads(again.out)["note"], "cp -p" in again.err) == (None, False)
+    lose_receipt_and_times()
+    code, sent = brisk.at_a_terminal("collect", hour)
+    assert code == 0
+    shown = "\n".join(lines(sent))
+    assert "the files are newer than the delivery" in shown
+    assert re.search(r"If you restore the copy with its\s+times, it needs no Veson: cp -p", shown)
 
 
 def test_daily_views_are_those_of_the_range(brisk: Commands) -> None:

@@ -148,7 +148,7 @@ def _unbegun(error: Exception, settings: Settings | None, hour: Hour | None) -> 
 
 
 def print_outcome(outcome: Outcome, *, data: bool, settled: tuple[Hour, ...]) -> None:
-    """Print the outcome of a run on stdout, and the next step after a failure on stderr."""
+    """Print the outcome of a run on stdout; the next step after a failure and any note on stderr."""
     one_screen = sys.stdout.isatty() and sys.stderr.isatty()
     if data:
         for one in (*outcome.also, outcome):
@@ -160,6 +160,8 @@ def print_outcome(outcome: Outcome, *, data: bool, settled: tuple[Hour, ...]) ->
             err(f"viplake: {one.hour} failed: {one.detail or cause.meaning}")
             err(f"  cause  {cause.word} ({cause.owner or 'no one'}): {cause.meaning}")
             err(f"  next   {(one.hint or cause.remedy).replace('HOUR', str(one.hour))}")
+        if one.note is not None:
+            err(f"{'  note  ' if one.outcome == 'failed' else f'viplake: {one.hour}:'} {one.note}")
 
 
 def summary(outcome: Outcome, *, before: bool = False) -> str:

@@ -45,6 +45,7 @@ WORDS: Final[Mapping[str, str]] = {
     "replicated": "replicated: Veson reports Complete",
     "promised": "promised: {files} files, {size}",
     "swept": "removed the partial files of a killed process",
+    "times_not_restored": "the files are newer than the delivery: fetching them from Veson again",
     "kept": "kept: {files} files of an earlier attempt, read again and hashed",
     "relisting": "a link has expired: one new list of links for all files",
     "delivered": "delivered: {files} files, {size}, the Receipt is written",
@@ -57,7 +58,12 @@ WORDS: Final[Mapping[str, str]] = {
 _UNHEARD: Final = frozenset({"working"})
 """Heartbeats, which are for other workers only."""
 
-_MARKS: Final = {"failed": ("x", "bold red"), "overdue": ("!", "yellow"), "deferred": ("!", "yellow")}
+_MARKS: Final = {
+    "failed": ("x", "bold red"),
+    "overdue": ("!", "yellow"),
+    "deferred": ("!", "yellow"),
+    "times_not_restored": ("!", "yellow"),
+}
 _DOING: Final = {
     "claimed": "triggering",
     "reposting": "triggering",

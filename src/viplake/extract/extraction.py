@@ -84,6 +84,12 @@ RETRY_UNSENT: Final = timedelta(seconds=30)
 STOP_GRACE: Final = 20.0
 """Seconds to complete a trigger in flight after a stop signal: Fargate gives 30 before it kills."""
 
+TIMES_LOST: Final = (
+    "Every file was in the folder with its size, but newer than the delivery. So viplake fetches the files from Veson"
+    " again. If you restore the copy with its times, it needs no Veson: cp -p"
+)
+"""Note on an Hour that lost its Receipt and was copied without the times of its files, such as with `cp -r`."""
+
 _GUID_ATTEMPTS: Final = 6
 _JITTER: Final = 2.0
 
@@ -126,6 +132,7 @@ class Extraction:
     _begun: tuple[datetime, float] | None = None
     _unsaved: dict[Hour, str] = field(default_factory=dict)
     _hints: dict[Hour, str] = field(default_factory=dict)
+    _notes: dict[Hour, str] = field(default_factory=dict)
 
     @property
     def lake(self) -> Lake:
@@ -547,7 +554,11 @@ class Extraction:
     async def _prove_again(self, job: ExportJob, job_guid: str | None) -> bool:
         if job_guid not in {None, job.job_guid}:
             return False
-        return await self._landing().prove_again(job)
+        proof = await self._landing().prove_again(job)
+        if proof == "times_lost":
+            log.warning("times_not_restored", hour=str(job.hour))
+            self._notes[job.hour] = TIMES_LOST
+        return proof == "proven"
 
     def _landing(self) -> Landing:
         return Landing(self.settings, self.vendor, self.ledger, self.clock, self.on_progress)
@@ -581,4 +592,5 @@ class Extraction:
         job = self._job(hour)
         if job.state is State.OVERDUE:
             more.setdefault("hint", self._hints.get(hour))
+        more.setdefault("note", self._notes.get(hour))
         return outcome_of(job, self.settings.environment, self.lake.layout, self.clock.now(), verdict, **more)

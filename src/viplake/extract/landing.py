@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
@@ -48,10 +48,8 @@ EMPTY_LIST_PATIENCE: Final = timedelta(minutes=10)
 LOOKS: Final = 3
 """How often what is stored is looked at before it is given up: what differs is sent once more in between."""
 
-_COPY_WITH_TIMES: Final = (
-    "every file is there with its size, but was written after the delivery, so Veson is asked again;"
-    " restore copies with their times: cp -p"
-)
+ProofInFolder = Literal["proven", "times_lost", "unproven"]
+"""Whether a folder proves its Hour without Veson. `times_lost`: every file has its size, but a later time."""
 
 _MOST_LISTS: Final = 5 + LOOKS
 
@@ -126,33 +124,31 @@ class Landing:
             raise LakeError(message, cause="receipt_conflict")
         return await self._deliver(hour, receipt)
 
-    async def prove_again(self, job: ExportJob) -> bool:
+    async def prove_again(self, job: ExportJob) -> ProofInFolder:
         """Write the lost Receipt of a delivered Hour again from the files in its folder, without the vendor.
 
         The ledger says that all that was promised had landed. What still has the promised size and was not written
         since is that; it is read once more for its MD5, as after a crash.
 
         Returns:
-            False where the folder does not prove the Hour: nothing was written then.
+            Whether the folder proves the Hour. Where it does not, nothing was written.
 
         Raises:
             LakeError: it cannot be read or written.
         """
         promise = await read_promise(self.lake, job.hour)
         if promise is None:
-            return False
+            return "unproven"
         proven = await self._kept(job, promise)
         if proven.keys() != set(promise.names):
             stored = (await hour_folder(self.lake, job.hour)).sizes
-            if all(stored.get(file.name) == file.size for file in promise.files):
-                log.warning("times_not_restored", hour=str(job.hour), hint=_COPY_WITH_TIMES)
-            return False
+            return "times_lost" if all(stored.get(file.name) == file.size for file in promise.files) else "unproven"
         receipt, wrong = await self._look(job.hour, _guid(job), promise, proven)
         if wrong:
-            return False
+            return "unproven"
         await write_receipt(self.lake, receipt)
         log.info("proven again", hour=str(job.hour), files=len(proven))
-        return True
+        return "proven"
 
     async def _transfer(self, job: ExportJob, guid: str, deadline: float) -> Receipt:
         hour = job.hour

@@ -35,6 +35,7 @@ class Outcome:
         cause: a word of `errors.CAUSES`; None when delivered.
         detail: one line more, where there is one.
         hint: the next step, where it is more exact than the cause's.
+        note: what else a person should know; None in most cases.
         job_guid: the vendor's, once known.
         folder: the Hour's, below the lake's URL.
         files, bytes: what was delivered.
@@ -51,6 +52,7 @@ class Outcome:
     cause: str | None
     detail: str | None = None
     hint: str | None = None
+    note: str | None = None
     job_guid: str | None = None
     folder: str = ""
     files: int = 0
@@ -83,6 +85,7 @@ class Outcome:
             "cause": self.cause,
             "owner": self.owner,
             "detail": self.detail,
+            "note": self.note,
             "job_guid": self.job_guid,
             "folder": self.folder,
             "files": self.files,
@@ -115,6 +118,7 @@ def outcome_of(
     *,
     detail: str | None = None,
     hint: str | None = None,
+    note: str | None = None,
     until: datetime | None = None,
 ) -> Outcome:
     """Return the outcome of a job; `verdict` (outcome and cause) replaces the one of its state.
@@ -131,6 +135,7 @@ def outcome_of(
         cause=cause,
         detail=detail or job.detail,
         hint=hint,
+        note=note,
         job_guid=job.job_guid,
         folder=layout.folder(job.hour),
         files=int(end.get("files", 0)),
