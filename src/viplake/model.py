@@ -29,7 +29,7 @@ _ONE_HOUR: Final = timedelta(hours=1)
 _HOUR_FORMS: Final = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})[T /-]?(\d{2})(?::?00)?Z?")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Hour:
     """One hour of UTC, the unit of everything; ordered, hashable.
 
@@ -90,9 +90,30 @@ class Hour:
         """Return whether the moment is within the Hour."""
         return self.start <= moment < self.end
 
+    # Written out, because a check of years hashes and compares millions of Hours: dataclass would build tuples.
     def __hash__(self) -> int:
-        """Hash the moment itself: a check of years hashes a million Hours."""
+        """Hash the moment itself."""
         return hash(self.start)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether it is the same Hour."""
+        return self.start == other.start if isinstance(other, Hour) else NotImplemented
+
+    def __lt__(self, other: Hour) -> bool:
+        """Return whether it is before another Hour."""
+        return self.start < other.start
+
+    def __le__(self, other: Hour) -> bool:
+        """Return whether it is before another Hour, or the same."""
+        return self.start <= other.start
+
+    def __gt__(self, other: Hour) -> bool:
+        """Return whether it is after another Hour."""
+        return self.start > other.start
+
+    def __ge__(self, other: Hour) -> bool:
+        """Return whether it is after another Hour, or the same."""
+        return self.start >= other.start
 
     def shift(self, hours: int) -> Hour:
         """Return the Hour so many hours later; earlier if negative."""

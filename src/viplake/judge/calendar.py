@@ -88,9 +88,12 @@ class Calendar:
 
     def at(self, hour: Hour) -> Planned | None:
         """Return the entry that excuses this Hour; with a daily export, also for Hours in which none is due."""
-        why = "" if self.is_due(hour) else f"the daily export is due at {self.due:02d}:00 UTC"
-        daily = Planned("hole", hour, hour, why) if why else None
-        return next((entry for entry in self.entries if hour in entry), daily)
+        for entry in self.entries:
+            if hour in entry:
+                return entry
+        if self.is_due(hour):
+            return None
+        return Planned("hole", hour, hour, f"the daily export is due at {self.due:02d}:00 UTC")
 
     def holiday(self, hour: Hour) -> Planned | None:
         """Return the holiday that includes this Hour, if any."""

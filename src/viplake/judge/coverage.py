@@ -37,7 +37,8 @@ class Gap:
         margin: time between the next delivery and the end of the look-back, negative where records are lost; None where
             `after` or `before` is unknown.
         lost: start and end of the period that no delivered Hour covers; None where nothing is lost, or it is unknown.
-        every: hours from one expected export to the next: 24 with a daily one, which counts until the next is due.
+        every: hours from one expected export to the next: 24 with a daily one.
+        grace: time after its Hour in which an export still counts for it: until the next one is due.
     """
 
     table: str | None
@@ -50,11 +51,7 @@ class Gap:
     margin: timedelta | None = None
     lost: tuple[datetime, datetime] | None = None
     every: int = 1
-
-    @property
-    def grace(self) -> timedelta:
-        """Time after its Hour in which an export still counts for it."""
-        return timedelta(hours=self.every - 1)
+    grace: timedelta = timedelta(0)
 
     def deadline(self, look_back: timedelta) -> datetime | None:
         """Latest start of an Hour that still covers the whole gap; None where unknown."""
@@ -158,7 +155,8 @@ class _Record:
         if after is not None and before is not None and margin is not None and margin < timedelta(0) and not unknown:
             lost = (after.start, before.start - carried)
         planned = all(self.planned(hour) for hour in stretch)
-        return Gap(table, first, last, after, before, planned, unknown, margin, lost, self.every)
+        grace = timedelta(hours=self.every - 1)
+        return Gap(table, first, last, after, before, planned, unknown, margin, lost, self.every, grace)
 
     def between(self, stretch: list[Hour]) -> Gap | None:
         """Return the gap of consecutive Hours with exports that each carry less than one hour."""

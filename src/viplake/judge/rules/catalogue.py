@@ -20,7 +20,7 @@ from viplake.model import Severity
 from viplake.toml_tables import decode, limited, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from viplake.judge.rules.rule import Case, Need, RuleResult
 
@@ -374,26 +374,30 @@ _RULES: Final = _shape(
 )
 
 
-def judge(case: Case, settings: RuleSettings) -> Iterable[RuleResult]:
+def judge(case: Case, settings: RuleSettings) -> list[RuleResult]:
     """Return the results of all rules for an Hour. In a planned Hour only rules marked `excused` have breaches."""
     lacking = unmet(case)
+    hour, planned, configs = case.hour, case.planned, settings.configs
+    of_outage = case.severity
+    found: list[RuleResult] = []
+    # A first check judges every rule in every Hour: the loop looks up as little as it can.
     for name, rule in RULES.items():
-        config = settings.configs[name]
-        missing = None
-        for need in rule.needs if lacking else ():  # no generator: a first check judges every rule in every Hour
-            if need in lacking:
-                missing = lacking[need]
-                break
+        config = configs[name]
         if not config.enabled:
-            yield NoData(name, case.hour, "the rule is turned off in viplake.toml", "excused")
-        elif case.planned is not None and not rule.excused:
-            yield NoData(name, case.hour, f"planned: {case.planned}", "excused")
-        elif missing is not None:
-            yield NoData(name, case.hour, *missing)
+            found.append(NoData(name, hour, "the rule is turned off in viplake.toml", "excused"))
+            continue
+        if planned is not None and not rule.excused:
+            found.append(NoData(name, hour, f"planned: {planned}", "excused"))
+            continue
+        for need in rule.needs:
+            if need in lacking:
+                found.append(NoData(name, hour, *lacking[need]))
+                break
         else:
             hollow = case.whole.hollow and "export" in rule.needs
-            severity = config.severity or (case.severity if rule.outage or hollow else rule.severity)
+            severity = config.severity or (of_outage if rule.outage or hollow else rule.severity)
             group = "outage" if hollow else rule.group or name
             decides = DECIDES.get(group, "")
-            after = int(settings.configs[decides].limits["hours"]) if decides and RULES[decides].waits else 1
-            yield from rule.judge(case, config, Results(name, case, severity, group, after))
+            after = int(configs[decides].limits["hours"]) if decides and RULES[decides].waits else 1
+            found += rule.judge(case, config, Results(name, case, severity, group, after))
+    return found

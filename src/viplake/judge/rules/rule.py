@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from viplake.errors import CAUSES, CREDENTIALS
 from viplake.judge.detector.usual import AnomalySettings
@@ -79,17 +79,15 @@ class Breach:
     urgent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RulePassed:
+class RulePassed(NamedTuple):
     """A rule passed in this Hour, for all tables without a breach."""
 
     rule: str
     hour: Hour
 
 
-@dataclass(frozen=True, slots=True)
-class NoData:
-    """A rule cannot be evaluated in this Hour."""
+class NoData(NamedTuple):
+    """A rule cannot be evaluated in this Hour; a tuple, because a check of years makes a million of them."""
 
     rule: str
     hour: Hour
@@ -212,9 +210,10 @@ class Case:
     @property
     def severity(self) -> Severity:
         """The severity of a running outage, by the time left until records are lost."""
-        left = [gap.left(self.seen(gap), self.look_back) for gap in self.gaps if gap.table is None]
-        close = any(time is not None and time < PAGE_BELOW for time in left)
-        return "page" if close or self.burning else "ticket"
+        if self.burning:
+            return "page"
+        left = (gap.left(self.seen(gap), self.look_back) for gap in self.gaps if gap.table is None)
+        return "page" if any(time is not None and time < PAGE_BELOW for time in left) else "ticket"
 
 
 @dataclass(frozen=True, slots=True)
