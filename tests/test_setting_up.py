@@ -7,6 +7,7 @@ import contextlib
 import os
 import pty
 import re
+import select
 import shlex
 import shutil
 import subprocess
@@ -92,31 +93,106 @@ def test_completion_is_a_script_that_its_shell_reads(shell: str, capsys: pytest.
         subprocess.run([found, "-n"], input=script, text=True, check=True, timeout=20)
 
 
-@pytest.mark.system
-def test_bash_completes_profiles_and_the_hours_and_tables_of_the_lake(tmp_path: Path) -> None:
+@pytest.fixture
+def completing(tmp_path: Path) -> dict[str, str]:
+    """A folder with a lake of two Hours, two profiles and a program `viplake`; the environment of shells there."""
     hours = Hour.parse("2022-05-10T12").to(Hour.parse("2022-05-10T13"))
     lake = Lake(open_store(StoreSettings(f"file://{tmp_path}/lake", create=True)), Layout(PROD.prefix))
     asyncio.run(generate(lake, hours, Past(tables=2), environment=PROD))
     (tmp_path / "viplake.toml").write_text('[profiles.staging]\n[profiles.prod]\nenvironment = "Prod"\n')
-    script = subprocess.run([sys.executable, "-m", "viplake", "completion", "bash"], capture_output=True, check=True)
-    (tmp_path / "complete").write_bytes(script.stdout)
-    environ = {**os.environ, "VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": f"file://{tmp_path}/lake"}
+    program = tmp_path / "bin" / "viplake"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m viplake "$@"\n')
+    program.chmod(0o755)
+    lake_of = {"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": f"file://{tmp_path}/lake"}
+    return {**os.environ, **lake_of, "PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+
+
+def completion_script(shell: str) -> str:
+    command = [sys.executable, "-m", "viplake", "completion", shell]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+
+@pytest.mark.system
+def test_bash_completes_profiles_and_the_hours_and_tables_of_the_lake(
+    tmp_path: Path, completing: dict[str, str]
+) -> None:
+    (tmp_path / "complete").write_text(completion_script("bash"))
 
     def completed(*words: str) -> list[str]:
         quoted = " ".join(map(shlex.quote, words))
         code = (
-            f'viplake() {{ {shlex.quote(sys.executable)} -m viplake "$@"; }}; source ./complete;'
+            "source ./complete;"
             f" COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _viplake_values; echo ${{COMPREPLY[@]}}"
         )
         bash = ["bash", "-c", code]
-        return subprocess.run(
-            bash, env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
-        ).stdout.split()
+        done = subprocess.run(bash, env=completing, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.split()
 
     assert completed("viplake", "status", "--profile", "") == ["prod", "staging"]
     assert completed("viplake", "status", "--at", "2022") == ["2022-05-10T13", "2022-05-10T12"]
     assert completed("viplake", "tables", "--table", "Voyage_") == ["Voyage_Itinerary"]
     assert "status" in completed("viplake", "sta")
+
+
+@pytest.mark.system
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes_commands_profiles_hours_and_tables(tmp_path: Path, completing: dict[str, str]) -> None:
+    folder = tmp_path / ".config" / "fish" / "completions"
+    folder.mkdir(parents=True)
+    (folder / "viplake.fish").write_text(completion_script("fish"))
+
+    def completed(line: str) -> list[str]:
+        fish = ["fish", "-c", f"complete -C {shlex.quote(line)}"]
+        done = subprocess.run(fish, env=completing, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return [found.partition("\t")[0] for found in done.stdout.splitlines()]
+
+    assert completed("viplake status --profile ") == ["prod", "staging"]
+    assert completed("viplake status --at 2022") == ["2022-05-10T12", "2022-05-10T13"]
+    assert completed("viplake load --table Voyage_") == ["Voyage_Itinerary"]
+    assert completed("viplake sta") == ["status"]
+
+
+@pytest.mark.system
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+@pytest.mark.parametrize("sourced", [False, True], ids=["fpath", "source"])
+def test_zsh_completes_commands_profiles_hours_and_tables(
+    tmp_path: Path, completing: dict[str, str], *, sourced: bool
+) -> None:
+    folder = tmp_path / "functions"
+    folder.mkdir()
+    (folder / ("script" if sourced else "_viplake")).write_text(completion_script("zsh"))
+    load = "source functions/script" if sourced else ":"
+    (tmp_path / ".zshrc").write_text(
+        f"PS1='% '; fpath=($PWD/functions $fpath); autoload -Uz compinit; compinit -u -D; {load}\n"
+        "bindkey '^I' complete-word; zmodload zsh/complist; zstyle ':completion:*' menu no\n"
+        "show() { print -r -- \"=$BUFFER=\" }; zle -N show; bindkey '^X' show\n"
+    )
+
+    def completed(line: str) -> str:
+        """Type a line and Tab at a terminal; return the line that zsh then has."""
+        terminal, theirs = pty.openpty()
+        environ = {**completing, "ZDOTDIR": str(tmp_path), "TERM": "xterm"}
+        zsh = subprocess.Popen(
+            ["zsh", "-i"], env=environ, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        os.write(terminal, f"{line}\t\x18".encode())  # typed ahead: zsh reads it once it is ready
+        sent = b""
+        try:
+            while not (found := re.search(rb"=(viplake [^=]*)=", sent)):
+                assert select.select([terminal], [], [], 60)[0], sent
+                sent += os.read(terminal, 65536)
+        finally:
+            zsh.kill()
+            zsh.wait()
+            os.close(terminal)
+        return found[1].decode()
+
+    assert completed("viplake stat") == "viplake status "
+    assert completed("viplake status --profile st") == "viplake status --profile staging "
+    assert completed("viplake status --at 2022") == "viplake status --at 2022-05-10T1"
+    assert completed("viplake load --table Voyage_") == "viplake load --table Voyage_Itinerary "
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

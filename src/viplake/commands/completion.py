@@ -40,6 +40,15 @@ _viplake_values() {{
 complete -F _viplake_values viplake
 """
 
+_ZSH_END: Final = """
+# zsh runs this file at the first Tab; `source` defines the function only.
+if [ "$funcstack[1]" = "_viplake" ]; then
+  _viplake "$@"
+else
+  compdef _viplake viplake
+fi
+"""
+
 
 def with_values(script: str, shell: Shell) -> str:
     """Return the completion script, which then calls `viplake completion SHELL --values KIND` for values of options."""
@@ -59,8 +68,8 @@ def with_values(script: str, shell: Shell) -> str:
         f'_viplake_{kind}() {{ compadd -- ${{(f)"$(viplake completion zsh --values {kind} 2>/dev/null)"}} }}\n'
         for kind in _OPTIONS
     )
-    head, line, rest = script.partition("\n")
-    return "".join([head, line, *functions, rest])
+    head, line, rest = script.replace("_cyclopts_viplake", "_viplake").partition("\n")
+    return "".join([head, line, *functions, rest, _ZSH_END])
 
 
 def values_of(kind: Values) -> list[str]:
