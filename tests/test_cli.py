@@ -52,6 +52,22 @@ def test_wrong_option_points_to_the_help_of_its_command(capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        (("status", "foo"), "unexpected argument: foo"),
+        (("status", "--at"), "--at requires an argument."),
+        (("status", "--last", "x"), 'Invalid value for --last: "x" is not a whole number.'),
+        (("stats",), 'Unknown command "stats". Did you mean "status"?'),
+    ],
+)
+def test_wrong_command_line_is_reported_in_plain_words(
+    tokens: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(tokens) == 2
+    assert f"viplake: {words}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "before", [["--profile", "x"], ["--profile=x"], ["--quiet", "--profile", "x"], ["--debug", "--profile", "x"]]
 )
 def test_options_before_the_command_count_as_its_own(before: list[str], capsys: pytest.CaptureFixture[str]) -> None:

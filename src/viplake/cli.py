@@ -6,7 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from viplake import __version__
 from viplake.commands.process import end_with, fail, print_last_words, print_traceback
@@ -103,7 +103,7 @@ def completion(
     """Print the shell completion script: commands, options, profiles, Hours and tables.
 
     bash: put  source <(viplake completion bash)  into ~/.bashrc
-    zsh:  write it to _viplake in a folder of your fpath
+    zsh:  put  source <(viplake completion zsh)  into ~/.zshrc, after compinit
     fish: write it to ~/.config/fish/completions/viplake.fish
 
     Example: viplake completion bash
@@ -155,7 +155,15 @@ def dispatch(tokens: Sequence[str]) -> int:
     except CycloptsError as error:
         example = re.search(r"Example: (.*)", loaded.help) if loaded else None
         hint = f"viplake {named} --help; for example: {example[1]}" if example else "viplake --help"
-        raise UsageError(str(error).strip().partition("\n")[0], hint=hint) from None
+        raise UsageError(_usage_words(error), hint=hint) from None
+
+
+def _usage_words(error: CycloptsError) -> str:
+    """Return what is wrong with a command line, in one line."""
+    if isinstance(error, UnusedCliTokensError):
+        return f"unexpected argument: {' '.join(error.unused_tokens or ())}"
+    words = re.sub(r'^Command "[\w-]+" parameter ', "", str(error).strip().partition("\n")[0])
+    return re.sub(r'unable to convert ("[^"]*") into int', r"\1 is not a whole number", words)
 
 
 def _command_first(tokens: Sequence[str]) -> list[str]:
