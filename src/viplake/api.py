@@ -302,11 +302,11 @@ class DataLake:
     ) -> T:
         from viplake.query.query import QueryRequest, query  # noqa: PLC0415 - DuckDB, which other calls do without
 
-        asked = QueryRequest(sql, _hour(at), _hour(since), unproven=unproven, partial=partial)
+        request = QueryRequest(sql, _hour(at), _hour(since), unproven=unproven, partial=partial)
         self.warnings = []
         place = _wait(assembly.history_location(self._settings, self.stored))
         delta = _wait(assembly.tables_to_query(self._settings, self.stored, self.warnings.append))
-        return _wait(query(self.stored, place, asked, take, warn=self.warnings.append, delta=delta))
+        return _wait(query(self.stored, place, request, take, warn=self.warnings.append, delta=delta))
 
     # -- schema and figures
 

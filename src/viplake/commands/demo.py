@@ -131,9 +131,9 @@ class Story:
         """Deliver an Hour in two ticks, with failures in the second one."""
         await self.trigger_and_wait()
         self.vendor.faults.add(*faults)
-        asked = self.vendor.requests.count("download")
+        before = self.vendor.requests.count("download")
         outcome = await self.tick()
-        again = self.vendor.requests.count("download") - asked - outcome.files
+        again = self.vendor.requests.count("download") - before - outcome.files
         if again > 0:
             _say(f"            {again} downloads repeated or resumed; every file equals what Veson sent")
         return outcome
@@ -331,8 +331,8 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     begun = time.monotonic()
     observed = await assembly.observe(settings, lake, Scope(last=last))
     seconds = time.monotonic() - begun
-    asked = sum(observed.requests.values())
-    _say(f"Observed (viplake observe): {len(observed.added)} Hours in {seconds:.1f} s, with {asked} requests.")
+    requests = sum(observed.requests.values())
+    _say(f"Observed (viplake observe): {len(observed.added)} Hours in {seconds:.1f} s, with {requests} requests.")
     await _look_inside(settings, lake, list(last.shift(-history.INSIDE).to(last)))
     story.clock.skip_to(last.end + timedelta(minutes=1))
     checked = await assembly.check(settings, lake, clock=story.clock, at=last)

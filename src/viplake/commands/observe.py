@@ -101,11 +101,11 @@ def print_observed(observed: Observed) -> None:
 
 def print_changes(observed: Observed) -> None:
     """Print the Hours that were looked at, and the rows that changed."""
-    asked = sum(observed.requests.values())
+    requests = sum(observed.requests.values())
     added, repaired = count_words(len(observed.added), "Hour"), count_words(len(observed.healed), "row")
     worse = f", {len(observed.worsened):,} worse" if observed.worsened else ""
     out(f"{observed.first} to {observed.last}  {added} added, {repaired} healed{worse},")
-    out(f"  {count_words(observed.unchanged, 'Hour')} unchanged, {count_words(asked, 'request')}")
+    out(f"  {count_words(observed.unchanged, 'Hour')} unchanged, {count_words(requests, 'request')}")
     for row in (*observed.worsened, *observed.healed)[:SHOWN_FINDINGS]:
         changed = [f"{name} {row.old[name]} -> {new}" for name, new in row.new.items() if row.old[name] != new]
         out(f"  {row.hour}  {row.dataset}: {', '.join(changed)}")

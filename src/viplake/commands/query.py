@@ -56,7 +56,7 @@ def command(
     """
     settings = options.settings()
     first, last = window.until()
-    asked = QueryRequest(_statement(sql, file), last, first, unproven=unproven, partial=partial)
+    request = QueryRequest(_statement(sql, file), last, first, unproven=unproven, partial=partial)
     if csv + json + vertical + (parquet is not None) > 1:
         raise SettingsError("--csv, --json, --parquet and --vertical exclude each other")
     written = None if parquet is None else parquet.absolute()
@@ -76,7 +76,7 @@ def command(
 
     async def ask(lake: Lake) -> None:
         delta = await tables_to_query(settings, lake, warn)
-        await query(lake, await history_location(settings, lake), asked, take, warn=warn, writes=writes, delta=delta)
+        await query(lake, await history_location(settings, lake), request, take, warn=warn, writes=writes, delta=delta)
 
     on_lake(settings, ask)
     return 0

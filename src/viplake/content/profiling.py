@@ -325,10 +325,10 @@ def profile_in_parts(question: TableQuestion, parts: int) -> list[str]:
     share = sum(work for work, _ in works) / parts
     queries: list[list[_Selection]] = [[] for _ in range(parts)]
     done = 0.0
-    for work, asked in works:
-        queries[min(int(done / share), parts - 1) if share else 0].append(asked)
+    for work, selection in works:
+        queries[min(int(done / share), parts - 1) if share else 0].append(selection)
         done += work
-    return [_select(asked) for asked in queries if asked]
+    return [_select(selections) for selections in queries if selections]
 
 
 def examples_sql(question: TableQuestion, column: str, kind: ContentFindingKind) -> str:
@@ -338,7 +338,7 @@ def examples_sql(question: TableQuestion, column: str, kind: ContentFindingKind)
     return f"select substr({cell}, 1, {SHOWN}) {wrong} group by 1 order by 1 limit {EXAMPLES}"
 
 
-# The same, asked of many tables and Hours in one go, where a query costs more than its records: `records` then holds
+# The same for many tables and Hours in one query, where a query costs more than its records: `records` then holds
 # values one below the other, and columns that say whose they are.
 
 
@@ -393,15 +393,15 @@ class _Selection:
     made: Mapping[str, str] = field(default_factory=dict)
 
 
-def _select(asked: Sequence[_Selection]) -> str:
+def _select(selections: Sequence[_Selection]) -> str:
     """Return a query over `records` that converts each value once, however often it is used.
 
     In two steps: an engine tries a value again for each aggregate that has it in a filter or in a branch.
     """
-    texts = list(dict.fromkeys(text for one in asked for text in one.texts))
-    tried = {name: sql for one in asked for name, sql in one.tried.items()}
-    made = {name: sql for one in asked for name, sql in one.made.items()}
-    cells = ", ".join(cell for one in asked for cell in one.cells)
+    texts = list(dict.fromkeys(text for one in selections for text in one.texts))
+    tried = {name: sql for one in selections for name, sql in one.tried.items()}
+    made = {name: sql for one in selections for name, sql in one.made.items()}
+    cells = ", ".join(cell for one in selections for cell in one.cells)
     if not tried:
         return f"select {cells} from records"  # noqa: S608 - our own names, here and below
     first, then = (", ".join([*texts, *(f"{sql} as {name}" for name, sql in some.items())]) for some in (tried, made))
@@ -475,7 +475,7 @@ def profile_of(
     """Return the profile for an answer to `profile_sql`.
 
     Args:
-        question: what was asked.
+        question: which table, with its columns and keys.
         row: the answer.
         members: what the files have.
         examples: answers to `examples_sql`.

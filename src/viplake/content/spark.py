@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from viplake.tables.files import HourFiles
 
 HOURS_TOGETHER: Final = 168
-"""Hours that are asked about in one go at most: a query costs Spark about as much for a week as for an Hour."""
+"""Most Hours in one query: it costs Spark about as much for a week as for an Hour."""
 
 BYTES_TOGETHER: Final = 8 << 30
 """Bytes, as stored, of these Hours: their records lie unfolded on the executors' disks meanwhile."""
@@ -132,9 +132,9 @@ async def examine_many(
         ViplakeError: Spark failed.
     """
     spark = await asyncio.to_thread(session)
-    asked = list(hours)
-    for start in range(0, len(asked), HOURS_TOGETHER):
-        listed = await _listed(lake, layout, asked[start : start + HOURS_TOGETHER])
+    wanted = list(hours)
+    for start in range(0, len(wanted), HOURS_TOGETHER):
+        listed = await _listed(lake, layout, wanted[start : start + HOURS_TOGETHER])
         for hours_files in together(listed, lambda one: sum(table.size for table in one.tables), BYTES_TOGETHER):
             for content in await asyncio.to_thread(_examined, spark, lake, layout, hours_files, settings):
                 yield content
@@ -190,7 +190,7 @@ class _TableOfHour:
         files: the numbers of those that can be read, each with the columns of its records.
         unfolded, parsed: findings on files that cannot be unfolded; that hold no records.
         nulls: null entries by file.
-        unanswered: why nothing can be asked; None where it can.
+        unanswered: why its values cannot be counted; None where they can.
     """
 
     hour: Hour
@@ -319,25 +319,25 @@ def _answered(
     spark: SparkSession, looked: DataFrame, places: Sequence[_TableOfHour], settings: ContentSettings
 ) -> dict[int, _Answered]:
     """Return the answers for each table that has records: one query for each kind of column."""
-    asked = {
+    questions = {
         at: place.question(settings) for at, place in enumerate(places) if place.files and place.unanswered is None
     }
     records = looked.where("report is null")
     counts: dict[int, tuple[int, int]] = {}
-    for width in sorted({len(question.key) for question in asked.values()}):
+    for width in sorted({len(question.key) for question in questions.values()}):
         keyed = [
-            (file, at, [next(iter(_cells(asked[at], columns, name)), None) for name in asked[at].key])
-            for at in asked
-            if len(asked[at].key) == width
+            (file, at, [next(iter(_cells(questions[at], columns, name)), None) for name in questions[at].key])
+            for at in questions
+            if len(questions[at].key) == width
             for file, columns in places[at].files.items()
         ]
         joined = records.join(_small(spark, keyed, "file int, place int, key array<int>"), "file")
         cells = [f"cells[key[{index}]] as c{index}" for index in range(width)]
         for at, rows, duplicates in _rows(spark, joined.selectExpr("place", *cells), counts_sql(width, "place")):
             counts[at] = rows, duplicates
-    values, examples = _values(spark, records, places, asked)
+    values, examples = _values(spark, records, places, questions)
     found = {}
-    for at, question in asked.items():
+    for at, question in questions.items():
         rows, duplicates = counts.get(at, (0, 0))
         columns = [values.get((at, index)) for index in range(len(question.columns))]
         dated = values.get((at, DATED))
@@ -362,9 +362,9 @@ class _Picks:
     files: list[tuple[int, int, list[tuple[int, list[int], int | None]]]] = field(default_factory=list)
 
 
-def _picked(places: Sequence[_TableOfHour], asked: Mapping[int, TableQuestion]) -> dict[ColumnType | None, _Picks]:
+def _picked(places: Sequence[_TableOfHour], questions: Mapping[int, TableQuestion]) -> dict[ColumnType | None, _Picks]:
     found: dict[ColumnType | None, _Picks] = {}
-    for at, question in asked.items():
+    for at, question in questions.items():
         wanted: dict[ColumnType | None, list[tuple[int, str, int | None]]] = {}
         for number, name in enumerate(question.columns):
             of = question.type(name)
@@ -382,12 +382,12 @@ def _picked(places: Sequence[_TableOfHour], asked: Mapping[int, TableQuestion]) 
 
 
 def _values(
-    spark: SparkSession, records: DataFrame, places: Sequence[_TableOfHour], asked: Mapping[int, TableQuestion]
+    spark: SparkSession, records: DataFrame, places: Sequence[_TableOfHour], questions: Mapping[int, TableQuestion]
 ) -> tuple[dict[tuple[int, int], tuple[Any, ...]], dict[int, Examples]]:
     """Return the cells of each column by table and number, and examples for findings by table."""
     values: dict[tuple[int, int], tuple[Any, ...]] = {}
     examples: dict[int, Examples] = {}
-    for of, picks in sorted(_picked(places, asked).items(), key=lambda pair: repr(pair[0])):
+    for of, picks in sorted(_picked(places, questions).items(), key=lambda pair: repr(pair[0])):
         small = _small(
             spark, picks.files, "file int, place int, picks array<struct<number: int, cells: array<int>, most: int>>"
         )
@@ -396,12 +396,12 @@ def _values(
         values |= answers
         odd: dict[ContentFindingKind, list[tuple[int, int]]] = {}
         for (at, number), cells in answers.items():
-            for kind in odd_kinds(asked[at], asked[at].columns[number], cells) if number != DATED else ():
+            for kind in odd_kinds(questions[at], questions[at].columns[number], cells) if number != DATED else ():
                 odd.setdefault(kind, []).append((at, number))
         for kind, wrong in odd.items():
             some = column.join(_small(spark, wrong, "place int, number int"), ["place", "number"])
             for at, number, shown in _rows(spark, some, wrong_values_sql(of or TEXT, kind, BY)):
-                examples.setdefault(at, {}).setdefault((asked[at].columns[number], kind), []).append(shown)
+                examples.setdefault(at, {}).setdefault((questions[at].columns[number], kind), []).append(shown)
     return values, examples
 
 
@@ -420,10 +420,10 @@ def _small(spark: SparkSession, rows: Sequence[Any], schema: str) -> DataFrame:
 
 
 def _rows(spark: SparkSession, records: DataFrame, sql: str) -> list[Row]:
-    asked = in_spark(sql, "viplake_records")
-    tried = [f"{expression} as {name}" for name, expression in asked.needs.items()]
+    translated = in_spark(sql, "viplake_records")
+    tried = [f"{expression} as {name}" for name, expression in translated.needs.items()]
     records.selectExpr("*", *tried).createOrReplaceTempView("viplake_records")
-    return spark.sql(asked.sql).collect()
+    return spark.sql(translated.sql).collect()
 
 
 # -- on the executors -----------------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 """I/O. The history: every Hour's rows, built once, kept up to date with few requests, healed when Hours come late.
 
-`observe` reads like this: read the history that stands; decide which Hours to look at; list them; merge; write one
-new version; publish it under the names that people know. Facts replace rows of Hours that the lake has; rows of
-Hours that it lacks stand. Merging is a pure function of (what stands, what was seen), asked again after each lost
-race, so two writers lose nothing, and a rebuild and any sequence of increments end in the same bytes. Files that
-people edit are not read back: `--import` is the way in.
+`observe` reads like this: read the stored history; decide which Hours to look at; list them; merge; write one new
+version; publish it under the names that people know. Facts replace rows of Hours that the lake has; rows of Hours that
+it lacks stay. Merging is a pure function of (stored rows, facts seen), computed again after each lost race, so two
+writers lose nothing, and a rebuild and any sequence of increments end in the same bytes. Files that people edit are not
+read back: `--import` is the way in.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ HOLES: Final = timedelta(days=7)
 """How long an Hour without files is looked at again each day."""
 
 _WIDE: Final = 100
-"""From so many Hours on, the days that exist are asked for first: absent ones then cost nothing."""
+"""From so many Hours on, the days that exist are listed first: absent days then cost nothing."""
 
 _PUBLISH_ATTEMPTS: Final = 3
 

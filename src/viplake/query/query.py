@@ -88,7 +88,7 @@ class QueryRequest:
 async def query(
     lake: Lake,
     place: HistoryLocation,
-    asked: QueryRequest,
+    request: QueryRequest,
     take: Callable[[QueryResult], T],
     *,
     warn: Callable[[str], None],
@@ -100,7 +100,7 @@ async def query(
     Args:
         lake: which.
         place: of the history.
-        asked: what.
+        request: the statement, and the Hours.
         take: what to do with the answer; its result is returned.
         warn: takes one line for each file or Hour that was left out, with the reason.
         writes: files that `take` will write.
@@ -113,16 +113,16 @@ async def query(
     """
 
     def leave_out(what: str, why: str) -> None:
-        if not asked.partial:
+        if not request.partial:
             raise ViplakeError(f"{what}: {why}", cause="table_unreadable")
         warn(f"{what} is left out: {why}")
 
     with tempfile.TemporaryDirectory(prefix="viplake-") as name:
         root = Path(name)
         with duck.connect(root) as connection:
-            statement = _statement(connection, asked.sql)
+            statement = _statement(connection, request.sql)
             names = names_in(connection, statement)
-        hours, views, without = await _catalog(lake, asked, names, warn, delta)
+        hours, views, without = await _catalog(lake, request, names, warn, delta)
         try:
             await bring(lake, place, await _named(lake, views, names, without), root, Notes(warn, leave_out))
         except OSError as error:
@@ -309,22 +309,22 @@ def _refused(error: Exception, *, lines_before: int = 0) -> QueryError:
 # -- which Hours ----------------------------------------------------------------------------------------------------
 
 
-async def hours_of(lake: Lake, asked: QueryRequest, warn: Callable[[str], None]) -> tuple[Hour, ...]:
+async def hours_of(lake: Lake, request: QueryRequest, warn: Callable[[str], None]) -> tuple[Hour, ...]:
     """Return the Hours that a request covers, ascending; at least one.
 
     Raises:
         SettingsError: there is none.
         LakeError: the lake cannot be read.
     """
-    if asked.since is None and asked.at is not None:
-        return (await _this(lake, asked.at, unproven=asked.unproven),)
-    if asked.since is None:
-        return (await _newest(lake, unproven=asked.unproven),)
-    first, last = asked.since, asked.at
+    if request.since is None and request.at is not None:
+        return (await _this(lake, request.at, unproven=request.unproven),)
+    if request.since is None:
+        return (await _newest(lake, unproven=request.unproven),)
+    first, last = request.since, request.at
     wanted = [day for day in await listed_days(lake) if first.day <= day and (last is None or day <= last.day)]
     found = await map_bounded(lambda day: _delivered(lake, day), wanted, at_once=_AT_ONCE)
     within = {h: proven for day in found for h, proven in day.items() if first <= h and (last is None or h <= last)}
-    hours = tuple(sorted(hour for hour, proven in within.items() if proven or asked.unproven))
+    hours = tuple(sorted(hour for hour, proven in within.items() if proven or request.unproven))
     left_out = len(within) - len(hours)
     if not hours:
         raise _nothing(f"no Hour from {first} to {last or 'now'}", left_out)
@@ -368,14 +368,14 @@ async def _delivered(lake: Lake, day: str) -> dict[Hour, bool]:
 
 
 async def _catalog(
-    lake: Lake, asked: QueryRequest, names: Names, warn: Callable[[str], None], delta: DeltaTables | None
+    lake: Lake, request: QueryRequest, names: Names, warn: Callable[[str], None], delta: DeltaTables | None
 ) -> tuple[tuple[Hour, ...], dict[str, View], dict[str, str]]:
     """Return the Hours of the request, and by their names in lower case every view and the tables without a file.
 
     Without `--at`, `--since` and `--unproven` the current table of a name comes before the table of the newest Hour.
     """
     kept: dict[str, View] = {view.name: view for view in history()}
-    newest = asked.at is None and asked.since is None and not asked.unproven
+    newest = request.at is None and request.since is None and not request.unproven
     merged: dict[str, View] = {}
     if delta is not None:
         found_tables = await delta_views(lake, delta, names.words)
@@ -388,7 +388,7 @@ async def _catalog(
     if names.sure and names.words and names.words <= kept.keys() and not names.maybe:
         return (), kept, {}  # it needs no Hour
     try:
-        hours = await hours_of(lake, asked, warn)
+        hours = await hours_of(lake, request, warn)
     except SettingsError as nothing:
         if names.sure and names.words:
             raise
@@ -398,7 +398,7 @@ async def _catalog(
     for known in found:
         if known.schema_problem is not None and known.tables:
             warn(f"{known.hour}: {known.schema_problem}, so columns that no other Hour declares are text")
-    tables = snapshots(found, taken=kept, hourly=asked.since is not None)
+    tables = snapshots(found, taken=kept, hourly=request.since is not None)
     without = {table.casefold(): table for known in found for table in known.without}
     return hours, kept | {view.name.casefold(): view for view in tables} | merged, without
 
