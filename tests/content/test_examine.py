@@ -145,7 +145,7 @@ async def test_values_of_another_type_are_counted_with_three_examples() -> None:
     assert (finding.kind, finding.column, finding.count) == ("wrong_type", "a", len(wrong))
     assert finding.examples == ("", "1.5", "9" * 30)
     assert (column.nonconforming, column.nulls, column.low, column.high) == (len(wrong), 1, "-3", "9000000000")
-    assert "8 of 14 values are no Integer" in finding.detail
+    assert "8 of 14 values are not of type Integer" in finding.detail
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ async def test_E15_file_that_the_store_withholds_is_a_finding_and_the_others_are
     cause, owner = fault().cause.word, fault().cause.owner
     assert f"{WITHHELD[cause]}: {fault().message}" in finding.detail
     breaches = nonconforming(CheckedContent(HOUR, content))
-    assert breaches == [Odd("T", f"T: {finding.detail}", (cause, str(owner)))], "not the fault of the sender"
+    assert breaches == [Odd("T", f"T in {HOUR}: {finding.detail}", (cause, str(owner)))], "not the fault of the sender"
 
 
 @pytest.mark.parametrize("fault", WITHHOLDING)

@@ -775,7 +775,7 @@ def _of_table_files() -> Iterator[Target]:
     }  # fmt: skip
     finding = {
         "kind": "wrong_type", "table": "T", "file": "T_1.json", "byte": 7, "column": "a", "count": 1,
-        "examples": ["x"], "detail": "a: 1 of 31 values are no integer: 'x'",
+        "examples": ["x"], "detail": "a: 1 of 31 values are not of type integer: 'x'",
     }  # fmt: skip
     table = {
         "table": "T", "files": 1, "rows": 31, "reason": None, "oldest": "2022-05-09T13:00:00.000Z",

@@ -51,13 +51,15 @@ def test_without_a_content_check_every_verdict_has_that_reason() -> None:
 
 
 def test_a_table_with_findings_is_one_odd_thing_with_the_first_and_the_number_of_the_others() -> None:
-    wrong = ContentFinding("wrong_type", "Voyage", "Port: 3 of 9 values are no Integer: 'x'", column="Port", count=3)
+    wrong = ContentFinding(
+        "wrong_type", "Voyage", "Port: 3 of 9 values are not of type Integer: 'x'", column="Port", count=3
+    )
     bad = ContentFinding("unreadable_file", "Voyage", "0.gz: it is cut", file="0.gz", byte=1234)
     verdict = nonconforming(inside(content(findings=(bad, wrong))))
     assert not isinstance(verdict, str)
     [odd] = verdict
     assert odd.table == "Voyage"
-    assert odd.summary == "Voyage: 0.gz: it is cut (byte 1,234); and 1 more finding"
+    assert odd.summary == "Voyage in 2022-05-10T13: 0.gz: it is cut (byte 1,234); and 1 more finding"
     assert nonconforming(inside(content())) == []
 
 
@@ -80,8 +82,8 @@ def test_too_few_and_too_many_records_are_odd_and_the_same_ones_again_are_not() 
     assert not isinstance(odd, str)
     assert [one.table for one in odd] == ["A", "B"]
     assert odd[0].summary == (
-        "A is 90 % smaller than usual for Tuesdays at 13:00 UTC (5 records in 2022-05-10T13; usually 40 to 60 records, "
-        "by 3 weeks since 2022-04-19)"
+        "A has 90 % fewer records than usual for Tuesdays at 13:00 UTC (5 records in 2022-05-10T13; usually 40 to 60 "
+        "records, in 3 weeks since 2022-04-19)"
     )
     assert row_counts(inside(content(), counts={"E": InsufficientHistory("young")})) == "young"
     assert row_counts(inside(content(), counts={})) == "no number of records is on record"
@@ -94,7 +96,7 @@ def test_the_numbers_of_a_volume_never_contradict_its_sentence() -> None:
     near = VolumeVerdict("high", 2_404_000, 2_000_000, 1_600_000, 2_401_000, 9.0, (1, 2))
     assert words(near) == (
         "A is 20 % larger than usual for Tuesdays at 13:00 UTC (2,404,000 B in 2022-05-10T13; usually 1,600,000 B to "
-        "2,401,000 B, by 2 weeks since 2022-04-26)"
+        "2,401,000 B, in 2 weeks since 2022-04-26)"
     )
     young = replace(near, value=9_000_000_000, weeks=())
     assert words(young) == ("A is far larger than usual at 13:00 UTC (9 GB in 2022-05-10T13; usually 1.6 MB to 2.4 MB)")
@@ -111,7 +113,7 @@ def test_a_share_of_nulls_is_odd_so_many_points_above_the_usual(nulls: int, usua
     odd = null_ratios(inside(content(nulls=nulls), before), 30)
     assert bool(odd) is is_odd
     if is_odd and not isinstance(odd, str):
-        assert f"Port is empty in {nulls}% of its 100 records; {usual}% are usual" in odd[0].summary
+        assert f"Port is empty in {nulls} % of its 100 records of {HOUR}; {usual} % are usual" in odd[0].summary
 
 
 def test_nulls_of_few_records_short_pasts_and_missing_columns_are_no_ratio() -> None:

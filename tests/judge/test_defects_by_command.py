@@ -64,8 +64,10 @@ def test_1_a_page_of_a_loss_stays_until_exports_have_come_for_six_hours(watch: W
     assert opened.endswith("(page, outage:2022-05-02T04)")
     assert "left)" in soon
     assert "are in no delivered Hour: lost" in lost
-    assert "Ask Veson for an export of the lost period" in lost or "send it to Veson" in lost
-    assert "exports come again since 2022-05-03 09:00 UTC (6 Hours running); it lasted 29 Hours" in over
+    assert "Ask Veson for an export of the lost period" in lost
+    assert over.startswith("Over, but records were lost: exports come again")
+    assert "Ask Veson for an export of the lost period" in over
+    assert "exports come again since 2022-05-03 09:00 UTC, 6 Hours in a row; it lasted 29 Hours" in over
 
 
 @pytest.mark.parametrize(("first", "minute"), [(5, 20), (11, 5), (17, 59), (23, 0)])
@@ -295,6 +297,35 @@ def test_5_an_export_with_an_unreadable_schema_is_judged_by_the_last_one_known(w
 # -- 6: retired tables ----------------------------------------------------------------------------------------------
 
 
+def test_5_a_lake_that_never_delivered_does_not_claim_that_nothing_is_lost(watch: Watch) -> None:
+    live(watch, Past((Spell(H(0), H(8), "failed"),), tables=2), 1, 15)
+    opened, over = watch.texts
+    assert "Whether records are lost is not known." in opened
+    assert "Whether records were lost is not known." in over
+
+
+# -- files that were changed after their delivery -----------------------------------------------------------------
+
+
+def test_9_a_file_removed_from_the_lake_is_one_incident_of_ours_notified_at_once(watch: Watch) -> None:
+    """A later export does not bring the file back, and what is not read again keeps its cause."""
+    past = Past(tables=3)
+    watch.hours(past, *FIRST.to(H(9)))
+    watch.check(H(9))
+    folder = watch.folder / "lake" / watch.lake.layout.folder(H(9))
+    next(file for file in sorted(folder.iterdir()) if file.name.startswith("Voyage_2022")).unlink()
+    for number in range(10, 18):
+        watch.hours(past, H(number))
+        answer = watch.check(H(number))
+    [one] = answer.json["incidents"]
+    assert one["rules"] == ["incomplete_job", "missing_table", "missing_partition"]
+    assert (one["cause"], one["owner"], one["tables"]) == ("changed_in_lake", "us", ["Voyage"])
+    opened, over = watch.texts
+    restore = f"viplake verify --from {H(9)} --to {H(9)}."
+    assert f"Restore the files that this names, from the bucket's versions or a backup: {restore}" in opened
+    assert f"Files that were not restored are still missing. Check: {restore}" in over
+
+
 def test_6_a_retired_table_sends_eight_tickets_at_most_in_sixty_days_and_none_while_acknowledged(watch: Watch) -> None:
     days = 62
     watch.remember(
@@ -335,7 +366,8 @@ def test_7_another_owner_is_notified_and_the_end_names_both(watch: Watch) -> Non
     past = Past((Spell(H(8), H(12), "failed"), Spell(H(13), H(16), "missed")), tables=2)
     live(watch, past, 8, 22)
     assert [kind for kind, _ in watch.kinds] == ["opened", "changed", "resolved"]
-    assert "Responsible: Veson (vendor_job_failed), us (missed); now us" in watch.texts[1]
+    assert "Responsible since 2022-05-02 13:00 UTC: us. No trigger was sent" in watch.texts[1]
+    assert "Before: Veson (vendor_job_failed)." in watch.texts[1]
     assert "cause: vendor_job_failed (Veson), missed (us)" in watch.texts[2]
 
 

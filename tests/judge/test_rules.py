@@ -143,7 +143,14 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
     ("late_job", case(record(replace(FACTS, run=replace(RUN, late=True)))), None, "slow_phase", "vendor", "22 minutes"),
     ("missing_table", case(record(None, missing=("Voyage",))), "Voyage", "not_promised", "vendor", "no file"),
     ("missing_table", case(replace(OLD_DELIVERED, missing=("Voyage",))), "Voyage", "unknown", "unknown", "no file"),
-    ("missing_partition", case(record(replace(FACTS, promise=BAD_PROMISE))), "Voyage", "unknown", "unknown", "0 of 1"),
+    (
+        "missing_partition",
+        case(record(replace(FACTS, promise=BAD_PROMISE))),
+        "Voyage",
+        "changed_in_lake",
+        "us",
+        "0 of 1",
+    ),
     (
         "schema_missing",
         case(record(None, expected=None, missing=None), whole=Wholeness(schema_from=HOUR.shift(-2), schema_lost=True)),
@@ -175,7 +182,7 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
         "Voyage",
         "as_sent",
         "vendor",
-        "nothing",
+        "no records",
     ),
     ("volume_job", case(record(), volumes={None: LOW}), None, "as_sent", "vendor", "smaller than usual"),
     (
@@ -184,15 +191,17 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
         "Voyage",
         "as_sent",
         "vendor",
-        "by 3 weeks since 2022-04-19",
+        "in 3 weeks since 2022-04-19",
     ),
     (
         "nonconforming_content",
-        inside(findings=(ContentFinding("wrong_type", "Voyage", "Port: 3 values are no Integer", column="Port"),)),
+        inside(
+            findings=(ContentFinding("wrong_type", "Voyage", "Port: 3 values are not of type Integer", column="Port"),)
+        ),
         "Voyage",
         "as_sent",
         "vendor",
-        "3 values are no Integer",
+        "3 values are not of type Integer",
     ),
     (
         "row_count",
@@ -202,14 +211,21 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
         "vendor",
         "450 records in 2022-05-10T13; usually 800 to 1,000 records",
     ),
-    ("null_ratio", inside(columns=(replace(COLUMN, nulls=90),)), "Voyage", "as_sent", "vendor", "90% of its 100"),
+    ("null_ratio", inside(columns=(replace(COLUMN, nulls=90),)), "Voyage", "as_sent", "vendor", "90 % of its 100"),
     (
         "stale_table",
-        case(record(), checked_content=replace(INSIDE, stuck={"Voyage": (7, 1)})),
+        case(
+            record(),
+            checked_content=replace(
+                INSIDE,
+                content=replace(CONTENT, tables=(replace(CONTENT.tables[0], newest=HOUR.shift(-7).start),)),
+                stuck={"Voyage": (7, 1)},
+            ),
+        ),
         "Voyage",
         "as_sent",
         "vendor",
-        "of 2022-05-10 13:00 for 7 Hours",
+        "newer than 2022-05-10 06:00 UTC for 7 Hours",
     ),
     (
         "lookback_change",
@@ -447,7 +463,7 @@ WORDS: list[tuple[str, Case, str]] = [
     (
         "incomplete_job",
         case(record(replace(FACTS, promise=BOTH))),
-        "4 of 9 promised files are not stored as promised: A_1.gz, B_1.gz, C_1.gz",
+        "4 of 9 promised files of 2022-05-10T13 are not stored as promised: A_1.gz, B_1.gz, C_1.gz",
     ),
     (
         "incomplete_job",
@@ -458,39 +474,43 @@ WORDS: list[tuple[str, Case, str]] = [
     (
         "late_job",
         case(record(None, seconds=(1.0, 3599.5, 0.0))),
-        "2022-05-10T13 took 60 minutes, most of them the replication",
+        "2022-05-10T13 took 60 minutes; longest phase: replication (60 minutes in 2022-05-10T13)",
     ),
     (
         "late_job",
         case(record(None, seconds=(4000.0, 3000.0, 2000.0))),
-        "2022-05-10T13 took 150 minutes, most of them the init",
+        "2022-05-10T13 took 150 minutes; longest phase: init (67 minutes in 2022-05-10T13)",
     ),
     (
         "late_job",
         case(record(None, seconds=(3000.0, 3000.0, 600.0))),
-        "2022-05-10T13 took 110 minutes, most of them the init",
+        "2022-05-10T13 took 110 minutes; longest phase: init (50 minutes in 2022-05-10T13)",
     ),
-    ("late_job", case(record(LATE)), "2022-05-10T13 took 22 minutes, most of them the replication"),
+    (
+        "late_job",
+        case(record(LATE)),
+        "2022-05-10T13 took 22 minutes; longest phase: replication (20 minutes in 2022-05-10T13)",
+    ),
     (
         "late_job",
         case(record(LATE, seconds=(0.0, 0.5, 0.2))),
-        "2022-05-10T13 took 0 minutes, most of them the replication",
+        "2022-05-10T13 took 0 minutes; longest phase: replication (0 minutes in 2022-05-10T13)",
     ),
     ("missing_table", case(record(None, missing=("Voyage",))), "Voyage has no file in 2022-05-10T13"),
     (
         "missing_partition",
         case(record(replace(FACTS, promise=BAD_PROMISE))),
-        "Voyage: 0 of 1 promised partitions are stored",
+        "Voyage: 0 of 1 promised partitions are stored in 2022-05-10T13",
     ),
     (
         "unexpected_table",
         case(record(replace(FACTS, expected=("Vessel",)))),
-        "Voyage is out of scope, but came with 1 file",
+        "Voyage is out of scope, but came with 1 file in 2022-05-10T13",
     ),
     (
         "unexpected_table",
         case(record(replace(FACTS, unmatched=2))),
-        "2 files belong to no table of the schema, 1 more than the Hour before",
+        "2 files of 2022-05-10T13 belong to no table of the schema, 1 more than the Hour before",
     ),
     (
         "schema_change",
@@ -510,14 +530,14 @@ WORDS: list[tuple[str, Case, str]] = [
     (
         "empty_file",
         case(record(replace(FACTS, tables=(TableFacts("Voyage", 2, 40),)))),
-        "Voyage: 2 files hold nothing (40 bytes in all)",
+        "Voyage: 2 files of 2022-05-10T13 hold no records (40 bytes in all)",
     ),
     (
         "volume_job",
         case(record(), volumes={None: LOW}),
         (
             "the export is 50 % smaller than usual for Tuesdays at 13:00 UTC (450 B in 2022-05-10T13; usually 800 B to"
-            " 1 kB, by 3 weeks since 2022-04-19)"
+            " 1 kB, in 3 weeks since 2022-04-19)"
         ),
     ),
     (
@@ -525,7 +545,7 @@ WORDS: list[tuple[str, Case, str]] = [
         case(record(), volumes={"Voyage": BIG}),
         (
             "Voyage is 37 % larger than usual for Tuesdays at 13:00 UTC (12.3 MB in 2022-05-10T13; usually 1 MB to"
-            " 1.5 GB, by 1 week since 2022-05-03)"
+            " 1.5 GB, in 1 week since 2022-05-03)"
         ),
     ),
     (
@@ -543,7 +563,7 @@ WORDS: list[tuple[str, Case, str]] = [
         case(NOTHING, gaps=gaps(LOST, {})),
         (
             "records from about 2022-05-08 21:00 UTC to 2022-05-09 16:00 UTC are in no delivered Hour: lost, "
-            "unless Veson helps"
+            "unless Veson exports them again (the export of 2022-05-10T16 reaches back to 2022-05-09 16:00 UTC only)"
         ),
     ),
     (
@@ -556,7 +576,7 @@ WORDS: list[tuple[str, Case, str]] = [
         case(NOTHING, gaps=gaps({HOUR.shift(n): n == -30 for n in range(-30, 1)}, {}), now=HOUR.end),
         (
             "records from about 2022-05-09 07:00 UTC to the next delivery are in no delivered Hour: lost, "
-            "unless Veson helps"
+            "unless Veson exports them again"
         ),
     ),
 ]

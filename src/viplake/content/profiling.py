@@ -562,7 +562,7 @@ def _of_column(
     beyond = _beyond(question.type(name))
     how = "longer" if beyond == "too_long" else "larger or finer"
     texts: list[tuple[ContentFindingKind, int, str]] = [
-        ("wrong_type", column.nonconforming or 0, f"are no {column.declared}"),
+        ("wrong_type", column.nonconforming or 0, f"are not of type {column.declared}"),
         (beyond, column.beyond, f"are {how} than {column.declared} holds"),
     ]
     found = []

@@ -83,6 +83,7 @@ class _Incident(Part, frozen=True):
     closed: bool = False
     acknowledged: _Acknowledgement | None = None
     every: int = 1
+    unsure: bool = False
 
     def value(self) -> Incident:
         known = self.acknowledged
@@ -109,6 +110,7 @@ class _Incident(Part, frozen=True):
             self.closed,
             None if known is None else Acknowledgement(Hour.parse(known.until), known.note),
             self.every,
+            self.unsure,
         )
 
     def _members(self) -> list[Member]:
@@ -154,7 +156,7 @@ def unpack(data: bytes | None) -> IncidentStore:
 
 _LATER: Final = (
     *("id", "good", "over", "causes", "evidence", "loss", "lost", "until", "ready", "closed"),
-    *("acknowledged", "every"),
+    *("acknowledged", "every", "unsure"),
 )
 _LATER_OF_NOTIFICATIONS: Final = ("cause", "owner", "loss")
 

@@ -132,6 +132,7 @@ class Incident:
         lost: the lost period in words.
         until: an Hour must begin by then so that nothing is lost.
         ready: long or severe enough to be notified.
+        unsure: whether records are lost is not known.
         closed: ended because its rule or table was turned off.
         acknowledged: by whom and until when.
         every: hours from one expected export to the next; its breaches are in Hours in which one was expected.
@@ -159,6 +160,7 @@ class Incident:
     closed: bool = False
     acknowledged: Acknowledgement | None = None
     every: int = 1
+    unsure: bool = False
 
     @property
     def key(self) -> str:
@@ -354,8 +356,20 @@ class _Found:
                 continue
             self.judged.add((result.rule, result.hour))
             if isinstance(result, Breach):
+                if result.presumed:
+                    result = self._as_found(result)  # noqa: PLW2901 - the same breach
                 thread = _thread_of(result.group or group_of(result.rule), result.table)
                 self.breaches.setdefault(result.hour, {}).setdefault(thread, []).append(result)
+
+    def _as_found(self, breach: Breach) -> Breach:
+        """Return the breach with the cause that an earlier check found when it read the folder of that Hour."""
+        for one in self.known.values():
+            own = any((member.rule, member.table) == (breach.rule, breach.table) for member in one.members)
+            if own and not one.healed and any(first <= breach.hour <= last for first, last in one.spans):
+                until = [(cause, owner) for cause, owner, hour in one.causes if hour <= breach.hour]
+                cause, owner = until[-1] if until else (one.cause, one.owner)
+                return replace(breach, cause=cause, owner=owner, group=one.group)
+        return breach
 
     def on_record(self, hours: Sequence[Hour]) -> tuple[_OnRecord, dict[Hour, set[_Thread]]]:
         """Return the stored breaches and good Hours of Hours that were not evaluated, by Hour and thread."""
@@ -643,11 +657,13 @@ def _described(
         if known is None:
             return one
         severity = max(one.severity, known.severity, key=SEVERITIES.index)
-        return replace(one, summary=known.summary, evidence=known.evidence, until=known.until, severity=severity)
+        one = replace(one, severity=severity, until=known.until, unsure=known.unsure)
+        return replace(one, summary=known.summary, evidence=known.evidence)
     last = max(breach.hour for breach in leading)
     ends = [breach for breach in leading if breach.hour == last]
     until = min((breach.until for breach in ends if breach.until is not None), default=None)
-    return replace(one, summary=_summary(one, leading), evidence=ends[-1].evidence, until=until)
+    unsure = any(breach.unsure for breach in breaches)
+    return replace(one, summary=_summary(one, leading), evidence=ends[-1].evidence, until=until, unsure=unsure)
 
 
 def _causes(
@@ -692,7 +708,7 @@ def _summary(one: Incident, leading: Sequence[Breach]) -> str:
     if len(tables) > 1 and rule is not None:
         what = f"{rule.meaning}: {_named(tables)}; {what}"
     what, lasting, when = what.partition(LASTING)
-    what = what if one.hours == 1 else f"{what}; {period(one)}"
+    what = what if one.hours == 1 or (rule is not None and rule.timed) else f"{what}; {period(one)}"
     return f"{what}{lasting}{when}" if one.ended is None else what
 
 

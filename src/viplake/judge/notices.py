@@ -23,15 +23,15 @@ from viplake.judge.incidents import (
     period,
 )
 from viplake.judge.rules.catalogue import RULES
-from viplake.judge.rules.rule import PAGE_BELOW
-from viplake.model import SEVERITIES
+from viplake.judge.rules.delivery import NOTHING_LOST
+from viplake.judge.rules.rule import CHANGED, PAGE_BELOW
+from viplake.model import SEVERITIES, UNKNOWN, Hour
 from viplake.wording import count_words, name_words, span_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from viplake.judge.rules.rule import Loss
-    from viplake.model import Hour
 
 FIRST_REMINDER: Final = timedelta(days=1)
 """Time from `opened` to the first reminder, if nothing else was sent since."""
@@ -85,9 +85,11 @@ def _following(one: Incident, now: datetime) -> NotificationKind | None:
 def _first(one: Incident) -> NotificationKind | None:
     """Return the first notification; an incident that began and ended between two checks is sent once, as resolved.
 
-    An incident that is recovering when it becomes due waits until it ends or has another breach.
+    An incident that is recovering when it becomes due waits until it ends or has another breach, unless no later
+    Hour makes up for it: a loss, a point in time, files that were changed later.
     """
-    recovers = one.open and one.ended is not None and not one.loss and not one.is_point
+    stays = one.loss or one.is_point or (one.cause, one.owner) == CHANGED
+    recovers = one.open and one.ended is not None and not stays
     if not one.ready or one.healed or recovers:
         return None
     return "opened" if one.open or one.is_point else "resolved"
@@ -177,13 +179,13 @@ def notified(
 _OWNERS: Final = {"vendor": "Veson", "aws": "AWS", "network": "the network", "us": "us"}
 
 _MEANINGS: Final = {
-    "as_sent": "the export is as Veson sent it",
-    "not_promised": "the file is not in Veson's manifest",
+    "as_sent": "what is stored is exactly what Veson sent",
+    "not_promised": "Veson's list of files (the manifest) does not have the file",
     "changed_in_lake": "files in the lake were changed or removed after the delivery",
-    "slow_phase": "a phase of the run took too long",
-    "slow_init": "Veson's answer to the trigger took too long",
-    "slow_replication": "Veson's replication took too long",
-    "slow_transfer": "the transfer took too long",
+    "slow_phase": "its part of the run took longest",
+    "slow_init": "init is the time that Veson takes to answer the trigger",
+    "slow_replication": "replication is the time that Veson takes to prepare the files",
+    "slow_transfer": "transfer is the download of the files",
 }
 """Causes that are found by rules only, with their meaning."""
 
@@ -196,14 +198,21 @@ _LEADS: Final[Mapping[NotificationKind, str]] = {
     "resolved": "",
 }
 
+_ACKNOWLEDGED: Final = timedelta(days=7)
+"""How long the acknowledgement lasts that a reminder proposes."""
+
 
 def notice_words(environment: str, one: Incident, kind: NotificationKind, now: datetime) -> str:
     """The text of one notification."""
     if kind == "resolved":
-        return _joined(f"Over: {_well(one)}.", _was_lost(one), f"({environment}, {one.key})")
-    acknowledged = one.acknowledged
-    note = f": {acknowledged.note.rstrip('.')}" if acknowledged is not None and acknowledged.note else ""
-    known = "" if acknowledged is None else f"Acknowledged until {moment(acknowledged.until)}{note}."
+        over = "Over, but records were lost" if one.loss == "lost" else "Over"
+        return _joined(f"{over}: {_well(one)}.", _was_lost(one), f"({environment}, {one.key})")
+    acknowledged, known = one.acknowledged, ""
+    if acknowledged is not None:
+        note = f": {acknowledged.note.rstrip('.')}" if acknowledged.note else ""
+        known = f"Acknowledged until {moment(acknowledged.until)}{note}."
+    elif kind == "reminder":
+        known = f"To stop reminders for a week: viplake ack {one.key} --until {Hour.of(now + _ACKNOWLEDGED)}."
     sentences = [_sentence(one.summary), _who(one), _loss(one, now), _advice(one, now), known]
     return _joined(f"{environment}{_LEADS[kind]}:", *sentences, f"({one.severity}, {one.key})")
 
@@ -234,14 +243,23 @@ def cause_words(cause: str) -> str:
     return known.meaning.rstrip(".") if known is not None else "no record says why"
 
 
+def _causes(one: Incident) -> dict[tuple[str, str], Hour]:
+    """Return each cause and owner with its first Hour."""
+    found: dict[tuple[str, str], Hour] = {}
+    for cause, owner, hour in one.causes or ((one.cause, one.owner, one.hour),):
+        found.setdefault((cause, owner), hour)
+    return found
+
+
 def _who(one: Incident) -> str:
-    """Who has to act, and the evidence; all causes where it changed."""
-    names = dict.fromkeys((cause, owner) for cause, owner, _ in one.causes or ((one.cause, one.owner, one.hour),))
+    """Who has to act, and the evidence; also the causes before, where it changed."""
+    owner, since, before = _OWNERS.get(one.owner, "unknown"), "", ""
+    others = [f"{_OWNERS.get(who, 'unknown')} ({cause})" for cause, who in _causes(one) if cause != one.cause]
+    if others:
+        since = f" since {moment(one.causes[-1][2])}"
+        before = f"Before: {', '.join(others)}."
     evidence = f" ({one.evidence})" if one.evidence else ""
-    if len(names) > 1:
-        before = ", ".join(f"{_OWNERS.get(owner, 'unknown')} ({cause})" for cause, owner in names)
-        return f"Responsible: {before}; now {_OWNERS.get(one.owner, 'unknown')}: {cause_words(one.cause)}{evidence}."
-    return f"Responsible: {_OWNERS.get(one.owner, 'unknown')}: {cause_words(one.cause)}{evidence}."
+    return _joined(f"Responsible{since}: {owner}.", _sentence(f"{cause_words(one.cause)}{evidence}"), before)
 
 
 def _loss(one: Incident, now: datetime) -> str:
@@ -251,7 +269,7 @@ def _loss(one: Incident, now: datetime) -> str:
     if one.group == MISSING_TABLE and _may_be_lost(one):
         return "It was away for longer than an export reaches back: its records of that time may be lost."
     if one.until is None or one.group not in {OUTAGE, MISSING_TABLE}:
-        return ""
+        return _risk(one)
     left = one.until - now
     is_table = one.group == MISSING_TABLE
     if one.ended is not None:
@@ -260,6 +278,16 @@ def _loss(one: Incident, now: datetime) -> str:
         return "" if is_table else "Records are being lost: no export can carry all of them any more."
     what = "it comes again" if is_table else "an export comes"
     return f"Nothing is lost if {what} by {one.until:%Y-%m-%d %H:%M} UTC ({span_words(left)} left)."
+
+
+def _risk(one: Incident) -> str:
+    """Return what is at risk where no time is counted down."""
+    rule = RULES.get(one.rule)
+    if one.unsure or (one.group == MISSING_TABLE and one.ended is None):
+        return "Whether records are lost is not known."
+    if one.group not in {OUTAGE, MISSING_TABLE} or (rule is not None and rule.risk) or NOTHING_LOST in one.summary:
+        return "" if rule is None else rule.risk
+    return _sentence(NOTHING_LOST)
 
 
 def _may_be_lost(one: Incident) -> bool:
@@ -285,22 +313,51 @@ _VESON_ACTS: Final = frozenset(
 def _advice(one: Incident, now: datetime) -> str:
     """What to do now: a command."""
     rule, cause = RULES.get(one.rule), CAUSES.get(one.cause)
-    evidence = f"viplake evidence --from {one.hour} --to {one.last}"
+    command = f"viplake evidence --from {one.hour} --to {one.last}"
+    evidence = f"Send Veson the page that this writes: {command}."
     of_veson = one.owner == "vendor" and (cause is None or one.cause in _VESON_ACTS)
-    found = "" if cause is None else cause.remedy.removesuffix(HEALS).replace(" HOUR", f" {one.last}")
+    found = "" if cause is None else cause.remedy.removesuffix(HEALS)
     own = rule is not None and (cause is None or one.owner == "vendor") and (rule.group or rule.name) == one.group
-    if rule is not None and rule.advice and own and (cause is None or one.group != OUTAGE):
-        found = rule.advice.format(first=one.hour, last=one.last, evidence=evidence)
+    if one.group == MISSING_TABLE and one.owner == UNKNOWN:
+        found = "See since when: viplake report. If the table was retired, add it to VIPLAKE_OUT_OF_SCOPE."
+    elif rule is not None and rule.advice and own and (cause is None or one.group != OUTAGE):
+        ask = "Ask Veson, with this GUID," if "GUID" in one.evidence else "Ask Veson"
+        found = rule.advice.format(last=one.last, verify=_verify(one), evidence=evidence, ask=ask)
     elif of_veson and one.until is not None and one.ended is None and one.until - now > PAGE_BELOW:
-        return f"Nothing to do before {one.until - PAGE_BELOW:%Y-%m-%d %H:%M} UTC; then: {evidence}."
+        then = f"{evidence[:1].lower()}{evidence[1:]}"
+        return f"Nothing to do before {one.until - PAGE_BELOW:%Y-%m-%d %H:%M} UTC; then {then}"
     elif of_veson:
-        found = f"Now: {evidence}, and send it to Veson."
+        found = evidence
+    found = _of_each_hour(one, found)
     if "viplake " not in found:
         then = "viplake run" if one.cause in {"missed", "abandoned"} and one.open else "viplake doctor"
         found = _joined(found, f"Then: {then}.")
-    if one.group == OUTAGE and one.loss == "lost" and evidence not in found:
-        found += f" Ask Veson for an export of the lost period: {evidence}."
+    if one.group == OUTAGE and one.loss == "lost":
+        found = _joined(found.replace(evidence, "").strip(), f"{_LOST_PERIOD}: {command}.")
     return found
+
+
+_LOST_PERIOD: Final = "Ask Veson for an export of the lost period, with the page that this writes"
+
+_REPEATED: Final = 3
+"""Number of Hours that a command is repeated for by name."""
+
+
+def _of_each_hour(one: Incident, advice: str) -> str:
+    """Return the advice with its first Hour in commands about one Hour, and for which Hours to repeat them."""
+    if " HOUR" not in advice:
+        return advice
+    _, *others = [hour for first, last in one.spans for hour in first.to(last)]
+    what = f"{advice.replace(' HOUR', f' {one.hour}')}"
+    if not others:
+        return what
+    if len(others) <= _REPEATED:
+        return f"{what} Repeat this for {', '.join(map(str, others))}."
+    return f"{what} Repeat this for each Hour from {others[0]} to {others[-1]}."
+
+
+def _verify(one: Incident) -> str:
+    return f"viplake verify --from {one.hour} --to {one.last}"
 
 
 def _well(one: Incident) -> str:
@@ -314,25 +371,30 @@ def _well(one: Incident) -> str:
     else:
         names = name_words(tables) if tables else "exports"
         what = rule.well.format(tables=names) if rule is not None and rule.well else f"{one.rule} holds again"
-        lasted = f"it lasted {one.length}"
+        lasted = f"it {'was reported for' if rule is not None and rule.timed else 'lasted'} {one.length}"
     if one.healed:
         return f"{what}: checked again, the Hours are good"
-    both = dict.fromkeys((cause, owner) for cause, owner, _ in one.causes or ((one.cause, one.owner, one.hour),))
-    causes = ", ".join(f"{cause} ({_OWNERS.get(owner, 'unknown')})" for cause, owner in both)
+    causes = ", ".join(f"{cause} ({_OWNERS.get(owner, 'unknown')})" for cause, owner in _causes(one))
     since = f" since {moment(one.ended)}" if one.ended else ""
-    return f"{what}{since}{_running(one)}; {lasted}; cause: {causes}"
+    return f"{what}{since}{_in_a_row(one)}; {lasted}; cause: {causes}"
 
 
-def _running(one: Incident) -> str:
+def _in_a_row(one: Incident) -> str:
     good: set[Hour] = {hour for member in one.members if member.last == one.last for hour in member.good}
-    return f" ({count_words(len(good), one.unit)} running)" if len(good) > 1 else ""
+    return f", {count_words(len(good), one.unit)} in a row" if len(good) > 1 else ""
 
 
 def _was_lost(one: Incident) -> str:
+    rule = RULES.get(one.rule)
     if one.loss == "lost":
-        return _sentence(one.lost)
-    if one.closed:
+        evidence = f"viplake evidence --from {one.hour} --to {one.last}"
+        return _joined(_sentence(one.lost), f"{_LOST_PERIOD}: {evidence}.")
+    if one.closed or rule is None:
         return ""
     if one.group == MISSING_TABLE and _may_be_lost(one):
         return "Its records of that time may be lost."
-    return "Nothing lost." if one.group in {OUTAGE, MISSING_TABLE} else ""
+    if rule.outcome and (one.group != OUTAGE or (one.cause, one.owner) == CHANGED):
+        return rule.outcome.format(verify=_verify(one))
+    if one.group not in {OUTAGE, MISSING_TABLE}:
+        return ""
+    return "Whether records were lost is not known." if one.unsure else "Nothing lost."

@@ -37,6 +37,13 @@ _EXPORT: Final[tuple[Need, ...]] = ("record", "export", "settled")
 _SCHEMA: Final[tuple[Need, ...]] = (*_EXPORT, "files", "schema")
 _CONTENT: Final[tuple[Need, ...]] = (*_EXPORT, "content")
 
+_RESTORED: Final = "The records of these files are missing in the lake until the files are restored."
+_RESTORE: Final = "Restore the files that this names, from the bucket's versions or a backup: {verify}."
+_VERIFY: Final = "Files that were not restored are still missing. Check: {verify}."
+_UNUSUAL: Final = "Whether records are missing or double is not known: only the data shows it."
+_DELAY: Final = "A delay alone loses no records."
+_TIMES: Final = "See how long each phase takes: viplake report."
+
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         rule.name: rule
@@ -70,8 +77,10 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "incomplete_job",
                 "promised files are not stored as promised",
                 delivery.incomplete_job,
-                well="all promised files are stored again",
-                advice="Compare: viplake verify --from {first} --to {last}. Then fetch it: viplake collect {last}.",
+                well="exports are stored whole again",
+                advice=_RESTORE,
+                risk=_RESTORED,
+                outcome=_VERIFY,
                 needs=_EXPORT,
                 group="outage",
                 outage=True,
@@ -94,7 +103,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 limits=(_minutes("minutes", 60),),
                 headline="exports came late",
                 well="exports come in time again",
-                advice="See which phase is slow: viplake report.",
+                advice=_TIMES,
+                risk=_DELAY,
                 needs=("record", "run"),
                 group="outage",
             ),
@@ -104,7 +114,9 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 content.lookback_change,
                 limits=(Limit("percent", 25, 1, 100, "a number of percent"),),
                 well="exports carry as much record time as is configured again",
-                advice="Compare: viplake content --at {last}. Then ask Veson, or set look_back_hours of [rules].",
+                advice="Compare: viplake content --at {last}. {ask} whether this is to stay; "
+                "if so, set look_back_hours of [rules].",
+                risk="Nothing is lost by this as long as no two exports are further apart than they reach back.",
                 needs=_CONTENT,
             ),
             Rule(
@@ -113,7 +125,9 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 tables.schema_missing,
                 headline="no schema that can be read",
                 well="exports have a schema again",
-                advice="Send Veson the evidence: {evidence}.",
+                advice="{ask} for the schema. The last one: viplake schema.",
+                outcome="What came in these Hours is stored.",
+                risk="The files of the tables are stored. Without a schema, missing tables may go unnoticed.",
                 needs=_EXPORT,
             ),
             Rule(
@@ -124,7 +138,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 waits=True,
                 headline="no file of {tables}",
                 well="exports have all of their tables again",
-                advice="Ask Veson: {evidence}. If the table was retired, add it to VIPLAKE_OUT_OF_SCOPE.",
+                advice="{evidence} If the table was retired, add it to VIPLAKE_OUT_OF_SCOPE.",
                 needs=_EXPORT,
                 group="missing_table",
                 decides=True,
@@ -134,8 +148,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "records are lost, or about to be",
                 delivery.lookback_gap,
                 "page",
+                timed=True,
                 well="each export carries all records since the one before again",
-                advice="Ask Veson for an export of the lost period: {evidence}.",
                 needs=_SETTLED,
                 excused=True,
                 counted_down=True,
@@ -145,15 +159,19 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "a promised partition of a table is not stored",
                 tables.missing_partition,
                 well="all promised partitions of {tables} are stored again",
-                advice="Fetch the Hour again: viplake collect {last}.",
+                advice=_RESTORE,
+                risk=_RESTORED,
+                outcome=_VERIFY,
                 needs=(*_EXPORT, "manifest"),
+                group="outage",
             ),
             Rule(
                 "empty_file",
                 "the files of a table hold nothing",
                 tables.empty_file,
                 well="the files of {tables} hold records again",
-                advice="Ask Veson: {evidence}.",
+                advice="{ask} whether these files are to be empty. Earlier Hours: viplake report.",
+                risk="Whether records are missing is not known: a table without changes may be empty.",
                 needs=_SCHEMA,
             ),
             Rule(
@@ -161,14 +179,17 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "files of a table do not agree with the schema, or cannot be read",
                 content.nonconforming_content,
                 well="the files of {tables} agree with the schema again",
-                advice="See the findings: viplake content --at {last}.",
+                advice="See all findings: viplake content --at {last}.",
+                risk="The files are stored as they came; loading them may fail or give wrong values.",
+                outcome="The files of these Hours stay as they came.",
                 needs=_CONTENT,
             ),
             Rule(
                 "schema_change",
                 "tables, columns or types changed",
                 tables.schema_change,
-                advice="Adapt what reads the tables: viplake schema.",
+                advice="Adapt what reads the tables. All changes: viplake schema.",
+                risk="Nothing is lost in the lake; what reads a removed or changed column may fail.",
                 needs=_EXPORT,
                 point=True,
                 excused=True,
@@ -179,7 +200,9 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 tables.unexpected_table,
                 "info",
                 well="no unexpected files come any more",
-                advice="If it is expected from now on, change VIPLAKE_OUT_OF_SCOPE.",
+                advice="If they are expected from now on, change VIPLAKE_OUT_OF_SCOPE; then: viplake doctor.",
+                risk="Nothing is lost: these files are stored, too.",
+                outcome="Nothing lost.",
                 needs=_SCHEMA,
             ),
             Rule(
@@ -191,7 +214,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                     Limit("max_mb", 0, 0, 1e9, "a number of megabytes, 0 for none"),
                 ),
                 well="the size of {tables} is within what is usual now",
-                advice="See which table it is: viplake report.",
+                advice="See which tables it is: viplake report.",
+                risk=_UNUSUAL,
                 needs=_EXPORT,
                 group="volume",
                 counts="bytes",
@@ -201,7 +225,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "a table is far too small or too large",
                 volume.volume_table,
                 well="the size of {tables} is within what is usual now",
-                advice="Look at the data, or ask Veson: viplake report; {evidence}.",
+                advice="Look at its volumes: viplake report. {ask} why, unless your business explains it.",
+                risk=_UNUSUAL,
                 needs=_EXPORT,
                 group="volume",
                 counts="bytes",
@@ -212,6 +237,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 content.row_count,
                 well="the number of records of {tables} is within what is usual now",
                 advice="Look at the data: viplake content --at {last}.",
+                risk=_UNUSUAL,
                 needs=_CONTENT,
                 group="volume",
                 counts="records",
@@ -223,6 +249,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 limits=(Limit("points", 30, 1, 100, "a number of percentage points"),),
                 well="the columns of {tables} are filled as usual again",
                 advice="Look at the data: viplake content --at {last}.",
+                risk="The records came, but without these values.",
                 needs=_CONTENT,
             ),
             Rule(
@@ -231,7 +258,9 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 content.stale_table,
                 limits=(Limit("hours", 6, 1, 720, "a number of Hours"),),
                 well="{tables} has new records again",
-                advice="Ask Veson whether the table is still updated: {evidence}.",
+                timed=True,
+                advice="See its newest record: viplake content --at {last}. {ask} whether the table is still updated.",
+                risk="Newer records may be missing, or there are none.",
                 needs=_CONTENT,
             ),
             Rule(
@@ -246,7 +275,9 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                     _minutes("transfer_minutes", 10),
                 ),
                 well="the phases of the run take as long as usual again",
-                advice="Act only if it lasts. See: viplake report.",
+                advice=_TIMES,
+                risk=_DELAY,
+                outcome="Nothing lost.",
                 needs=("record", "run"),
             ),
         )

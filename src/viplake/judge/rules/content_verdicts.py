@@ -160,7 +160,11 @@ def nonconforming(checked: CheckedContent) -> ContentVerdict:
     """Tables whose files do not agree with the schema, or cannot be read."""
     if checked.content is None:
         return NOT_LOOKED
-    odd = [Odd(table.table, _findings(table), _withheld(table)) for table in checked.content.tables if table.findings]
+    odd = [
+        Odd(table.table, _findings(checked.hour, table), _withheld(table))
+        for table in checked.content.tables
+        if table.findings
+    ]
     unknown = [table.unknown for table in checked.content.tables if table.unknown is not None]
     if not odd and unknown and len(unknown) == len(checked.content.tables):
         return str(unknown[0])
@@ -174,10 +178,11 @@ def _withheld(table: TableContent) -> tuple[str, str] | None:
     return None if cause is None else (cause, CAUSES[cause].owner or UNKNOWN)
 
 
-def _findings(table: TableContent) -> str:
+def _findings(hour: Hour, table: TableContent) -> str:
     first, more = table.findings[0], len(table.findings) - 1
     place = f" (byte {first.byte:,})" if first.byte is not None else ""
-    return f"{table.table}: {first.detail}{place}" + (f"; and {count_words(more, 'more finding')}" if more else "")
+    others = f"; and {count_words(more, 'more finding')}" if more else ""
+    return f"{table.table} in {hour}: {first.detail}{place}{others}"
 
 
 def row_counts(checked: CheckedContent) -> ContentVerdict:
@@ -189,7 +194,7 @@ def row_counts(checked: CheckedContent) -> ContentVerdict:
         reasons = [verdict.reason for verdict in checked.counts.values() if not isinstance(verdict, VolumeVerdict)]
         return reasons[0] if reasons else "no number of records is on record"
     return [
-        Odd(table, amount_words(table, checked.hour, verdict, _record_words, _record_words))
+        Odd(table, amount_words(table, checked.hour, verdict, _record_words, _record_words, _FEWER))
         for table, verdict in known.items()
         if verdict.kind in {"low", "high"}
     ]
@@ -199,8 +204,18 @@ def _record_words(count: int) -> str:
     return count_words(count, "record")
 
 
+_SMALLER: Final = ("is", "smaller", "larger")
+_FEWER: Final = ("has", "fewer records", "more records")
+"""How a size and a number of records are compared: verb, below, above."""
+
+
 def amount_words(
-    name: str, hour: Hour, verdict: VolumeVerdict, words: Callable[[int], str], exact: Callable[[int], str]
+    name: str,
+    hour: Hour,
+    verdict: VolumeVerdict,
+    words: Callable[[int], str],
+    exact: Callable[[int], str],
+    compared: tuple[str, str, str] = _SMALLER,
 ) -> str:
     """Return how far a volume is from the usual, and from its second Hour on when a lasting change becomes usual.
 
@@ -210,6 +225,7 @@ def amount_words(
         verdict: its numbers.
         words: writes a number, rounded.
         exact: writes it in full; used where rounding makes the value equal to the end of its range.
+        compared: the verb, and the words for below and above the usual.
     """
     nearest = verdict.least if verdict.kind == "low" else verdict.most
     if words(verdict.value) == words(nearest):
@@ -222,18 +238,19 @@ def amount_words(
         ends = "usually"
     ends = f"{ends} {words(verdict.least).removesuffix(' records')} to {words(verdict.most)}"
     if verdict.weeks and verdict.view != "jump":
-        ends += f", by {count_words(len(verdict.weeks), 'week')} since {oldest.start:%Y-%m-%d}"
-    what = f"{name} is {_ratio_words(verdict)} than {basis} ({words(verdict.value)} in {hour}; {ends})"
+        ends += f", in {count_words(len(verdict.weeks), 'week')} since {oldest.start:%Y-%m-%d}"
+    what = f"{name} {_ratio_words(verdict, compared)} than {basis} ({words(verdict.value)} in {hour}; {ends})"
     if verdict.hours < 2:  # noqa: PLR2004 - two Hours running
         return what
     return f"{what}{LASTING}{hour.shift(1 - verdict.hours + ADOPTED)} on"
 
 
-def _ratio_words(verdict: VolumeVerdict) -> str:
+def _ratio_words(verdict: VolumeVerdict, compared: tuple[str, str, str]) -> str:
+    verb, below, above = compared
     if not verdict.usual or verdict.value > MANY_TIMES * verdict.usual:
-        return "far larger" if verdict.value > verdict.usual else "smaller"
+        return f"{verb} far {above}" if verdict.value > verdict.usual else f"{verb} {below}"
     share = verdict.value / verdict.usual - 1
-    return f"{abs(share):.0%} {'larger' if share > 0 else 'smaller'}".replace("%", " %")
+    return f"{verb} {abs(share):.0%} {above if share > 0 else below}".replace("%", " %")
 
 
 def null_ratios(checked: CheckedContent, points: float) -> ContentVerdict:
@@ -254,8 +271,8 @@ def null_ratios(checked: CheckedContent, points: float) -> ContentVerdict:
             if usual is not None:
                 usual = max(usual, checked.nulls.weeks_before(checked.hour, table.table, column.name))
             if usual is not None and ratio - usual > points / 100:
-                share = f"{ratio:.0%} of its {table.rows:,} records; {usual:.0%} are usual"
-                odd.append(Odd(table.table, f"{table.table}: {column.name} is empty in {share}"))
+                share = f"{ratio:.0%} of its {table.rows:,} records of {checked.hour}; {usual:.0%} are usual"
+                odd.append(Odd(table.table, f"{table.table}: {column.name} is empty in {share}".replace("%", " %")))
     return odd
 
 
@@ -275,11 +292,11 @@ def stale(checked: CheckedContent, hours: float) -> ContentVerdict:
     return [
         Odd(
             table,
-            f"{table}: the newest record has been of {newest[table]:%Y-%m-%d %H:%M} for {now} Hours; it "
+            f"{table} has had no record newer than {newest[table]:%Y-%m-%d %H:%M} UTC for {now} Hours; before that, "
             + (
-                f"stood still for at most {count_words(longest, 'Hour')} before"
+                f"new records came after {count_words(longest + 1, 'Hour')} at most"
                 if longest
-                else "moved each Hour before"
+                else "they came each Hour"
             ),
         )
         for table, (now, longest) in sorted(checked.stuck.items())

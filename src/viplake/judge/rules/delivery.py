@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from viplake.judge.rules.rule import Breach, Case, NoDataKind, Results, RuleConfig, RuleResult
     from viplake.model import Hour, Severity
 
+NOTHING_LOST: Final = "nothing is lost"
+"""In the summary of an outage that an export ended in time."""
+
 OWNERS_OF_PHASES: Final = {"init": "vendor", "replication": "vendor", "transfer": "network"}
 """Who has to act on a slow phase: the vendor for trigger and replication, the network for the transfer."""
 
@@ -52,7 +55,7 @@ def _margin(case: Case) -> str:
     hole = next((gap for gap in case.gaps if gap.table is None and gap.first <= case.hour <= gap.last), None)
     if hole is None or hole.margin is None or hole.unknown or hole.lost:
         return ""
-    return f"; nothing is lost: {hole.before} carries it, with a margin of about {span_words(hole.margin)}"
+    return f"; {NOTHING_LOST}: {hole.before} carries it, with a margin of about {span_words(hole.margin)}"
 
 
 def vendor_failure(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResult]:
@@ -74,9 +77,8 @@ def incomplete_job(case: Case, _: RuleConfig, results: Results) -> Iterator[Rule
         lacking = promise.files - promise.stored
         if lacking:
             names = ", ".join((*promise.absent, *promise.other_size)[:3])
-            ours = record.cause is None and record.ledger
-            what = f"{lacking} of {promise.files} promised files are not stored as promised: {names}"
-            yield results.breach(what, ("changed_in_lake", "us") if ours else case.attribution, after=1)
+            what = f"{lacking} of {promise.files} promised files of {case.hour} are not stored as promised: {names}"
+            yield results.breach(what, case.not_stored, after=1)
         else:
             yield results.passed()
     elif record.outcome == "failed":
@@ -100,8 +102,9 @@ def late_job(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleR
     elif record.outcome == "delivered" and (took := record.took) is not None:
         late = record.facts is not None and record.facts.run is not None and record.facts.run.late
         if late or took > minutes * 60:
-            slowest = max(zip(record.seconds, PHASES, strict=True), key=lambda phase: phase[0] or 0)[1]
-            what = f"{case.hour} took {took / 60:.0f} minutes, most of them the {slowest}"
+            seconds, slowest = max(zip(record.seconds, PHASES, strict=True), key=lambda phase: phase[0] or 0)
+            longest = f"longest phase: {slowest} ({(seconds or 0) / 60:.0f} minutes in {case.hour})"
+            what = f"{case.hour} took {took / 60:.0f} minutes; {longest}"
             yield results.breach(what, ("slow_phase", OWNERS_OF_PHASES[slowest]))
         else:
             yield results.passed()
@@ -185,4 +188,6 @@ def _lost_words(gap: Gap) -> str:
         )
     begin = gap.lost[0] if gap.lost else gap.after.start if gap.after else gap.first.start
     end = f"{gap.lost[1]:%Y-%m-%d %H:%M} UTC" if gap.lost else "the next delivery"
-    return f"records from about {begin:%Y-%m-%d %H:%M} UTC to {end} are in no delivered Hour: lost, unless Veson helps"
+    why = f" (the export of {gap.before} reaches back to {end} only)" if gap.lost else ""
+    lost = f"records from about {begin:%Y-%m-%d %H:%M} UTC to {end} are in no delivered Hour: lost"
+    return f"{lost}, unless Veson exports them again{why}"

@@ -41,6 +41,9 @@ URGENT: Final = frozenset(
 )
 """Causes that never go away by themselves, secrets and permissions: notified at once."""
 
+CHANGED: Final = ("changed_in_lake", "us")
+"""Cause and owner where files of a proven Hour were changed or removed later. No later Hour makes up for it."""
+
 Loss = Literal["", "soon", "lost"]
 
 Need = Literal["record", "begun", "settled", "run", "export", "manifest", "files", "schema", "content"]
@@ -62,6 +65,8 @@ class Breach:
         until: the last moment at which an Hour must begin so that nothing is lost; None where that is unknown.
         after: Hours in breach from which on there is a notification.
         urgent: there is a notification at once.
+        unsure: whether records are lost is not known, because Hours before or in the gap are not on record.
+        presumed: the folder was not read in this check; if an earlier one found the same, its cause holds.
     """
 
     rule: str
@@ -77,6 +82,8 @@ class Breach:
     until: datetime | None = None
     after: int = 1
     urgent: bool = False
+    unsure: bool = False
+    presumed: bool = False
 
 
 class RulePassed(NamedTuple):
@@ -147,10 +154,17 @@ class Case:
             return record is not None
         return not record.delivered and record.outcome != "failed" and self.now < self.hour.end
 
-    @property
-    def until(self) -> datetime | None:
-        """During an outage, the latest start of an Hour that still covers all records; None otherwise."""
-        lasting = next((gap for gap in self.gaps if gap.table is None and gap.before is None), None)
+    def around(self, table: str | None) -> Iterator[Gap]:
+        """Return the gaps of a table around this Hour; None: of the whole export."""
+        return (gap for gap in self.gaps if gap.table == table and gap.first <= self.hour <= gap.last)
+
+    def is_unsure(self, table: str | None) -> bool:
+        """Return whether records of this Hour may be lost; `lookback_gap` reports what surely is."""
+        return any(gap.unknown or gap.after is None or gap.lost is not None for gap in self.around(table))
+
+    def until(self, table: str | None = None) -> datetime | None:
+        """While a gap lasts, the latest start of an Hour that still covers all records; None otherwise."""
+        lasting = next((gap for gap in self.gaps if gap.table == table and gap.before is None), None)
         return None if lasting is None or lasting.unknown else lasting.deadline(self.look_back)
 
     @property
@@ -194,6 +208,12 @@ class Case:
         if record is not None and record.cause is None and record.ledger and record.outcome == "delivered":
             return "as_sent", "vendor"
         return self.attribution
+
+    @property
+    def not_stored(self) -> tuple[str, str]:
+        """Cause and owner of promised files that are not stored: a proven Hour was changed later."""
+        record = self.record
+        return CHANGED if record is not None and record.cause is None and record.ledger else self.attribution
 
     @property
     def evidence(self) -> str:
@@ -271,9 +291,12 @@ class Rule:
         judge: the function that evaluates it.
         severity: of a breach, unless the breach has its own.
         headline: text of an incident of several Hours, followed by the period; `{tables}` names its tables.
+        timed: its summary says by itself how long it has lasted.
         well: text of an incident that is over: what has recovered; `{tables}` names its tables, or the export.
-        advice: the next step, a command; `{first}` and `{last}` are its Hours, `{evidence}` the command that makes
-            the pack for Veson's support.
+        advice: the next step, a command; `{last}` is its last Hour, `{verify}` the command that compares its files,
+            `{evidence}` the sentence about the page for Veson's support, and `{ask}` begins a question to Veson.
+        risk: whether records are lost or at risk while it lasts, where no time is counted down.
+        outcome: the same once it is over.
         limits: its thresholds.
         waits: notified from so many Hours on as its limit `hours` says; its whole group too.
         point: a point in time: it ends at the next good Hour, without a notification.
@@ -291,8 +314,11 @@ class Rule:
     judge: Callable[[Case, RuleConfig, Results], Iterator[RuleResult]]
     severity: Severity = "ticket"
     headline: str = ""
+    timed: bool = False
     well: str = ""
     advice: str = ""
+    risk: str = ""
+    outcome: str = ""
     limits: tuple[Limit, ...] = ()
     needs: tuple[Need, ...] = ()
     group: str = ""
@@ -326,8 +352,9 @@ class Results:
     ) -> Breach:
         """Return a breach; `attribution` is cause and owner, `more` the other members of `Breach`."""
         case, grave = self.case, severity or self.severity
-        own = {"group": self.group, "evidence": case.evidence, "until": case.until, "after": self.after}
+        own = {"group": self.group, "evidence": case.evidence, "until": case.until(), "after": self.after}
         own["urgent"] = attribution[0] in URGENT
+        own["unsure"] = (self.group == "outage" and table is None) and case.is_unsure(None)
         return Breach(self.rule, case.hour, table, grave, *attribution, summary, **{**own, **more})
 
     def passed(self) -> RulePassed:

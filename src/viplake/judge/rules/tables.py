@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake.judge.rules.rule import TableConfig
+from viplake.judge.rules.rule import CHANGED, TableConfig
 from viplake.wording import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from viplake.history.facts import HourFacts
     from viplake.judge.rules.rule import Case, Results, RuleConfig, RuleResult
@@ -50,16 +49,15 @@ def missing_table(case: Case, config: RuleConfig, results: Results) -> Iterator[
         what = f"{table} has no file in {case.hour}{by}"
         more: dict[str, Any] = {"urgent": True} if own.key else {}
         if not case.whole.hollow:  # else it is an outage, which has a time of its own
-            more["until"] = _until(case, table)
-        yield results.breach(what, _why_missing(case, table), table=table, severity=severity, **more)
+            more["until"] = case.until(table)
+            more["unsure"] = case.is_unsure(table)
+        cause = _why_missing(case, table)
+        if cause == CHANGED:
+            more["group"] = "outage"  # that of its other files that are not stored
+        more["presumed"] = case.known.facts is None
+        yield results.breach(what, cause, table=table, severity=severity, **more)
     if not lacking:
         yield results.passed()
-
-
-def _until(case: Case, table: str) -> datetime | None:
-    """While a table is missing: the start of the last Hour that can still carry all of its records."""
-    lasting = next((gap for gap in case.gaps if gap.table == table and gap.before is None), None)
-    return None if lasting is None or lasting.unknown else lasting.deadline(case.look_back)
 
 
 def _why_missing(case: Case, table: str) -> tuple[str, str]:
@@ -68,7 +66,7 @@ def _why_missing(case: Case, table: str) -> tuple[str, str]:
     promise = facts.promise if facts else None
     if promise is not None and facts is not None and facts.run is not None:
         promised = any(known.table == table for known in promise.tables)
-        return case.attribution if promised else ("not_promised", "vendor")
+        return case.not_stored if promised else ("not_promised", "vendor")
     return ("not_promised", "vendor") if case.sender[0] == "as_sent" else case.attribution
 
 
@@ -77,8 +75,8 @@ def missing_partition(case: Case, _: RuleConfig, results: Results) -> Iterator[R
     promise = case.files.promise
     lacking = [known for known in promise.tables if known.stored < known.promised] if promise else []
     for known in lacking:
-        what = f"{known.table}: {known.stored} of {known.promised} promised partitions are stored"
-        yield results.breach(what, case.attribution, table=known.table)
+        what = f"{known.table}: {known.stored} of {known.promised} promised partitions are stored in {case.hour}"
+        yield results.breach(what, case.not_stored, table=known.table)
     if not lacking:
         yield results.passed()
 
@@ -88,11 +86,13 @@ def unexpected_table(case: Case, _: RuleConfig, results: Results) -> Iterator[Ru
     facts: HourFacts = case.files
     odd = [known for known in facts.tables if known.table not in (facts.expected or ())]
     for known in odd:
-        what = f"{known.table} is out of scope, but came with {count_words(known.partitions, 'file')}"
+        what = f"{known.table} is out of scope, but came with {count_words(known.partitions, 'file')} in {case.hour}"
         yield results.breach(what, case.sender, table=known.table)
     more = facts.unmatched - case.unmatched if case.unmatched is not None else 0
     if more > 0:
-        what = f"{facts.unmatched} files belong to no table of the schema, {more} more than the Hour before"
+        what = (
+            f"{facts.unmatched} files of {case.hour} belong to no table of the schema, {more} more than the Hour before"
+        )
         yield results.breach(what, case.sender)
     if not odd and more <= 0:
         known_before = case.unmatched is not None
@@ -117,7 +117,9 @@ def empty_file(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResu
     """Evaluate `empty_file`: the files of every table have content."""
     empty = [known for known in case.files.tables if known.size <= EMPTY_GZIP * known.partitions]
     for known in empty:
-        what = f"{known.table}: {known.partitions} files hold nothing ({known.size} bytes in all)"
+        files = count_words(known.partitions, "file")
+        holds = "holds" if known.partitions == 1 else "hold"
+        what = f"{known.table}: {files} of {case.hour} {holds} no records ({known.size} bytes in all)"
         yield results.breach(what, case.sender, table=known.table)
     if not empty:
         yield results.passed()
