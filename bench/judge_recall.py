@@ -324,7 +324,7 @@ def measure_recall(arguments: Sequence[str]) -> None:
             print(more[-1], flush=True)
     young = made(14 if options.development else 3021, 10, (0.01, 0.07), weeks=4)
     for form, each in (("hour", young), ("day", [by_day(table) for table in young])):
-        found = recall(each, ours, 4, young=True)
+        found = recall(each, ours, options.each, young=True)
         share = ", ".join(f"{fault} {value:.2f}" for (fault, _), value in found.items())
         wrong = sum(episodes(ours(table, range(YOUNG))) for table in each) / len(each) / 3
         more.append(f"| first three weeks, from day 4 on, {form}: false alarms a week {wrong:.3f} | {share} |")
