@@ -1,6 +1,8 @@
 # Everything happens in .venv, in this folder; nothing is installed elsewhere. Needs Python 3.11+ and git.
 
 .DEFAULT_GOAL := help
+# Without bytecode each of the tests' thousands of processes compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 export PYTHON
 BIN := .venv/bin
@@ -71,9 +73,9 @@ seaweedfs:
 test: dev chromium postgresql
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long" $(ARGS)
 
-# No socket, no child process: a test that tries fails.
+# No socket, no child process: a test that tries fails. Nothing waits, so there is a worker a core; each loads all tests.
 unit: dev
-	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --unit $(ARGS)
+	@$(BIN)/python -m pytest -q -p no:nbmake -n 2 --dist loadfile --no-loadscope-reorder --unit $(ARGS)
 
 test-long: dev chromium postgresql
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long $(ARGS)

@@ -87,6 +87,7 @@ def test_an_hour_without_a_receipt_is_read_only_on_request(lake: viplake.DataLak
     assert len(hour.table("Voyage", unproven=True)) == 2
 
 
+@pytest.mark.system
 def test_every_dataset_is_a_frame_in_order_of_time(lake: viplake.DataLake) -> None:
     jobs = lake.dataset("historical_job_metrics")
     assert isinstance(jobs, pd.DataFrame)

@@ -50,18 +50,21 @@ def _name(path: Path) -> str:
 # -- pages that are made --------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", ["causes.md", "settings.md", "cli.md", "dev/faults.md", "dev/proof.md"])
 def test_a_page_made_from_the_code_is_current(docs: ModuleType, name: str) -> None:
     made: str = docs.PAGES[name]()
     assert (ROOT / "docs" / name).read_text() == made, "run: python tools/docs.py"
 
 
+@pytest.mark.system
 def test_a_page_that_is_not_current_is_found(docs: ModuleType, tmp_path: Path) -> None:
     assert docs.main(["--check"], tmp_path) == 1
     assert docs.main([], tmp_path) == 0
     assert docs.main(["--check"], tmp_path) == 0
 
 
+@pytest.mark.system
 def test_no_cause_command_or_setting_is_missing(docs: ModuleType) -> None:
     causes, cli, settings = (docs.PAGES[name]() for name in ("causes.md", "cli.md", "settings.md"))
     assert set(re.findall(r"^### (\w+)$", causes, re.MULTILINE)) == set(CAUSES)
@@ -75,6 +78,7 @@ def test_every_mutant_that_survives_is_explained() -> None:
     assert sum(map(int, table)) == survived
 
 
+@pytest.mark.system
 def test_every_fault_has_a_test_or_a_reason(docs: ModuleType, proof: Callable[..., None]) -> None:
     tests = docs.held_by()
     entries = {fault: entry for part in docs.catalogue().values() for fault, entry in part.items()}

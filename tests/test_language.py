@@ -113,6 +113,7 @@ def test_a_page_has_no_word_of_a_private_dialect(page: Path) -> None:
     assert found == []
 
 
+@pytest.mark.system
 @pytest.mark.sources
 @pytest.mark.parametrize("module", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.relative_to(SOURCES).as_posix())
 def test_a_message_has_no_word_of_a_private_dialect(module: Path) -> None:
@@ -121,6 +122,7 @@ def test_a_message_has_no_word_of_a_private_dialect(module: Path) -> None:
     assert [f"{number}: {text}" for number, text in shown if BANNED.search(text) and text not in CONTRACTS] == []
 
 
+@pytest.mark.system
 @pytest.mark.sources
 @pytest.mark.parametrize("module", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.relative_to(SOURCES).as_posix())
 def test_docstrings_comments_and_texts_have_no_riddle(module: Path) -> None:
@@ -128,6 +130,7 @@ def test_docstrings_comments_and_texts_have_no_riddle(module: Path) -> None:
     assert [f"{number}: {text.strip()}" for number, text in found if RIDDLES.search(text)] == []
 
 
+@pytest.mark.system
 def test_docstrings_and_comments_of_the_tests_have_no_riddle() -> None:
     found = []
     for module in sorted((ROOT / "tests").rglob("*.py")):
@@ -138,6 +141,7 @@ def test_docstrings_and_comments_of_the_tests_have_no_riddle() -> None:
     assert found == []
 
 
+@pytest.mark.system
 def test_a_name_of_a_test_has_no_word_of_a_private_dialect() -> None:
     found = []
     for module in sorted((ROOT / "tests").rglob("test_*.py")):
@@ -147,6 +151,7 @@ def test_a_name_of_a_test_has_no_word_of_a_private_dialect() -> None:
     assert found == []
 
 
+@pytest.mark.system
 @pytest.mark.sources
 def test_no_function_class_or_variable_has_a_name_of_the_private_dialect() -> None:
     found = set()

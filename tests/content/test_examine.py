@@ -55,6 +55,7 @@ def lines(*rows: dict[str, Any]) -> dict[str, bytes]:
     return {"0.json": "\n".join(json.dumps(row) for row in rows).encode()}
 
 
+@pytest.mark.system
 async def test_profile_of_a_whole_export_equals_a_count_by_hand() -> None:
     files = make_export(ExportShape(files=90), "onDemandExtract1DayProd", HOUR.start)
     bodies = {file.name: b"".join(file.read()) for file in files}

@@ -93,6 +93,7 @@ async def test_H26_arrays_behind_each_other_are_read() -> None:
 # -- wide tables ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("threads", [2, 4])
 async def test_H17_a_wide_table_is_counted(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: threads)
@@ -454,6 +455,7 @@ async def test_a_form_that_is_not_read_is_named_and_the_table_counts_as_delivere
     assert failed.value.cause.word == "table_unreadable"
 
 
+@pytest.mark.system
 async def test_A6_a_zip_bomb_is_left_at_its_cap() -> None:
     body = zipped({"a.json": b"[" + b" " * (200 << 20) + b"]"})
     found = await table({"0.zip": body}, "a int")

@@ -167,6 +167,7 @@ async def test_large_files_start_at_once_and_small_ones_go_on_beside_them() -> N
     assert all(key.startswith("e/small") for key in order[1:4])
 
 
+@pytest.mark.system
 async def test_Z4_many_small_files_pass_without_a_task_each() -> None:
     scene = Scene({f"e/{number}": b"%d" % number for number in range(3_000)})
     tasks = 0

@@ -287,6 +287,7 @@ def test_a_count_that_nothing_can_hold_is_no_row(count: str) -> None:
     assert parse(JOBS, f"date,jobDelivered,JobExpected\n20220510-13,{count},1\n".encode()).frame.rows == {}
 
 
+@pytest.mark.system
 def test_a_cell_without_an_end_takes_no_other_row_with_it() -> None:
     long = "x" * (1 << 24)
     data = f'date,jobDelivered,JobExpected\n20220510-12,1,"\n{long}\n{long}\n20220510-13,1,1\n'.encode()
@@ -358,6 +359,7 @@ def test_a_key_of_thousands_of_parts_is_refused_before_parsing(tmp_path: Path, l
         config.load(environ={"VIPLAKE_ENVIRONMENT": "Prod"}, cwd=tmp_path)
 
 
+@pytest.mark.system
 def test_a_proxy_of_kilobytes_costs_no_pattern_until_a_text_holds_it(tmp_path: Path) -> None:
     """Compiling the seven of 6,000 characters took most of a second of each command's start."""
     proxy = f"http://user:{'pässword.' * 900}@proxy:1"

@@ -108,6 +108,7 @@ def usable(objects: dict[str, bytes]) -> bool:
     return not any(name.rpartition("/")[2] in {"", ".", ".."} for name in objects)
 
 
+@pytest.mark.system
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(objects=lakes(), scoped_out=st.sets(NAMES, max_size=2), in_folder=st.booleans())
 def test_the_datasets_equal_a_plain_recomputation(
@@ -167,6 +168,7 @@ async def test_a_listing_that_fails_ends_without_loose_ends() -> None:
 # -- increments and rebuilds ----------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 async def test_increments_end_in_the_bytes_of_a_rebuild() -> None:
     store, twin = memory(), memory()
     first = Hour.parse("2022-05-08T20")
@@ -460,6 +462,7 @@ async def test_partitions_are_compared_with_the_promise() -> None:
 # -- two writers, crashes -------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 async def test_M1_I5_two_writers_lose_no_row() -> None:
     store = memory()
     first = Hour.parse("2022-05-08T00")
@@ -490,6 +493,7 @@ async def test_M1_a_lost_answer_of_the_store_loses_no_row(when: str) -> None:
     assert await published(store) == await published(quiet)
 
 
+@pytest.mark.system
 async def test_M10_after_a_crash_at_any_call_the_next_pass_ends_in_the_same_bytes() -> None:
     clock = at("2022-05-10T13:45")
 
@@ -526,6 +530,7 @@ async def test_a_pass_that_changes_nothing_writes_nothing() -> None:
     assert (result.unchanged, result.added, result.healed) == (3, (), ())
 
 
+@pytest.mark.system
 async def test_old_versions_are_removed() -> None:
     store = memory()
     first = Hour.parse("2022-05-08T00")

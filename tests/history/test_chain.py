@@ -77,6 +77,7 @@ async def test_past_months_are_closed_and_the_files_are_those_of_the_whole_histo
     assert (await update(store, LAST)).rows == {name: data.count(b"\n") - 1 for name, data in files.items()}
 
 
+@pytest.mark.system
 async def test_increments_end_in_the_bytes_of_a_rebuild_across_closed_months() -> None:
     store = await long_history()
     for number in range(1, 4):
@@ -96,6 +97,7 @@ async def test_hourly_update_reads_no_closed_month() -> None:
     assert await published(store) == await rendered(store)
 
 
+@pytest.mark.system
 async def test_check_reads_the_months_of_its_windows_and_no_earlier_one() -> None:
     store = await long_history()
     target = CheckTarget(Lake(store, LAYOUT), history_location(store), "Prod")

@@ -176,6 +176,7 @@ async def test_the_diverted_hole_is_unknown_lost_nothing_and_as_a_calendar_entry
     assert fresh.incidents == ()
 
 
+@pytest.mark.system
 async def test_O2_O3_O8_an_outage_is_opened_escalated_reminded_and_resolved_each_once() -> None:
     store = memory()
     past = Past((Spell(FIRST.shift(3), FIRST.shift(40), "failed"),), tables=4)

@@ -84,6 +84,7 @@ def notified(tables: int, weeks: int, *, step: int) -> list[tuple[str, str]]:
     return [(kind, text) for now, kind, _, text in made.sent if now > begins]
 
 
+@pytest.mark.system
 def test_a_week_of_a_quiet_lake_sends_one_false_notification_at_most() -> None:
     sent = notified(24, 1, step=23)
     assert len(sent) <= 1, sent

@@ -17,6 +17,8 @@ from viplake.model import Hour, stretches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.system
+
 FIRST = Hour.parse("2022-05-02T00")
 PLACES = [folder / "shared" / "history" for folder in Path(__file__).parents[3:6]]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
@@ -23,6 +26,15 @@ from viplake.redact import Secret
 
 class Sent(Exception):
     """The request that boto3 would have sent."""
+
+
+@pytest.fixture(autouse=True)
+def read_botocore_data_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each session reads megabytes of JSON that ship with botocore: here they share one reader."""
+    monkeypatch.setattr(botocore.session, "create_loader", _data)
+
+
+_data = functools.cache(botocore.loaders.create_loader)
 
 
 @pytest.fixture

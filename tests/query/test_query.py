@@ -581,6 +581,7 @@ async def test_the_history_is_queried_together_with_the_tables(lake: QueriedLake
     assert lake.warnings == []
 
 
+@pytest.mark.system
 async def test_content_results_are_queried_too_with_their_types(lake: QueriedLake) -> None:
     place = HistoryLocation.within(lake.lake)
     await observe(lake.lake, place, at("2022-05-10T14:45"), ObserveSettings(), scope=Scope())

@@ -10,6 +10,7 @@ from datetime import timedelta
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, strategies as st
 from plotly.offline import get_plotlyjs_version
 
@@ -71,6 +72,7 @@ async def test_the_history_of_a_lake_becomes_a_page() -> None:
     )
 
 
+@pytest.mark.system
 async def test_a_history_with_every_failure_is_shown_correctly() -> None:
     store, last = memory(), Hour.parse("2022-05-31T08")
     first, past = showcase(last, tables=10)
@@ -102,6 +104,7 @@ def rows_of(table: FigureTable) -> list[tuple[Any, ...]]:
     return list(zip(*(column.values for column in table.columns), strict=True))
 
 
+@pytest.mark.system
 def test_four_months_of_300_tables_stay_below_3_megabytes() -> None:
     chance = random.Random(5)
     hours = [FIRST.shift(number) for number in range(24 * 120)]

@@ -231,6 +231,7 @@ def test_of_many_schemas_the_newest_are_drawn_and_all_are_in_the_table() -> None
     assert len(tables.schema_versions(many)) == figures.MOST_SCHEMAS + 5
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("chart", figures.CHARTS, ids=lambda chart: chart.name)
 def test_every_figure_can_be_drawn_of_nothing_of_one_hour_and_of_much(chart: figures.Chart) -> None:
     for datasets in (Datasets(), Datasets(jobs=SMALL.jobs[:1]), SMALL, history(days=3)):

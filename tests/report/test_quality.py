@@ -66,6 +66,7 @@ def rows_of(table: FigureTable) -> list[tuple[Any, ...]]:
     return list(zip(*(column.values for column in table.columns), strict=True))
 
 
+@pytest.mark.system
 async def test_each_incident_is_a_row_and_a_bar_as_long_as_it_lasted(past: Past) -> None:
     table = quality_tables.incidents(past.judged)
     rows = rows_of(table)

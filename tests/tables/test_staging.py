@@ -83,6 +83,7 @@ async def test_where_a_file_is_cut_on_its_way_changes_nothing(
     assert (text(file), file.form, file.unfolded) == (text(whole), whole.form, whole.unfolded)
 
 
+@pytest.mark.system
 async def test_A6_a_gzip_bomb_is_left_at_its_cap(tmp_path: Path) -> None:
     bomb = gzip.compress(b"[" + bytes(200 << 20).replace(b"\0", b" ") + b"]", mtime=0)
     assert len(bomb) < (200 << 20) // MOST_UNFOLDED
@@ -92,6 +93,7 @@ async def test_A6_a_gzip_bomb_is_left_at_its_cap(tmp_path: Path) -> None:
     assert not any(tmp_path.glob("*"))  # noqa: ASYNC240 - a test may wait for its disk
 
 
+@pytest.mark.system
 async def test_a_file_that_compresses_as_real_ones_do_is_no_bomb(tmp_path: Path) -> None:
     lines = b"".join(b'{"PortName": "Rotterdam", "Status": "Scheduled", "Number": %d}\n' % n for n in range(1_200_000))
     data = gzip.compress(lines, compresslevel=6, mtime=0)
