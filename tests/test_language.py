@@ -168,6 +168,8 @@ def test_no_function_class_or_variable_has_a_name_of_the_private_dialect() -> No
             )
             if name and name not in PLAIN_NAMES and IDENTIFIERS.search(name):
                 found.add(f"{module.name}: {name}")
+        if NAMES.search(f"_{module.stem}") or IDENTIFIERS.search(module.stem):
+            found.add(str(module))
     assert found == set()
 
 

@@ -48,12 +48,12 @@ def fill(tmp_path: Path) -> list[Hour]:
 def test_a_lake_without_a_schema_is_reported_and_is_no_failure(commands: Commands) -> None:
     done = commands.run("schema")
     assert (done.code, done.err) == (0, "")
-    assert "no Hour on record has a schema" in done.out
+    assert "no Hour of the history has a schema yet" in done.out
     for arguments in ((), ("--at", "2022-05-10T13"), ("--diff", "2022-05-10T13")):
         done = commands.run("schema", *arguments, "--json")
         told = json.loads(done.out)
         assert (done.code, told["schema_version"], told["environment"]) == (0, 1, "Prod")
-        assert "no Hour on record has a schema" in told["reason"]
+        assert "no Hour of the history has a schema yet" in told["reason"]
 
 
 def test_versions_and_differences_are_printed_even_after_folders_are_removed(

@@ -64,7 +64,7 @@ from viplake.redact import Secret
 from viplake.tables import duck
 from viplake.tables.files import TableFiles
 from viplake.tables.gunzip import MAGIC, GzipWitness
-from viplake.tables.mend import bad_byte
+from viplake.tables.json_repair import bad_byte
 from viplake.tables.schema import TableSchema, changes, read_schema
 from viplake.tables.staged import Staged, Unreadable
 from viplake.tables.staging import stage

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from content.tables import ARRAY, LINES, READABLE, UNREADABLE
 from viplake.errors import LakeError
 from viplake.tables.gunzip import MOST_UNFOLDED, UNFOLDED_UNSEEN
-from viplake.tables.mend import has_long_number
+from viplake.tables.json_repair import has_long_number
 from viplake.tables.staged import Staged, Unreadable
 from viplake.tables.staging import _Intake, stage
 

@@ -123,7 +123,7 @@ async def test_N3_N4_a_certificate_that_cannot_be_trusted(ca: Authority, name: s
             assert isinstance(error, NetworkError)
             assert (error.cause.word, error.sent) == ("tls", False)
             assert "SSL_CERT_FILE" in error.hint
-        assert r.clock.slept == [], "it will not mend itself"
+        assert r.clock.slept == [], "it does not pass by itself"
 
 
 def test_N3_an_authority_is_added_to_the_systems(ca: Authority) -> None:

@@ -57,7 +57,7 @@ def command(
 def print_sla(periods: Sequence[SlaPeriod], *, color: bool = True) -> None:
     """Print one line a period, with the verdict, the ratio and the bad Hours of each indicator."""
     if not periods:
-        out("no Hour is on record: run viplake observe")
+        out("the history has no Hour yet: it begins with the first hourly folder (viplake run, or viplake observe)")
         return
     names = list(dict.fromkeys(one.objective.name for one in periods))
     lines: dict[tuple[str, str, str], dict[str, SlaPeriod]] = {}

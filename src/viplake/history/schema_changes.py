@@ -165,7 +165,7 @@ def words(changed: Sequence[Change] | str) -> list[str]:
 def none_at(found: Sequence[SchemaVersion], at: Hour | None) -> str:
     """Return why no version was valid."""
     if not found:
-        return "no Hour on record has a schema; viplake observe brings the record up to date"
+        return "no Hour of the history has a schema yet; viplake observe updates the history"
     return f"no schema is on record at or before {at}: the first is of {found[0].first}"
 
 

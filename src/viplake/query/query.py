@@ -352,7 +352,7 @@ async def _newest(lake: Lake, *, unproven: bool) -> Hour:
 def _nothing(what: str, left_out: int, *, one: bool = False) -> SettingsError:
     """The error of a query that finds no Hour to read: it was not delivered, or has no Receipt."""
     if left_out:
-        hint = "Until an Hour has a Receipt it may be half there. --unproven asks it all the same."
+        hint = "Without a Receipt an Hour may be incomplete. To query it anyway, add --unproven."
         return SettingsError(f"{what} has {'no' if one else 'a'} Receipt", hint=hint)
     hint = "viplake status lists the outcome of each Hour."
     return SettingsError(f"{what} {'was not' if one else 'was'} delivered", hint=hint)

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake.tables.mend import bad_byte, joined_arrays
+from viplake.tables.json_repair import bad_byte, joined_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

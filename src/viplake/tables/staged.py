@@ -27,7 +27,7 @@ class Staged:
         header: columns of a CSV or Parquet file.
         delimiter: of a CSV file.
         nulls: some of its records are null.
-        raw: the file before numbers were quoted in it (see `mend`); None where none were.
+        raw: the file before numbers were quoted in it (see `json_repair`); None where none were.
     """
 
     name: str

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from viplake.concurrency import map_bounded
 from viplake.errors import WITHHELD, LakeError
 from viplake.tables.gunzip import BOMB, MAGIC, MOST_UNFOLDED, PIECE, Gunzip, GzipError, exact_byte, too_large
-from viplake.tables.mend import has_long_number, quote_long_numbers
+from viplake.tables.json_repair import has_long_number, quote_long_numbers
 from viplake.tables.staged import Staged, Unreadable
 
 if TYPE_CHECKING:
