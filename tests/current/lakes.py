@@ -89,13 +89,16 @@ class TableLake:
         keys: Mapping[str, Sequence[str]] | None = None,
         proven: bool = True,
         label: str = "",
+        files_of: int = 1,
     ) -> None:
-        """Land an Hour: one file a table, with its schema and Receipt."""
+        """Land an Hour: some files a table, each with every n-th record, with its schema and Receipt."""
         at = hour(number)
         known = columns or dict.fromkeys(tables, COLUMNS)
         files = {SCHEMA_NAME: schema(known, keys if keys is not None else dict.fromkeys(known, ("Id",)))}
         for table, records in tables.items():
-            files[f"{table}_{label or at.label}.json.gz"] = gzip.compress(json.dumps(list(records)).encode(), mtime=0)
+            for part in range(files_of):
+                name = f"{table}_{label or at.label}{f'_{part}' if files_of > 1 else ''}.json.gz"
+                files[name] = gzip.compress(json.dumps(list(records)[part::files_of]).encode(), mtime=0)
             self.landed.setdefault(table, {})[str(at)] = list(records)
         for name, data in files.items():
             await self.store.put(self.lake.layout.file(at, name), data)

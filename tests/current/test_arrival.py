@@ -26,12 +26,14 @@ RECORD = st.fixed_dictionaries(
 HOURS = st.lists(st.none() | st.lists(RECORD, max_size=4), min_size=2, max_size=5)
 
 
-async def _arrive(folder: Path, hours: list[list[Any] | None], order: list[int], updates: list[bool]) -> None:
+async def _arrive(
+    folder: Path, hours: list[list[Any] | None], order: list[int], updates: list[bool], files_of: int
+) -> None:
     lake = TableLake(folder)
     for number, then_update in zip(order, updates, strict=True):
         records = hours[number]
         tables = {"Port": [{"Id": number}]} | ({} if records is None else {"Voyage": records})
-        await lake.land(number, tables)
+        await lake.land(number, tables, files_of=files_of, label="same")
         if then_update:
             await lake.update()
     await lake.update()
@@ -44,7 +46,7 @@ def _any_hours(data: st.DataObject, hours: list[list[Any] | None]) -> None:
     order = data.draw(st.permutations(range(len(hours))))
     updates = data.draw(st.lists(st.booleans(), min_size=len(hours), max_size=len(hours)))
     with tempfile.TemporaryDirectory() as name:
-        asyncio.run(_arrive(Path(name), hours, order, updates))
+        asyncio.run(_arrive(Path(name), hours, order, updates, data.draw(st.integers(1, 2))))
 
 
 @given(data=st.data(), hours=HOURS)

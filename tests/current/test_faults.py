@@ -162,6 +162,68 @@ async def test_tables_of_an_unchanged_hour_are_not_opened_and_nothing_is_written
     assert len(lake.live("history", "Voyage")) == 1
 
 
+async def opened_by(lake: TableLake) -> list[str]:
+    """Update; the names of the files of Hours that were read."""
+    counting = Counting(lake.store)
+    watched = Lake(counting, lake.lake.layout, lake.lake.url)
+    await update(watched, DeltaTables(watched, {}, SystemClock()), lake.settings)
+    return sorted(call.rpartition("/")[2] for call in counting.calls if call.startswith("read ") and "Hourly" in call)
+
+
+async def test_file_of_a_table_that_did_not_change_is_not_opened(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    later = "2022-05-09T12:00:00Z"
+    hours = [
+        [row(0), row(1), row(2), row(3), row(4), row(5)],
+        [row(0), row(1, "b", later), row(2), row(3), row(4), row(5)],
+        [row(0), row(1, "b", later), row(2), row(3), row(4), row(5), row(6)],
+    ]
+    opened = []
+    for number, records in enumerate(hours):
+        await lake.land(number, {"Voyage": records}, files_of=3, label="same")
+        opened.append(await opened_by(lake))
+        same(lake)
+    every = [f"Voyage_same_{part}.json.gz" for part in range(3)]
+    assert opened == [every, [every[1]], [every[0]]]
+    catching_up = TableLake(tmp_path / "at once")
+    for number, records in enumerate(hours):
+        await catching_up.land(number, {"Voyage": records}, files_of=3, label="same")
+    assert len(await opened_by(catching_up)) == 5
+    same(catching_up)
+
+
+@pytest.mark.parametrize("when", [None, TIED])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_versions_that_tie_in_other_files_of_an_hour_are_decided_as_in_one_file(
+    tmp_path: Path, when: str | None, *, at_once: bool
+) -> None:
+    lake = TableLake(tmp_path)
+    a, b, other = row(1, "a", when), row(1, "b", when), row(2, "x", when)
+    for number, (first, second) in enumerate([(a, other), (a, b), (a, other), (a, row(3)), (row(4), b), (a, b)]):
+        await lake.land(number, {"Voyage": [first, second]}, files_of=2, label="same")
+        if not at_once:
+            await lake.update()
+            same(lake)
+    await lake.update()
+    same(lake)
+
+
+async def test_file_that_equals_one_of_an_hour_that_is_held_back_is_read_itself(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    await lake.land(0, {"Voyage": [row(1), row(2)]}, files_of=2, label="same")
+    await lake.land(1, {"Voyage": [row(1), row(3)]}, files_of=2, label="same")
+    await lake.land(2, {"Voyage": [row(4), row(3)]}, files_of=2, label="same")
+    damaged = lake.folder / "IMOSDL" / "Hourly" / hour(1).folder / "Voyage_same_1.json.gz"
+    right = damaged.read_bytes()
+    damaged.write_bytes(right[:-9])
+    found = await lake.update()
+    assert [at for at, _, _ in found.held] == [hour(1)]
+    assert by_key(lake)["3"]["_hour"] == "2022-05-10 02:00:00+00"
+    damaged.write_bytes(right)
+    await lake.update()
+    same(lake)
+
+
 async def test_hour_that_equals_one_that_is_held_back_is_read_itself(tmp_path: Path) -> None:
     lake = await folder_of_two(tmp_path)
     for number in (2, 3):

@@ -28,12 +28,18 @@ class TableMark(Part, frozen=True):
         current, history: versions of the two Delta tables that have the Hour; None: there is no such table.
         files: fingerprint of the files and the schema.
         aside: records with a null in the key, which are in no table.
+        distinct: no key has two versions of one record time in the Hour, so that its files can be judged one by one.
     """
 
     current: int | None
     history: int | None
     files: str
     aside: int = 0
+    distinct: bool = False
+
+    def of_files(self, files: str) -> TableMark:
+        """The same with the fingerprint of an Hour's files."""
+        return TableMark(self.current, self.history, files, self.aside, self.distinct)
 
 
 class Mark(Part, frozen=True):

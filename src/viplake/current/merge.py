@@ -192,6 +192,15 @@ class Merge:
         several = f"select {self._by} from t group by all having count(*) > 1"
         self._make("tied", f"select {self._on}, {_LAST} from t semi join ({several}) using ({self._by})")
 
+    def repeats(self) -> bool:
+        """Whether a key has two versions of one record time in an Hour."""
+        each = f"select 1 from r group by {self._by}, {CHANGED}, {HOUR} having min({_X}) <> max({_X}) limit 1"
+        return self._count(f"({each})") > 0
+
+    def ties(self) -> bool:
+        """Whether a key has versions that tie."""
+        return self._count("tied") > 0
+
     def undecided(self, hour: str) -> bool:
         """Whether a key has versions that tie, none of which is known to be in this Hour (as SQL) or a later one."""
         decided = f"select {self._by} from tied where {_LAST} >= {hour}"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from viplake.current.delta import DataFile
     from viplake.current.merge import ValueSpan
+    from viplake.current.settings import TablesSettings
     from viplake.current.source import HourSource
     from viplake.model import Hour
 
@@ -102,3 +103,30 @@ def work_of(
         (skipped if fingerprint and fingerprint == before else opened).append(source)
         before = None if source.hour in unread else fingerprint
     return opened, skipped
+
+
+def parts_of(
+    table: str,
+    having: Sequence[HourSource],
+    opened: Sequence[HourSource],
+    before: HourSource | None,
+    unread: Collection[Hour],
+    settings: TablesSettings,
+) -> list[HourSource]:
+    """The Hours that have to be opened, without the files that the Hour before each has too.
+
+    Args:
+        table: its name.
+        having: Hours with files of the table, ascending.
+        opened: those of them with another set of files than the Hour before.
+        before: the newest earlier Hour that is in the table; None: its files are not known.
+        unread: Hours whose files turned out to be damaged.
+        settings: of the tables.
+    """
+    found = []
+    wanted = {source.hour for source in opened}
+    for source, earlier in zip(having, [before, *having], strict=False):
+        if source.hour in wanted:
+            known = earlier is not None and earlier.hour not in unread
+            found.append(source.without(earlier, table, settings) if earlier and known else source)
+    return found

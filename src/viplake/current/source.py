@@ -61,12 +61,27 @@ class HourSource:
 
     def fingerprint(self, table: str, settings: TablesSettings) -> str:
         """What the rows of a table depend on; empty where a checksum is missing."""
-        known = self.tables[table]
-        sums = sorted(self.proven[name].md5 or "" for name in known.files)
+        sums = sorted(self.sums(table).values())
         if not all(sums):
             return ""
-        parts = [sums, sorted((known.columns or {}).items()), known.key, settings.of(table), settings.record_times]
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+        return hashlib.sha256(repr([sums, *self._reading(table, settings)]).encode()).hexdigest()[:32]
+
+    def sums(self, table: str) -> dict[str, str]:
+        """The MD5 of each file of a table; empty where it is not known."""
+        return {name: self.proven[name].md5 or "" for name in self.tables[table].files}
+
+    def _reading(self, table: str, settings: TablesSettings) -> list[object]:
+        """What decides on how a file of a table is read."""
+        known = self.tables[table]
+        return [sorted((known.columns or {}).items()), known.key, settings.of(table), settings.record_times]
+
+    def without(self, other: HourSource, table: str, settings: TablesSettings) -> HourSource:
+        """The same without the files of a table that another Hour has too, where both are read alike."""
+        if self._reading(table, settings) != other._reading(table, settings):
+            return self
+        known, there = self.tables[table], set(other.sums(table).values()) - {""}
+        files = {name: size for name, size in known.files.items() if self.sums(table)[name] not in there}
+        return replace(self, tables={**self.tables, table: replace(known, files=files)})
 
 
 async def source_of(lake: Lake, hour: Hour, *, adopted: bool) -> HourSource | None:

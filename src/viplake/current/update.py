@@ -30,7 +30,8 @@ from viplake.current.anew import Anew, proven_hours, rebuild
 from viplake.current.delta import KINDS, ConflictError, DamagedTableError
 from viplake.current.marks import HourMarks, Mark, TableMark
 from viplake.current.merge import TARGET_BYTES, Merge
-from viplake.current.plan import batches, rewriting, work_of
+from viplake.current.plan import batches, parts_of, rewriting, work_of
+from viplake.current.shape import CHANGED
 from viplake.current.source import HeldError, TooLargeError, folder_of, moment, source_of
 from viplake.current.writer import MEMORY, MORE_MEMORY, Here, Writer
 from viplake.errors import LakeError, SettingsError
@@ -75,6 +76,7 @@ class TableChange:
         rows: of the current table that are new or other ones.
         versions: that are new in the history.
         aside: records with a null in the key.
+        distinct: see `TableMark`.
         notes: what changed in the schema, and what is unusual.
     """
 
@@ -83,6 +85,7 @@ class TableChange:
     rows: int = 0
     versions: int = 0
     aside: int = 0
+    distinct: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -282,7 +285,7 @@ class Update:
             held = {}
             done = await self._tables(batch, later, held, again=again)
         for source in batch:
-            of_hour = {table: replace_files(done[table], source.fingerprint(table, self.writer.settings))
+            of_hour = {table: done[table].of_files(source.fingerprint(table, self.writer.settings))
                        for table in source.tables if table in done and (source.hour, table) not in held}  # fmt: skip
             left = {table: why for (hour, table), why in held.items() if hour == source.hour}
             if again and (before := await self._mark(source.hour)) is not None:
@@ -311,8 +314,8 @@ class Update:
             self._marks[hour] = await marks.read_mark(self.writer.lake, hour)
         return self._marks[hour]
 
-    async def _before(self, table: str, hour: Hour) -> TableMark | None:
-        """What the newest mark of an earlier Hour says of a table; None: there is no such mark.
+    async def _before(self, table: str, hour: Hour) -> tuple[Hour, TableMark] | tuple[None, None]:
+        """What the newest mark of an earlier Hour says of a table; None twice: there is no such mark.
 
         `files` is empty where an Hour in between may have it and has no mark, or has the table held back.
         """
@@ -321,25 +324,43 @@ class Update:
         for one in earlier[:_BACK]:
             mark = await self._mark(one) if one in self.known.done else None
             if mark is not None and table in mark.tables and table not in mark.held:
-                return replace_files(mark.tables[table], "") if between else mark.tables[table]
+                return one, (mark.tables[table].of_files("") if between else mark.tables[table])
             between |= mark is None or table in mark.held
-        return None
+        return None, None
+
+    async def _files_before(self, table: str, hour: Hour | None, before: TableMark | None) -> HourSource | None:
+        """The Hour before, where its files are known and may be judged one by one."""
+        if hour is None or before is None or not before.files or not before.distinct:
+            return None
+        source = await source_of(self.writer.lake, hour, adopted=self.writer.settings.adopted)
+        if source is None or table not in source.tables:
+            return None
+        return source if source.fingerprint(table, self.writer.settings) == before.files else None
 
     async def _until_committed(
         self, table: str, having: Sequence[HourSource], later: set[Hour], held: dict[tuple[Hour, str], str]
     ) -> TableMark:
-        before = await self._before(table, having[0].hour)
-        fingerprints = [one.fingerprint(table, self.writer.settings) for one in having]
+        settings = self.writer.settings
+        earlier, before = await self._before(table, having[0].hour)
+        fingerprints = [one.fingerprint(table, settings) for one in having]
         unread: set[Hour] = set()
+        # A late Hour is compared with later ones, of which each file counts.
+        by_file = not later and len(having[-1].tables[table].files) > 1
         for _ in range(_RACES):
             opened, skipped = work_of(having, fingerprints, before.files if before else None, unread)
             if not opened and before is not None:
                 self.found.skipped += len(skipped)
                 return before
+            if by_file:
+                known = await self._files_before(table, earlier, before)
+                opened = parts_of(table, having, opened, known, unread, settings)
             folder = self.writer.new_folder()
             try:
-                change = await self._merged(_Wanted(table, opened, later, before), held, folder)
+                change = await self._merged(_Wanted(table, opened, later, before, by_file), held, folder)
             except ConflictError:
+                continue
+            except _NotByFileError:
+                by_file = False
                 continue
             except DamagedTableError as error:
                 held |= {(source.hour, table): f"{error.message}. {error.hint}" for source in having}
@@ -354,11 +375,11 @@ class Update:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             self.found.tables[table] = _added(self.found.tables.get(table), change)
             damaged = {source.hour for source in opened if (source.hour, table) in held}
-            if skipped and damaged - unread:  # an Hour that was skipped may equal one of these
+            if (skipped or by_file) and damaged - unread:  # what was left out may be in one of these alone
                 unread |= damaged
                 continue
             self.found.skipped += len(skipped)
-            return TableMark(change.current, change.history, "", change.aside)
+            return TableMark(change.current, change.history, "", change.aside, change.distinct)
         raise LakeError(f"the table {table} is written by others without a pause")
 
     # -- one table --------------------------------------------------------------------------------------------------
@@ -401,7 +422,7 @@ class Update:
         if shape is None or (not rows and history is None):
             return change
         hours = {source.hour for source in one.opened}
-        await self._commit(_Merging(table, folder, rows, shape, live, hours, one.later), change)
+        await self._commit(_Merging(table, folder, rows, shape, live, hours, one.later, one.by_file), change)
         return change
 
     async def _anew(
@@ -427,9 +448,16 @@ class Update:
         keys = {name: span for name, span in spans.items() if name in shape.key}
         current = await here.bring("current", one.live["current"], keys) if shape.key else []
         writes: dict[TableKind, int] = {"history": 0, "current": 0}
+        if one.by_file:
+            if await run(merge.repeats):
+                raise _NotByFileError
+            # Without record times every change is a tie.
+            change.distinct = not shape.key or spans[CHANGED].low is not None
         if await run(merge.against, current):
             spans = await run(merge.spans, "v")
             await run(merge.compare, await here.bring("history", one.live["history"], spans))
+            if one.by_file and await run(merge.ties):
+                raise _NotByFileError
             await self._decide_late(merge, one)
             counts = await run(merge.decide)
             change.versions, change.rows = counts.fresh, counts.changed
@@ -506,12 +534,14 @@ class _Wanted:
         opened: Hours whose files are read.
         later: Hours after the first of these that may be in the table.
         before: what the newest mark of an earlier Hour says of the table; None: it is not known.
+        by_file: some files of these Hours may be left out, since the Hour before each has them too.
     """
 
     table: str
     opened: Sequence[HourSource]
     later: set[Hour]
     before: TableMark | None
+    by_file: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -526,6 +556,7 @@ class _Merging:
         live: its versions that the merge starts from.
         hours: that are merged.
         later: Hours after the first of these that may be in the table.
+        by_file: see `_Wanted`.
     """
 
     table: str
@@ -535,11 +566,11 @@ class _Merging:
     live: Mapping[TableKind, Live | None]
     hours: set[Hour]
     later: set[Hour]
+    by_file: bool
 
 
-def replace_files(mark: TableMark, files: str) -> TableMark:
-    """The same with the fingerprint of an Hour's files."""
-    return TableMark(mark.current, mark.history, files, mark.aside)
+class _NotByFileError(Exception):
+    """A key has versions that tie: which Hours carried them decides, so all files of the Hours are read."""
 
 
 def _added(before: TableChange | None, change: TableChange) -> TableChange:
