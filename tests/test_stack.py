@@ -193,6 +193,20 @@ def test_a_container_gets_the_rights_the_log_and_the_alarm_that_a_function_has(
     assert rights(container_stack) == function
 
 
+def test_the_role_may_delete_files_of_tables_only_where_tables_are_on(cloud: Ministack, container_stack: Stack) -> None:
+    on = create(cloud, "vip-tables", Shape="Container", Tables="true")
+
+    def deletes(stack: Stack) -> set[str]:
+        role = {"RoleName": stack.physical("Role"), "PolicyName": "viplake"}
+        statements = cloud.client("iam").get_role_policy(**role)["PolicyDocument"]["Statement"]
+        found = [one["Resource"] for one in statements if "s3:DeleteObject" in one["Action"]]
+        every = [each for one in found for each in ([one] if isinstance(one, str) else one)]
+        return {resource.partition("/")[2] for resource in every}
+
+    assert deletes(on) - deletes(container_stack) == {"IMOSDL/Tables/*"}
+    assert not any("Tables" in resource or resource.endswith("IMOSDL/*") for resource in deletes(container_stack))
+
+
 def test_O7_the_alarm_counts_deliveries_in_the_container_log(container_stack: Stack) -> None:
     client, group = container_stack.cloud.client("logs"), container_stack.out["LogGroupName"]
     [kept] = client.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
