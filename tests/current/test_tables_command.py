@@ -108,3 +108,28 @@ async def test_tables_of_a_lake_of_another_environment_are_refused(tmp_path: Pat
     assert (refused.code, "belongs to Prod" in refused.err) == (2, True)
     assert not (lake.folder / "IMOSDL" / "Tables").exists()
     assert viplake.run("tables").code == 0
+
+
+async def test_check_reports_tables_that_are_behind_until_they_are_updated(tmp_path: Path) -> None:
+    lake, viplake = await made(tmp_path)
+    await lake.land(1, {"Voyage": [row(2, "c")]})
+    assert viplake.run("observe").code == 0
+
+    def reported(last: int) -> list[tuple[str, str]]:
+        found = json.loads(viplake.run("check", "--at", f"2022-05-10T{last:02}", "--json").out)
+        return [(one["summary"], one["state"]) for one in found["incidents"] if one["rule"] == "tables_behind"]
+
+    assert reported(1) == []
+    assert viplake.run("tables").code == 0
+    for number in range(2, 6):
+        await lake.land(number, {"Voyage": [row(2, "c")]})
+    viplake.run("observe")
+    [(text, state)] = reported(5)
+    assert "(2 Hours); the newest Hour that they have is 2022-05-10T01" in text
+    assert state != "resolved"
+    for number in range(6, 12):
+        await lake.land(number, {"Voyage": [row(2, "c")]})
+    viplake.run("tables")
+    viplake.run("observe")
+    [(_, state)] = reported(11)
+    assert state == "resolved"

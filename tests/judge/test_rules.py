@@ -23,7 +23,7 @@ from viplake.judge.record import Record, Wholeness, updated
 from viplake.judge.rules.catalogue import RULES, RuleSettings, _minutes, judge
 from viplake.judge.rules.content import by_verdict
 from viplake.judge.rules.content_verdicts import NOT_LOOKED, CheckedContent, Nulls, Odd
-from viplake.judge.rules.rule import Breach, Case, Limit, NoData, Results, RuleConfig, RulePassed
+from viplake.judge.rules.rule import Breach, Case, Limit, MergedHours, NoData, Results, RuleConfig, RulePassed
 from viplake.lake.table_index import TableFacts
 from viplake.model import SEVERITIES, Hour
 from viplake.tables.schema import Change, TableSchema, changes, read_schema
@@ -104,6 +104,7 @@ GOOD = Case(
         "Voyage": VolumeVerdict("usual", 5, 5, 4, 6, 0.0, (1,)),
     },
     checked_content=INSIDE,
+    merged=MergedHours(frozenset([HOUR])),
 )
 
 
@@ -253,6 +254,22 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
         "us",
         "records are lost from 2022-05-10 17:00 UTC on",
     ),
+    (
+        "tables_behind",
+        case(record(), merged=MergedHours(frozenset([HOUR.shift(-3), HOUR.shift(1)]))),
+        None,
+        "tables_behind",
+        "us",
+        "3 Hours behind; the newest Hour that they have is 2022-05-10T10",
+    ),
+    (
+        "tables_behind",
+        case(record(), merged=MergedHours(frozenset([HOUR]), {"Voyage": (HOUR.shift(-9), "its key changed")})),
+        "Voyage",
+        "tables_behind",
+        "us",
+        "the current table of Voyage lacks 2022-05-10T04: its key changed",
+    ),
 ]
 
 
@@ -306,6 +323,8 @@ NO_DATA: list[tuple[str, Case, str]] = [
     ("volume_table", case(record(), volumes={}), "no volume"),
     ("slow_phase", case(OLD_DELIVERED), "no run record"),
     ("lookback_gap", case(NOTHING, gaps=gaps({HOUR: False}, {})), "nothing was delivered before"),
+    ("tables_behind", case(record(), merged=None), "the lake has no current tables"),
+    ("tables_behind", case(record(replace(FACTS, has_receipt=False)), merged=MergedHours()), "has no receipt"),
 ]
 
 
@@ -655,6 +674,8 @@ def test_no_rule_is_broken_at_its_limit_but_right_behind_it() -> None:
         ("vendor_failure", case(record(outcome="failed", cause="network", owner="network"))),
         ("vendor_failure", case(record(cause="vendor_timeout", owner="vendor"))),
         ("unexpected_table", case(record(replace(FACTS, unmatched=0)))),
+        ("tables_behind", case(record(), merged=MergedHours(frozenset([HOUR.shift(-2)])))),
+        ("tables_behind", case(record(), merged=MergedHours(frozenset([HOUR]), {"Port": (HOUR.shift(1), "later")}))),
     ]
     for rule, given in at_limit:
         assert of(rule, given) == [RulePassed(rule, HOUR)]

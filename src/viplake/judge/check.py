@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from viplake.content.records import read, series
+from viplake.current import marks
 from viplake.errors import SettingsError, ViplakeError
 from viplake.history import schema_changes
 from viplake.history.build import look_at, read_history
@@ -50,6 +51,7 @@ from viplake.judge.notices import claim, claimed, notice_words, notified, pass_o
 from viplake.judge.objectives import newest_periods
 from viplake.judge.record import records, updated
 from viplake.judge.rules.content_verdicts import BEFORE
+from viplake.judge.rules.rule import MergedHours
 from viplake.judge.sla import publish_sla
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.versions import Version, Versions
@@ -371,7 +373,22 @@ async def _load(
     found = await read(target.place, [*_weeks_before(hours), *hours[0].shift(-BEFORE).to(hours[0].shift(-1)), *hours])
     counts, newest = await series(target.place, base, hours[-1]) if found else ({}, {})
     changed = await _schema_changes(target, looked, history, hours)
-    return Evidence(known, now, sizes, base, changed, found, counts, newest, history.first_run), hours
+    merged = await _merged_hours(target.lake, hours[-1])
+    return Evidence(known, now, sizes, base, changed, found, counts, newest, history.first_run, merged), hours
+
+
+async def _merged_hours(lake: Lake, last: Hour) -> MergedHours | None:
+    """Return what the current tables have of the last days; None where the lake has no such tables."""
+    days = await marks.days(lake)
+    if not days:
+        return None
+    known = await marks.known(lake, [day for day in days if last.shift(-MOST_LOOKED_AT).day <= day <= last.day])
+    held: dict[str, tuple[Hour, str]] = {}
+    for hour in sorted(known.held & known.done):
+        mark = await marks.read_mark(lake, hour)
+        for table, why in mark.held.items() if mark is not None else ():
+            held.setdefault(table, (hour, why))
+    return MergedHours(frozenset(known.done), held)
 
 
 def _reach(settings: CheckSettings) -> int:

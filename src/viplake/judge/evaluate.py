@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from viplake.judge.detector.anomaly import VolumeVerdict
     from viplake.judge.detector.usual import AnomalySettings
     from viplake.judge.record import Record
-    from viplake.judge.rules.rule import RuleResult
+    from viplake.judge.rules.rule import MergedHours, RuleResult
     from viplake.model import Hour
     from viplake.tables.schema import Change
 
@@ -97,6 +97,7 @@ class Evidence:
         counts: number of records by table, one an Hour from `base` on; -1 without a content check.
         newest: the newest record time by table in seconds, likewise.
         first_run: the first Hour with a ledger, where that is before these records.
+        merged: what the current tables have; None where the lake has no such tables.
     """
 
     records: Mapping[Hour, Record]
@@ -108,6 +109,7 @@ class Evidence:
     counts: Mapping[str, Sequence[int]] = field(default_factory=dict)
     newest: Mapping[str, Sequence[int]] = field(default_factory=dict)
     first_run: Hour | None = None
+    merged: MergedHours | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
             burning=burning.at(hour) is not None,
             planned=planned(hour),
             whole=whole.get(hour, Wholeness()),
+            merged=evidence.merged,
         )
         findings += judge(case, settings.rules)
         if known is not None and known.delivered:

@@ -186,6 +186,7 @@ _MEANINGS: Final = {
     "slow_init": "init is the time that Veson takes to answer the trigger",
     "slow_replication": "replication is the time that Veson takes to prepare the files",
     "slow_transfer": "transfer is the download of the files",
+    "tables_behind": "no update of the tables ran, or it could not merge a table",
 }
 """Causes that are found by rules only, with their meaning."""
 

@@ -264,6 +264,17 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 needs=_CONTENT,
             ),
             Rule(
+                "tables_behind",
+                "the current tables lack Hours, or a table of them is held back",
+                tables.tables_behind,
+                limits=(Limit("hours", 3, 1, 720, "a number of Hours"),),
+                headline="the current tables lack Hours",
+                well="the current tables have every proven Hour again",
+                advice="Update them: viplake tables. See what is held back, and why: viplake tables show.",
+                risk="Nothing is lost: queries and loads of the current tables miss the newest records until then.",
+                needs=(*_EXPORT, "files", "merged"),
+            ),
+            Rule(
                 "slow_phase",
                 "a phase of the run took far too long",
                 delivery.slow_phase,

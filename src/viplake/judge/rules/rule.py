@@ -46,7 +46,7 @@ CHANGED: Final = ("changed_in_lake", "us")
 
 Loss = Literal["", "soon", "lost"]
 
-Need = Literal["record", "begun", "settled", "run", "export", "manifest", "files", "schema", "content"]
+Need = Literal["record", "begun", "settled", "run", "export", "manifest", "files", "schema", "content", "merged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,19 @@ RuleResult = Breach | RulePassed | NoData
 
 
 @dataclass(frozen=True, slots=True)
+class MergedHours:
+    """What the current and history tables have of the last days.
+
+    Attributes:
+        done: Hours that were merged.
+        held: tables that are held back, with the oldest Hour that each lacks, and the reason.
+    """
+
+    done: frozenset[Hour] = frozenset()
+    held: Mapping[str, tuple[Hour, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """An Hour to evaluate, with all facts that rules need.
 
@@ -129,6 +142,7 @@ class Case:
         burning: with this Hour, if it is bad, too many of the last Hours were bad.
         planned: the calendar entry that includes it.
         whole: its completeness, compared with the exports before.
+        merged: what the current tables have; None where the lake has no such tables.
     """
 
     record: Record | None
@@ -145,6 +159,7 @@ class Case:
     burning: bool = False
     planned: Planned | None = None
     whole: Wholeness = field(default_factory=Wholeness)
+    merged: MergedHours | None = None
 
     @property
     def is_open(self) -> bool:
@@ -398,5 +413,6 @@ def unmet(case: Case) -> dict[Need, tuple[str, NoDataKind]]:
             "absent" if schema is None else "unreadable",
         ),
         "content": (case.checked_content is None, NOT_LOOKED, "absent"),
+        "merged": (case.merged is None, "the lake has no current tables", "absent"),
     }
     return {need: (reason, kind) for need, (is_lacking, reason, kind) in lacking.items() if is_lacking}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake.judge.rules.rule import CHANGED, TableConfig
+from viplake.judge.rules.rule import CHANGED, MergedHours, TableConfig
 from viplake.wording import count_words
 
 if TYPE_CHECKING:
@@ -122,4 +122,25 @@ def empty_file(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleResu
         what = f"{known.table}: {files} of {case.hour} {holds} no records ({known.size} bytes in all)"
         yield results.breach(what, case.sender, table=known.table)
     if not empty:
+        yield results.passed()
+
+
+def tables_behind(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Evaluate `tables_behind`: the current and history tables have the proven Hours up to this one."""
+    merged, us = case.merged or MergedHours(), ("tables_behind", "us")
+    if not case.files.has_receipt:
+        yield results.no_data("the Hour has no receipt")
+        return
+    newest = max((hour for hour in merged.done if hour <= case.hour), default=None)
+    lag = None if newest is None else round((case.hour.start - newest.start).total_seconds() / 3600)
+    behind = lag is None or lag >= config.limits["hours"]
+    if behind:
+        what = "lack the Hours of the last days"
+        if lag is not None:
+            what = f"are {count_words(lag, 'Hour')} behind; the newest Hour that they have is {newest}"
+        yield results.breach(f"the current tables {what}", us)
+    held = {table: one for table, one in merged.held.items() if one[0] <= case.hour}
+    for table, (hour, why) in sorted(held.items()):
+        yield results.breach(f"the current table of {table} lacks {hour}: {why}", us, table=table)
+    if not behind and not held:
         yield results.passed()
