@@ -1,9 +1,10 @@
 """PURE. The figures: datasets in, Plotly figures out. The ten of the original notebook, then five more.
 
 One function a figure, also for notebooks and dashboards; `CHARTS` lists all of them with their tables, for the report.
-Colours are those of Okabe and Ito, which colour-blind people can distinguish ("Color Universal Design", 2008); no
-meaning depends on colour alone. Times are UTC. An Hour or a day without a row is a gap in a line. The vendor's names
-are escaped in hover texts and axes, because Plotly reads some HTML there.
+Most colours are those of Okabe and Ito ("Color Universal Design", 2008). A test simulates colour-blind eyes and
+measures that outcomes, states and owners differ; no meaning depends on colour alone. Times are UTC. An Hour or a day
+without a row is a gap in a line. The vendor's names are escaped in hover texts and axes, because Plotly reads some HTML
+there.
 """
 
 from __future__ import annotations
@@ -41,15 +42,21 @@ GRID: Final = "#e3e6ea"
 PAPER: Final = "#ffffff"
 NOTHING: Final = "#22262b"
 FINE: Final = "#cfe6f5"
+VIOLET: Final = "#A56EFF"
+"""Of IBM's palette. Beside grey and sky blue a colour-blind eye takes the purple of Okabe and Ito for grey."""
+
 MISSED: Final = "rgb(213,94,0)"
 """Vermillion once more, as the fill of a cell: on a dark ground it needs no lighter twin, as a line does."""
 
 BAND: Final = "rgba(128,136,146,0.22)"
 """The ground of what was planned, light or dark."""
 
-PLANNED: Final = "#9aa2ac"
-OUTCOME_COLOURS: Final = (FINE, PLANNED, YELLOW, SKY, PURPLE, MISSED)
+PLANNED: Final = "#858e99"
+OUTCOME_COLOURS: Final = (FINE, PLANNED, YELLOW, SKY, VIOLET, MISSED)
 """Of `tables.OUTCOMES`, in their order."""
+
+STATE_COLOURS: Final = (FINE, MISSED, NOTHING, PLANNED)
+"""Of `tables.TABLE_STATES`, in their order."""
 
 TYPICAL: Final = "rgba(0,158,115,0.16)"
 UNDER: Final = "rgba(0,114,178,0.18)"
@@ -175,7 +182,7 @@ def table_heat_map(datasets: Datasets) -> go.Figure:
     """
     table = tables.table_states(datasets)
     shown = table.columns[1 : 1 + MOST_TABLES]
-    colours = (FINE, MISSED, NOTHING, PLANNED)
+    colours = STATE_COLOURS
     heat = dict(
         type="heatmap",
         x=moments_of(table),

@@ -17,8 +17,6 @@ from viplake.report.figures import (
     GREEN,
     INK,
     ORANGE,
-    PURPLE,
-    SKY,
     VERMILLION,
     Chart,
     axis_of,
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from viplake.report.quality import QualityState
     from viplake.report.tables import FigureTable
 
-OWNERS: Final = dict(zip(quality_tables.OWNERS, (ORANGE, PURPLE, SKY, BLUE, FAINT), strict=True))
+OWNERS: Final = dict(zip(quality_tables.OWNERS, (ORANGE, GREEN, INK, BLUE, FAINT), strict=True))
 """The colour of each owner."""
 
 _LINES: Final = ((BLUE, "solid"), (GREEN, "dash"), (INK, "dot"))
