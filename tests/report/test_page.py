@@ -376,7 +376,12 @@ async def test_it_prints_in_light_colours_without_controls(browser: Browser, wri
         for control in (".controls", "nav", "#figure-1 .twin"):
             assert await report.page.locator(control).is_hidden()
         assert await report.page.locator("#verdict").is_visible()
+        widths = "[...document.querySelectorAll('.plot .main-svg:first-child')].map(e => e.clientWidth)"
+        assert set(await report.page.evaluate(widths)) == {690}  # A4 has 718 between margins of a centimetre
         assert len(await report.page.pdf()) > 10_000
+        await report.page.emulate_media(media="screen")
+        await report.page.evaluate("dispatchEvent(new Event('afterprint'))")
+        await report.until(f"document.querySelector('#plot-{LAST} .main-svg').clientWidth > 700")
 
 
 HOSTILE: Final = {

@@ -15,6 +15,7 @@
   const payload = JSON.parse(await unpacked("payload"));
   const HOUR = 3600000;
   const PAGE = 50;
+  const PAPER = 690; // pixels between the margins of A4 and of Letter; a figure as wide as the screen loses its newest days
   const FACTS = { jobDelivered: "delivered", missingTables: "tables missing", missingTablesList: "missing tables", init: "trigger (init)" };
   const TYPES = { i1: Int8Array, i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
   const wide = () => document.documentElement.clientWidth > 640;
@@ -100,8 +101,12 @@
     }
 
     layout() {
-      const layout = { ...this.figure.layout, autosize: true };
-      if (printing) layout.height = Math.min(layout.height, 300 + 4 * (this.figure.data[0]?.y?.length ?? 0));
+      const layout = { ...this.figure.layout, autosize: !printing };
+      if (printing) {
+        const parts = Object.keys(layout).filter((key) => key.startsWith("yaxis")).length;
+        layout.width = PAPER;
+        layout.height = Math.min(layout.height, 200 + 60 * parts + 10 * (this.figure.data[0]?.z?.length ?? 0)); // three a page
+      }
       delete layout.title;
       const top = layout.margin.t - 32; // the title is above it, in the page
       if (!wide()) layout.xaxis = { ...layout.xaxis, nticks: 4, tickangle: 0 };
