@@ -173,28 +173,28 @@ def contenders(folder: Path, name: str) -> list[Contender]:
 def written(results: dict[str, tuple[int, dict[str, list[dict[str, Any]]]]], begun: datetime, rounds: int) -> str:
     """The page of figures."""
     how = (
-        "`make bench-content`: `python -m bench.content`. Each contender is a process of its own, in turn; seconds are "
-        f"those of the whole process, start included. {machine()}; {begun:%Y-%m-%d %H:%M} UTC; medians of {rounds} "
+        "`make bench-content`: `python -m bench.content`. Each program runs in a process of its own, in turn; seconds "
+        f"are those of the whole process, start included. {machine()}; {begun:%Y-%m-%d %H:%M} UTC; medians of {rounds} "
         "rounds (least and most in parentheses), the probe is the MD5 of a fixed block right before each run.\n"
     )
     alone_does = (
-        "DuckDB alone reads typed columns and gives the same answers without a check: no gzip checksum, no member that "
-        "is not in the schema, no value that does not fit counted. How many different keys a table has is one of the "
-        "answers; without it, which is a line of its own, DuckDB is sooner.\n"
+        "DuckDB alone reads typed columns. It gives the same results without checks: it verifies no gzip checksum and "
+        "counts neither members that are not in the schema nor values that do not fit their type. One of the results "
+        "is the number of distinct keys of a table. A line of its own shows DuckDB without it, which is faster.\n"
     )
     bound = (
-        "The goals are 0.8x of what DuckDB alone reads and at most 400 MB. What bounds it: each file is unfolded once "
-        "and stored so, to see that it can be and in which form it is; its JSON is searched for numbers that a double "
-        "cannot hold; its members are counted in a pass of their own (of more than 128 MB in the first 200,000 "
-        "records); every value is read as text and tried against its type. Of small tables most of the time is "
-        "DuckDB's planning.\n"
+        "The goals are 0.8 times the speed of DuckDB alone, and at most 400 MB. What takes the time: each file is "
+        "decompressed once and stored, to check that this works and which form it has. Its JSON is searched for "
+        "numbers that a double cannot hold. Its members are counted in a pass of their own (above 128 MB, in the first "
+        "200,000 records). Every value is read as text and converted to its type. In small tables most of the time "
+        "is DuckDB's planning.\n"
     )
     load = f"{os.getloadavg()[0]:.1f}"
     busy = float(load) > BUSY
     mark = (
         f"The load at the end was {load}: a busy machine. Compare CPU, not seconds.\n" if busy else f"Load: {load}.\n"
     )
-    lines = ["# What looking inside takes\n", how, mark, alone_does, bound]
+    lines = ["# What content checks cost\n", how, mark, alone_does, bound]
     for name, (size, runs) in results.items():
         alone = median(one["cpu" if busy else "seconds"] for one in runs["DuckDB alone"])
         lines += [

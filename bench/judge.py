@@ -119,7 +119,7 @@ def facts(hours: Sequence[Hour], tables: int) -> Iterator[HourFacts]:
 
 
 async def build(folder: Path, count: int, tables: int) -> None:
-    """A lake with its history; of the Hours only the last one lies there."""
+    """A lake with its history; only the newest Hour has a folder."""
     store = open_store(StoreSettings(f"file://{folder}"))
     place = HistoryLocation.within(Lake(store, LAYOUT))
     known = list(facts(list(LAST.shift(1 - count).to(LAST)), tables))

@@ -1,6 +1,6 @@
 """I/O. The least that a client can do: GET a file, PUT its bytes, over connections that stay open; nothing checked.
 
-Its time is what the stubs and this machine allow, so that whoever is close to it is bound by them.
+Its time is what the stubs and this machine allow: a tool close to it is limited by them.
 
     python -m bench.load '{"files_url": "...", "s3": "...", "at_once": 48}'
 """

@@ -154,7 +154,7 @@ def interleave(contenders: Sequence[Contender], rounds: int) -> dict[str, list[d
 
 
 def say(line: str) -> None:
-    """Tell whoever watches."""
+    """Print progress."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 

@@ -41,23 +41,23 @@ def write(figures: Mapping[str, Any]) -> str:
 
 
 _INTRODUCTION: Final = """
-# What a transfer takes
+# What a transfer costs
 
 Written by `make bench`; every single run is in `transfer.json` beside this page. Each command is a process of its
-own, started in turn (A B C A B C ...). A figure is the median of its runs, in brackets the least and the most of them.
-Seconds are those of the whole process, from its start to its end, interpreter and imports included; "transfer" are the
-seconds that it spends on the files alone, where it tells. CPU is that of the process with all its threads; memory is
-its resident peak (`VmHWM`), in 10^6 bytes. After each run the sizes of all that landed are compared with the list.
+own, started in turn (A B C A B C ...). A figure is the median of its runs, with the least and the most in parentheses.
+Seconds are those of the whole process, from start to end, with interpreter and imports. "Transfer" is the time for the
+files alone, where the command reports it. CPU is that of the process with all its threads. Memory is its resident peak
+(`VmHWM`), in 10^6 bytes. After each run the sizes of all delivered files are compared with the list.
 """
 
 _NOTES: Final = """
 ## How to read it
 
-- Both ends of a transfer run on the machine that is measured, and take part of its cores. Where the wall and the CPU
-  disagree between two runs of one command, believe the CPU: something else was running.
-- viplake hashes each byte, for the Receipt and to compare it with what the source says; `rclone copyurl` and the old
+- Both ends of a transfer run on the measured machine and use its cores. If seconds and CPU disagree between two runs of
+  one command, trust the CPU: something else was running.
+- viplake hashes each byte, for the Receipt and to compare it with the source's checksum; `rclone copyurl` and the old
   way do not.
-- Nothing here goes over a network: a slow line makes all tools alike.
+- Nothing here goes over a network. On a slow line all tools are equally slow.
 """
 
 
@@ -122,7 +122,7 @@ rclone at its defaults (4 transfers).
 
 
 def _bound(runs: Mapping[str, Sequence[Mapping[str, Any]]], cores: int) -> str:
-    """How fast nobody could be, for the server's own work, and how near each came."""
+    """The shortest possible time by the CPU of server and client, and how near each run came to it."""
     known = {name: some for name, some in runs.items() if some[0].get("server") is not None}
     if not known:
         return ""
@@ -131,8 +131,8 @@ def _bound(runs: Mapping[str, Sequence[Mapping[str, Any]]], cores: int) -> str:
         for name, some in known.items()
     )
     return f"""
-What bounds it: the S3 server works on the same {cores} cores, and longer than any of its clients. Its CPU and the
-client's, shared evenly over all cores, is what a run takes at the least, though nothing ever waited:
+What limits it: the S3 server uses the same {cores} cores, and more CPU than any of its clients. A run cannot be faster
+than the CPU of server and client together, shared evenly over all cores:
 
 | | the server's CPU | both, over {cores} cores: seconds | the fastest run |
 |---|---|---|---|

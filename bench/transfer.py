@@ -162,7 +162,7 @@ class Stage:
         return found
 
     def _landed(self, bucket: str) -> list[int]:
-        """The sizes of all that lies in a bucket and came from the vendor."""
+        """The sizes of all files in a bucket that came from the vendor."""
         own = {name: self.lake[name] for name in ("endpoint", "access_key_id", "secret_access_key", "region")}
         store = S3Store(bucket, **own, client_options={"allow_http": True})
         return [meta["size"] for some in obstore.list(store) for meta in some if meta["path"].endswith(".json.gz")]

@@ -131,6 +131,15 @@ def test_docstrings_comments_and_texts_have_no_riddle(module: Path) -> None:
 
 
 @pytest.mark.system
+def test_texts_of_the_measurements_and_tools_have_no_riddle() -> None:
+    """They write pages of docs/."""
+    found = []
+    for module in sorted((*(ROOT / "bench").glob("*.py"), *(ROOT / "tools").glob("*.py"))):
+        texts = explanations(module.read_text(encoding="utf-8"))
+        found += [f"{module.name}:{number}: {text.strip()}" for number, text in texts if RIDDLES.search(text)]
+    assert found == []
+
+
 def test_docstrings_and_comments_of_the_tests_have_no_riddle() -> None:
     found = []
     for module in sorted((ROOT / "tests").rglob("*.py")):

@@ -7,8 +7,8 @@
     python tools/mutants.py --show          # what survives, as diffs; nothing is run
     python tools/mutants.py --write         # and put the figures into docs/dev/proof/mutants.json
 
-What is mutated and which tests are asked stands in pyproject.toml, `[tool.mutmut]`; its work lies in `mutants/`.
-A mutant that runs into its time limit was noticed where it does so again, alone; one that no test even reaches was not.
+`[tool.mutmut]` in pyproject.toml says which code is mutated and which tests run; mutmut works in `mutants/`.
+A mutant that runs into its time limit counts as noticed if it does so again, alone; one that no test reaches does not.
 docs/dev/mutants.md says what may survive, and why.
 """
 

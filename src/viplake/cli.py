@@ -49,7 +49,7 @@ COMMANDS: Final = {
         "verify": "Compare the files in the lake with the manifest and the Receipt again. Default: the newest Hour with"
         " a Receipt.",
         "check": "Evaluate data-quality rules, volume anomalies, coverage and SLOs; update incidents; send"
-        " notifications.",
+        " notifications (alerts).",
         "ack": "Acknowledge or mute an incident, with a note. The note is stored in the lake.",
         "slo": "Show by day, week, month and rolling window whether delivery and completeness are in or out of SLA.",
         "rules": "Store [rules], [[calendar]] and [objectives] in the lake, or show the stored ones.",
@@ -97,7 +97,7 @@ def completion(
     shell: Literal["bash", "zsh", "fish"],
     *,
     values: Annotated[
-        Literal["profile", "hour", "table"] | None, Parameter(help="Print these instead: the script calls it.")
+        Literal["profile", "hour", "table"] | None, Parameter(help="For the script: print these values.")
     ] = None,
 ) -> int:
     """Print the shell completion script: commands, options, profiles, Hours and tables.

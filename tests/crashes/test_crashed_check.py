@@ -215,7 +215,7 @@ async def test_X8_after_a_crash_at_any_call_of_a_check_each_incident_is_notified
         sent = quiet.calls.index(f"send {channel}") + 1
         between = [(n, w) for n, w, _ in points(quiet.calls) if sent <= n <= record]
         assert points_of == between[1:-1], channel
-    proof("crash points of a check, its telling among them", 2 * len(quiet.calls), least=40)
+    proof("crash points of a check, its notifications among them", 2 * len(quiet.calls), least=40)
 
 
 async def test_X8_after_two_crashes_too(quiet: Quiet, proof: Callable[..., None]) -> None:

@@ -131,7 +131,7 @@ async def test_R3_every_call_of_the_store_may_lose_its_answer(when: When, proof:
     # Before the claim nothing is at stake: a failing store is said at once. Later the run outlasts it.
     claim = calls.index(f"put_if_absent {World(SOME).layout.event(HOUR, 1)}")
     assert set(gave_up) <= set(calls[:claim])
-    proof("answers of the store lost in a run", len(calls), least=100)
+    proof("responses of the store lost in a run", len(calls), least=100)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

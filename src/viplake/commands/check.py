@@ -29,7 +29,7 @@ def command(
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Evaluate data-quality rules, volume anomalies, coverage and SLOs; update incidents; send notifications.
+    """Evaluate data-quality rules, volume anomalies, coverage and SLOs; update incidents; send notifications (alerts).
 
     Exit code: 0 no incident is open, 1 an incident is open, or there was no data to check.
 

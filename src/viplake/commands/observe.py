@@ -31,7 +31,7 @@ def command(
     import_: Annotated[Path | None, Parameter(name="--import", help="Folder with CSVs of datasets to import.")] = None,
     daily: Annotated[bool, FLAG, Parameter(help="Print the daily views.")] = False,
     drop: Annotated[
-        bool, FLAG, Parameter(help="Remove the rows of a range from before the lake's first record.")
+        bool, FLAG, Parameter(help="Remove the rows of a range that is before the lake's first Hour.")
     ] = False,
     json: Json = False,
     options: Options = NO_OPTIONS,

@@ -81,7 +81,7 @@ class Window:
     from_: Annotated[HourOrNone, Parameter(name="--from", group=HOURS, help="First Hour.")] = None
     to: Annotated[HourOrNone, Parameter(group=HOURS, help="Last Hour, included.")] = None
     since: Annotated[HourOrNone, Parameter(group=HOURS, help="First Hour, up to the newest.")] = None
-    last: Annotated[int | None, Parameter(group=HOURS, help="So many Hours, up to --to or the newest.")] = None
+    last: Annotated[int | None, Parameter(group=HOURS, help="Number of Hours, up to --to or the newest.")] = None
 
     def hours(self) -> tuple[Hour | None, Hour | None]:
         """Return the first and the last Hour; None where none is given. `--at` alone is one Hour.

@@ -32,7 +32,7 @@ def command(
     action: Annotated[
         Literal["update", "show", "ddl"],
         Parameter(
-            help="update: merge the Hours that the tables do not have. show: print what the tables are."
+            help="update: merge the Hours that the tables do not have. show: print rows, bytes and files of each table."
             " ddl: print the statements that make them readable in a warehouse."
         ),
     ] = "update",
