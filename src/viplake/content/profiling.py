@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from viplake.lake.records import parse_utc
 from viplake.tables.types import TEXT, ColumnType, checks, trial, type_of
@@ -61,7 +61,6 @@ ContentFindingKind = Literal[
     "null_record",
     "future_time",
 ]
-FINDINGS: Final[tuple[ContentFindingKind, ...]] = get_args(ContentFindingKind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,21 +16,17 @@ import asyncio
 import gzip
 import json
 import tempfile
-import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake import strictjson
 from viplake.concurrency import map_bounded
-from viplake.content.profiling import FINDINGS, ColumnProfile, ContentFinding, HourContent, TableContent
-from viplake.errors import LakeError, SettingsError
+from viplake.content.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
 from viplake.history.datasets import COLUMN_CONTENT, TABLE_CONTENT
 from viplake.history.months import MonthlyRows, Months
-from viplake.lake.records import FORMAT, parse_utc, utc
+from viplake.lake.records import FORMAT, Count, Moment, Part, decode, reading, utc
 from viplake.model import Hour
-from viplake.strictjson import count_of, text_of
-from viplake.tables.types import KINDS
+from viplake.tables.types import ValueKind
 
 if TYPE_CHECKING:
     from array import array
@@ -171,76 +167,79 @@ def from_bytes(data: bytes) -> HourContent:
     Raises:
         LakeError: it is none (`ledger_damaged`), or of a newer format (`lake_format`).
     """
-    try:
-        record = strictjson.loads(gzip.decompress(data))
-        if int(record["format"]) > FORMAT:
-            raise LakeError("a record of content was written by a newer viplake", cause="lake_format")
-        tables = tuple(_table(table) for table in record["tables"])
-        hour, method = Hour.parse(text_of(record["hour"])), _text(record.get("method")) or ""
-        return HourContent(hour, tables, _text(record["schema_problem"]), method)
-    except (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, zlib.error, SettingsError) as error:
-        raise LakeError(f"a record of content cannot be read: {error}", cause="ledger_damaged") from None
+    with reading("a record of content"):
+        record = decode(gzip.decompress(data), _Record)
+        tables = tuple(map(_table, record.tables))
+        return HourContent(Hour.parse(record.hour), tables, record.schema_problem, record.method)
 
 
-def _table(record: Mapping[str, Any]) -> TableContent:
-    rows = _count(record["rows"])
-    if record["columns"] and rows is None:
+class _Column(Part, frozen=True):
+    column: str
+    declared: str | None
+    kind: ValueKind | None
+    nulls: Count
+    distinct: Count
+    low: str | None
+    high: str | None
+    nonconforming: Count | None
+    beyond: Count = 0
+    spelled: str = ""
+
+
+class _Table(Part, frozen=True):
+    table: str
+    files: Count
+    rows: Count | None
+    columns: tuple[_Column, ...]
+    findings: tuple[ContentFinding, ...]
+    reason: str | None
+    oldest: Moment | None
+    newest: Moment | None
+    dated: Count
+    duplicates: Count | None
+    examined: str | None = None
+
+
+class _Record(Part, frozen=True):
+    hour: str
+    tables: tuple[_Table, ...]
+    schema_problem: str | None
+    method: str = ""
+
+
+def _table(record: _Table) -> TableContent:
+    rows = record.rows
+    if record.columns and rows is None:
         raise ValueError("columns without records")
     return TableContent(
-        text_of(record["table"]),
-        count_of(record["files"]),
+        record.table,
+        record.files,
         rows,
-        tuple(_column(column, rows or 0) for column in record["columns"]),
-        tuple(_finding(finding) for finding in record["findings"]),
-        _text(record["reason"]),
-        None if record["oldest"] is None else parse_utc(text_of(record["oldest"])),
-        None if record["newest"] is None else parse_utc(text_of(record["newest"])),
-        count_of(record["dated"]),
-        _count(record["duplicates"]),
-        None if record.get("examined") is None else Hour.parse(text_of(record["examined"])),
+        tuple(_column(column, rows or 0) for column in record.columns),
+        record.findings,
+        record.reason,
+        record.oldest,
+        record.newest,
+        record.dated,
+        record.duplicates,
+        None if record.examined is None else Hour.parse(record.examined),
     )
 
 
-def _column(record: Mapping[str, Any], rows: int) -> ColumnProfile:
-    kind = record["kind"]
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"no kind of values: {kind!r}")
+def _column(record: _Column, rows: int) -> ColumnProfile:
     return ColumnProfile(
-        text_of(record["column"]),
-        _text(record["declared"]) or "",
-        kind,
+        record.column,
+        record.declared or "",
+        record.kind,
         rows,
-        count_of(record["nulls"]),
-        count_of(record["distinct"]),
-        _text(record["low"]),
-        _text(record["high"]),
-        _count(record["nonconforming"]),
-        count_of(record.get("beyond", 0)),
-        _text(record.get("spelled")) or "",
+        record.nulls,
+        record.distinct,
+        record.low,
+        record.high,
+        record.nonconforming,
+        record.beyond,
+        record.spelled,
     )
-
-
-def _finding(record: Mapping[str, Any]) -> ContentFinding:
-    if record["kind"] not in FINDINGS:
-        raise ValueError(f"no kind of findings: {record['kind']!r}")
-    return ContentFinding(
-        record["kind"],
-        text_of(record["table"]),
-        text_of(record["detail"]),
-        _text(record["file"]),
-        _count(record["byte"]),
-        _text(record["column"]),
-        _count(record["count"]),
-        tuple(text_of(example) for example in record["examples"]),
-    )
-
-
-def _count(value: Any) -> int | None:
-    return None if value is None else count_of(value)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else text_of(value)
 
 
 def _parquet(content: HourContent) -> bytes:

@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import structlog
 
@@ -39,7 +39,7 @@ from viplake.history.facts import SchemaFacts
 from viplake.history.listing import Listing
 from viplake.history.schema_store import SchemaStore
 from viplake.history.volumes import Volumes, VolumeSeries
-from viplake.lake.records import FORMAT
+from viplake.lake.records import FORMAT, Count, Part, decode
 from viplake.lake.versions import Version
 from viplake.model import Hour
 
@@ -690,20 +690,19 @@ def _schemas_bytes(schemas: Mapping[tuple[str, int], SchemaFacts]) -> bytes:
     return strictjson.dumps({"format": FORMAT, "kept": True, "tables": dict(sorted(tables.items())), "seen": seen})
 
 
+class _KeptSchemas(Part, frozen=True):
+    kept: Literal[True]
+    tables: dict[str, tuple[str, ...]]
+    seen: tuple[tuple[str, Count, str], ...]
+
+
 def _parse_schemas(data: bytes | None) -> dict[tuple[str, int], SchemaFacts]:
+    """Read them; what cannot be read is read from the lake again."""
     try:
-        record = strictjson.loads(data or b"")
-        if record["kept"] is not True:
-            return {}
-        facts = {
-            digest: SchemaFacts(digest, tuple(strictjson.text_of(table) for table in tables))
-            for digest, tables in record["tables"].items()
-        }
-        return {
-            (strictjson.text_of(etag), strictjson.count_of(size)): facts[digest]
-            for etag, size, digest in record["seen"]
-        }
-    except (ValueError, TypeError, KeyError, AttributeError):
+        record = decode(data or b"", _KeptSchemas, has_format=False)
+        facts = {digest: SchemaFacts(digest, tables) for digest, tables in record.tables.items()}
+        return {(etag, size): facts[digest] for etag, size, digest in record.seen}
+    except (ValueError, TypeError, KeyError):
         return {}
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from viplake import strictjson
 from viplake.judge.incidents import Acknowledgement, Incident, Member, Notification, NotificationKind
-from viplake.judge.rules.rule import Loss  # noqa: TC001 - msgspec reads the types of members
+from viplake.judge.rules.rule import Loss
 from viplake.lake.records import FORMAT, Count, Moment, Part, decode, reading, utc
 from viplake.model import Hour, Severity
 

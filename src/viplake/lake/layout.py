@@ -25,7 +25,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from viplake import strictjson
 from viplake.errors import SettingsError, VendorError
@@ -240,14 +240,20 @@ def _refusal(key: str) -> str | None:
 # -- tables -----------------------------------------------------------------------------------------------
 
 
-def schema_tables(data: bytes) -> tuple[str, ...] | None:
-    """The `DataObjectName`s of a `_MasterTableSchema.json`, sorted, each once; None where it cannot be read."""
+def schema_entries(data: bytes) -> dict[str, Any] | None:
+    """The entry of each table of a `_MasterTableSchema.json`, by `DataObjectName`; None where it cannot be read."""
     try:
         entries = strictjson.loads(data, halves=True)  # one in a description must not cost the whole schema
         if not isinstance(entries, list):
             return None
-        names = {strictjson.text_of(entry["DataObjectName"]) for entry in entries}
-        "".join(names).encode()
+        found = {strictjson.text_of(entry["DataObjectName"]): entry for entry in entries}
+        "".join(found).encode()
     except (ValueError, TypeError, KeyError):
         return None
-    return tuple(sorted(names)) if "" not in names else None
+    return found if "" not in found else None
+
+
+def schema_tables(data: bytes) -> tuple[str, ...] | None:
+    """The tables of a `_MasterTableSchema.json`, sorted; None where it cannot be read."""
+    entries = schema_entries(data)
+    return None if entries is None else tuple(sorted(entries))

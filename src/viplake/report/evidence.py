@@ -10,15 +10,16 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake import strictjson
 from viplake.concurrency import map_bounded
+from viplake.errors import LakeError
 from viplake.history.build import look_at, read_history
 from viplake.judge.record import fulfilled, records
-from viplake.lake.records import parse_utc
+from viplake.lake.records import EventKind, parse_event
 from viplake.model import UNKNOWN
 from viplake.redact import redact
 
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
     from viplake.judge.evaluate import CheckSettings
     from viplake.judge.record import Record
     from viplake.lake import Lake
+    from viplake.lake.records import EventRecord
     from viplake.model import Hour
 
 _AT_ONCE: Final = 16
 
-_TIMES: Final = (("claimed", "claimed_at"), ("triggered", "triggered_at"), ("replicated", "replicated_at"))
-"""Names of the times in the pack, and the ledger's event of each."""
+_TIMES: Final = (
+    ("claimed", "claimed_at"), ("triggered", "triggered_at"), ("replicated", "replicated_at"), ("ended", "at"),
+)  # fmt: skip
+"""Names of the times in the pack, and the member of the last event that holds each."""
 
 COLUMNS: Final = (
     "hour", "finding", "cause", "owner", "job_guid", "claimed", "triggered", "replicated", "ended", "minutes",
@@ -189,11 +193,9 @@ def _findings(record: Record, limit: float) -> tuple[str, ...]:
 
 async def _exhibit(lake: Lake, record: Record, found: tuple[str, ...], promise: Any) -> Exhibit:
     events = await _ledger(lake, record.hour)
-    last = events[-1] if events else {}
-    guid = next((str(event["job_guid"]) for event in reversed(events) if event.get("job_guid")), "")
-    times = {name: moment for name, key in _TIMES if (moment := _moment(last.get(key))) is not None}
-    if (ended := _moment(last.get("at"))) is not None:
-        times["ended"] = ended
+    guid = next((event.job_guid for event in reversed(events) if event.job_guid), "")
+    last = events[-1:]
+    times = {name: moment for event in last for name, member in _TIMES if (moment := getattr(event, member))}
     return Exhibit(
         record.hour,
         found,
@@ -208,20 +210,16 @@ async def _exhibit(lake: Lake, record: Record, found: tuple[str, ...], promise: 
     )
 
 
-async def _ledger(lake: Lake, hour: Hour, *, newest: int = 0) -> list[dict[str, Any]]:
+async def _ledger(lake: Lake, hour: Hour, *, newest: int = 0) -> list[EventRecord]:
     """The Hour's events, or its `newest` ones, oldest first; what cannot be read is left out."""
     keys = sorted(
         file.key for file in await lake.store.files(lake.layout.ledger(hour)) if lake.layout.parse_event(file.key)
     )[-newest:]
-    found = [await lake.store.get(key) for key in keys]
     events = []
-    for data in found:
-        try:
-            record = strictjson.loads(data or b"")
-        except ValueError:
-            continue
-        if isinstance(record, dict) and "event" in record:
-            events.append(record)
+    for key in keys:
+        data = await lake.store.get(key)
+        with suppress(LakeError):
+            events.append(parse_event(data or b"", key))
     return events
 
 
@@ -234,26 +232,19 @@ async def delivered_files(lake: Lake, hours: Iterable[Hour]) -> dict[Hour, Deliv
 
     async def one(hour: Hour) -> tuple[Hour, DeliveredFiles]:
         files = await lake.store.files(lake.layout.folder(hour))
-        guids = [str(event.get("job_guid") or "") for event in await _ledger(lake, hour, newest=1)]
+        guids = [event.job_guid or "" for event in await _ledger(lake, hour, newest=1)]
         return hour, DeliveredFiles(redact("".join(guids)), tuple(sorted(file.name for file in files)))
 
     return dict(await map_bounded(one, hours, at_once=_AT_ONCE))
 
 
-def _answers(events: Iterable[dict[str, Any]]) -> Iterable[LedgerAnswer]:
-    """Return the event in words; heartbeats are left out."""
+def _answers(events: Iterable[EventRecord]) -> Iterable[LedgerAnswer]:
+    """Return the events in words; heartbeats are left out."""
     for event in events:
-        moment = _moment(event.get("at"))
-        if moment is not None and event["event"] != "working":
-            said = [str(event[key]) for key in ("cause", "detail") if event.get(key)]
-            yield LedgerAnswer(moment, str(event["event"]), redact(": ".join(said)))
-
-
-def _moment(text: Any) -> datetime | None:
-    try:
-        return parse_utc(str(text))
-    except ValueError:
-        return None
+        if event.event is not EventKind.WORKING:
+            yield LedgerAnswer(
+                event.at, event.event, redact(": ".join(text for text in (event.cause, event.detail) if text))
+            )
 
 
 # -- the two files --------------------------------------------------------------------------------------------

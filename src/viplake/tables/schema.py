@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake import strictjson
+from viplake.lake.layout import schema_entries
 from viplake.tables.types import kind_of
 
 if TYPE_CHECKING:
@@ -64,13 +64,11 @@ class Change:
 
 def read_schema(data: bytes) -> dict[str, TableSchema] | None:
     """Return the tables of a schema, with columns, types and keys; None where it cannot be read."""
+    entries = schema_entries(data)
     try:
-        entries = strictjson.loads(data, halves=True)
-        found = {strictjson.text_of(entry["DataObjectName"]): _table(entry) for entry in entries}
-        "".join(found).encode()
+        return None if entries is None else {name: _table(entry) for name, entry in entries.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    return found
 
 
 def changes(before: Mapping[str, TableSchema], after: Mapping[str, TableSchema]) -> list[Change]:

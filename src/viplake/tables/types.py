@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,6 @@ _WORDS: Final[Mapping[ValueKind, str]] = {
 
 _KINDS: Final[Mapping[str, ValueKind]] = {word: kind for kind, words in _WORDS.items() for word in words.split()}
 
-KINDS: Final[tuple[ValueKind, ...]] = get_args(ValueKind)
 
 _RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "tinyint": (0, 255), "byte": (0, 255), "smallint": (-(2**15), 2**15 - 1), "short": (-(2**15), 2**15 - 1),
