@@ -283,7 +283,7 @@ async def test_H14_a_record_of_the_future_is_a_finding_and_the_other_tables_are_
     assert (odd.newest, odd.span_hours, odd.rows) == (None, None, 25)
     assert (usual.findings, usual.span_hours, content.look_back_hours) == ((), 24, 24)
     assert from_bytes(to_bytes(content)) == content
-    summary = f"T: {odd.findings[0].detail}"
+    summary = f"T in {HOUR}: {odd.findings[0].detail}"
     assert nonconforming(CheckedContent(HOUR, content)) == [Odd("T", summary)]
     near = await looked({"T_0.json": json.dumps([{"LastUpdateGMT": "2022-05-11T10:00:00"}]).encode()})
     assert near.findings == (), "a time without a zone may be a local one"
