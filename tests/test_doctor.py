@@ -135,6 +135,17 @@ async def test_a_folder_that_a_run_will_make_is_a_warning(tmp_path: Path) -> Non
     assert not (tmp_path / "not").exists()
 
 
+@pytest.mark.parametrize("exists", [True, False])
+async def test_before_the_first_delivery_the_company_is_reported_as_not_proven(tmp_path: Path, *, exists: bool) -> None:
+    async with vendor() as simulator:
+        if exists:
+            (tmp_path / "lake").mkdir()
+        given = environ_for(simulator, f"file://{tmp_path / 'lake'}", VIPLAKE_COMPANY="ACNE")
+        found = await examined(given, tmp_path)
+    [owner] = [check for check in found.checks if check.name == "lake owner"]
+    assert "it is not proven that Veson knows the company 'ACNE'" in owner.detail
+
+
 # -- the way to the vendor ------------------------------------------------------------------------------------
 
 

@@ -351,7 +351,7 @@ async def _lake(settings: config.Settings, secrets: config.Secrets, skews: _Skew
         if (folder := _folder_of(place.url)) and not folder.exists():
             warning = Check("lake", "warning", f"{folder} does not exist yet; the first run makes it", "folder_missing")
             fix = "Nothing to do, unless a disk should be mounted there."
-            return [replace(warning, fix=fix), *_skipped(_LAKE, "there is no folder yet")]
+            return [replace(warning, fix=fix), _unclaimed(settings), *_skipped(_LAKE[1:], "there is no folder yet")]
         store = open_store(place)
         owner = await _owner(Lake(store, settings.layout), settings)
     except ViplakeError as error:
@@ -417,15 +417,29 @@ def _refuse_unmakeable(place: StoreSettings) -> None:
         raise LakeError(f"{folder} does not exist, and cannot be made in {there}", cause="dest_io")
 
 
+def _unclaimed(settings: config.Settings) -> Check:
+    root = settings.layout.root or "the lake's top"
+    message = f"{root} is unclaimed; the first run will assign it to {_mine(settings)}; {_unproven(settings)}"
+    return Check("lake owner", "ok", message)
+
+
+def _mine(settings: config.Settings) -> str:
+    return f"{settings.environment.name} of {settings.company or 'a company that is not given'}"
+
+
+def _unproven(settings: config.Settings) -> str:
+    company = "this company" if settings.company is None else f"the company {settings.company!r}"
+    return f"no Hour was delivered yet, so it is not proven that Veson knows {company}"
+
+
 async def _owner(lake: Lake, settings: config.Settings) -> Check:
     """Check the owner of the lake, and whether the company is proven; Veson checks it only when it lists files.
 
     Raises:
         LakeError: the lake cannot be read.
     """
-    mine = f"{settings.environment.name} of {settings.company or 'a company that is not given'}"
+    mine, unproven = _mine(settings), _unproven(settings)
     root = settings.layout.root or "the lake's top"
-    unproven = f"no Hour was delivered yet, so it is not proven that Veson knows the company {settings.company!r}"
     try:
         owner = await owner_of(lake)
     except LakeError as error:
@@ -433,7 +447,7 @@ async def _owner(lake: Lake, settings: config.Settings) -> Check:
             raise
         return _failed("lake owner", error)
     if owner is None:
-        return Check("lake owner", "ok", f"{root} is unclaimed; the first run will assign it to {mine}; {unproven}")
+        return _unclaimed(settings)
     its = f"{owner.environment} of {owner.company}"
     if owner.environment == settings.environment.name:
         delivered = await has_delivered(lake)
