@@ -426,7 +426,7 @@ class DataLake:
         return CHARTS[number - 1].draw(rows)
 
     def figures(self, *, first: str | None = None) -> list[go.Figure]:
-        """Return all figures, in order. Otherwise as `figure`."""
+        """Return all figures, in order, with the same arguments as `figure`."""
         return [self.figure(number, first=first) for number in range(1, len(self.figure_titles) + 1)]
 
 

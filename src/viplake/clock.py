@@ -85,5 +85,5 @@ class ScaledClock:
             await asyncio.sleep(seconds / self.speed)
 
     def from_store(self, stamped: datetime) -> datetime:
-        """What this clock showed at the wall's moment `stamped`."""
+        """Return the time of this clock at the moment that the store's clock calls `stamped`."""
         return self.start + timedelta(seconds=(stamped - self.origin).total_seconds() * self.speed)

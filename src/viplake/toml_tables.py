@@ -32,7 +32,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def limited(low: float, high: float, what: str) -> Any:
-    """The type of a number from `low` to `high`, both included; `what` says of what, for the message."""
+    """Return a type for numbers from `low` to `high`, both included; `what` names the number in error messages."""
     return Annotated[float, msgspec.Meta(ge=low, le=high, description=what)]
 
 

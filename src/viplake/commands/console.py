@@ -221,5 +221,5 @@ def folded(text: str, indent: str, width: int) -> str:
 
 
 def err(line: str) -> None:
-    """Print a line on stderr, likewise."""
+    """Print a line on stderr, as `out` does on stdout."""
     print(redact(printable(line)), file=sys.stderr)  # noqa: T201 - what to do about it

@@ -165,7 +165,7 @@ def print_consolidated(done: Consolidated) -> None:
         inside = done.size - done.streamed
         out(f"  {size_words(inside)} copied by S3 itself, {size_words(done.streamed)} through this machine")
     for source, reason in done.streaming.items():
-        out(f"  {printable(source)} passes this machine: {printable(reason)}")
+        out(f"  {printable(source)} is copied through this machine: {printable(reason)}")
     for remark in done.remarks[:SHOWN_FINDINGS]:
         out(f"  {remark.hour}  {remark.kind}: {remark.detail}")
     for hole in done.holes:

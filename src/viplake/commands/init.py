@@ -99,7 +99,7 @@ def _checked(name: str, text: str) -> str:
 
 
 def print_next_steps(file: Path, answers: Mapping[str, str]) -> None:
-    """Print what to do after `viplake init`: what is still open, then the next command."""
+    """Print what to do after `viplake init`: the settings still to fill in, then the next command."""
     named = "" if file == Path("viplake.toml") else f" --config {file}"
     default = answers.get("environment", "Test")
     out(f"Wrote {file}: a Test and a Prod profile, every setting with its meaning; {default} is the default.")

@@ -35,8 +35,8 @@ class Options:
     company: Annotated[str | None, Parameter(group=SETTINGS, help="Company code in the files call.")] = None
     secrets: Annotated[str | None, Parameter(group=SETTINGS, help="env:, file:/path.json or aws-sm:name.")] = None
     prefix: Annotated[str | None, Parameter(group=SETTINGS, help="Prefix of the hourly folders.")] = None
-    config: Annotated[Path | None, Parameter(group=SETTINGS, help="Instead of ./viplake.toml.")] = None
-    profile: Annotated[str | None, Parameter(group=SETTINGS, help="Of viplake.toml.")] = None
+    config: Annotated[Path | None, Parameter(group=SETTINGS, help="Settings file, instead of ./viplake.toml.")] = None
+    profile: Annotated[str | None, Parameter(group=SETTINGS, help="Name of a profile in viplake.toml.")] = None
     log_level: Annotated[str | None, Parameter(group=OUTPUT, help="DEBUG, INFO, WARNING or ERROR.")] = None
     log_format: Annotated[str | None, Parameter(group=OUTPUT, help="auto, json or text.")] = None
     quiet: Annotated[bool, FLAG, Parameter(group=OUTPUT, help="No progress; log only warnings and errors.")] = False
@@ -93,7 +93,7 @@ class Window:
         return (self.at if self.at is not None and first is None else first), last
 
     def until(self) -> tuple[Hour | None, Hour | None]:
-        """Return the first and the last Hour likewise, but `--at` alone leaves the first one open."""
+        """Return the first and the last Hour as `hours` does, but with `--at` alone there is no first one."""
         for one, other in (("at", "to"), ("from_", "since"), ("last", "from_"), ("last", "since")):
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise SettingsError(f"--{one.strip('_')} and --{other.strip('_')} exclude each other")

@@ -81,7 +81,7 @@ def command(
 
 
 def print_update(found: TablesUpdate) -> None:
-    """What an update did."""
+    """Print what an update did."""
     if not found.hours and not found.tables:
         out("nothing to merge: the tables have every proven Hour")
         return

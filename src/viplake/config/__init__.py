@@ -277,7 +277,7 @@ def content_settings(settings: Settings) -> ContentSettings:
 
 
 def tables_settings(settings: Settings) -> TablesSettings:
-    """What `[tables]` of `viplake.toml` says.
+    """Return the settings in `[tables]` of `viplake.toml`.
 
     Raises:
         SettingsError: it is wrong, in one line that says where.

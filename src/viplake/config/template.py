@@ -64,7 +64,7 @@ _TABLES: Final = """\
 
 
 def template(given: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Return the file, ready to be written; as it stands it loads, with the profile `test`.
+    """Return the text of the file. It can be loaded without a change, with the profile `test`.
 
     Args:
         given: values of `environment` (the default profile), `company`, `lake` and `secrets`; the last two count for

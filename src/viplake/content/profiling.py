@@ -213,7 +213,7 @@ class HourContent:
 
 
 def without_future(hour: Hour, table: TableContent) -> TableContent:
-    """Return the table; a newest record time of the future becomes a finding and is removed.
+    """Return the table without a newest record time that is in the future; that time becomes a finding.
 
     One such record would make the table stale for years, and its span longer than any export's.
     """

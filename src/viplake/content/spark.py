@@ -292,7 +292,7 @@ def _records(spark: SparkSession, lake: StoreSettings, pieces: Sequence[Piece]) 
 
 
 def for_executors(lake: StoreSettings) -> StoreSettings:
-    """Return store settings without secrets, because Spark keeps what it sends in clear."""
+    """Return store settings without secrets, because Spark stores what it sends in clear text."""
     network = lake.network.without_secrets()
     return replace(lake, access_key_id=None, secret_access_key=None, session_token=None, network=network, create=False)
 

@@ -136,7 +136,7 @@ class Extraction:
 
     @property
     def lake(self) -> Lake:
-        """Where to."""
+        """Return the lake that Hours are delivered to."""
         return self.ledger.lake
 
     # -- the three ways in ---------------------------------------------------------------------------------

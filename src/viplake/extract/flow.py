@@ -87,7 +87,7 @@ class Lanes:
 
     @property
     def limit(self) -> int:
-        """How many there are now."""
+        """Return the present limit."""
         return int(self._limit)
 
     @asynccontextmanager
@@ -201,7 +201,7 @@ class Pipe:
             raise ReaderGone
 
     async def end(self) -> None:
-        """That was all."""
+        """Mark the end of the input."""
         if not self._gone:
             await self._blocks.put(None)
 

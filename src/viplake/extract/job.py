@@ -293,7 +293,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class TakeOver:
-    """The claiming process is gone, and it is unknown whether the trigger was accepted: send it once more."""
+    """The claiming process has ended, and it is unknown whether Veson accepted its trigger: send it once more."""
 
 
 @dataclass(frozen=True, slots=True)

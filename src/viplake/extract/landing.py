@@ -99,7 +99,7 @@ class Landing:
 
     @property
     def lake(self) -> Lake:
-        """Where they go."""
+        """Return the lake that the files go to."""
         return self.ledger.lake
 
     async def land(self, job: ExportJob, *, seconds: float) -> ExportJob:

@@ -48,7 +48,7 @@ def this_worker() -> Worker:
 
 
 def is_dead(worker: Worker, me: Worker) -> bool:
-    """Return whether this worker has certainly ended: same machine, and its process is gone or is this one.
+    """Return whether this worker has certainly ended: it ran here, and its process no longer exists or is this one.
 
     A worker of our own process is an earlier tick of ours, which has ended, since one process runs one tick at a time.
     """
@@ -251,7 +251,7 @@ def _from_last(hour: Hour, number: int, event: Event) -> ExportJob:
 
 
 def summary_of(job: ExportJob) -> dict[str, Any]:
-    """What a final event repeats of the job, so that it can be read alone."""
+    """Return the figures of the run that a final event repeats, so that readers need no other event."""
     return {"job_guid": job.job_guid} | {name: getattr(job, name) for name in _SUMMARY}
 
 

@@ -65,7 +65,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """What the process ends with."""
+        """Return the exit code of the process."""
         if self.outcome == "failed" and self.cause is not None:
             return CAUSES[self.cause].exit_code
         return OK if self.outcome == "delivered" else WAITING

@@ -71,7 +71,7 @@ _ABORT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class TransferSettings:
-    """How much at once.
+    """Limits on concurrency and memory.
 
     Attributes:
         files_at_once: files side by side. 2,000 small files were fastest with 32 to 64.
@@ -254,7 +254,7 @@ class _Arrival:
             self.members.update(block)
 
     async def md5(self) -> str:
-        """Of all that was handed over, 32 hex digits."""
+        """Return the MD5 of all bytes passed on, as 32 hex digits."""
         await self._hashed()
         return self._digest.hexdigest()
 

@@ -94,7 +94,7 @@ class ObserveSettings:
 
 @dataclass(frozen=True, slots=True)
 class HistoryLocation:
-    """Where the history lives.
+    """The places of the history: versions, published files, quarantine.
 
     Attributes:
         store: the lake's, or another.
@@ -149,7 +149,7 @@ class ChangedRow:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a pass did.
+    """The result of one observation.
 
     Attributes:
         first, last: the Hours looked at, from and to; None where there were none.
@@ -338,7 +338,7 @@ class _Pass:
     # -- reading -------------------------------------------------------------------------------------------
 
     async def read_history(self, imports: Mapping[str, bytes]) -> None:
-        """Read what stands, what people made of the published files, and what is to be imported."""
+        """Read the stored history, the edited published files, and the files to import."""
         for name, data in sorted(imports.items()):
             [dataset] = [dataset for dataset in DATASETS if dataset.file == name]
             self.imports[dataset.name] = frame = await self._parse(dataset, data, name)

@@ -62,7 +62,7 @@ class ClosedMonth(Part, frozen=True):
     datasets: dict[str, ClosedRows]
 
     def known(self, dataset: HourDataset) -> ClosedRows:
-        """What the month holds of a dataset: nothing of one that is newer than the month's object."""
+        """Return the rows of a dataset in the month; none of a dataset that is newer than the month's object."""
         return self.datasets.get(dataset.name) or ClosedRows(_digest(b""), 0, 0)
 
 
@@ -153,7 +153,7 @@ class Chain:
 
     @property
     def versions(self) -> Versions:
-        """Of the open end."""
+        """Return the versions of the open end."""
         return Versions(self.store, f"{self.prefix}datasets/")
 
     async def read(self, since: Hour | None = None) -> History:

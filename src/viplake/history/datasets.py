@@ -118,7 +118,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a CSV file held.
+    """The content of a CSV file.
 
     Attributes:
         frame: its rows, cells in their plain form.
@@ -432,9 +432,9 @@ PARQUET_DATASETS: Final = (VOLUMES, TABLE_CONTENT, COLUMN_CONTENT)
 
 
 def upsert(dataset: HourDataset, frame: Frame, facts: Mapping[Hour, HourFacts]) -> Frame:
-    """The frame with the rows of these Hours: what the lake has replaces what stands; what it lacks never does.
+    """Return the frame with these rows: those of Hours in the lake replace stored rows; other rows never do.
 
-    A row stands against an Hour that the lake lacks when it says more: it was imported, or was observed before the
+    A stored row stays where the lake lacks its Hour and the row says more: it was imported, or observed before the
     folder was removed. Extra cells of a row stay.
     """
     rows = dict(frame.rows)

@@ -83,7 +83,7 @@ class Months:
     _hours: dict[Hour, Rows] = field(default_factory=dict)
 
     async def add(self, hour: Hour, rows: Rows | None) -> None:
-        """Take in an Hour; None: it says nothing, and what stands stays."""
+        """Add an Hour; None: nothing is known of it, and its stored rows stay."""
         month = f"{hour.start:%Y-%m}"
         if month != self._month:
             await self.flush()

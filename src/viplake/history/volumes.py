@@ -101,7 +101,7 @@ class Volumes:
         return self._months.written
 
     async def add(self, facts: Iterable[HourFacts]) -> None:
-        """Take in the Hours that the lake has; rows of others stand."""
+        """Add the Hours that are in the lake; the rows of other Hours stay."""
         for known in facts:
             tables = tuple((table.table, (table.partitions, table.size)) for table in known.tables)
             await self._months.add(known.hour, tables if known.delivered else None)

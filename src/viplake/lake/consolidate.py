@@ -333,7 +333,7 @@ class _Lacking:
 
     @property
     def names(self) -> AbstractSet[str]:
-        """What is lacking, records among it."""
+        """Return the names of what is missing, records included."""
         return self.there.keys() - self.here.keys()
 
     @property
@@ -539,7 +539,7 @@ class _Work:
         self.remarks.append(Remark(hour, kind, detail))
 
     async def summary(self) -> Consolidated:
-        """What came of it."""
+        """Return the result in one line."""
         days = await listed_days(self.target)
         there = {
             hour for some in await asyncio.gather(*(named_hours(self.target, day) for day in days)) for hour in some

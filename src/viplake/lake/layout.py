@@ -78,7 +78,7 @@ class Layout:
 
     @property
     def root(self) -> str:
-        """What the environment owns: the parent of the hourly prefix; empty at the top of the lake."""
+        """Return the root of the environment: the parent of the hourly prefix; empty at the top of the lake."""
         return self.prefix[:-1].rpartition("/")[0].removesuffix("/") + "/" if "/" in self.prefix[:-1] else ""
 
     @property

@@ -241,7 +241,7 @@ async def md5_of_many(lake: Lake, hour: Hour, names: Iterable[str]) -> dict[str,
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What `verify` found out about an Hour."""
+    """The result of `verify` for an Hour."""
 
     hour: Hour
     verdict: Verdict

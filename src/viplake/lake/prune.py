@@ -34,7 +34,7 @@ _AGE: Final = re.compile(r"(?P<count>[1-9]\d{0,4})(?P<unit>[dw])")
 
 @dataclass(frozen=True, slots=True)
 class HeldHour:
-    """What an hourly folder holds.
+    """The content of an hourly folder.
 
     Attributes:
         hour: which.
@@ -53,7 +53,7 @@ class HeldHour:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What goes, and what stays though it is old.
+    """The Hours to remove, and the old Hours that stay.
 
     Attributes:
         removed: the Hours that go, oldest first.

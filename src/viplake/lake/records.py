@@ -242,7 +242,7 @@ def parse_identity(data: bytes) -> tuple[str, str]:
 
 
 class EventKind(StrEnum):
-    """What happened: the `event` of a ledger's record."""
+    """The `event` of a record of the ledger."""
 
     DEFERRED = "deferred"
     CLAIMED = "claimed"
@@ -304,7 +304,7 @@ class EventRecord(Part, frozen=True):
 
     @property
     def outcome(self) -> HourOutcome:
-        """Of an Hour that has this as its last event."""
+        """Return the outcome of an Hour that has this as its last event."""
         return outcome_after(self.event, self.cause or None, overdue=self.late)
 
     def __post_init__(self) -> None:

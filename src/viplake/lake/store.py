@@ -164,7 +164,7 @@ Checksum = Literal["crc64nvme", "sha256", "md5", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What requests to S3 ask for, beyond what every store has.
+    """Features of requests to S3 that other stores do not have.
 
     Attributes:
         sse: `AES256`, `aws:kms` or `aws:kms:dsse`; None: the bucket's default.
@@ -223,7 +223,7 @@ def open_store(settings: StoreSettings) -> Store:
     """
     parts = urlsplit(settings.url)
     if parts.query or parts.fragment or parts.username or parts.password:
-        raise SettingsError("VIPLAKE_LAKE has parts that a lake's URL does not have")
+        raise SettingsError("VIPLAKE_LAKE has a user, a query (?) or a fragment (#); a lake's URL has none")
     if parts.scheme == "s3" and parts.netloc:
         bucket, prefix = parts.netloc, unquote(parts.path).strip("/")
         access = _access(settings)
@@ -250,7 +250,7 @@ def open_store(settings: StoreSettings) -> Store:
 
 
 def server_copy(source: StoreSettings, target: StoreSettings) -> ServerCopy | str:
-    """What lets S3 copy from one lake to another by itself, or why the files must pass here.
+    """Return what S3 needs to copy between two lakes by itself, or why the files must come through this machine.
 
     Raises:
         SettingsError, LakeError: as `open_store`.

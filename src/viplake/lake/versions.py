@@ -57,7 +57,7 @@ class Versions:
         self._prefix = prefix
 
     def key(self, number: int) -> str:
-        """Of a version."""
+        """Return the key of a version."""
         return f"{self._prefix}v{number:010d}.gz"
 
     async def newest(self, *, after: int = 0) -> Version:

@@ -32,7 +32,7 @@ _PLAIN_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 @dataclass(frozen=True, slots=True)
 class AwsAccess:
-    """Who we are at AWS, as far as settings say; the rest is what boto3 finds.
+    """The AWS credentials and region from the settings; boto3 finds the rest.
 
     Attributes:
         access_key_id, secret_access_key, session_token: static credentials; None: boto3's chain.

@@ -134,7 +134,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How hosts are reached.
+    """The rules of every connection: proxy, certificates, time limits.
 
     Attributes:
         proxy: for every https URL that is not excepted.

@@ -198,7 +198,7 @@ def _statement(connection: DuckDBPyConnection, sql: str) -> Statement:
 
 
 def names_in(connection: DuckDBPyConnection, statement: Statement) -> Names:
-    """Which tables a statement names.
+    """Return the tables that a statement names.
 
     DuckDB says it, but for statements that mean nothing to it before it knows the columns, as with USING or PIVOT.
 

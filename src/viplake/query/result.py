@@ -127,7 +127,7 @@ class QueryResult:
 
 
 def being_written(file: Path) -> Path:
-    """Where a file is until it is whole: a connection must be allowed to write there."""
+    """Return the path of a file while it is written; the connection must be allowed to write there."""
     return file.with_name(f".{file.name}.{os.getpid()}.unfinished")
 
 

@@ -51,7 +51,7 @@ _HOUR_OF_PATH: Final = r"strptime(regexp_extract(path, '(\d{10})[/\\][^/\\]*$', 
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What is said while a query is answered.
+    """The warnings of a query.
 
     Attributes:
         warn: takes a line about what is odd.
@@ -63,11 +63,11 @@ class Notes:
 
 
 class View(Protocol):
-    """What a query can name."""
+    """A table that a query can name."""
 
     @property
     def name(self) -> str:
-        """What queries call it."""
+        """Return its name in queries."""
         ...
 
     @property

@@ -59,7 +59,7 @@ class LedgerAnswer:
 
 @dataclass(frozen=True, slots=True)
 class DeliveredFiles:
-    """What an Hour's folder holds.
+    """The content of an Hour's folder.
 
     Attributes:
         job_guid: of Veson's export; empty where the ledger has none.

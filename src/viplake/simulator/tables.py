@@ -144,18 +144,18 @@ TABLES: tuple[SimulatedTable, ...] = _parse_tables(_TABLES)
 
 @dataclass(frozen=True, slots=True)
 class ExportShape:
-    """How many files an export holds, and how big. Without any wish: about 60 files, well under 2 MB.
+    """Number and size of the files of an export. Default: about 60 files, well under 2 MB.
 
     Attributes:
-        files: so many files in all, schema and scripts among them (below 4: partitions alone).
-        total_bytes: so many bytes in all partitions together, skewed as real exports are: a few files hold
+        files: number of files in all, schema and scripts included (below 4: partitions alone).
+        total_bytes: bytes in all partitions together, skewed as real exports are: a few files hold
             most of it. Sized partitions are generated while they are sent.
         sizes: the size of every partition, in bytes, in the order of the list; instead of the two above.
         rows: multiplies the rows of normal partitions.
         absent: tables that the schema names and the export lacks (an incomplete job).
         schema: whether `_MasterTableSchema.json` is there.
         scripts: whether the `.sql` scripts are there.
-        seed: another seed, other records.
+        seed: of the made-up records.
     """
 
     files: int | None = None

@@ -45,7 +45,7 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Where files may come from.
+    """The hosts that files may come from.
 
     Attributes:
         hosts: besides Amazon S3.
@@ -146,7 +146,7 @@ def _signed(url: str) -> tuple[datetime, datetime] | None:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What the head of an answer promises about the body that follows.
+    """Size and range of the body that follows, by the head of the response.
 
     Attributes:
         start: the offset of the first byte that comes.
@@ -162,7 +162,7 @@ class Opening:
 
 
 def read_opening(status: int, headers: Mapping[str, str], *, start: int, etag: str | None) -> Opening:
-    """What comes for a request from byte `start` on of the file with this ETag.
+    """Return what the response to a request from byte `start` on contains, for the file with this ETag.
 
     Raises:
         SourceChanged: not that part, or not of that file.
@@ -203,7 +203,7 @@ _EXPIRED_WORDS: Final = re.compile(
 
 
 def read_refusal(answer: HttpAnswer, host: str, now: datetime) -> ViplakeError:
-    """What a status other than 200 and 206 means; only the storage's own error code is quoted.
+    """Return the error for a status other than 200 and 206; of the body, only the storage's error code is quoted.
 
     Returns:
         `LinkExpired`, `SourceChanged`, or a `VendorError` of `source_missing`, `source_denied`,

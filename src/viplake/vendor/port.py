@@ -63,7 +63,7 @@ class ListedFile:
         return self.key.rpartition("/")[2]
 
     def promised(self) -> PromisedFile:
-        """What of it may be written down."""
+        """Return the part that may be stored: key and size, without the signature."""
         return PromisedFile(self.key, self.size, self.url.reveal().partition("?")[0])
 
 

@@ -20,7 +20,7 @@ LONGEST_RETRY_AFTER: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What came back for one request.
+    """The response to one request.
 
     Attributes:
         status: of HTTP; 0 where what came back was no HTTP.

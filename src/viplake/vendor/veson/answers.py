@@ -62,7 +62,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What an ExportJob has come to.
+    """The status of an ExportJob at Veson.
 
     Attributes:
         complete: its files can be listed.
@@ -140,7 +140,7 @@ def _member(record: Mapping[str, Any], name: str) -> Any:
 
 
 def refusal(answer: HttpAnswer, step: str, now: datetime) -> ViplakeError:
-    """What a status other than 2xx means, where the call has no better word for it."""
+    """Return the error for a status other than 2xx, where the call has no more specific one."""
     message = message_of(answer)
     said = f"the {step} call was answered with {answer.status}" if answer.status else _flawed(answer, step)
     said += _said(message)
@@ -223,7 +223,7 @@ _NO_SUCH_CALL: Final = frozenset({404, 405, 410})
 
 
 def read_trigger(answer: HttpAnswer, now: datetime) -> Triggered | TooEarly:
-    """What became of the trigger.
+    """Return the result of the trigger.
 
     Raises:
         AnswerUnreadable: it was answered as if accepted, but the GUID is lost (`vendor_contract`).
@@ -287,7 +287,7 @@ _RUNNING_WORDS: Final = frozenset(
 
 
 def read_status(answer: HttpAnswer, job_guid: str, now: datetime) -> Standing:
-    """What the ExportJob has come to.
+    """Return the status of the ExportJob at Veson.
 
     Raises:
         VendorError: `vendor_job_failed`; `job_gone` (404, which may pass); `vendor_contract`, `vendor_unavailable`.

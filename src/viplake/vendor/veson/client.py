@@ -63,7 +63,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class VendorSettings:
-    """Where the vendor is and how it is reached; `config` fills it.
+    """URLs, credentials and time limits of the vendor; `config` fills them.
 
     Attributes:
         environment: its configuration is triggered and listed.

@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class VendorCredentials:
-    """What the vendor knows us by.
+    """Client id and client secret.
 
     Attributes:
         client_id: of OAuth.
