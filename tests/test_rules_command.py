@@ -31,6 +31,8 @@ def test_pushed_rules_hold_and_a_local_difference_is_a_warning_in_check_and_doct
     pushed = commands.run("rules", "push", "--json")
     assert (pushed.code, json.loads(pushed.out)["version"], json.loads(pushed.out)["pushed"]) == (0, 1, True), pushed
     toml.write_text("[rules.late_job]\nminutes = 50\n")
+    printed = commands.run("rules", "show").out.splitlines()
+    assert (printed[0], json.loads("\n".join(printed[1:]))["rules"]) == ("version 1", {"late_job": {"minutes": 40}})
     shown = commands.run("rules", "show", "--json")
     assert json.loads(shown.out)["rules"] == {"late_job": {"minutes": 40}}
     assert "[rules] of viplake.toml differ from version 1" in shown.err

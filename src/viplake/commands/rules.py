@@ -56,7 +56,8 @@ def command(
         else:
             out(f"version {book.version}")
         if action == "show":
-            out(jsonlib.dumps(book.over(local), indent=2, ensure_ascii=False))
+            for line in jsonlib.dumps(book.over(local), indent=2, ensure_ascii=False).splitlines():
+                out(line)
 
     answer(record, show, as_json=json)
     if (warning := book.warning(local)) is not None:
