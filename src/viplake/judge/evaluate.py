@@ -384,16 +384,34 @@ class _Volumes:
         sizes = [self._size(hour) for hour in first.to(hours[-1])]
         anomaly, phase = configs["volume_job"].anomaly, _hour_of_week(first)
         self._whole = Series(sizes, _places(unfit, first), anomaly, exact=False, phase=phase)
-        self._tables = self._series(tables, lost, configs["volume_table"].anomaly)
+        self._one_table = list(tables)[:1] if self._base is not None else []
+        self._tables = self._of_tables(tables, lost, configs["volume_table"].anomaly, hours)
 
-    def _series(
-        self, tables: Mapping[str, Sequence[int]], lost: set[Hour], anomaly: AnomalySettings
-    ) -> dict[str, Series]:
+    def _of_tables(
+        self,
+        tables: Mapping[str, Sequence[int]],
+        lost: set[Hour],
+        anomaly: AnomalySettings,
+        hours: Sequence[Hour],
+    ) -> dict[int, dict[str, VolumeVerdict | InsufficientHistory]]:
+        """Return the verdicts on tables, by place; one table after the other, so that one at a time is in memory."""
         if self._base is None or not tables:
             return {}
         bad, phase = _places(lost, self._base), _hour_of_week(self._base)
-        found = {table: Series(values, bad, anomaly, phase=phase) for table, values in tables.items()}
-        return _without_shared(found, _distance(self._base, max(self._first, self._base)))
+        series = {table: Series(values, bad, anomaly, phase=phase) for table, values in tables.items()}
+        _take_out_shared([*series.values()], _distance(self._base, max(self._first, self._base)))
+        places = [_distance(self._base, hour) for hour in hours if hour >= self._first and self._is_judged(hour)]
+        found: dict[int, dict[str, VolumeVerdict | InsufficientHistory]] = {place: {} for place in places}
+        for table in tables:
+            one = series.pop(table)
+            for place in places:
+                if 0 <= place < len(one.values) and one.values[place] >= 0:
+                    found[place][table] = one.judge(place)
+        return found
+
+    def _is_judged(self, hour: Hour) -> bool:
+        known = self._records.get(hour)
+        return known is not None and known.delivered and self._holiday(hour) is None
 
     def _size(self, hour: Hour) -> int:
         known = self._records.get(hour)
@@ -410,12 +428,9 @@ class _Volumes:
             None: self._whole.judge(_distance(self._start, hour))
         }
         if hour < self._first:  # said once, not for each table
-            found |= dict.fromkeys(list(self._tables)[:1], self._too_old)
-        elif self._base is not None:
-            place = _distance(self._base, hour)
-            for table, series in self._tables.items():
-                if 0 <= place < len(series.values) and series.values[place] >= 0:
-                    found[table] = series.judge(place)
+            return found | dict.fromkeys(self._one_table, self._too_old)
+        if self._base is not None:
+            found.update(self._tables.get(_distance(self._base, hour), {}))
         return found
 
 
@@ -487,13 +502,11 @@ class _Contents:
         return self._checked(hour, counts=counts, stuck=stuck)
 
 
-def _without_shared(series: dict[str, Series], place: int) -> dict[str, Series]:
-    """Return the series without their common trend, to be evaluated from an index on."""
-    one = next(iter(series.values()))
-    shared = shared_moves([*series.values()], one.warm_up(place) - WEEK, len(one.values) - 1)
-    for each in series.values():
+def _take_out_shared(series: Sequence[Series], place: int) -> None:
+    """Take the common trend out of the series, which are evaluated from an index on."""
+    shared = shared_moves(series, series[0].warm_up(place) - WEEK, len(series[0].values) - 1)
+    for each in series:
         each.take_out(shared)
-    return series
 
 
 def _hour_of_week(hour: Hour) -> int:

@@ -102,7 +102,7 @@ class UsualPast:
     _offs: dict[int, float | None] = field(init=False, default_factory=dict)
     _weekly: list[bool | None] = field(init=False)
     _small: dict[int, bool] = field(init=False, default_factory=dict)
-    _shapes: dict[int, tuple[float, float] | None] = field(init=False, default_factory=dict)
+    _shapes: dict[int, list[tuple[float, float] | None]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Take logarithms once."""
@@ -192,6 +192,7 @@ class UsualPast:
         known = self._levels.get(day)
         if known is None:
             week = list(chain.from_iterable(map(self._values_of, range(day - 7, day))))
+            self._sorted_days.pop(day - 8, None)  # days come in order: what is over would be most of the memory
             if len(week) < FEWEST:  # its own first day says more than nothing
                 places = range(self.begins, min(self.begins + DAY, len(self.logs)))
                 week = [self.values[place] for place in places if self.logs[place] is not None]
@@ -235,6 +236,7 @@ class UsualPast:
         known = self._now.get(day)
         if known is None:
             pairs = list(chain.from_iterable(map(self._pairs_of, range(day - 7, day))))
+            self._pairs.pop(day - 8, None)
             level = self._level(day)
             if len(pairs) >= FEWEST:
                 pairs.sort()  # of sorted days: that is a merge
@@ -247,12 +249,13 @@ class UsualPast:
         """How the values of a day lie against their usual shapes, and their weights; sorted."""
         known = self._pairs.get(day)
         if known is None:
-            known, level = [], self._level(day)
-            for place in range(max(self.start(day), self.begins + WEEK), self.start(day + 1)):
-                x, shape = self.logs[place], self._shape(place)
-                if x is not None and shape is not None:
+            known, level, least = [], self._level(day), self.least
+            start = self.start(day)
+            logs, shapes = self.logs[start : self.start(day + 1)], self._shapes_of(day)
+            for place, (x, shape) in enumerate(zip(logs, shapes, strict=True), start):
+                if x is not None and shape is not None and place >= self.begins + WEEK:
                     middle, apart = shape
-                    known.append((x - middle, 1 / max(self.least(middle + level), apart) ** 2))
+                    known.append((x - middle, 1 / max(least(middle + level), apart) ** 2))
             known.sort()
             self._pairs[day] = known
         return known
@@ -261,16 +264,25 @@ class UsualPast:
 
     def _shape(self, place: int) -> tuple[float, float] | None:
         """The median of its own hour in the weeks before, beside their level, and how far these lie apart."""
-        if place not in self._shapes:
-            self._add_shapes((place + self.phase) // DAY)
-        return self._shapes[place]
+        day = (place + self.phase) // DAY
+        return self._shapes_of(day)[place - self.start(day)]
 
-    def _add_shapes(self, day: int) -> None:
+    def _shapes_of(self, day: int) -> list[tuple[float, float] | None]:
         """Those of a whole day: one by one they would be most of the cost of a check."""
-        relative, weeks, begins = self._relative_to_level(), self.settings.weeks, self.begins
-        for place in range(self.start(day), min(self.start(day + 1), len(relative))):
-            back = min(weeks, (place - begins) // WEEK) * WEEK
-            self._shapes[place] = _middle_of(relative[place - back : place : WEEK])
+        known = self._shapes.get(day)
+        if known is None:
+            relative, weeks, begins = self._relative_to_level(), self.settings.weeks, self.begins
+            first, end = self.start(day), min(self.start(day + 1), len(relative))
+            if (first - begins) // WEEK >= weeks:
+                back = [relative[first - week * WEEK : end - week * WEEK] for week in range(weeks, 0, -1)]
+                known = [_middle_of(values) for values in zip(*back, strict=True)]
+            else:
+                known = []
+                for place in range(first, end):
+                    reach = min(weeks, (place - begins) // WEEK) * WEEK
+                    known.append(_middle_of(relative[place - reach : place : WEEK]))
+            self._shapes[day] = known
+        return known
 
     def _own(self, place: int) -> tuple[float, float] | None:
         if self.by_weeks(place):
@@ -312,10 +324,9 @@ class UsualPast:
         first, end = self.start(day), min(self.start(day + 1), len(self.logs))
         places = [place for place in range(first, end) if self.by_weeks(place)]
         level, offs, values, nothing = self.level(places[0]), self._offs, self.values, self._nothing
-        if places[0] not in self._shapes:
-            self._add_shapes(day)
+        shapes = self._shapes_of(day)
         for place in places:
-            shape, x = self._shapes[place], self.log(place) if values[place] >= 0 else 0.0
+            shape, x = shapes[place - first], self.log(place) if values[place] >= 0 else 0.0
             offs[place] = None if shape is None or values[place] < 0 else min(x - shape[0] - level, x - nothing)
 
     def least(self, middle: float) -> float:
