@@ -17,7 +17,7 @@ RUN_EXTRAS := --extra holidays --extra notify --extra report --extra spark
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n $(shell n=$$(( $$(nproc 2>/dev/null || echo 2) + 1 )); echo $$(( n < 4 ? n : 4 ))) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo site test unit test-long faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-lake bench-observe bench-report peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium postgresql seaweedfs pictures readme
+.PHONY: help demo site test unit test-long faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-lake bench-observe bench-report peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium postgresql reader bench-tables seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -33,6 +33,7 @@ help:
 	@echo "make bench   measure transfers beside other tools     (make bench ARGS='--only small --rounds 3')"
 	@echo "make bench-judge    what judgement finds, what it costs;  make bench-observe  what an observation costs"
 	@echo "make bench-content  what content checks cost;  make bench-lake  what a large lake costs, and years of history"
+	@echo "make bench-tables   what the current tables cost, beside delta-rs and dlt"
 	@echo "make bench-report   what the report costs: CPU, memory, bytes, seconds in a browser"
 	@echo "make lock    resolve the dependencies anew            (make lock ARGS=--upgrade)"
 	@echo "make docs    write the pages that are made from the code anew"
@@ -62,6 +63,10 @@ chromium:
 postgresql:
 	@tools/postgresql
 
+# The tables are read by another implementation of the Delta protocol too, in an environment of its own.
+reader:
+	@tools/delta-reader
+
 # SeaweedFS is no dependency: 150 MB that only `make demo ARGS=--s3` and the tests need, from the tests' own lock.
 demo: runtime $(if $(filter --s3,$(ARGS)),seaweedfs)
 	@$(BIN)/viplake demo $(ARGS)
@@ -70,14 +75,14 @@ seaweedfs:
 	@tools/seaweedfs
 
 # One more at once than there are cores, since many wait, four at most: each brings servers of its own. Singly: ARGS=-n0
-test: dev chromium postgresql
+test: dev chromium postgresql reader
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long" $(ARGS)
 
 # No socket, no child process: a test that tries fails. Nothing waits, so there is a worker a core; each loads all tests.
 unit: dev
 	@$(BIN)/python -m pytest -q -p no:nbmake -n 2 --dist loadfile --no-loadscope-reorder --unit $(ARGS)
 
-test-long: dev chromium postgresql
+test-long: dev chromium postgresql reader
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long $(ARGS)
 
 # What docs/dev/proof.md counts: each target leaves its figures in docs/dev/proof, and makes the page of them.
@@ -153,6 +158,10 @@ bench-observe: peers
 bench-lake: peers
 	@$(BIN)/python -m bench.lake $(ARGS)
 
+# The current and history tables beside the merge of delta-rs and dlt: docs/bench/tables.md.
+bench-tables: peers
+	@$(BIN)/python -m bench.tables $(ARGS)
+
 # The report of 300 tables, and when a browser has drawn it: docs/bench/report.md.
 bench-report: dev chromium
 	@$(BIN)/python bench/report.py $(ARGS)
@@ -162,7 +171,8 @@ lock: dev
 	@$(LOCK) $(RUN_EXTRAS) --group build --output-file requirements.lock
 	@$(LOCK) --all-extras --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	@$(LOCK) --all-extras --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
-	@git --no-pager diff --stat -- requirements.lock requirements-dev.lock requirements-bench.lock
+	@$(subst pyproject.toml,--group pyproject.toml:reader,$(LOCK)) --output-file requirements-reader.lock
+	@git --no-pager diff --stat -- 'requirements*.lock'
 
 lambda: dev
 	@$(BIN)/python tools/artifacts.py lambda $(ARGS)
@@ -187,7 +197,7 @@ sbom: dev
 		--output-reproducible --output-file dist/viplake.cdx.json $(ARGS)
 	@echo dist/viplake.cdx.json
 
-test-wheel: dev chromium postgresql
+test-wheel: dev chromium postgresql reader
 	@tools/test-wheel $(SIDE_BY_SIDE) $(ARGS)
 
 docs: dev
@@ -207,5 +217,5 @@ readme: dev
 	@$(BIN)/python tools/readme.py
 
 clean:
-	@rm -rf site .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist demo-lake mutants .fuzz
+	@rm -rf site .venv .reader .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist demo-lake mutants .fuzz
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -130,9 +130,21 @@ class TableLake:
         """As `viplake tables`."""
         return await update(self.lake, self.delta(), self.settings, **options)
 
+    def table(self, kind: str, table: str) -> Path:
+        """The folder of a table."""
+        return self.folder / "IMOSDL" / "Tables" / kind / table
+
+    def complete(self, kind: str) -> list[str]:
+        """The tables of which every version is in the log's JSON."""
+        folder = self.folder / "IMOSDL" / "Tables" / kind
+        if not folder.is_dir():
+            return []
+        first = f"_delta_log/{0:020}.json"
+        return sorted(path.name for path in folder.iterdir() if (path / first).exists())
+
     def log(self, kind: str, table: str) -> list[dict[str, Any]]:
         """All actions of a table's log, in order."""
-        folder = self.folder / "IMOSDL" / "Tables" / kind / table / "_delta_log"
+        folder = self.table(kind, table) / "_delta_log"
         return [json.loads(line) for path in sorted(folder.glob("*.json")) for line in path.read_text().splitlines()]
 
     def live(self, kind: str, table: str) -> list[str]:
@@ -143,7 +155,7 @@ class TableLake:
                 found[action["add"]["path"]] = None
             if "remove" in action:
                 del found[action["remove"]["path"]]
-        return [str(self.folder / "IMOSDL" / "Tables" / kind / table / path) for path in found]
+        return [str(self.table(kind, table) / path) for path in found]
 
     def rows(self, kind: str, table: str) -> list[dict[str, Any]]:
         """All rows of a table, without nulls; times and decimals as text."""
