@@ -1,0 +1,287 @@
+"""I/O. Measures the current and history tables beside the merge of delta-rs and dlt, and writes docs/bench/tables.md.
+
+    make bench-tables
+    make bench-tables ARGS='--hours 24 --rounds 1'
+
+Every run is a process of its own; its memory is `VmHWM`. The figures are kept beside the page, as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from bench.measuring import ROOT, machine, plain_environment, run, say, scratch
+from bench.tables_runs import active, land, wrong
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PAGE: Final = ROOT / "docs" / "bench" / "tables.md"
+FIGURES: Final = PAGE.with_suffix(".json")
+TABLES: Final = 40
+BASE: Final = 3_000_000
+"""Records of the largest table, in the first Hour."""
+
+LARGEST: Final = 30_000
+"""Active records of the largest table, in every later Hour."""
+
+USER_TABLES: Final = 247
+PEERS: Final = ("deltalake", "dlt")
+
+
+class Bench:
+    """A lake, and runs over it.
+
+    Args:
+        home: a folder for all of it.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.number = home, 0
+
+    def once(self, name: str, folder: Path, target: Path, first: int, last: int) -> dict[str, Any]:
+        """Run one measurement of `bench.tables_runs`."""
+        out = self.home / "out.json"
+        places = [str(out), str(folder), str(target), str(first), str(last)]
+        command = [sys.executable, "-m", "bench.tables_runs", name, *places]
+        done = run(command, {**plain_environment(self.home), "TMPDIR": str(self.home)}, ROOT)
+        found = json.loads(out.read_text())
+        say(f"{name} {first}..{last}: {done.seconds:.1f} s, {done.cpu:.1f} s of CPU, {done.peak_mb:.0f} MB")
+        return {**found, "seconds": done.seconds, "cpu": done.cpu, "peak_mb": done.peak_mb}
+
+
+def count_files(folder: Path) -> int:
+    """Files below a folder."""
+    return sum(1 for path in folder.rglob("*") if path.is_file())
+
+
+def measure_hours(bench: Bench, hours: int, peers: Sequence[str]) -> dict[str, Any]:
+    """Hour after Hour, 40 tables, one of 3 M rows; an unchanged Hour; a question; files."""
+    lake, sizes = bench.home / "lake", active(TABLES, LARGEST)
+    land(lake, 0, {**sizes, "Table000": BASE})
+    stored = sum(land(lake, hour, sizes) for hour in range(1, hours + 1))
+    found: dict[str, Any] = {"hours": hours, "tables": TABLES, "rows": sum(sizes.values()), "bytes": stored / hours}
+    found["first"] = {"ours": bench.once("ours", lake, lake, 0, 0)}
+    found["each"] = {"ours": bench.once("ours", lake, lake, 1, hours)}
+    current = lake / "IMOSDL" / "Tables" / "current"
+    found["each"]["ours"]["wrong"] = wrong(current, sizes, BASE, range(hours + 1))
+    for name in peers:
+        target = bench.home / name
+        target.mkdir()
+        found["first"][name] = bench.once(name, lake, target, 0, 0)
+        found["each"][name] = bench.once(name, lake, target, 1, hours)
+        found["each"][name]["wrong"] = wrong(
+            target / "tables" if name == "dlt" else target, sizes, BASE, range(hours + 1)
+        )
+        shutil.rmtree(target)
+    found["live"] = live_files(lake / "IMOSDL" / "Tables")
+    land(lake, hours + 1, sizes, frozenset(sizes))
+    before = count_files(lake / "IMOSDL" / "Tables")
+    found["unchanged"] = bench.once("ours", lake, lake, hours + 1, hours + 1)
+    found["unchanged"]["written"] = count_files(lake / "IMOSDL" / "Tables") - before
+    found["query"] = {name: bench.once(f"query {name}", lake, lake, 0, hours + 1) for name in ("current", "raw")}
+    shutil.rmtree(lake)
+    return found
+
+
+def live_files(tables: Path) -> dict[str, float]:
+    """The most live files of a table against the least that its size needs."""
+    import deltalake  # noqa: PLC0415 - 100 MB
+
+    most = {}
+    for kind in ("current", "history"):
+        for folder in (tables / kind).iterdir():
+            files = deltalake.DeltaTable(str(folder)).file_uris()
+            size = sum(Path(path).stat().st_size for path in files)
+            most[f"{kind}/{folder.name}"] = len(files) / max(1, -(-size // (64 << 20)))
+    return {"most": max(most.values()), "tables": len(most)}
+
+
+def measure_catch_up(bench: Bench) -> dict[str, Any]:
+    """24 Hours at once, against decoding them."""
+    lake, sizes = bench.home / "caught", active(TABLES, LARGEST)
+    for hour in range(24):
+        land(lake, hour, sizes)
+    found = {"decode": bench.once("decode", lake, lake, 0, 23), "ours": bench.once("ours at once", lake, lake, 0, 23)}
+    shutil.rmtree(lake)
+    return found
+
+
+def measure_user(bench: Bench, gigabytes: float) -> dict[str, Any]:
+    """One Hour of the user's number of tables, half of it unchanged since the Hour before."""
+    lake = bench.home / "user"
+    sizes = active(USER_TABLES, 1000)
+    probe = land(lake, 0, sizes)
+    shutil.rmtree(lake)
+    sizes = active(USER_TABLES, int(1000 * gigabytes * 1e9 / probe))
+    half, total = set(), 0
+    for name, records in sorted(sizes.items(), key=lambda one: one[1]):
+        if total + records <= sum(sizes.values()) / 2:
+            half.add(name)
+            total += records
+    land(lake, 0, sizes)
+    stored = land(lake, 1, sizes, frozenset(half))
+    bench.once("ours", lake, lake, 0, 0)
+    decoded = bench.home / "changed"
+    for path in (lake / "IMOSDL" / "Hourly" / "20220510" / "01").glob("Table*"):
+        if path.name.partition("_")[0] not in half:
+            place = decoded / "IMOSDL" / "Hourly" / "20220510" / "01"
+            place.mkdir(parents=True, exist_ok=True)
+            os.link(path, place / path.name)
+    found = {
+        "bytes": stored,
+        "tables": USER_TABLES,
+        "decode": bench.once("decode", decoded, lake, 1, 1),
+        "ours": bench.once("ours", lake, lake, 1, 1),
+    }
+    shutil.rmtree(lake)
+    return found
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+_INTRODUCTION: Final = """
+# What the current and history tables cost
+
+Written by `make bench-tables`; every run is in `tables.json` beside this page. Each run is a process of its own. CPU is
+that of all its threads, with decoding; memory is the resident peak (`VmHWM`) in 10^6 bytes. viplake writes the current
+and the history table of each table, the peers the current table alone. "Load" is the load average when the part ended.
+Above 1.5 the machine was busy: compare CPU, memory and counts only.
+"""
+
+
+def page(figures: dict[str, Any]) -> str:
+    """Return the whole page; parts that were not measured are left out."""
+    texts = {"hours": _hours_text, "catch_up": _catch_up_text, "user": _user_text}
+    parts = [_INTRODUCTION.lstrip(), *(text(figures[name]) for name, text in texts.items() if name in figures)]
+    return "\n".join(parts)
+
+
+def _when(part: dict[str, Any]) -> str:
+    busy = " (busy machine)" if part["load"] > 1.5 else ""
+    return f"{part['at']}; {part['machine']}. Load {part['load']:.1f}{busy}."
+
+
+def _verdict(value: float, goal: float, unit: str = " times") -> str:
+    return f"at most {goal:g}{unit}: {'reached' if value <= goal else '**missed**'}"
+
+
+def _hours_text(part: dict[str, Any]) -> str:
+    names = {"ours": "viplake, current and history", "deltalake": "merge of delta-rs", "dlt": "dlt, upsert to Delta"}
+    goals = {"deltalake": 1.0, "dlt": 0.45}
+    medians = {name: statistics.median(one["steps"]) for name, one in part["each"].items()}
+    lines = [
+        f"## {part['hours']} Hours, {part['tables']} tables, one of {BASE:,} rows",
+        "",
+        f"Each Hour has {part['rows']:,} records ({part['bytes'] / 1e6:.1f} MB stored), of which one in 24 changed.",
+        _when(part),
+        "",
+        "| | CPU an Hour, median | viplake against it | goal | peak MB | first Hour, CPU | its peak MB | wrong rows |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, one in part["each"].items():
+        ratio = medians["ours"] / medians[name]
+        against = f"{ratio:.2f} | {_verdict(ratio, goals[name])}" if name in goals else " | "
+        first = part["first"][name]
+        lines.append(
+            f"| {names[name]} | {medians[name]:.2f} s | {against} | {one['peak_mb']:.0f} | {first['cpu']:.1f} s | "
+            f"{first['peak_mb']:.0f} | {one['wrong']} |"
+        )
+    unchanged, asked = part["unchanged"], part["query"]
+    least = asked["raw"]["steps"][0] / asked["current"]["steps"][0]
+    peak = max(part[of]["ours"]["peak_mb"] for of in ("first", "each"))
+    lines += [
+        "",
+        "| | | goal |",
+        "|---|---|---|",
+        f"| peak memory with {BASE:,} rows | {peak:.0f} MB | {_verdict(peak, 300, ' MB')} |",
+        (
+            f"| an Hour in which nothing changed | {unchanged['seconds']:.1f} s, {unchanged['cpu']:.1f} s of CPU, "
+            f"{unchanged['written']} files written | {_verdict(unchanged['seconds'], 3, ' s')} |"
+        ),
+        (
+            f"| a question of the largest table: all Hours against its current table | {least:.0f} times the CPU | "
+            f"at least 25 times: {'reached' if least >= 25 else '**missed**'} |"
+        ),
+        (
+            f"| live files of a table, the most against the least for its size | {part['live']['most']:.1f} times | "
+            f"{_verdict(part['live']['most'], 2)} |"
+        ),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _catch_up_text(part: dict[str, Any]) -> str:
+    ratio = part["ours"]["cpu"] / part["decode"]["cpu"]
+    return "\n".join(
+        [
+            "## Catch-up of 24 Hours at once",
+            "",
+            f"The same tables, without the {BASE:,} rows. {_when(part)}",
+            "",
+            "| | CPU | peak MB |",
+            "|---|---|---|",
+            f"| DuckDB decodes them | {part['decode']['cpu']:.1f} s | {part['decode']['peak_mb']:.0f} |",
+            f"| `viplake tables`, current and history | {part['ours']['cpu']:.1f} s | {part['ours']['peak_mb']:.0f} |",
+            "",
+            f"{ratio:.2f} times; goal: {_verdict(ratio, 1.3)}.",
+            "",
+        ]
+    )
+
+
+def _user_text(part: dict[str, Any]) -> str:
+    ratio, peak = part["ours"]["cpu"] / part["decode"]["cpu"], part["ours"]["peak_mb"]
+    return "\n".join(
+        [
+            f"## One Hour of {part['tables']} tables and {part['bytes'] / 1e9:.2f} GB, half of it unchanged",
+            "",
+            _when(part),
+            "",
+            "| | CPU | peak MB |",
+            "|---|---|---|",
+            f"| DuckDB decodes what changed | {part['decode']['cpu']:.1f} s | {part['decode']['peak_mb']:.0f} |",
+            f"| `viplake tables`, current and history | {part['ours']['cpu']:.1f} s | {peak:.0f} |",
+            "",
+            f"{ratio:.2f} times; goals: {_verdict(ratio, 3)}, {_verdict(peak, 800, ' MB')}.",
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Measure the parts that are wanted, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=("hours", "catch_up", "user"))
+    parser.add_argument("--hours", type=int, default=200)
+    parser.add_argument("--user-gb", type=float, default=1.8)
+    parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
+    parser.add_argument("--page", action="store_true", help="only write the page anew")
+    given = parser.parse_args()
+    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    with scratch() as (home, _):
+        bench = Bench(home)
+        parts = {
+            "hours": lambda: measure_hours(bench, given.hours, given.peers),
+            "catch_up": lambda: measure_catch_up(bench),
+            "user": lambda: measure_user(bench, given.user_gb),
+        }
+        for name in () if given.page else given.only or parts:
+            measured = parts[name]()
+            about = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "machine": machine(), "load": os.getloadavg()[0]}
+            figures[name] = measured | about
+            FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
+    PAGE.write_text(page(figures))
+    say(f"{PAGE.relative_to(ROOT)} is written")
+
+
+if __name__ == "__main__":
+    main()
