@@ -56,6 +56,17 @@ def test_readme_is_short_and_findable() -> None:
         assert word in TEXT.lower(), word
 
 
+def test_the_first_screen_of_the_readme_has_the_words_that_people_search_for() -> None:
+    """Up to the first block of commands."""
+    first = TEXT.partition("```")[0].lower()
+    assert len(first.splitlines()) < 25
+    for word in (
+        *("alert", "anomal", "slo", "sla", "data quality", "checksum", "retr", "manifest", "idempotent", "monitor"),
+        *("incident", "freshness", "schema drift", "s3", "pipeline", "data lake", "veson", "imos", "export"),
+    ):
+        assert word in first, word
+
+
 def test_every_page_is_reachable_from_the_index() -> None:
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
     known, queue = {"index.md"}, ["index.md"]

@@ -76,9 +76,9 @@ def settings_page() -> str:
     """Every setting."""
     lines = ["# Settings\n", MADE]
     lines.append(
-        "A flag wins over the environment, that over the profile in `viplake.toml`, that over its top level, that"
-        " over the default. A name that viplake does not know is an error with a suggestion. In a Glue job each is a"
-        " job parameter, `--viplake-` and the name with dashes.\n"
+        "The first that is given counts: flag, environment variable, profile in `viplake.toml`, top level of"
+        " `viplake.toml`, default. An unknown name is an error with a suggestion. In a Glue job each setting is a job"
+        " parameter: `--viplake-` and the name with dashes.\n"
     )
     lines += ["| environment | `viplake.toml` | default | meaning |", "|---|---|---|---|"]
     for setting in SETTINGS:

@@ -411,7 +411,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "us",
         CHECKS_FAILED,
         "No row of the file can be read. Nothing was imported.",
-        "Correct the file: `viplake observe --help` says what it must look like. Then import it again.",
+        "Correct the file (docs/datasets.md describes its form), then import it again.",
     ),
     Cause(
         "disk_full",

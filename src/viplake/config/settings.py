@@ -273,7 +273,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("company", _company, None, "company code in the files call"),
     Setting("secrets", _secret_place, "env:", "where the secret is: `env:`, `file:/path.json`, `aws-sm:name`"),
-    Setting("token_url", _web, "https://auth.veslink.com/connect/token", "call 1"),
+    Setting("token_url", _web, "https://auth.veslink.com/connect/token", "URL of the token call"),
     Setting(
         "export_url", _web_base, "https://emea.veslink.com/api/datalake/v1", "base of `/export` and `/CheckJobStatus`"
     ),

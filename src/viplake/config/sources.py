@@ -199,7 +199,7 @@ def _text(value: object, label: str) -> str:
         return str(value).strip()
     if isinstance(value, Environment):
         return value.name
-    raise SettingsError(f"{label} is neither text nor a number", hint="Write it as in the table of settings.")
+    raise SettingsError(f"{label} is neither text nor a number", hint="Write it as docs/settings.md shows.")
 
 
 def absolute(text: str) -> str:

@@ -298,11 +298,11 @@ class TakeOver:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Not now.
+    """No step is due now.
 
     Attributes:
         until: when it is worth looking again; None: at the next poll.
-        held: another worker is at it.
+        held: another worker has the Hour.
     """
 
     until: datetime | None = None
