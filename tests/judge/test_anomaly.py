@@ -103,6 +103,18 @@ def test_half_double_and_nothing_are_found_at_once(
     assert (verdict.least <= verdict.value <= verdict.most) == (expected == "usual")
 
 
+@pytest.mark.parametrize("size", [2e4, 2e5, 2e6, 2e7])
+@pytest.mark.parametrize("form", [by_hour, by_day])
+def test_nothing_is_found_in_the_first_weeks_of_a_table_of_any_size(
+    form: Callable[[list[int]], list[int]], size: float
+) -> None:
+    """A fall to nothing is as clear in a small table as in a large one, unless it holds but a few records."""
+    values = form([round(value * size / 1e6) for value in weekly(2)])
+    values[-6:] = [0] * 6
+    series = Series(values)
+    assert "low" in {kind(series.judge(place)) for place in range(len(values) - 6, len(values))}
+
+
 def test_rolling_sum_that_loses_30_percent_is_found_where_hours_vary_by_40_percent() -> None:
     values = by_day(weekly(8, noise=0.4))
     values[-6:] = [round(value * 0.7) for value in values[-6:]]

@@ -49,6 +49,10 @@ _LEAST_JUMP: Final = 0.2
 _LEAPS: Final = 1.5
 """Scales of its changes, logarithm, and times a large change, of a jump from the last good Hour."""
 
+_CLUMP: Final = 0.25
+"""How far between the smaller and the larger size, as logarithms, the least scale of a jump is that of a size. At the
+smaller one, a fall to nothing would never be abnormal; at the larger one, a few records would be."""
+
 _SLACK: Final = 1.5
 _RUN: Final = 15.0
 _LEAST_RUN: Final = 0.15
@@ -332,7 +336,8 @@ class Series:
         if good is None or hour.at - good[0] > DAY or not (hour.spread.smooth or hour.unlike):
             return None
         hours, jump = hour.at - good[0], hour.off - good[1]
-        least = self._past.least(hour.middle + min(good[1], hour.off))  # a clump of records comes and goes at once
+        small = min(good[1], hour.off) + _CLUMP * abs(jump)
+        least = self._past.least(hour.middle + small)  # a clump of records comes and goes at once
         scale = max(hour.spread.step * math.sqrt(min(hours, 4)), least)
         reach = max(_JUMP * scale, _LEAST_JUMP, _LEAPS * hour.spread.leap)
         reach *= _ONGOING if self._goes_on(hour.at, jump) else 1
