@@ -11,6 +11,7 @@ import pytest
 
 from judge.replay import Replay
 from viplake.judge.record import Record
+from viplake.judge.rules.rule import Breach
 from viplake.model import Hour
 
 FIRST = Hour.parse("2022-02-07T00")
@@ -88,6 +89,31 @@ def notified(tables: int, weeks: int, *, step: int) -> list[tuple[str, str]]:
 def test_a_week_of_a_quiet_lake_sends_one_false_notification_at_most() -> None:
     sent = notified(24, 1, step=23)
     assert len(sent) <= 1, sent
+
+
+def test_volumes_of_a_day_judged_in_one_go_are_abnormal_where_checks_of_each_hour_find_them() -> None:
+    first = PAST * WEEK + 2 * 24
+    known, sizes = quiet_lake(16, first + 24)
+    for table, (begin, end, factor) in {
+        "Table_000": (9, 15, 0.5),
+        "Table_009": (11, 20, 1.6),
+        "Table_003": (3, 6, 9),
+    }.items():
+        for n in range(first + begin, first + end):
+            sizes[table][n] = round(sizes[table][n] * factor)
+    at_once, each = (Replay(known, sizes=sizes, first=FIRST, again=6) for _ in range(2))
+    found: set[tuple[Hour, str | None]] = set()
+    for n in range(first, first + 24):
+        hour = FIRST.shift(n)
+        hours = tuple(hour.shift(-5).to(hour))
+        verdicts = each.judged(hour, hours)
+        breaches = {(one.hour, one.table) for one in verdicts if isinstance(one, Breach) and one.rule == "volume_table"}
+        of_day = {
+            (one.hour, one.table) for one in at_once.of_day(hour) if isinstance(one, Breach) and one.hour in hours
+        }
+        assert breaches == of_day
+        found |= breaches
+    assert {table for _, table in found} >= {"Table_000", "Table_009"}
 
 
 @pytest.mark.long
