@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import json
 import math
 import random
@@ -21,13 +22,18 @@ from judge.watch import FIRST, Watch, content_of, facts_of, watching
 from viplake.content.records import keep
 from viplake.history.build import HistoryLocation
 from viplake.judge.detector.anomaly import ADOPTED
-from viplake.model import PROD, TEST
+from viplake.lake import Lake
+from viplake.lake.layout import Layout
+from viplake.lake.store import StoreSettings, open_store
+from viplake.model import TEST
 from viplake.simulator.history import Past, SchemaChange, Spell
 from viplake.simulator.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from viplake.model import Hour
 
 pytestmark = pytest.mark.system
 
@@ -359,6 +365,55 @@ def test_6_a_retired_table_sends_eight_tickets_at_most_in_sixty_days_and_none_wh
         assert len(watch.notices) - sent == (later == 41)
 
 
+def empty(watch: Watch, hour: Hour, table: str) -> None:
+    """Make the files of a table empty, as if they had come so: manifest and receipt agree."""
+    folder = watch.folder / "lake" / watch.lake.layout.folder(hour)
+    content = gzip.compress(b"", mtime=0)
+    for file in sorted(folder.glob(f"{table}_2*.gz")):
+        file.write_bytes(content)
+        for name in ("_PresignedUrls.json", "_Receipt.json"):
+            record = json.loads((folder / name).read_text(encoding="utf-8"))
+            for one in record if isinstance(record, list) else record["files"]:
+                if one["key"].endswith(file.name):
+                    one["size"] = len(content)
+                    one["md5"] = hashlib.md5(content).hexdigest()
+            (folder / name).write_text(json.dumps(record), encoding="utf-8")
+
+
+def test_6_a_table_that_is_empty_for_weeks_sends_a_ticket_and_a_reminder_every_two_weeks(watch: Watch) -> None:
+    past, last = Past(tables=1, scale=0.02), 24 * 17
+    watch.hours(past, *FIRST.to(H(8)))
+    watch.check(H(8))
+    number = 9
+    while number < last:
+        step = 1 if number < 14 else 31
+        for hour in H(number).to(H(number + step - 1)):
+            watch.hours(past, hour)
+            empty(watch, hour, "Voyage")
+        number += step
+        answer = watch.check(H(number - 1))
+    [one] = answer.json["incidents"]
+    assert (one["rule"], one["tables"], one["hour"], one["hours"]) == ("empty_file", ["Voyage"], str(H(9)), number - 9)
+    assert [kind for kind, _ in watch.kinds] == ["opened", "reminder", "reminder"]
+    assert {notice["severity"] for notice in watch.notices} == {"ticket"}
+    assert f"1 file of {H(9)} holds no records (20 bytes in all)" in watch.texts[0]
+    assert f"viplake ack empty_file:{H(9)} --until" in watch.texts[1]
+    for hour in H(number).to(H(number + 6)):
+        watch.hours(past, hour)
+        watch.check(hour)
+    assert watch.kinds[3:] == [("resolved", "empty_file")]
+
+
+def test_a_check_of_many_hours_names_the_newest_in_which_it_judged_volumes_of_tables(watch: Watch) -> None:
+    names = [f"T{number:03d}" for number in range(320)]
+    remember(watch, {name: [5000 + n for n in range(60)] for name in names})
+    limit = "a check evaluates tables in its newest 48 Hours; earlier ones: viplake check --at HOUR"
+    answer = watch.check(H(59), "--at", str(H(59)), observe=False)
+    assert answer.json["no_data"]["volume_table"][limit] == 60 - 48
+    earlier = watch.check(H(59), "--from", str(H(2)), "--at", str(H(9)), minute=55, observe=False)
+    assert limit not in earlier.json["no_data"]["volume_table"]
+
+
 # -- 7, 8, 12, 13, 14: what an incident is --------------------------------------------------------------------------
 
 
@@ -442,15 +497,25 @@ def test_10_the_first_check_reports_what_is_open_and_counts_what_is_over(watch: 
     assert len(listed.json["incidents"]) == len(spells) + 2
 
 
-def test_11_unknown_hours_are_bad_for_delivered_and_no_data_for_on_time(watch: Watch) -> None:
-    watch.hours(Past(tables=2, ledger=False, receipts=False, promises=False), *FIRST.to(H(6)))
-    watch.check(H(6))
-    answer = watch.at(H(9).end + timedelta(minutes=5), "check", "--json", "--at", str(H(9)))
-    objectives = {one["name"]: one for one in answer.json["objectives"]}
-    assert objectives["delivered"]["sli"] is None or round(objectives["delivered"]["sli"], 2) == 0.7
-    assert (objectives["delivered"]["good"], objectives["delivered"]["bad"]) == (7, 3)
-    assert (objectives["on_time"]["good"], objectives["on_time"]["bad"]) == (0, 0)
-    assert "too early" in watch.at(H(9).end + timedelta(minutes=6), "check", "--at", str(H(9))).out
+@pytest.mark.parametrize("unknown", [(7, 8, 9), (3, 4, 5), (2, 5, 8), (1, 9)])
+def test_11_unknown_hours_are_bad_for_delivered_and_no_data_for_on_time(watch: Watch, unknown: tuple[int, ...]) -> None:
+    """Hours that another program left out, at the end of the record and within it."""
+    known = [H(n) for n in range(10) if n not in unknown]
+    watch.hours(Past(tables=2, ledger=False, receipts=False, promises=False), *known)
+    watch.check(known[-1])
+    now = H(9).end + timedelta(minutes=5)
+    objectives = {one["name"]: one for one in watch.at(now, "check", "--json", "--at", str(H(9))).json["objectives"]}
+    for name in ("delivered", "complete"):
+        assert (objectives[name]["good"], objectives[name]["bad"]) == (len(known), len(unknown))
+    assert (objectives["on_time"]["good"], objectives["on_time"]["bad"], objectives["on_time"]["sli"]) == (0, 0, None)
+    assert "too early" in watch.at(now, "check", "--at", str(H(9))).out
+
+
+@pytest.mark.parametrize(("hours", "is_early"), [(99, True), (100, False)])
+def test_11_an_objective_is_too_early_below_a_hundred_hours(watch: Watch, hours: int, *, is_early: bool) -> None:
+    watch.remember([facts_of(H(n), {"Voyage": 5000}, delivered=n != 7) for n in range(hours)], volumes=False)
+    printed = watch.at(H(hours).start, "check", "--at", str(H(hours - 1)))
+    assert ("too early" in printed.out) is is_early
 
 
 # -- 15: channels -------------------------------------------------------------------------------------------------
@@ -503,18 +568,39 @@ def test_16_the_rules_in_the_lake_judge_it_from_every_folder(watch: Watch) -> No
     assert (wrong.code, "Did you mean missing_table" in wrong.err) == (2, True)
 
 
-def test_17_test_and_prod_never_share_a_history_or_incidents(watch: Watch) -> None:
+@pytest.mark.parametrize("command", [("check",), ("observe",), ("report",), ("slo",), ("ack", "outage:2022-05-02T02")])
+def test_17_test_and_prod_never_share_a_history_or_incidents(watch: Watch, command: tuple[str, ...]) -> None:
     history = watch.folder / "history"
     watch.patch.setenv("VIPLAKE_HISTORY", f"file://{history}")
-    watch.hours(Past(tables=2), *FIRST.to(H(3)))
-    assert watch.check(H(3)).code == 0
+    watch.hours(Past((Spell(H(2), H(3), "failed"),), tables=2), *FIRST.to(H(3)))
+    assert watch.check(H(3)).code == 1
+    before = {path: path.read_bytes() for path in sorted(history.rglob("*")) if path.is_file()}
     (watch.folder / "other").mkdir()
     watch.patch.setenv("VIPLAKE_LAKE", f"file://{watch.folder}/other")
     watch.patch.setenv("VIPLAKE_ENVIRONMENT", "Test")
-    refused = watch.at(H(3).start + timedelta(minutes=55), "check", "--json")
+    refused = watch.at(H(3).start + timedelta(minutes=55), *command)
     assert refused.code == 2
     assert "belongs to Prod" in refused.err
-    assert (TEST.name, PROD.name) == ("Test", "Prod")
+    assert {path: path.read_bytes() for path in sorted(history.rglob("*")) if path.is_file()} == before
+
+
+def test_17_an_outage_of_prod_is_no_incident_of_test(watch: Watch) -> None:
+    """Each environment has its own lake, its own incidents of the same names, and its own name in messages."""
+    outage = Past((Spell(H(6), H(9), "failed"),), tables=2)
+    live(watch, outage, 6, 9)
+    (watch.folder / "test").mkdir()
+    layout = Layout.below("DEV/IMOSDL/Hourly")
+    watch.lake = Lake(open_store(StoreSettings(f"file://{watch.folder}/test")), layout)
+    watch.patch.setenv("VIPLAKE_LAKE", f"file://{watch.folder}/test")
+    watch.patch.setenv("VIPLAKE_ENVIRONMENT", "Test")
+    watch.hours(Past(tables=2), *FIRST.to(H(9)), environment=TEST)
+    assert watch.check(H(9)).json["incidents"] == []
+    for number in range(10, 14):
+        watch.hours(Past((Spell(H(10), H(13), "lacking", ("Voyage",)),), tables=2), H(number), environment=TEST)
+        answer = watch.check(H(number))
+    assert [one["id"] for one in answer.json["incidents"]] == [f"missing_table:{H(10)}"]
+    assert [message["environment"] for message in watch.got] == ["Prod", "Test"]
+    assert [text.partition(":")[0] for text in watch.texts] == ["Prod", "Test"]
 
 
 def test_18_a_check_of_an_earlier_hour_speaks_of_that_hour(watch: Watch) -> None:
