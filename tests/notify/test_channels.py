@@ -123,6 +123,8 @@ async def test_O4_a_secret_in_a_text_is_redacted(canaries: Any) -> None:
         await send_to_all([Webhook(Secret(hook.url, remember=False))], spoilt, still())
     assert canaries.client_secret not in json.dumps(hook.got)
     assert "abc123" not in json.dumps(hook.got)
+    in_words = Message("incidents", f"it is {canaries.client_secret}", f"it said {canaries.client_secret}", {})
+    assert canaries.client_secret not in in_words.subject + in_words.text, "so no channel can forget to redact them"
 
 
 @pytest.mark.parametrize("limit", [LARGEST, LARGEST - 8192, 4000])

@@ -256,11 +256,9 @@ async def _rules(settings: config.Settings) -> Check:
 
 def _channels(notify: NotifySettings) -> str:
     """Who gets notifications."""
-    given = {"SNS": bool(notify.sns_topic), "a webhook": bool(notify.webhook), "apprise": bool(notify.apprise)}
-    names = [name for name, is_given in given.items() if is_given]
-    if not names:
+    if not notify.channels:
         return "incidents are recorded, but sent to no channel: see [notify]"
-    return f"notifications go to {', '.join(names)} (viplake doctor --notify tries it)"
+    return f"notifications go to {', '.join(notify.channels)} (viplake doctor --notify tries it)"
 
 
 async def _secret(secrets: config.Secrets, settings: config.Settings) -> Check:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from viplake.errors import NetworkError
 from viplake.network.settings import Network
 from viplake.notify.message import NotSent, shorten
-from viplake.redact import redact
 from viplake.wording import install_hint
 
 if TYPE_CHECKING:
@@ -57,13 +56,13 @@ class Apprise:
         if made is None:
             raise NotSent("apprise does not know this kind of address", final=True)
         requests.Session.request = _by_our_rules(requests.Session.request, self.network)  # type: ignore[method-assign]
-        title = redact(message.subject)
+        title = message.subject
         most = min(getattr(made, "body_maxlen", _LONGEST) - len(title) - 2, _LONGEST)
         kind = {"delivered": apprise.NotifyType.SUCCESS, "test": apprise.NotifyType.INFO}
         _LAST.outcome = None
         taken = made.notify(
             title=title,
-            body=shorten(redact(message.text), max(most, 100)),
+            body=shorten(message.text, max(most, 100)),
             notify_type=kind.get(message.kind, apprise.NotifyType.WARNING),
         )
         if not taken:

@@ -22,6 +22,8 @@ Audience = Literal["people", "programs"]
 class Message:
     """A notification, or a test message.
 
+    No channel gets a secret: subject and text are redacted as they are given, the body in `json`.
+
     Attributes:
         kind: for filters: `incidents`, `delivered` or `test`.
         subject: one line.
@@ -35,6 +37,11 @@ class Message:
     text: str
     body: Mapping[str, Any]
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __post_init__(self) -> None:
+        """Redact what people read."""
+        object.__setattr__(self, "subject", redact(self.subject))
+        object.__setattr__(self, "text", redact(self.text))
 
     def json(self, limit: int = LARGEST) -> str:
         """Return the body as text, redacted, within so many bytes: `notices` are left out from the end, and counted."""

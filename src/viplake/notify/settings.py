@@ -55,6 +55,12 @@ class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return settings
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """The kinds of channels that it names, as people call them."""
+        given = {"SNS": self.sns_topic, "a webhook": self.webhook, "apprise": self.apprise}
+        return tuple(name for name, address in given.items() if address)
+
+    @property
     def needs_secret(self) -> bool:
         """Whether it refers to a key of the secret."""
         return any(value.startswith("secret:") for value in (self.webhook, *self.apprise))

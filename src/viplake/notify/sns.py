@@ -10,7 +10,6 @@ from viplake.errors import SettingsError
 from viplake.network.aws import AwsAccess, client, unreachable
 from viplake.network.settings import Network
 from viplake.notify.message import LARGEST, NotSent
-from viplake.redact import redact
 
 if TYPE_CHECKING:
     from viplake.notify.message import Audience, Message
@@ -70,5 +69,5 @@ class Sns:
 
 
 def _subject(text: str) -> str:
-    plain = "".join(char if " " <= char <= "~" else "?" for char in redact(text))
+    plain = "".join(char if " " <= char <= "~" else "?" for char in text)
     return plain[: _LONGEST_SUBJECT - 1] or "viplake"

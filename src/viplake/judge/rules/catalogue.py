@@ -344,8 +344,9 @@ class RuleSettings:
 def _config_of(name: str, value: Any) -> RuleConfig:
     given: Any = decode(f"rules.{name}", value, _SHAPES[name])
     limits = {limit.key: getattr(given, limit.key) for limit in RULES[name].limits}
-    if limits.get("max_mb") and limits["max_mb"] <= limits["min_mb"]:
-        hint = f"It is more than min_mb, from {limits['min_mb'] + 1:g} to {1e9:g}."
+    least = limits.get("min_mb", 0)
+    if limits.get("max_mb") and limits["max_mb"] <= least:
+        hint = f"It is more than min_mb, from {least + 1:g} to {1e9:g}."
         raise refuse(f"max_mb of [rules.{name}]", f"is {value['max_mb']!r}", hint)
     tables = {table: TableConfig(key=True) for table in getattr(given, "key", ())}
     for table, one in getattr(given, "tables", {}).items():
