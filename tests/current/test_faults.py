@@ -16,6 +16,7 @@ from current.lakes import COLUMNS, TableLake, hour
 from faults import Counting
 from history.lakes import At
 from viplake.clock import SystemClock
+from viplake.current import marks
 from viplake.current.delta import DeltaTables
 from viplake.current.settings import TablesSettings
 from viplake.current.show import show
@@ -239,6 +240,24 @@ async def test_hour_that_equals_one_that_is_held_back_is_read_itself(tmp_path: P
     file.write_bytes(right)
     await lake.update()
     same(lake)
+
+
+async def test_requests_of_an_update_of_the_last_days_do_not_grow_with_history(tmp_path: Path) -> None:
+    requests = []
+    for days in (40, 400):
+        lake = TableLake(tmp_path / str(days))
+        past = [hour(-24 * day) for day in range(1, days)]
+        await marks.begin(lake.lake, past)
+        for one in past:
+            await marks.finish(lake.lake, one, marks.Mark(str(one), {}), again=False)
+        await lake.land(0, {"Voyage": [row(1)]})
+        counting = Counting(lake.store)
+        watched = Lake(counting, lake.lake.layout, lake.lake.url)
+        first = hour(0).shift(-7 * 24)
+        await update(watched, DeltaTables(watched, {}, SystemClock()), lake.settings, first=first)
+        requests.append(len(counting.calls))
+        assert (await marks.known(lake.lake, await marks.days(lake.lake))).done == {*past, hour(0)}
+    assert requests[0] == requests[1]
 
 
 async def test_late_hour_beside_unchanged_ones_is_decided_by_the_newest_that_carried_a_version(tmp_path: Path) -> None:

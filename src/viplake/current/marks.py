@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
     from viplake.model import Hour
 
 _AT_ONCE: Final = 16
-_NAME: Final = re.compile(r"(\d{2})(\.held|\.healed)?\.json")
+_NAME: Final = re.compile(r"(\d{8})/(\d{2})(\.held|\.healed)?\.json")
+_DAYS_ONE_BY_ONE: Final = 40
 
 
 class TableMark(Part, frozen=True):
@@ -91,23 +91,21 @@ async def known(lake: Lake, wanted: Iterable[str]) -> HourMarks:
     Raises:
         LakeError: the lake cannot be read.
     """
-    found = HourMarks()
-
-    async def of(day: str) -> None:
-        begun, marks = await asyncio.gather(
-            lake.store.files(f"{lake.layout.begun}{day}/"), lake.store.files(f"{lake.layout.marks}{day}/")
-        )
-        held: set[Hour] = set()
-        healed: set[Hour] = set()
-        for file in begun:
-            if (match := _NAME.fullmatch(file.name)) and (hour := parse_hour(day, match[1])):
-                found.begun.add(hour)
-        for file in marks:
-            if (match := _NAME.fullmatch(file.name)) and (hour := parse_hour(day, match[1])):
-                {None: found.done, ".held": held, ".healed": healed}[match[2]].add(hour)
-        found.held |= held - healed
-
-    await map_bounded(of, wanted, at_once=_AT_ONCE)
+    found, days_ = HourMarks(), set(wanted)
+    # Of many days two listings have all, a thousand objects a request.
+    of_days = [""] if len(days_) > _DAYS_ONE_BY_ONE else [f"{day}/" for day in sorted(days_)]
+    prefixes = [(root, root + day) for root in (lake.layout.begun, lake.layout.marks) for day in of_days]
+    listed = await map_bounded(lambda one: lake.store.files(one[1]), prefixes, at_once=_AT_ONCE)
+    held: set[Hour] = set()
+    healed: set[Hour] = set()
+    kinds = {None: found.done, ".held": held, ".healed": healed}
+    for (root, _), files in zip(prefixes, listed, strict=True):
+        for file in files:
+            match = _NAME.fullmatch(file.key.removeprefix(root))
+            if match is None or match[1] not in days_ or (hour := parse_hour(match[1], match[2])) is None:
+                continue
+            (found.begun if root == lake.layout.begun else kinds[match[3]]).add(hour)
+    found.held |= held - healed
     return found
 
 

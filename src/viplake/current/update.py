@@ -63,6 +63,9 @@ _COMMITS_AN_UPDATE: Final = 2
 _MOST_VACUUMED: Final = 16
 """Delta tables that one update removes old files of."""
 
+_KNOWN_BEFORE: Final = 31 * 24
+"""Hours before the first one of a range whose marks are known: the range is compared with the newest of them."""
+
 _BACK: Final = 48
 """Hours back in which the files of a table are looked for, to compare them with."""
 
@@ -222,7 +225,9 @@ class Update:
         """Merge every proven Hour of the range that the tables do not have."""
         every = await listed_days(self.writer.lake)
         wanted = [day for day in every if (not first or first.day <= day) and (not last or day <= last.day)]
-        await self._look(sorted({*wanted, *await marks.days(self.writer.lake)}))
+        begun = await marks.days(self.writer.lake)
+        since = first.shift(-_KNOWN_BEFORE).day if first else ""
+        await self._look(sorted({*wanted, *(day for day in begun if day >= since)}))
         names = await map_bounded(lambda day: named_hours(self.writer.lake, day), wanted, at_once=_AT_ONCE)
         within = [h for day in names for h in day if (not first or first <= h) and (not last or h <= last)]
         open_ = [hour for hour in within if hour not in self.known.done or hour in self.known.held]
