@@ -1,4 +1,4 @@
-"""The ledger: one writer a number, nothing lost after a lost answer, nothing believed that does not make sense."""
+"""The ledger: one writer a number, nothing lost after a lost answer, an inconsistent ledger is refused."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ async def test_R5_events_that_do_not_fit_are_damage(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
     lake.damage(1, lambda record: record.update(event="working"))
-    with pytest.raises(LakeError, match="does not make sense"):
+    with pytest.raises(LakeError, match="is inconsistent"):
         await ledger.read(HOUR)
 
 

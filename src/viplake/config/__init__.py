@@ -147,7 +147,7 @@ def store_settings(
     around = settings.surroundings
     if around.foreign:
         raise SettingsError(
-            f"{around.foreign[0]} is no variable of AWS, but the S3 library would obey it",
+            f"{around.foreign[0]} is not an AWS variable, but the S3 library would use it",
             hint="Unset it. Encryption and checksums are VIPLAKE_SSE, VIPLAKE_SSE_KMS_KEY and VIPLAKE_CHECKSUM.",
         )
     if around.endpoint_s3 is not None:

@@ -546,7 +546,7 @@ class Extraction:
             raise LakeError(
                 f"the Receipt of {hour} proves export {receipt.job_guid}, so export {guid} cannot land there",
                 cause="receipt_conflict",
-                hint=f"It is delivered; to put that on record: viplake collect {hour} --job-guid {receipt.job_guid}",
+                hint=f"The Hour is delivered. To record that: viplake collect {hour} --job-guid {receipt.job_guid}",
             )
         await self.vendor.authorize()  # an Hour is not reopened without a secret that Veson accepts
         await self._append(hour, EventKind.REOPENED, job_guid=guid)

@@ -240,7 +240,7 @@ class Ledger:
         try:
             return replay(hour, events)
         except IllegalTransition as error:
-            raise LakeError(f"the ledger of {hour} does not make sense: {error}", cause="ledger_damaged") from None
+            raise LakeError(f"the ledger of {hour} is inconsistent: {error}", cause="ledger_damaged") from None
 
 
 def _from_last(hour: Hour, number: int, event: Event) -> ExportJob:

@@ -452,7 +452,7 @@ class _Pass:
             self.trim = True
             self.completes = last == self.current
         if first > last:
-            raise SettingsError(f"the range from {first} to {last} holds no Hour that counts yet")
+            raise SettingsError(f"no Hour from {first} on counts yet; the newest that counts is {last}")
         if scope.first is not None and not await self._overlaps(first, last):
             raise SettingsError(
                 f"nothing is known of any Hour from {first} to {last}: no folder, no ledger, no row of a dataset",

@@ -83,7 +83,9 @@ def parse_age(text: str) -> timedelta:
         raise SettingsError(f"not an age: {text!r}", hint="Write it as 90d or 12w.")
     age = timedelta(days=int(match["count"]) * (7 if match["unit"] == "w" else 1))
     if age < SHORTEST:
-        raise SettingsError(f"{text} is too short: at least {SHORTEST.days}d", hint="Observation still needs the week.")
+        raise SettingsError(
+            f"{text} is too short: at least {SHORTEST.days}d", hint="Each update of the history reads the last week."
+        )
     return age
 
 

@@ -124,7 +124,7 @@ def parse_utc(text: str) -> datetime:
 
 def _in_utc(moment: datetime) -> datetime:
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:  # at the end of time a deadline could not be computed
-        raise ValueError(f"no time of a record: {moment}")
+        raise ValueError(f"not a time in a record: {moment}")
     return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
 
 

@@ -98,7 +98,7 @@ class Versions:
                 await self._after(created)
                 return created
             newest = await self.newest(after=newest.number)
-        raise LakeError(f"{self._prefix} is updated by others without a pause")
+        raise LakeError(f"gave up on {self._prefix}: other processes changed it again and again")
 
     async def numbers(self) -> list[int]:
         """Return the numbers of all versions that are there, ascending."""

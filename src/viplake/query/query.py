@@ -34,6 +34,7 @@ from viplake.query.result import SCHEMA, TABLE, QueryResult
 from viplake.query.views import Notes, bring, history, snapshots
 from viplake.tables import duck
 from viplake.tables.files import files_of
+from viplake.wording import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -192,8 +193,8 @@ def _statement(connection: DuckDBPyConnection, sql: str) -> Statement:
         raise QueryError(f"there are {len(statements)} statements in the query", hint="It takes one.")
     if statements[0].type not in {StatementType.SELECT, StatementType.MULTI, StatementType.EXPLAIN}:  # MULTI: a PIVOT
         word = statements[0].type.name
-        hint = "SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE, PIVOT and EXPLAIN are answered."
-        raise QueryError(f"a query only reads: {word} is not answered", hint=hint)
+        hint = "Allowed: SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE, PIVOT, EXPLAIN."
+        raise QueryError(f"only statements that read are allowed, not {word}", hint=hint)
     return statements[0]
 
 
@@ -329,7 +330,7 @@ async def hours_of(lake: Lake, request: QueryRequest, warn: Callable[[str], None
     if not hours:
         raise _nothing(f"no Hour from {first} to {last or 'now'}", left_out)
     if left_out:
-        warn(f"{left_out} Hours without a Receipt are left out; --unproven takes them in")
+        warn(f"{count_words(left_out, 'Hour')} without a Receipt left out; --unproven includes them")
     return hours
 
 
