@@ -50,6 +50,18 @@ READS = {
     "adopt": ["adopt", "--dry-run"],
     "evidence": ["evidence", "--from", str(NOW.shift(-30)), "--to", str(NOW)],
     "prune": ["prune", "--older-than", "90d", "--dry-run"],
+    "tables": ["tables"],
+    "tables show": ["tables", "show"],
+    "tables --check": ["tables", "--check"],
+    "tables ddl": ["tables", "ddl", "--for", "athena"],
+    "load": ["load", "imos.duckdb"],
+    "query of a table": ["query", "select count(*) from Voyage"],
+    "query without receipts": ["query", "select count(*) from Voyage", "--unproven"],
+    "query of the history table": ["query", "select * from history.Voyage"],
+    "verify of a range": ["verify", "--from", str(NOW.shift(-30)), "--to", str(NOW)],
+    "content of a range": ["content", "--from", str(NOW.shift(-5)), "--to", str(NOW)],
+    "observe far away": ["observe", "--from", "2001-01-01T00", "--to", "2001-01-02T00"],
+    "doctor": ["doctor"],
 }
 
 
