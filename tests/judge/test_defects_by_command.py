@@ -434,6 +434,15 @@ def test_8_a_day_of_flapping_is_one_incident_and_two_notifications_at_most(watch
     assert len({one["id"] for one in watch.check(H(38)).of("missing_job")}) == 1
 
 
+@pytest.mark.parametrize("period", [2, 3])
+def test_8_tables_that_come_and_go_for_a_day_are_one_incident_and_two_notifications(watch: Watch, period: int) -> None:
+    absent = [Spell(H(n), H(n), "lacking", (NAMES[n % 2],)) for n in range(8, 34, period)]
+    absent += [Spell(H(n), H(n), "lacking", (NAMES[2],)) for n in range(9, 34, period)]
+    live(watch, Past(tuple(absent), tables=8), 8, 42)
+    assert watch.kinds == [("opened", "missing_table"), ("resolved", "missing_table")]
+    assert NAMES[2] in watch.texts[0]
+
+
 def test_12_a_missing_table_short_of_all_is_like_a_missing_export(watch: Watch) -> None:
     past = Past((Spell(H(8), H(12), "lacking", NAMES[1:25]),), tables=25, scale=0.02)
     live(watch, past, 8, 18)
@@ -449,6 +458,16 @@ def test_13_a_change_of_the_schema_is_never_resolved_and_names_first_what_was_re
     live(watch, past, 8, 16)
     assert watch.kinds == [("opened", "schema_change")]
     assert f"; {NAMES[2]}: table removed in {H(8)}." in watch.texts[0]
+
+
+def test_13_changes_in_two_hours_running_are_two_incidents_each_notified(watch: Watch) -> None:
+    known = {**Past().known, "Added": replace(TABLES[0], name="Added")}
+    changes = (SchemaChange(H(8), added=("Added",)), SchemaChange(H(9), removed=("Added",)))
+    live(watch, Past((), changes, tables=4, known=known), 8, 16)
+    assert [notice["id"] for notice in watch.notices] == [f"schema_change:{H(8)}", f"schema_change:{H(9)}"]
+    assert ["table added" in watch.texts[0], "table removed" in watch.texts[1]] == [True, True]
+    shown = watch.check(H(16), "--from", str(H(7)), minute=55).of("schema_change")
+    assert [(one["hours"], one["state"]) for one in shown] == [(1, "resolved")] * 2
 
 
 def test_13_a_change_of_the_schema_months_ago_is_found_by_the_first_check(watch: Watch) -> None:

@@ -32,7 +32,8 @@ KEPT: Final = timedelta(days=400)
 """How long resolved incidents are stored: figures show a year."""
 
 FLAPPING: Final = 2
-"""An outage with interruptions is notified after so many times the Hours that a continuous one needs."""
+"""An outage, or the absence of a table, with interruptions is notified after so many times the Hours that a continuous
+one needs."""
 
 OUTAGE: Final = "outage"
 """The group of a missing export. It concerns the whole Hour, not single tables."""
@@ -480,7 +481,7 @@ def _walk(found: _Found, hours: Sequence[Hour]) -> list[_Episode]:
     episodes = list(running.values())
 
     def episode(thread: _Thread, hour: Hour, of: Incident | None = None) -> _Episode:
-        if thread not in running:
+        if not _goes_on(running, thread, hour):
             running[thread] = _Episode(thread, hour, hour, of=of)
             episodes.append(running[thread])
         return running[thread]
@@ -503,6 +504,15 @@ def _walk(found: _Found, hours: Sequence[Hour]) -> list[_Episode]:
     for current in running.values():
         current.over = current.closed = not _is_watched(found.settings, current)
     return episodes
+
+
+def _goes_on(running: dict[_Thread, _Episode], thread: _Thread, hour: Hour) -> bool:
+    """Return whether an episode goes on in an Hour; two changes of the schema in a row are two points in time."""
+    current = running.get(thread)
+    if current is not None and current.last != hour and thread[0] in _POINTS:
+        running.pop(thread).over = True
+        return False
+    return current is not None
 
 
 def _is_watched(settings: FoldSettings, current: _Episode) -> bool:
@@ -642,7 +652,8 @@ def _described(
     if breaches:
         lasts = max(part.longest for part in parts)
         after = min(breach.after for breach in breaches)
-        ready = ready or lasts >= after or (one.group == OUTAGE and one.hours >= FLAPPING * after)
+        often = one.hours if one.group == OUTAGE else max(len(part.hours) for part in parts)
+        ready = ready or lasts >= after or often >= FLAPPING * after
     one = replace(
         one,
         severity=max([one.severity, *(breach.severity for breach in breaches)], key=SEVERITIES.index),
