@@ -434,15 +434,6 @@ def test_8_a_day_of_flapping_is_one_incident_and_two_notifications_at_most(watch
     assert len({one["id"] for one in watch.check(H(38)).of("missing_job")}) == 1
 
 
-@pytest.mark.parametrize("period", [2, 3])
-def test_8_tables_that_come_and_go_for_a_day_are_one_incident_and_two_notifications(watch: Watch, period: int) -> None:
-    absent = [Spell(H(n), H(n), "lacking", (NAMES[n % 2],)) for n in range(8, 34, period)]
-    absent += [Spell(H(n), H(n), "lacking", (NAMES[2],)) for n in range(9, 34, period)]
-    live(watch, Past(tuple(absent), tables=8), 8, 42)
-    assert watch.kinds == [("opened", "missing_table"), ("resolved", "missing_table")]
-    assert NAMES[2] in watch.texts[0]
-
-
 def test_12_a_missing_table_short_of_all_is_like_a_missing_export(watch: Watch) -> None:
     past = Past((Spell(H(8), H(12), "lacking", NAMES[1:25]),), tables=25, scale=0.02)
     live(watch, past, 8, 18)

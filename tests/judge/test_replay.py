@@ -96,7 +96,7 @@ def test_an_outage_of_three_days_sends_four_notifications_and_the_loss_before_it
     assert sent[1][0] < 19 + 24, "less than six hours before the loss"
     assert "left)" in made.sent[1][3]
     assert 19 + 24 < sent[2][0] <= 20 + 25
-    assert "lost, unless Veson helps" in made.sent[2][3]
+    assert "lost, unless Veson exports them again" in made.sent[2][3]
     assert sent[3][0] >= 97, "six good Hours"
     assert len(made.kept.incidents) == 1
 

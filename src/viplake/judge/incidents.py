@@ -32,8 +32,7 @@ KEPT: Final = timedelta(days=400)
 """How long resolved incidents are stored: figures show a year."""
 
 FLAPPING: Final = 2
-"""An outage, or the absence of a table, with interruptions is notified after so many times the Hours that a continuous
-one needs."""
+"""An outage with interruptions is notified after so many times the Hours that a continuous one needs."""
 
 OUTAGE: Final = "outage"
 """The group of a missing export. It concerns the whole Hour, not single tables."""
@@ -652,8 +651,7 @@ def _described(
     if breaches:
         lasts = max(part.longest for part in parts)
         after = min(breach.after for breach in breaches)
-        often = one.hours if one.group == OUTAGE else max(len(part.hours) for part in parts)
-        ready = ready or lasts >= after or often >= FLAPPING * after
+        ready = ready or lasts >= after or (one.group == OUTAGE and one.hours >= FLAPPING * after)
     one = replace(
         one,
         severity=max([one.severity, *(breach.severity for breach in breaches)], key=SEVERITIES.index),
