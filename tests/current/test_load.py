@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from contextlib import closing
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -15,11 +10,14 @@ import psycopg
 import pytest
 
 from current.lakes import COLUMNS, TableLake
+from servers.postgres import postgresql
 from viplake.current.load.load import LoadReport, load, open_target
 from viplake.errors import SettingsError
+from viplake.network.settings import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from viplake.current.delta import Live
     from viplake.current.load.target import Target
@@ -33,31 +31,9 @@ def row(key: int, name: str, when: str = "2022-05-09T10:00:00Z") -> dict[str, An
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL of its own, on a socket in a folder; tools/postgresql installs it."""
-    found = shutil.which("initdb") or next(iter(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))), None)
-    assert found is not None, "run tools/postgresql first: it installs the Debian package"
-    folder = tmp_path_factory.mktemp("postgres")
-    sockets = Path("/tmp") / f"viplake-{os.getpid()}"
-    sockets.mkdir(mode=0o755)
-    as_user: list[str] = []
-    if os.getuid() == 0:  # it refuses to run as root
-        for path in (folder, sockets):
-            shutil.chown(path, "nobody")
-        for parent in [folder, *folder.parents][:4]:
-            parent.chmod(parent.stat().st_mode | 0o011)
-        as_user = ["setpriv", "--reuid=nobody", "--clear-groups"]
-    tools = Path(found).resolve().parent
-    data = folder / "data"
-    run = partial(subprocess.run, check=True, capture_output=True, cwd=folder)
-    run([*as_user, str(tools / "initdb"), "-D", str(data), "-U", "viplake", "-A", "trust"])
-    options = f"-c listen_addresses='' -c fsync=off -c unix_socket_directories={sockets}"
-    start = [*as_user, str(tools / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start"]
-    run(start)
-    try:
+    """The URL of a PostgreSQL of its own."""
+    with postgresql(tmp_path_factory.mktemp("postgres")) as sockets:
         yield f"postgresql://viplake@/postgres?host={sockets}"
-    finally:
-        run([*as_user, str(tools / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"])
-        shutil.rmtree(sockets)
 
 
 class Database:
@@ -81,7 +57,7 @@ class Database:
             return cursor.fetchall() if cursor.description else []
 
     async def load(self, lake: TableLake, **options: Any) -> LoadReport:
-        with closing(open_target(self.url)) as target:
+        with closing(open_target(self.url, Network())) as target:
             return await load(lake.lake, lake.delta(), target, **options)
 
 
@@ -179,7 +155,7 @@ async def test_load_that_dies_before_its_commit_changes_nothing(tmp_path: Path, 
     await database.load(lake)
     await lake.land(1, {"Voyage": [row(4, "d")], "Port": [row(7, "p2", "2022-05-09T12:00:00Z")]})
     await lake.update()
-    with closing(open_target(database.url)) as target, pytest.raises(ConnectionError):
+    with closing(open_target(database.url, Network())) as target, pytest.raises(ConnectionError):
         await load(lake.lake, lake.delta(), Dying(target, commits=False))
     assert database.run('select count(*) from "Voyage"') == [(3,)]
     await database.load(lake)
@@ -189,7 +165,7 @@ async def test_load_that_dies_before_its_commit_changes_nothing(tmp_path: Path, 
 
 async def test_load_with_a_lost_answer_to_its_commit_is_found_done(tmp_path: Path, database: Database) -> None:
     lake = await made(tmp_path)
-    with closing(open_target(database.url)) as target, pytest.raises(ConnectionError):
+    with closing(open_target(database.url, Network())) as target, pytest.raises(ConnectionError):
         await load(lake.lake, lake.delta(), Dying(target, commits=True))
     assert (await database.load(lake)).changed == {}
     same(lake, database)
@@ -197,4 +173,4 @@ async def test_load_with_a_lost_answer_to_its_commit_is_found_done(tmp_path: Pat
 
 def test_other_targets_are_refused() -> None:
     with pytest.raises(SettingsError, match="not a database"):
-        open_target("mysql://user:word@host/db")
+        open_target("mysql://user:word@host/db", Network())

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
+import socket
+import threading
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import BotoCoreError
 
+from servers.postgres import postgresql, way_to
 from servers.sockets import Authority, ForwardProxy, authority, forward_proxy, http, playing
 from viplake.clock import SystemClock
 from viplake.current.delta import DeltaTables, storage_options
-from viplake.errors import CAUSES, ViplakeError
+from viplake.current.load.load import open_target
+from viplake.errors import CAUSES, SettingsError, ViplakeError
 from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import Store, StoreSettings, open_store
@@ -31,7 +35,8 @@ from viplake.redact import Secret
 from viplake.vendor.http import Http
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.system,
@@ -277,3 +282,89 @@ async def test_E4_the_s3_library_reads_no_environment(
     assert head.startswith(b"get /bucket/x " if leg == "store" else b"get /bucket?")
     assert b"authorization: aws4-hmac-sha256" in head
     assert b"request-payer" not in head
+
+
+# -- the database -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the socket of a PostgreSQL."""
+    pytest.importorskip("psycopg")
+    with postgresql(tmp_path_factory.mktemp("postgres")) as sockets:
+        yield sockets
+
+
+async def by_database(network: Network, port: int, host: str = "127.0.0.1", mode: str = "verify-full") -> str | None:
+    """Open a database as `viplake load` does, and read what it has; no proxy applies to it."""
+
+    def work() -> None:
+        url = f"postgresql://viplake:canary-word@{host}:{port}/postgres?sslmode={mode}"
+        with closing(open_target(url, network)) as target:
+            target.state()
+
+    try:
+        await asyncio.to_thread(work)
+    except ViplakeError as error:
+        return "its password is shown" if "canary-word" in f"{error} {error.hint}" else error.cause.word
+    return None
+
+
+@contextmanager
+def database_port(fault: str, sockets: Path, ca: Authority) -> Iterator[int]:
+    """The port of a database, or what is left of one, with this fault on the way."""
+    if fault in {"refused", "hangs up", "silent", "speaks HTTP"}:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            port = listening.getsockname()[1]
+            if fault == "refused":
+                listening.close()
+
+            def serve() -> None:
+                with suppress(OSError):
+                    while True:
+                        client = listening.accept()[0]
+                        if fault == "speaks HTTP":
+                            client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                        client.close()
+
+            serving = threading.Thread(target=serve, daemon=True)
+            if fault != "silent":  # nobody accepts: the system does, and nothing answers
+                serving.start()
+            yield port
+            with suppress(OSError):
+                listening.shutdown(socket.SHUT_RDWR)
+        return
+    tls = {"another host": ca.elsewhere, "expired": ca.expired, "no TLS": None}.get(fault, ca.server)
+    breaks = {"silent later": "silent", "hangs up later": "hangs up"}.get(fault, "")
+    with way_to(sockets, tls=tls, breaks=breaks) as port:  # type: ignore[arg-type] # one of its three words
+        yield port
+
+
+DATABASE_FAULTS = {
+    **{name: cause for name, cause in FAULTS.items() if name not in PROXIES},
+    "silent": "network",
+    "silent later": "network",
+    "hangs up later": "network",
+    "no TLS": "tls",
+    "speaks HTTP": "network",
+}
+
+
+@pytest.mark.parametrize("fault", DATABASE_FAULTS)
+async def test_E9_the_database_gives_a_network_fault_the_same_cause_in_bounded_time(
+    fault: str, ca: Authority, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    network = HASTY if fault == "unknown authority" else trusting(ca)
+    network = replace(network, timeouts=replace(network.timeouts, database=2))
+    host = "nowhere.invalid" if fault == "no such name" else "127.0.0.1"
+    with database_port(fault, database, ca) as port:
+        assert await by_database(network, port, host) == DATABASE_FAULTS[fault]
+
+
+async def test_what_a_database_itself_refuses_is_a_matter_of_settings(ca: Authority, database: Path) -> None:
+    with way_to(database, tls=ca.server) as port:
+        url = f"postgresql://nobody-of-that-name@127.0.0.1:{port}/postgres?sslmode=verify-full"
+        with pytest.raises(SettingsError, match="nobody-of-that-name") as failure:
+            await asyncio.to_thread(open_target, url, trusting(ca))
+    assert failure.value.cause.owner == "us"

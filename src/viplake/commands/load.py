@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from viplake import config
 from viplake.clock import SystemClock
 from viplake.commands.assembly import delta_tables, on_lake
 from viplake.commands.console import answer, out
@@ -37,7 +38,8 @@ def command(
 
     async def work(lake: Lake) -> LoadReport:
         delta = delta_tables(settings, lake, SystemClock())
-        with closing(open_target(target)) as database:
+        network = config.network(settings, config.Secrets.of(settings))
+        with closing(open_target(target, network)) as database:
             return await load(lake, delta, database, only=table, overwrite=overwrite)
 
     found = on_lake(settings, work)

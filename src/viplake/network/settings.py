@@ -73,6 +73,7 @@ class Timeouts:
         upload: a request that writes to the lake. It counts from the first byte sent: all 32 MiB in flight together
             need 224 s at 150 kB/s.
         aws: one request to an AWS service other than S3.
+        database: one statement of a database, in total: a lock that another load holds, the upsert of a large table.
     """
 
     connect: float = 5.0
@@ -84,6 +85,7 @@ class Timeouts:
     read: float = 120.0
     upload: float = 600.0
     aws: float = 10.0
+    database: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

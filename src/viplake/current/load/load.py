@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from viplake.current.delta import DeltaTables
     from viplake.current.load.target import Target
     from viplake.lake import Lake
+    from viplake.network.settings import Network
 
 _AT_ONCE: Final = 4
 
@@ -46,16 +47,17 @@ class LoadReport:
         }  # fmt: skip
 
 
-def open_target(url: str) -> Target:
+def open_target(url: str, network: Network) -> Target:
     """Open a database by its URL: `postgresql://...`, or the path of a DuckDB file.
 
     Raises:
         SettingsError: it cannot be opened.
+        NetworkError: its server cannot be reached.
     """
     if url.startswith(("postgresql://", "postgres://")):
         from viplake.current.load.postgres import PostgresTarget  # noqa: PLC0415 - needs the extra `postgres`
 
-        return PostgresTarget(url)
+        return PostgresTarget(url, network)
     if url.endswith(".duckdb"):
         from viplake.current.load.duckdb_file import DuckdbTarget  # noqa: PLC0415 - DuckDB, 35 MB
 
@@ -81,6 +83,7 @@ async def load(
     Raises:
         SettingsError: a table was changed in the database since the last load, or is not ours; nothing was changed.
         LakeError: the lake cannot be read.
+        NetworkError: the connection to the database broke, or it was silent for too long; nothing was changed.
     """
     # Hours first: a table that gets another one meanwhile is newer than the record says, never older.
     hours = sorted(str(hour) for hour in (await marks.known(lake, await marks.days(lake))).done)

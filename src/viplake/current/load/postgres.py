@@ -1,25 +1,36 @@
-"""I/O. A PostgreSQL database as the target of a load: a staging table, COPY, upsert, all in one transaction."""
+"""I/O. A PostgreSQL database as the target of a load: a staging table, COPY, upsert, all in one transaction.
+
+Its network errors have the causes and the time limits of every other connection (`network.settings`); proxies do not
+apply, because the protocol is not HTTP.
+"""
 
 # ruff: noqa: S608 - names are quoted
 
 from __future__ import annotations
 
+import math
+import os
+import re
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.current.load.target import HOURS, STATE, Loaded, columns_of
 from viplake.current.shape import CHANGED, HOUR, PROBLEMS
-from viplake.errors import SettingsError
+from viplake.errors import NetworkError, SettingsError, ViplakeError
 from viplake.redact import redact
 from viplake.tables import duck
 from viplake.tables.duck import named, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from viplake.current.delta import Live
     from viplake.current.load.target import Job
     from viplake.current.shape import Column
+    from viplake.network.settings import Network
 
 _LOCK: Final = 7_305_811_204
 """Of the advisory lock that makes loads of one database wait for each other: any number that others do not use."""
@@ -33,22 +44,32 @@ class PostgresTarget:
 
     Args:
         url: `postgresql://user:password@host:port/database`; what it leaves out comes from PG* and `~/.pgpass`.
+        network: trusted certificates and time limits.
 
     Raises:
-        SettingsError: the extra `postgres` is not installed, or the database cannot be reached.
+        SettingsError: the extra `postgres` is not installed, the URL is wrong, or the server refuses.
+        NetworkError: the server cannot be reached, or is not trusted.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, network: Network) -> None:
         try:
             import psycopg  # noqa: PLC0415 - only this needs it
         except ImportError:
             hint = "pip install 'viplake[postgres]'"
             raise SettingsError("PostgreSQL needs a package that is not installed: psycopg", hint=hint) from None
+        self._errors = psycopg.Error
+        self._seconds = network.timeouts.database
         try:
-            self._connection = psycopg.connect(url)
+            self._connection = psycopg.connect(url, **_defaults(url, network))
         except psycopg.Error as error:
-            first = redact(str(error).partition("\n")[0])
-            raise SettingsError(f"cannot connect to PostgreSQL: {first}", hint="Correct the URL.") from None
+            raise _failure(error) from None
+        try:
+            self._begin()
+        except ViplakeError:
+            self.close()
+            raise
+
+    def _begin(self) -> None:
         self._run("set time zone 'UTC'")
         self._run(f"select pg_advisory_xact_lock({_LOCK})")
         self._run(
@@ -58,8 +79,31 @@ class PostgresTarget:
         self._run(f"create table if not exists {HOURS} (hour timestamptz primary key)")
 
     def _run(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        cursor = self._connection.execute(sql.encode(), parameters or None)
-        return cursor.fetchall() if cursor.description else []
+        with self._limited():
+            cursor = self._connection.execute(sql.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Name what fails, and end what takes too long: psycopg waits for a silent server without an end."""
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            with suppress(OSError, self._errors), socket.socket(fileno=os.dup(self._connection.fileno())) as own:
+                own.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(self._seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except self._errors as error:
+            if late.is_set():
+                raise NetworkError(f"PostgreSQL: no answer in {self._seconds:.0f} s", hint=_HINT) from None
+            raise _failure(error) from None
+        finally:
+            timer.cancel()
 
     def state(self) -> Mapping[str, Loaded]:
         """See `Target`."""
@@ -114,6 +158,7 @@ class PostgresTarget:
                 f"copy (select {', '.join(cells)} from ({source})) to {quoted(str(target))} (format csv, header false)"
             ).fetchall()
         with (
+            self._limited(),
             target.open("rb") as rows,
             self._connection.cursor() as cursor,
             cursor.copy(f"copy {into} from stdin (format csv)".encode()) as copy,
@@ -132,11 +177,63 @@ class PostgresTarget:
             self._run(f"insert into {STATE} values (%s, %s, %s, %s, %s)", values)
         self._run(f"delete from {HOURS}")
         self._run(f"insert into {HOURS} select unnest(%s::timestamptz[])", [[f"{hour}:00+00" for hour in hours]])
-        self._connection.commit()
+        with self._limited():
+            self._connection.commit()
 
     def close(self) -> None:
         """See `Target`."""
         self._connection.close()
+
+
+_HINT: Final = "Check the host and port of the URL, name resolution, routes and firewalls to it."
+
+# What libpq says of a connection, in its own words: it has no codes for them. None: a matter of settings.
+_WORDS: Final[tuple[tuple[str, str | None, str], ...]] = (
+    (r"invalid .*(value|integer|port|URI)|root certificate file|no password supplied|authentication method", None, ""),
+    (r"certificate|host name .* not match", "tls", "its certificate cannot be trusted"),
+    (r"not support SSL", "tls", "it speaks no TLS"),
+    (r"translate host name|resolve host|name or service", "network", "its name cannot be resolved"),
+    (r"connection refused|no such file", "network", "Connection refused"),
+    (r"timeout|timed out", "network", "no connection in time"),
+    (r"closed|lost|EOF|reset by peer|broken pipe", "network", "it hung up without an answer"),
+    (r"SSL error", "tls", "its TLS does not agree with ours"),
+    (r"invalid response|unsupported protocol|unexpected response", "network", "something else answers there"),
+    ("", "network", "no connection"),
+)
+
+
+def _failure(error: Exception) -> SettingsError | NetworkError:
+    """Return why a statement or a connection failed; what the server itself answered is a matter of settings."""
+    from psycopg import OperationalError  # noqa: PLC0415 - only this needs it
+
+    text = redact(str(error).strip())
+    first = text.partition("\n")[0]
+    if isinstance(error, OperationalError) and error.sqlstate is None and "FATAL:" not in text:
+        found = next(words for words in _WORDS if re.search(words[0], text, re.IGNORECASE))
+        if (cause := found[1]) is not None:
+            hint = _HINT if cause == "network" else "Point SSL_CERT_FILE at the CA bundle of the database."
+            return NetworkError(f"PostgreSQL: {found[2]}: {first}", cause=cause, hint=hint)
+    hint = "Correct the URL, or the rights of its user in the database."
+    return SettingsError(f"PostgreSQL refuses: {first}", hint=hint)
+
+
+def _defaults(url: str, network: Network) -> dict[str, Any]:
+    """Return what neither the URL nor libpq's own configuration sets: time limits, and whom to trust."""
+    from psycopg import pq  # noqa: PLC0415 - only this needs it
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - as above
+
+    from viplake.network.aws import bundle  # noqa: PLC0415 - as above
+
+    given: dict[str, Any] = {
+        option.keyword.decode(): option.val.decode() for option in pq.Conninfo.get_defaults() if option.val
+    } | conninfo_to_dict(url)
+    found: dict[str, Any] = {}
+    if "connect_timeout" not in given:
+        found["connect_timeout"] = max(2, math.ceil(network.timeouts.connect))  # libpq knows no shorter one
+    verifies = str(given.get("sslmode", "")).startswith("verify-")
+    if verifies and "sslrootcert" not in given and not Path("~/.postgresql/root.crt").expanduser().exists():
+        found |= {"sslrootcert": trusted} if (trusted := bundle(network.ca)) else {}
+    return found
 
 
 def _type(column: Column) -> str:
