@@ -633,6 +633,11 @@ WITHHELD: Final[Mapping[str, str]] = {
 """Causes for which the store does not give one object, although it gives others, and how findings begin."""
 
 
+def withheld_cause(why: str) -> str | None:
+    """Return the cause if the text begins as one of `WITHHELD`; None: the file was read, and is itself at fault."""
+    return next((cause for cause, words in WITHHELD.items() if why.startswith(f"{words}: ")), None)
+
+
 class DamagedUpload(LakeError):
     """The store received bytes with another checksum than was sent with them. A retry may succeed."""
 

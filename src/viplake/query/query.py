@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from viplake.concurrency import map_bounded
 from viplake.current.show import newest_marked
-from viplake.errors import QueryError, SettingsError, ViplakeError
+from viplake.errors import QueryError, SettingsError, ViplakeError, withheld_cause
 from viplake.lake.hours import day_folders, listed_days, newest_first
 from viplake.lake.table_index import TableIndex
 from viplake.model import Hour
@@ -109,13 +109,14 @@ async def query(
 
     Raises:
         SettingsError: the SQL is wrong, or there is no Hour to ask; or there is no room here for the files.
-        ViplakeError: a file cannot be read (`table_unreadable`), and the request is not `partial`.
+        ViplakeError: a file cannot be read (`table_unreadable`; `WITHHELD` where the store does not give it), and the
+            request is not `partial`.
         LakeError: the lake cannot be read.
     """
 
     def leave_out(what: str, why: str) -> None:
         if not request.partial:
-            raise ViplakeError(f"{what}: {why}", cause="table_unreadable")
+            raise ViplakeError(f"{what}: {why}", cause=withheld_cause(why) or "table_unreadable")
         warn(f"{what} is left out: {why}")
 
     with tempfile.TemporaryDirectory(prefix="viplake-") as name:
