@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import duckdb
 import pytest
 
+from content.tables import table_schema
 from content.test_examine import HOUR, looked, table
 from query.test_query import QueriedLake
 from viplake.content.records import from_bytes, to_bytes
@@ -431,6 +432,16 @@ async def test_forms_of_one_table_are_read_together_and_without_a_schema_too(tmp
         ("0.json.zst", b"\x28\xb5\x2f\xfd\x04\x00aaaaaa", "its form is Zstandard, which is not read"),
         ("0.orc", b"ORC\x08\x03\x10\x00\x00", "its form is ORC, which is not read"),
         ("0.bz2", b"BZh91AY&SY", "its form is bzip2, which is not read"),
+        ("0.xml", b"<?xml version='1.0'?><rows/>", "its form is XML, which is not read"),
+        ("1.xml.gz", gzip.compress(b"<rows><row a='1'/></rows>"), "its form is XML, which is not read"),
+        (
+            "0.xlsx",
+            zipped({"xl/workbook.xml": b"<?xml version='1.0'?><workbook/>"}),
+            "its form is Excel, which is not read",
+        ),
+        ("0.html", b"<html><table/></html>", "it is a page of HTML"),
+        ("0.pdf", b"%PDF-1.7\n1 0 obj\n", "its form is PDF, which is not read"),
+        ("0.log", b"\0\1\2", "its form is not known"),
         ("0.dat", bytes(range(200)), "its form is not known"),
         ("0.csv", b"a,a\n1,2\n", "one name twice"),
         ("1.csv", b"a,b\n1,2\n1,2,3\n", "it cannot be read as CSV with its 2 columns"),
@@ -453,6 +464,14 @@ async def test_a_form_that_is_not_read_is_named_and_the_table_counts_as_delivere
     with pytest.raises(ViplakeError, match=f"T_{name}") as failed:
         await lake.ask("from T")
     assert failed.value.cause.word == "table_unreadable"
+
+
+async def test_a_table_that_comes_as_xml_alone_is_unreadable_and_a_script_is_no_file_of_it() -> None:
+    files = {"T.xml": b"<?xml version='1.0'?><rows/>", "T.sql": b"create table T (a int)"}
+    for schema in (table_schema("a int"), None):
+        [found] = (await looked(files, schema)).tables
+        assert [(one.kind, one.file) for one in found.findings] == [("unreadable_file", "T.xml")]
+        assert (found.table, found.files) == ("T", 1)
 
 
 @pytest.mark.system

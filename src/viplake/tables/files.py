@@ -31,13 +31,16 @@ T = TypeVar("T")
 
 _TABLE_FILE: Final = re.compile(
     r"(?P<table>.+?)(?:[_.]\d[\dTZ_.-]*)?"
-    r"(?:\.(?:json|jsonl|ndjson|csv|tsv|txt|parquet|avro|orc|xlsx?))?(?:\.(?:gz|zip|bz2|xz|zst|7z))?",
+    r"(?:\.(?:json|jsonl|ndjson|csv|tsv|txt|parquet|avro|orc|xlsx?|xml))?(?:\.(?:gz|zip|bz2|xz|zst|7z))?",
     re.IGNORECASE,
 )
 """A table's file by its name alone, in a lake without a schema."""
 
-_SCRIPT: Final = re.compile(r".+\.(?:sql|md|html?|xml|xsd|pdf|log)", re.IGNORECASE)
-"""What comes beside table files and holds no records."""
+_SCRIPT: Final = re.compile(r".+\.sql(?:\.(?:gz|zip))?", re.IGNORECASE)
+"""What creates tables and holds no records. Any other file that is named after a table is a file of it, read or not."""
+
+_BESIDE: Final = re.compile(r".+\.(?:md|html?|xsd|pdf|log)", re.IGNORECASE)
+"""What comes beside table files; it counts in a lake without a schema, where a table is any name of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ def _by_table(sizes: Mapping[str, int], tables: Iterable[str] | None) -> dict[st
 
 
 def _by_name(name: str) -> str | None:
-    match = None if name.startswith("_") else _TABLE_FILE.fullmatch(name)
+    match = None if name.startswith("_") or _BESIDE.fullmatch(name) else _TABLE_FILE.fullmatch(name)
     return match["table"] if match else None
 
 

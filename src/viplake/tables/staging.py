@@ -58,6 +58,7 @@ _NOT_READ: Final = {
     b"\xd0\xcf\x11\xe0": "Excel",
     b"Rar!": "RAR",
     b"SQLite": "SQLite",
+    b"%PDF": "PDF",
 }
 """How files begin that may hold a table, in forms that are not read."""
 
@@ -279,6 +280,8 @@ class _Intake:
         form = next((form for magic, form in _NOT_READ.items() if first.startswith(magic)), None)
         if form is not None:
             raise _NotReadError(f"its form is {form}, which is not read")
+        if start.startswith(b"<?xml") or self._called.casefold().removesuffix(".gz").endswith(".xml"):
+            raise _NotReadError("its form is XML, which is not read")
         if start.startswith(b"<"):
             raise _NotReadError("it is a page of HTML or XML, not a table")
         called = self._called.casefold().removesuffix(".gz")
@@ -320,6 +323,8 @@ def _unzipped(name: str, path: Path) -> list[Staged | Unreadable]:
     unfolded = 0
     try:
         with zipfile.ZipFile(path) as archive:
+            if "xl/workbook.xml" in archive.namelist():
+                return [Unreadable(name, "its form is Excel, which is not read")]
             members = [info for info in archive.infolist() if _is_table(info)]
             if len(members) > MOST_MEMBERS:
                 return [Unreadable(name, f"the zip file has {len(members):,} members, more than {MOST_MEMBERS:,}")]
