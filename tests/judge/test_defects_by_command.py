@@ -61,7 +61,7 @@ def live(watch: Watch, past: Past, first: int, last: int, *, minutes: Sequence[i
 # -- 1: the loss page is taken back -------------------------------------------------------------------------------
 
 
-def test_1_a_page_of_a_loss_stays_until_exports_have_come_for_six_hours(watch: Watch) -> None:
+def test_H1_a_page_of_a_loss_stays_until_exports_have_come_for_six_hours(watch: Watch) -> None:
     past = Past((Spell(H(4), H(32), "failed"),), tables=2)
     live(watch, past, 19, 39, minutes=(20, 50))
     assert watch.kinds == [(kind, "missing_job") for kind in ("opened", "escalated", "escalated", "resolved")]
@@ -77,7 +77,7 @@ def test_1_a_page_of_a_loss_stays_until_exports_have_come_for_six_hours(watch: W
 
 
 @pytest.mark.parametrize(("first", "minute"), [(5, 20), (11, 5), (17, 59), (23, 0)])
-def test_1_a_loss_is_notified_before_it_happens_when_nothing_runs_but_checks(
+def test_H1_a_loss_is_notified_before_it_happens_when_nothing_runs_but_checks(
     watch: Watch, first: int, minute: int
 ) -> None:
     """From whichever Hour the scheduler is down and at whatever minute checks run; observed or not."""
@@ -279,7 +279,7 @@ def test_5_a_table_of_office_hours_shortens_no_look_back(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "compressed", "gone"])
-def test_5_an_export_with_an_unreadable_schema_is_judged_by_the_last_one_known(watch: Watch, damage: str) -> None:
+def test_H2_an_export_with_an_unreadable_schema_is_judged_by_the_last_one_known(watch: Watch, damage: str) -> None:
     past = Past((Spell(H(8), H(30), "lacking", ("Vessel",)),), tables=8)
     watch.hours(past, *FIRST.to(H(7)))
     watch.check(H(7))

@@ -67,6 +67,13 @@ def test_fold_keeps_the_incident_and_its_identity_after_its_first_hour_healed() 
     assert (rest.severity, rest.cause, rest.owner, rest.summary) == (was.severity, was.cause, was.owner, was.summary)
 
 
+def test_the_summary_counts_only_hours_of_which_it_is_true() -> None:
+    found = after([passed(0), *(breach(n, "late_job") for n in (1, 2, 3)), breach(2, "never_started"), passed(4)])
+    [one] = found.values()
+    assert one.rule == "never_started"
+    assert one.summary == "exports came late from 2022-05-10 01:00 UTC to 2022-05-10 04:00 UTC (3 Hours)"
+
+
 def test_O3_an_outage_of_three_hours_is_one_incident_with_its_start_and_end() -> None:
     found = after([passed(0), *(breach(n) for n in (1, 2, 3)), *(passed(n) for n in range(4, 10))])
     [one] = found.values()

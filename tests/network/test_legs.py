@@ -328,7 +328,7 @@ def database_port(fault: str, sockets: Path, ca: Authority) -> Iterator[int]:
                         client.close()
 
             serving = threading.Thread(target=serve, daemon=True)
-            if fault != "silent":  # nobody accepts: the system does, and nothing answers
+            if fault != "silent":  # the system accepts, and nothing answers
                 serving.start()
             yield port
             with suppress(OSError):

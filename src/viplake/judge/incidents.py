@@ -672,7 +672,9 @@ def _described(
     ends = [breach for breach in leading if breach.hour == last]
     until = min((breach.until for breach in ends if breach.until is not None), default=None)
     unsure = any(breach.unsure for breach in breaches)
-    return replace(one, summary=_summary(one, leading), evidence=ends[-1].evidence, until=until, unsure=unsure)
+    return replace(
+        one, summary=_summary(one, _typical(breaches)), evidence=ends[-1].evidence, until=until, unsure=unsure
+    )
 
 
 def _causes(
@@ -705,8 +707,18 @@ def _closed(one: Incident, now: datetime, why: str, *, healed: bool = False) -> 
 # -- words ----------------------------------------------------------------------------------------------------
 
 
+def _typical(breaches: Sequence[Breach]) -> list[Breach]:
+    """Return the breaches of the most severe rule that is violated in most of the Hours: the summary counts them."""
+    hours = len({breach.hour for breach in breaches})
+    for rule in sorted({breach.rule for breach in breaches}, key=_gravity):
+        of_rule = [breach for breach in breaches if breach.rule == rule]
+        if 2 * len({breach.hour for breach in of_rule}) > hours:
+            return of_rule
+    return _leading(breaches)
+
+
 def _summary(one: Incident, leading: Sequence[Breach]) -> str:
-    """Return the summary: headline of the most severe rule and its Hours, or else the last breach."""
+    """Return the summary: headline of a rule and the Hours of the incident, or else the last breach."""
     newest = max(breach.hour for breach in leading)
     last = [breach for breach in leading if breach.hour == newest]
     rule = RULES.get(leading[0].rule)
