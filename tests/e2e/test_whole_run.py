@@ -125,3 +125,26 @@ def test_D23_a_file_of_gigabytes_passes_in_flat_memory(tmp_path: Path, request: 
             assert finished.rss_kb <= RSS_LIMIT_KB
     finally:
         shutil.rmtree(lake.path)
+
+
+def test_D24_links_that_live_shorter_than_a_download_land_it_with_new_ones(tmp_path: Path) -> None:
+    lake = Folder(tmp_path / "lake")
+    shape = ExportShape(sizes=(200_000,) * 3, schema=False, scripts=False)
+    with simulated(export=shape, url_lifetime_seconds=1) as vendor:
+        vendor.faults.add("download:slow:value=60000")
+        vendor.faults.add("download:cut:each=true,times=1")
+        finished = Command(environ_for(vendor, lake.url), tmp_path).run("run", "--only-deliver", "--json")
+        assert finished.code == 0, finished
+        check_lake(lake, vendor, json.loads(finished.out))
+        assert 2 <= vendor.requests.count("files") <= 12
+
+
+def test_D24_links_that_are_never_good_end_at_the_deadline_and_are_named(tmp_path: Path) -> None:
+    lake = Folder(tmp_path / "lake")
+    with simulated(export=ExportShape(files=6), url_lifetime_seconds=1, latency_ms=1200) as vendor:
+        environ = environ_for(vendor, lake.url, VIPLAKE_TRANSFER_TIMEOUT_SECONDS="15")
+        finished = Command(environ, tmp_path).run("run", "--only-deliver", "--json")
+        outcome = json.loads(finished.out)
+        assert (finished.code, outcome["cause"], outcome["owner"]) == (69, "source_denied", "vendor")
+        assert "has expired (it was good for 1 s)" in outcome["detail"]
+        assert vendor.requests.count("files") < 10
