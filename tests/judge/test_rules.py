@@ -20,7 +20,7 @@ from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
 from viplake.judge.detector.usual import GRAIN_OF_COUNTS, AnomalySettings
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.record import Record, Wholeness, updated
-from viplake.judge.rules.catalogue import RULES, RuleSettings, _minutes, judge
+from viplake.judge.rules.catalogue import RULES, Judge, RuleSettings, _minutes
 from viplake.judge.rules.content import by_verdict
 from viplake.judge.rules.content_verdicts import NOT_LOOKED, CheckedContent, Nulls, Odd
 from viplake.judge.rules.rule import Breach, Case, Limit, MergedHours, NoData, Results, RuleConfig, RulePassed
@@ -110,6 +110,10 @@ GOOD = Case(
 
 def case(known: Record | None, **changed: Any) -> Case:
     return replace(GOOD, record=known, **changed)
+
+
+def judge(case_: Case, settings: RuleSettings) -> list[RuleResult]:
+    return Judge(settings).results(case_)
 
 
 def of(rule: str, case_: Case, settings: RuleSettings | None = None) -> list[RuleResult]:

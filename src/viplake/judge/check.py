@@ -228,9 +228,10 @@ async def check(
     least = len(SEVERITIES) if notifiers is None else SEVERITIES.index(settings.notify.severity)
     watched = fold_settings(settings, observing)
     await publish_sla(target.place, judgement.sla)
-    version = await versions.update(
-        lambda content: pack(_marked(unpack(content), judgement, by, now, least, watched)), known=newest
-    )
+    with _no_collections():
+        version = await versions.update(
+            lambda content: pack(_marked(unpack(content), judgement, by, now, least, watched)), known=newest
+        )
     sent = await _send_notifications(target, versions, version, by, notifiers or (), clock, last=last)
     shown = unpack(version.content).incidents
     if kept.judged is not None and last < kept.judged:  # later checks know more than this one is about

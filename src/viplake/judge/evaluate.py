@@ -7,6 +7,7 @@ for all Hours, so that an hourly check over months with 300 tables takes about a
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
@@ -29,7 +30,7 @@ from viplake.judge.objectives import (
     standing,
 )
 from viplake.judge.record import FLOOR, PHASES, Wholeness, fulfilled, settle, wholeness
-from viplake.judge.rules.catalogue import RuleSettings, judge
+from viplake.judge.rules.catalogue import Judge, RuleSettings
 from viplake.judge.rules.content_verdicts import BEFORE, CheckedContent, Nulls, standing_still
 from viplake.judge.rules.delivery import OWNERS_OF_PHASES
 from viplake.judge.rules.rule import Case, NoData
@@ -175,6 +176,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
     delivered = [hour for hour, known in records.items() if known.delivered]
     begun = min([*delivered, *([] if ledger is None else [ledger])], default=None)
     findings: list[RuleResult] = []
+    judge = Judge(settings.rules)
     before: Record | None = None
     for hour in hours:
         known = records.get(hour)
@@ -195,7 +197,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
             whole=whole.get(hour, Wholeness()),
             merged=evidence.merged,
         )
-        findings += judge(case, settings.rules)
+        findings += judge.results(case)
         if known is not None and known.delivered:
             before = known
     standings = tuple(
@@ -211,10 +213,9 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
 def reasons(findings: Iterable[RuleResult]) -> dict[str, dict[str, int]]:
     """Return for each rule without data the number of Hours by reason."""
     found: dict[str, dict[str, int]] = {}
-    for finding in findings:
-        if isinstance(finding, NoData):
-            of_rule = found.setdefault(finding.rule, {})
-            of_rule[finding.reason] = of_rule.get(finding.reason, 0) + 1
+    counts = Counter((finding.rule, finding.reason) for finding in findings if isinstance(finding, NoData))
+    for (rule, reason), count in counts.items():
+        found.setdefault(rule, {})[reason] = count
     return found
 
 

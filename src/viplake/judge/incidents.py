@@ -349,9 +349,9 @@ class _Found:
         """Add the results of rules."""
         for result in results:
             if isinstance(result, NoData):
-                if result.excused:
+                if (kind := result.kind) == "excused":
                     self.excused.add((result.rule, result.hour))
-                if result.kind == "unread":
+                elif kind == "unread":
                     self.unread.add((result.rule, result.hour))
                 continue
             self.judged.add((result.rule, result.hour))

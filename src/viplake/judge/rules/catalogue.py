@@ -22,7 +22,7 @@ from viplake.toml_tables import decode, limited, refuse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from viplake.judge.rules.rule import Case, Need, RuleResult
+    from viplake.judge.rules.rule import Case, Need, NoDataKind, RuleResult
 
 
 def _minutes(key: str, default: float) -> Limit:
@@ -417,30 +417,52 @@ _RULES: Final = _shape(
 )
 
 
-def judge(case: Case, settings: RuleSettings) -> list[RuleResult]:
-    """Return the results of all rules for an Hour. In a planned Hour only rules marked `excused` have breaches."""
-    lacking = unmet(case)
-    hour, planned, configs = case.hour, case.planned, settings.configs
-    of_outage = case.severity
-    found: list[RuleResult] = []
-    # A first check judges every rule in every Hour: the loop looks up as little as it can.
-    for name, rule in RULES.items():
-        config = configs[name]
-        if not config.enabled:
-            found.append(NoData(name, hour, "the rule is turned off in viplake.toml", "excused"))
-            continue
-        if planned is not None and not rule.excused:
-            found.append(NoData(name, hour, f"planned: {planned}", "excused"))
-            continue
-        for need in rule.needs:
-            if need in lacking:
-                found.append(NoData(name, hour, *lacking[need]))
-                break
-        else:
+@dataclass(slots=True)
+class Judge:
+    """Evaluates the rules, Hour after Hour.
+
+    A first check evaluates every rule in every Hour of the past, most of them without data for one of a few reasons:
+    which rules these are is found once for Hours that lack the same facts.
+    """
+
+    settings: RuleSettings
+    _plans: dict[Any, tuple[list[tuple[str, str, NoDataKind]], list[str]]] = field(default_factory=dict)
+
+    def results(self, case: Case) -> list[RuleResult]:
+        """Return the results of all rules for an Hour. In a planned Hour only rules marked `excused` have breaches."""
+        lacking = unmet(case)
+        planned = None if case.planned is None else str(case.planned)
+        key = (planned, *lacking.items())
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._plan(lacking, planned)
+        hour, configs = case.hour, self.settings.configs
+        found: list[RuleResult] = [NoData(name, hour, reason, kind) for name, reason, kind in plan[0]]
+        of_outage = case.severity if plan[1] else "ticket"
+        for name in plan[1]:
+            rule, config = RULES[name], configs[name]
             hollow = case.whole.hollow and "export" in rule.needs
             severity = config.severity or (of_outage if rule.outage or hollow else rule.severity)
             group = "outage" if hollow else rule.group or name
             decides = DECIDES.get(group, "")
             after = int(configs[decides].limits["hours"]) if decides and RULES[decides].waits else 1
             found += rule.judge(case, config, Results(name, case, severity, group, after))
-    return found
+        return found
+
+    def _plan(
+        self, lacking: Mapping[Need, tuple[str, NoDataKind]], planned: str | None
+    ) -> tuple[list[tuple[str, str, NoDataKind]], list[str]]:
+        """Return the rules without data, with reason and kind, and those to evaluate."""
+        without: list[tuple[str, str, NoDataKind]] = []
+        judged = []
+        for name, rule in RULES.items():
+            missing = next((lacking[need] for need in rule.needs if need in lacking), None)
+            if not self.settings.configs[name].enabled:
+                without.append((name, "the rule is turned off in viplake.toml", "excused"))
+            elif planned is not None and not rule.excused:
+                without.append((name, f"planned: {planned}", "excused"))
+            elif missing is not None:
+                without.append((name, *missing))
+            else:
+                judged.append(name)
+        return without, judged
