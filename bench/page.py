@@ -47,7 +47,7 @@ Written by `make bench`; every single run is in `transfer.json` beside this page
 own, started in turn (A B C A B C ...). A figure is the median of its runs, with the least and the most in parentheses.
 Seconds are those of the whole process, from start to end, with interpreter and imports. "Transfer" is the time for the
 files alone, where the command reports it. CPU is that of the process with all its threads. Memory is its resident peak
-(`VmHWM`), in 10^6 bytes. After each run the sizes of all delivered files are compared with the list.
+(`VmHWM`), in 10^6 bytes. After each run the sizes of all delivered files are compared with the source's list of files.
 """
 
 _NOTES: Final = """

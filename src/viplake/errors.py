@@ -475,7 +475,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "missed",
         "us",
         CHECKS_FAILED,
-        "No trigger was sent in this Hour: viplake did not run, or not in time.",
+        "viplake did not run within the Hour, or not in time: no export was triggered.",
         f"Check the schedule.{HEALS}",
     ),
     Cause(

@@ -256,7 +256,7 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
         None,
         "missed",
         "us",
-        "records are lost from 2022-05-10 17:00 UTC on",
+        "records are lost unless an export comes by 2022-05-10 17:00 UTC",
     ),
     (
         "tables_behind",
@@ -592,7 +592,7 @@ WORDS: list[tuple[str, Case, str]] = [
     (
         "lookback_gap",
         case(NOTHING, gaps=gaps(SOON, {}), now=HOUR.end),
-        "records are lost from 2022-05-10 17:00 UTC on",
+        "records are lost unless an export comes by 2022-05-10 17:00 UTC",
     ),
     (
         "lookback_gap",
@@ -842,15 +842,15 @@ def test_a_gap_is_reported_in_its_hours_from_six_hours_before_the_loss() -> None
     assert told(gap, after=after.shift(0)) == [RulePassed("lookback_gap", HOUR)]
     [close] = told(gap, after=after.shift(-1))
     assert isinstance(close, Breach)
-    assert close.summary == "records are lost from 2022-05-10 19:00 UTC on"
+    assert close.summary == "records are lost unless an export comes by 2022-05-10 19:00 UTC"
     [now_or_never] = told(gap, after=HOUR.shift(-23))
     assert isinstance(now_or_never, Breach)
-    assert now_or_never.summary == "records are lost from 2022-05-10 14:00 UTC on"
+    assert now_or_never.summary == "records are lost unless an export comes by 2022-05-10 14:00 UTC"
     assert told(gap, before=HOUR.shift(1)) == [RulePassed("lookback_gap", HOUR)], "it is over, and nothing was lost"
     [table] = told(gap, table="Voyage")
     assert isinstance(table, Breach)
     assert (table.table, table.severity, table.group) == ("Voyage", "ticket", "missing_table")
-    assert table.summary == "Voyage: records are lost from 2022-05-10 17:00 UTC on, if it had any"
+    assert table.summary == "Voyage: records are lost unless an export comes by 2022-05-10 17:00 UTC, if it had any"
 
 
 def test_an_ended_gap_has_its_margin_only_where_known() -> None:

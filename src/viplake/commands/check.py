@@ -31,7 +31,9 @@ def command(
 ) -> int:
     """Evaluate data-quality rules, volume anomalies, coverage and SLOs; update incidents; send notifications (alerts).
 
-    Exit code: 0 no incident is open, 1 an incident is open, or there was no data to check.
+    --at is the last Hour that is evaluated, as things stood then; the Hours before it are evaluated too.
+
+    Exit code: 0 no incident is open, 1 an incident is open, or no Hour is on record.
 
     Example: viplake check --at 2022-05-10T13
 

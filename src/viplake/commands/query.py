@@ -34,7 +34,7 @@ def command(
     file: Annotated[Path | None, Parameter(name=["--file", "-f"], help="Read the SQL from this file.")] = None,
     window: Window = NO_WINDOW,
     unproven: Annotated[
-        bool, FLAG, Parameter(help="Also read Hours without a Receipt, as in lakes of other programs.")
+        bool, FLAG, Parameter(help="Also read Hours without a Receipt, in a lake that another program filled.")
     ] = False,
     partial: Annotated[bool, FLAG, Parameter(help="Leave out files that cannot be read, with a warning.")] = False,
     csv: Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Print all rows as CSV.")] = False,
@@ -43,7 +43,7 @@ def command(
     json: Json = False,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Run SQL over the tables of the newest Hour with a Receipt, or of several, and over the history.
+    """Run SQL over the current tables, or those of some Hours (default: the newest with a Receipt), and the datasets.
 
     Example: viplake query "select count(*) from Voyage" --since 2022-05-10T00
 

@@ -29,7 +29,7 @@ def command(
 ) -> int:
     """Store [rules], [[calendar]] and [objectives] in the lake, or show the stored ones.
 
-    After the first push every check of this lake uses them, on every machine.
+    After the first push every check of this lake uses the stored ones, on every machine, and not those of viplake.toml.
 
     Example: viplake rules push
 

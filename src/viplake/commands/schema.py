@@ -26,7 +26,9 @@ def command(
     at: Annotated[HourOrNone, Parameter(help="Print the schema of this Hour, with tables and columns.")] = None,
     diff: Annotated[
         HourOrNone,
-        Parameter(help="Print the differences between the schema of this Hour and that of --at (default: the newest)."),
+        Parameter(
+            help="Print what changed from the schema of this Hour to that of --at (without --at: to the newest)."
+        ),
     ] = None,
     json: Json = False,
     options: Options = NO_OPTIONS,

@@ -127,13 +127,14 @@ def store_settings(
 ) -> StoreSettings:
     """Return the store settings of the lake, or of another one.
 
-    AWS credentials: the secret's keys, else those of the environment, else boto3's chain (no field set).
+    AWS credentials: the secret's keys, else those of the environment, else boto3's chain: the fields stay
+    empty.
 
     Args:
         settings: of the command.
-        secrets: read only where an S3 lake may need its keys.
+        secrets: read for the bucket where no lake is set, and for the keys and proxy of an S3 lake.
         create: make a missing folder.
-        url: of another lake; None: of the lake in the settings.
+        url: of another lake; None: as `lake_url`.
 
     Raises:
         SettingsError: the lake is not given, or its endpoint may not be used.

@@ -47,7 +47,7 @@ _DEEPEST = 20
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A given value: its text, its origin, and its name in messages."""
+    """A given value: its text, its origin, and the flag, variable or key as the user wrote it."""
 
     text: str
     origin: str

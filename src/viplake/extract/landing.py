@@ -352,5 +352,5 @@ def _files_missing(failed: Mapping[str, ViplakeError], *, of: int) -> DeliveryEr
     """One error for all files that did not land: its cause is the most telling one among them."""
     name, worst = min(failed.items(), key=lambda item: (item[1].transient, item[0]))
     return DeliveryError(
-        f"{len(failed)} of {of} files did not land, the first {name}: {worst.message}", cause=worst.cause.word
+        f"{len(failed)} of {of} files did not land; the gravest is {name}: {worst.message}", cause=worst.cause.word
     )

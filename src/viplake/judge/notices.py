@@ -182,7 +182,7 @@ _MEANINGS: Final = {
     "as_sent": "what is stored is exactly what Veson sent",
     "not_promised": "Veson's list of files (the manifest) does not have the file",
     "changed_in_lake": "files in the lake were changed or removed after the delivery",
-    "slow_phase": "its part of the run took longest",
+    "slow_phase": "of all phases of the run, the one that depends on it took longest",
     "slow_init": "init is the time that Veson takes to answer the trigger",
     "slow_replication": "replication is the time that Veson takes to prepare the files",
     "slow_transfer": "transfer is the download of the files",
@@ -255,12 +255,17 @@ def _causes(one: Incident) -> dict[tuple[str, str], Hour]:
 def _who(one: Incident) -> str:
     """Who has to act, and the evidence; also the causes before, where it changed."""
     owner, since, before = _OWNERS.get(one.owner, "unknown"), "", ""
-    others = [f"{_OWNERS.get(who, 'unknown')} ({cause})" for cause, who in _causes(one) if cause != one.cause]
+    others = [_cause_and_owner(cause, who) for cause, who in _causes(one) if cause != one.cause]
     if others:
         since = f" since {moment(one.causes[-1][2])}"
         before = f"Before: {', '.join(others)}."
     evidence = f" ({one.evidence})" if one.evidence else ""
     return _joined(f"Responsible{since}: {owner}.", _sentence(f"{cause_words(one.cause)}{evidence}"), before)
+
+
+def _cause_and_owner(cause: str, owner: str) -> str:
+    """Return both, once where they are the same word."""
+    return cause if cause == owner else f"{cause} ({_OWNERS.get(owner, 'unknown')})"
 
 
 def _loss(one: Incident, now: datetime) -> str:
@@ -375,7 +380,7 @@ def _well(one: Incident) -> str:
         lasted = f"it {'was reported for' if rule is not None and rule.timed else 'lasted'} {one.length}"
     if one.healed:
         return f"{what}: checked again, the Hours are good"
-    causes = ", ".join(f"{cause} ({_OWNERS.get(owner, 'unknown')})" for cause, owner in _causes(one))
+    causes = ", ".join(_cause_and_owner(cause, owner) for cause, owner in _causes(one))
     since = f" since {moment(one.ended)}" if one.ended else ""
     return f"{what}{since}{_in_a_row(one)}; {lasted}; cause: {causes}"
 

@@ -53,7 +53,7 @@ async def read_sla(
 
 
 async def publish_sla(place: HistoryLocation, periods: Iterable[SlaPeriod]) -> None:
-    """Write the periods into `historical_sla.csv`, beside the rows of earlier ones.
+    """Write the periods into `historical_sla.csv`: each replaces its own row, a window also those of earlier windows.
 
     Raises:
         LakeError: the file cannot be read or written.

@@ -198,7 +198,7 @@ def error_budget(table: FigureTable, planned: FigureTable) -> go.Figure:
 
 
 def coverage(table: FigureTable, planned: FigureTable) -> go.Figure:
-    """The margin of each hole at its first Hour (`quality_tables.coverage`); those not known are in the table only."""
+    """A point a hole, x its first Hour, y its margin (`quality_tables.coverage`); in the table also unknown margins."""
     figure = figure_of([], _COVERAGE)
     starts, margins = moments_of(table), table.column("margin")
     states, what, of = table.column("state"), table.column("what"), table.column("table")

@@ -38,11 +38,11 @@ _SCHEMA: Final[tuple[Need, ...]] = (*_EXPORT, "files", "schema")
 _CONTENT: Final[tuple[Need, ...]] = (*_EXPORT, "content")
 
 _RESTORED: Final = "The records of these files are missing in the lake until the files are restored."
-_RESTORE: Final = "Restore the files that this names, from the bucket's versions or a backup: {verify}."
+_RESTORE: Final = "Restore files from the bucket's versions or a backup; this command names them: {verify}."
 _VERIFY: Final = "Files that were not restored are still missing. Check: {verify}."
 _UNUSUAL: Final = "Whether records are missing or double is not known: only the data shows it."
 _DELAY: Final = "A delay alone loses no records."
-_TIMES: Final = "See how long each phase takes: viplake report."
+_TIMES: Final = "See how long init, replication (Veson prepares the files) and transfer take: viplake report."
 
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
@@ -213,7 +213,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                     Limit("min_mb", 0, 0, 1e9, "a number of megabytes"),
                     Limit("max_mb", 0, 0, 1e9, "a number of megabytes, 0 for none"),
                 ),
-                well="the size of {tables} is within what is usual now",
+                well="the size of {tables} is as usual again, or has become the usual one,",
                 advice="See which tables it is: viplake report.",
                 risk=_UNUSUAL,
                 needs=_EXPORT,
@@ -224,7 +224,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "volume_table",
                 "a table is far too small or too large",
                 volume.volume_table,
-                well="the size of {tables} is within what is usual now",
+                well="the size of {tables} is as usual again, or has become the usual one,",
                 advice="Look at its volumes: viplake report. {ask} why, unless your business explains it.",
                 risk=_UNUSUAL,
                 needs=_EXPORT,
@@ -235,7 +235,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "row_count",
                 "a table has far too few or too many records",
                 content.row_count,
-                well="the number of records of {tables} is within what is usual now",
+                well="the number of records of {tables} is as usual again, or has become the usual one,",
                 advice="Look at the data: viplake content --at {last}.",
                 risk=_UNUSUAL,
                 needs=_CONTENT,
@@ -271,7 +271,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 headline="the current tables lack Hours",
                 well="the current tables have every proven Hour again",
                 advice="Update them: viplake tables. See what is held back, and why: viplake tables show.",
-                risk="Nothing is lost: queries and loads of the current tables miss the newest records until then.",
+                risk="Nothing is lost: until they are updated, queries and loads of the current tables miss records.",
                 needs=(*_EXPORT, "files", "merged"),
             ),
             Rule(

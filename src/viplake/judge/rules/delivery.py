@@ -155,7 +155,9 @@ def _gap(case: Case, results: Results, gap: Gap) -> Breach | None:
         return None
     grave: Severity | None = "ticket" if gap.table is not None or gap.planned else None
     lost = gap.lost is not None or left < timedelta(0)
-    what = _lost_words(gap) if lost else f"records are lost from {deadline:%Y-%m-%d %H:%M} UTC on"  # does not age
+    what = (
+        _lost_words(gap) if lost else f"records are lost unless an export comes by {deadline:%Y-%m-%d %H:%M} UTC"
+    )  # does not age
     if gap.table is not None:
         for_long = count_words(_hours(gap, case.hour), "Hour" if gap.every == 1 else "day")
         words = f"{gap.table} had no file for {for_long}: records may be lost"
