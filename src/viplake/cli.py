@@ -59,7 +59,8 @@ COMMANDS: Final = {
         "tables": "Build or update the current and history tables (Delta Lake) from proven Hours, each exactly once.",
         "load": "Load the current tables into PostgreSQL or a DuckDB file: what changed since the last load, in one"
         " transaction.",
-        "query": "Run SQL over the tables of the newest Hour with a Receipt, or of several, and over the history.",
+        "query": "Run SQL over the current tables, or those of some Hours (default: the newest with a Receipt), and the"
+        " datasets.",
     },
     Group("History", sort_key=3): {
         "observe": "Build or update the history: datasets with one row an Hour of what was delivered.",

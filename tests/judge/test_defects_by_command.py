@@ -328,7 +328,7 @@ def test_9_a_file_removed_from_the_lake_is_one_incident_of_ours_notified_at_once
     assert (one["cause"], one["owner"], one["tables"]) == ("changed_in_lake", "us", ["Voyage"])
     opened, over = watch.texts
     restore = f"viplake verify --from {H(9)} --to {H(9)}."
-    assert f"Restore the files that this names, from the bucket's versions or a backup: {restore}" in opened
+    assert f"Restore files from the bucket's versions or a backup; this command names them: {restore}" in opened
     assert f"Files that were not restored are still missing. Check: {restore}" in over
 
 
@@ -421,7 +421,7 @@ def test_7_another_owner_is_notified_and_the_end_names_both(watch: Watch) -> Non
     past = Past((Spell(H(8), H(12), "failed"), Spell(H(13), H(16), "missed")), tables=2)
     live(watch, past, 8, 22)
     assert [kind for kind, _ in watch.kinds] == ["opened", "changed", "resolved"]
-    assert "Responsible since 2022-05-02 13:00 UTC: us. No trigger was sent" in watch.texts[1]
+    assert "Responsible since 2022-05-02 13:00 UTC: us. Viplake did not run within the Hour" in watch.texts[1]
     assert "Before: Veson (vendor_job_failed)." in watch.texts[1]
     assert "cause: vendor_job_failed (Veson), missed (us)" in watch.texts[2]
 
