@@ -180,6 +180,7 @@ def test_api_page_names_every_public_method_and_attribute() -> None:
         missing = {name for name in public - INTERNAL if not re.search(rf"\.{name}\b", PAGE)}
         assert missing == set(), kind
     assert "viplake.time_series(" in PAGE
+    assert all(f"`{name}`" in PAGE for name in viplake.__all__)
 
 
 def test_a_lake_of_another_environment_is_refused(tmp_path: Path) -> None:

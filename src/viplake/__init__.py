@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from viplake.api import DataLake, LakeHour, open_lake, time_series
+    from viplake.api import DataLake, LakeHour, get_secrets, open_lake, time_series
 
 __version__ = "0.1.0"
 
-__all__ = ["DataLake", "LakeHour", "open_lake", "time_series"]
+__all__ = ["DataLake", "LakeHour", "get_secrets", "open_lake", "time_series"]
 
 
 def __getattr__(name: str) -> Any:

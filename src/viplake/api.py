@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from viplake import config
 from viplake.clock import SystemClock
 from viplake.commands import assembly
+from viplake.config import get_secrets
 from viplake.errors import SettingsError
 from viplake.lake.hours import hour_folder, newest_proven
 from viplake.model import Hour, HourOutcome
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["DataLake", "LakeHour", "open_lake", "time_series"]
+__all__ = ["DataLake", "LakeHour", "get_secrets", "open_lake", "time_series"]
 
 
 def open_lake(
