@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from botocore.config import Config
 from servers.sockets import authority
 from viplake.config.sources import read_surroundings
 from viplake.errors import LakeError, SettingsError
-from viplake.network.aws import AwsAccess, bucket_address, checked, session, trusting_profile
+from viplake.network.aws import AwsAccess, bucket_address, checked, client, credentials, session, trusting_profile
 from viplake.network.settings import Network
 from viplake.redact import Secret
 
@@ -165,6 +167,52 @@ def test_E12_a_profile_that_needs_an_mfa_code_is_refused(profile: Path) -> None:
     profile.write_text(f"[profile p]\n{role}[profile q]\n{role}mfa_serial = arn:aws:iam::1:mfa/me\n")
     with pytest.raises(SettingsError, match="MFA"):
         session(AwsAccess(profile="p"), Network())
+
+
+ROLE = "role_arn = arn:aws:iam::123456789012:role/r\nmfa_serial = arn:aws:iam::1:mfa/me\n"
+KEYS = "aws_access_key_id = AKIA4711\naws_secret_access_key = canary-of-a-profile\n"
+
+
+@pytest.mark.parametrize(
+    "configured",
+    [
+        f"[default]\nmfa_serial = arn:aws:iam::1:mfa/me\n{KEYS}",
+        f"[default]\n{ROLE}web_identity_token_file = /none\n",
+        (
+            "[default]\nrole_arn = arn:aws:iam::1:role/s\nsource_profile = q\n"
+            f"[profile q]\n{ROLE}{KEYS}source_profile = z\n"
+        ),
+    ],
+    ids=["no role", "a web identity", "a source profile with keys"],
+)
+def test_E12_an_mfa_code_that_botocore_does_not_want_refuses_nothing(profile: Path, configured: str) -> None:
+    profile.write_text(configured)
+    session(AwsAccess(), Network())
+    profile.write_text(f"[default]\n{ROLE}source_profile = default\n{KEYS}")
+    with pytest.raises(SettingsError, match="MFA"):
+        session(AwsAccess(), Network())
+
+
+@pytest.mark.parametrize("program", ["/none/tool", "true", "echo []", 'printf "\\\\377"', 'sh -c "'])
+def test_E12_a_credential_process_that_gives_no_credentials_is_named(profile: Path, program: str) -> None:
+    profile.write_text(f"[profile p]\nregion = eu-west-1\ncredential_process = {program}\n")
+    with pytest.raises(LakeError, match="credential_process") as caught:
+        credentials(AwsAccess(profile="p"), Network())
+    assert caught.value.cause.word == "dest_auth"
+    with pytest.raises(SettingsError, match="AWS configuration"):
+        client("sns", AwsAccess(profile="p"), Network())
+
+
+def test_E12_a_credential_process_that_wants_to_read_a_code_finds_no_input(profile: Path) -> None:
+    profile.write_text("[profile p]\nregion = eu-west-1\ncredential_process = sh -c 'read code; echo []'\n")
+    given = {"VIPLAKE_ENVIRONMENT": "Test", "VIPLAKE_COMPANY": "ACME", "VIPLAKE_LAKE": "s3://lake", "AWS_PROFILE": "p"}
+    command = [sys.executable, "-m", "viplake", "status"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **given}
+    ) as running:
+        assert running.wait(timeout=60) == 73, "although its own input stays open"
+        assert running.stderr is not None
+        assert "credential_process" in running.stderr.read()
 
 
 def test_E7_credentials_with_a_line_end_reach_no_library() -> None:

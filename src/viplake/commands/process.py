@@ -27,6 +27,7 @@ def end_with(work: Callable[[], int]) -> NoReturn:
     can abort the process there (seen: SIGABRT after a listing), and the exit code would be wrong.
     """
     _occupy_closed_streams()
+    _keep_stdin_from_children()
     _outlast_readers()
     code = work()
     for stream in (sys.stdout, sys.stderr):
@@ -79,6 +80,21 @@ def _occupy_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115 - for as long as we live
+
+
+def _keep_stdin_from_children() -> None:
+    """Give child processes the null device as stdin, unless a person can type there.
+
+    Otherwise a `credential_process` of an AWS profile that reads a code waits for ever at a pipe that stays open.
+    """
+    if sys.stdin is not sys.__stdin__ or sys.stdin is None or sys.stdin.fileno() != 0 or sys.stdin.isatty():
+        return
+    encoding, errors = sys.stdin.encoding, sys.stdin.errors
+    ours = os.dup(0)  # which no child inherits
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    sys.stdin = os.fdopen(ours, encoding=encoding, errors=errors)
 
 
 class _Outlasting(io.FileIO):

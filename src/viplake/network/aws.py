@@ -29,6 +29,9 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _PLAIN_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 """A bucket name that can be part of a host name. With a dot in it, no certificate of the store covers the host."""
 
+_OF_A_SOURCE: Final = (OSError, ValueError, AttributeError)
+"""What botocore lets through from a `credential_process` that is absent or prints no credentials, or a missing file."""
+
 
 @dataclass(frozen=True, slots=True)
 class AwsAccess:
@@ -155,7 +158,7 @@ def client(
             proxies=proxies(network, url or f"https://{service}.{region or made.region_name}.amazonaws.com"),
         )
         return made.client(service, region_name=region, endpoint_url=url, config=limits)
-    except (BotoCoreError, ValueError) as error:
+    except (BotoCoreError, *_OF_A_SOURCE) as error:
         raise _wrong(error) from None
 
 
@@ -230,18 +233,25 @@ def credentials(access: AwsAccess, network: Network) -> Callable[[], dict[str, A
     """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as in `session`
 
+    def failure(error: Exception) -> LakeError:
+        words = redact(str(error))
+        if not isinstance(error, (BotoCoreError, ClientError)):
+            words = f"a file or the credential_process of the AWS profile cannot be used: {words}"
+        return LakeError(f"no AWS credentials: {words}", cause="dest_auth")
+
+    made = session(access, network)
     try:
-        found = session(access, network).get_credentials()
-    except BotoCoreError as error:
-        raise LakeError(f"no AWS credentials: {redact(str(error))}", cause="dest_auth") from None
+        found = made.get_credentials()
+    except (BotoCoreError, ClientError, *_OF_A_SOURCE) as error:
+        raise failure(error) from None
     if found is None:
         raise LakeError("no AWS credentials: none are set, and no role gives any", cause="dest_auth")
 
     def give() -> dict[str, Any]:
         try:
             frozen = found.get_frozen_credentials()
-        except (BotoCoreError, ClientError) as error:  # a role or a login that gave some before
-            raise LakeError(f"no AWS credentials: {redact(str(error))}", cause="dest_auth") from None
+        except (BotoCoreError, ClientError, *_OF_A_SOURCE) as error:  # a role or a login that gave some before
+            raise failure(error) from None
         return checked(frozen.access_key, frozen.secret_key, frozen.token)
 
     return give
@@ -298,17 +308,23 @@ def _revealed(secret: Secret | None) -> str | None:
 
 
 def _refuse_mfa(core: Any) -> None:
-    """Refuse a profile with a role that needs an MFA code."""
+    """Refuse a profile with a role that needs an MFA code, of the roles that botocore would assume."""
     profiles = core.full_config.get("profiles", {})
     profile, seen = core.get_scoped_config(), set[int]()
-    while isinstance(profile, dict) and id(profile) not in seen:
+    while _assumes_a_role(profile) and id(profile) not in seen:
         seen.add(id(profile))
-        if profile.get("role_arn") and profile.get("mfa_serial"):
+        if profile.get("mfa_serial"):
             raise SettingsError(
                 f"the AWS profile needs an MFA code ({profile['mfa_serial']}), which an unattended run cannot give",
                 hint="Use a role or a profile without mfa_serial, or put temporary credentials into the environment.",
             )
-        profile = profiles.get(profile.get("source_profile"))
+        profile = profiles.get(profile.get("source_profile"), {})
+        if "aws_access_key_id" in profile or "aws_secret_access_key" in profile:
+            return  # botocore prefers the keys of a source profile to its role
+
+
+def _assumes_a_role(profile: Mapping[str, Any]) -> bool:
+    return "role_arn" in profile and "web_identity_token_file" not in profile
 
 
 def _configured(core: Any, service: str) -> str | None:
