@@ -65,10 +65,24 @@ def test_E9_a_host_that_is_made_from_the_region_names_it() -> None:
     assert "AWS_REGION" in error.hint
 
 
-@pytest.mark.parametrize("number", [1, 31, 38, 95])
+@pytest.mark.parametrize("number", [1, 13, 18, 22, 31, 38, 95, 524])
 def test_E17_a_mount_without_hard_links_is_named(number: int) -> None:
-    text = f"Generic LocalFileSystem error: Unable to link: not possible (os error {number})"
+    text = f"Generic LocalFileSystem error: Unable to rename file: not possible (os error {number})"
     error = lake_error(text, "create _viplake/x", local=True)
     assert (error.cause.word, error.owner) == ("dest_io", "us")
     assert "hard links" in error.hint
     assert "hard links" not in lake_error(text, "write x", local=True).hint
+
+
+@pytest.mark.parametrize("number", [1, 13])
+def test_E17_a_folder_that_may_not_be_written_is_no_mount_without_hard_links(number: int) -> None:
+    text = f"Generic LocalFileSystem error: Unable to open file /lake/x#1: not permitted (os error {number})"
+    assert "hard links" not in lake_error(text, "create _viplake/x", local=True).hint
+
+
+def test_E18_a_mount_with_shorter_names_is_named_behind_a_path_of_any_length() -> None:
+    text = f"Generic LocalFileSystem error: Unable to open file /lake/{'a' * 400}#1: File name too long (os error 36)"
+    error = lake_error(text, "write x", local=True)
+    assert (error.cause.word, error.owner) == ("dest_io", "us")
+    assert error.message.endswith("File name too long (os error 36)")
+    assert "shorter names" in error.hint

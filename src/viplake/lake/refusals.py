@@ -71,8 +71,15 @@ _CHAIN: Final = tuple(
     )
 )  # fmt: skip
 
-_NO_LINKS: Final = re.compile(r"os error (?:1|31|38|95)\b")
-"""EPERM, EMLINK, ENOSYS and EOPNOTSUPP: what link(2) gives where a file system has no hard links."""
+_NO_LINKS: Final = re.compile(r"(?s)Unable to (?:rename|link).*os error (?:1|13|18|22|31|38|45|95|102|524)\b")
+"""EPERM, EACCES, EXDEV, EINVAL, EMLINK, ENOSYS, ENOTSUP and EOPNOTSUPP (of Linux and macOS): what link(2) gives where a
+file system has no hard links. The library says "rename". It has written a file in the same folder by then, so that
+permissions are not the reason."""
+
+_LONG_NAME: Final = re.compile(r"os error (?:36|63)\b")
+"""ENAMETOOLONG, of Linux and macOS."""
+
+_LONGEST_QUOTE: Final = 300
 
 
 class S3Answer(NamedTuple):
@@ -132,12 +139,16 @@ def lake_error(text: str, what: str, *, local: bool = False, region: str = "", p
             hint = "The store lacks conditional writes (If-None-Match) or the checksum: `viplake doctor` says which."
         return kind(f"cannot {what}: {redact(said)}", cause=cause, hint=hint)
     plain = re.sub(r"https?://\S+", "", text)  # a file's name is no sign
-    first_line = redact(text.partition("\n")[0])[:300]
+    first_line = redact(text.partition("\n")[0])
+    if len(first_line) > _LONGEST_QUOTE:  # the reason is at the end, behind a path of any length
+        first_line = f"{first_line[: _LONGEST_QUOTE // 2]}...{first_line[-_LONGEST_QUOTE // 2 :]}"
     if local:
         found = next(((cause, "") for sign, cause, _ in _CHAIN[:3] if sign.search(plain)), ("dest_io", ""))
         hint = None
         if what.startswith("create ") and _NO_LINKS.search(plain):
             hint = "This mount has no hard links, which exclusive writes need: use another file system, or S3."
+        if _LONG_NAME.search(plain):
+            hint = "The mount takes shorter names only (ecryptfs: 143 bytes): use another file system, or S3."
         return LakeError(f"cannot {what}: {first_line}", cause=found[0], hint=hint)
     for sign, cause, reason in _CHAIN:
         if sign.search(plain):
