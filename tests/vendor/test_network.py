@@ -160,6 +160,25 @@ async def test_E28_a_proxy_that_speaks_ntlm_alone_is_named(ca: Authority) -> Non
     assert "speaks Negotiate, NTLM only, and viplake speaks Basic alone" in error.message
 
 
+@pytest.mark.parametrize(
+    ("offered", "words"),
+    [
+        ("Negotiate, NTLM", "speaks Negotiate, NTLM only"),
+        ("NTLM TlRMTVNTUAACAAAA==", "speaks NTLM only"),
+        ('Digest realm="a, b", nonce="x", qop=auth, NTLM', "speaks Digest, NTLM only"),
+        ('Negotiate, Basic realm="a, b", NTLM', "wants other credentials"),
+        ("ntlm,BASIC", "wants other credentials"),
+        (" , ", "wants other credentials"),
+    ],
+)
+async def test_E28_one_header_may_offer_several_schemes(ca: Authority, offered: str, words: str) -> None:
+    refusal = http(b"", "407 Proxy Authentication Required", f"proxy-authenticate: {offered}")
+    async with forward_proxy(refusal=refusal) as proxy, through(proxy, ca) as r:
+        error = await failure(r.vendor.trigger())
+    assert error.cause.word == "proxy_auth"
+    assert words in error.message
+
+
 @pytest.mark.parametrize("password", ["p@ss", "p#a/s?s", "p%40ss", "pä:ss@"])
 def test_E10_a_proxy_password_with_any_sign_is_sent_alike_on_every_leg(password: str) -> None:
     proxy = Proxy.parse(Secret(f"http://user:{password}@proxy.example:3128", remember=False))

@@ -9,6 +9,7 @@ Redirects are not followed, cookies are dropped, and a body is read up to a limi
 
 from __future__ import annotations
 
+import re
 import ssl
 import zlib
 from contextlib import asynccontextmanager
@@ -45,6 +46,11 @@ _LONGEST_HEADER: Final = 64 * 1024
 
 _TROUBLE: Final = (aiohttp.ClientError, OSError, TimeoutError, EOFError, ValueError)
 """What the library raises for a request that went wrong (`ValueError` for addresses that it cannot use)."""
+
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SCHEME: Final = re.compile(r"(?:^|,)\s*([\w!#$%&'*+.^`|~-]+)(?=\s+[^\s=]|\s*(?:,|$))", re.ASCII)
+"""The scheme of each challenge in `Proxy-Authenticate` (RFC 9110, section 11.6.1): one header may hold several, and a
+comma also parts the parameters of one. A name before `=` is a parameter."""
 
 log = structlog.get_logger(__name__)
 
@@ -344,8 +350,8 @@ def _diagnosis(error: BaseException, flight: _Flight) -> tuple[str, str]:
 
 def _wanted_by(error: aiohttp.ClientHttpProxyError) -> str:
     """What a proxy wants that asks for a login: schemes other than Basic no client of ours speaks."""
-    offered = error.headers.getall("Proxy-Authenticate", []) if error.headers else []
-    schemes = list(dict.fromkeys(value.split()[0] for value in offered if value.strip()))
+    offered = ", ".join(error.headers.getall("Proxy-Authenticate", [])) if error.headers else ""
+    schemes = list(dict.fromkeys(_SCHEME.findall(_QUOTED.sub("", offered))))
     if schemes and all(scheme.casefold() != "basic" for scheme in schemes):
         spoken = redact(", ".join(schemes))[:100]
         return f"the proxy speaks {spoken} only, and viplake speaks Basic alone (407)"
