@@ -656,3 +656,18 @@ def test_E25_folder_entries_are_left_out() -> None:
     with pytest.raises(VendorError) as caught:
         read_list(answer([folder | {"size": 5}]), GUID, no_check, NOW)
     assert caught.value.cause.word == "key_rejected"
+
+
+@pytest.mark.parametrize("size", [{}, {"size": None}, {"size": ""}, {"size": "00"}, {"size": 0.0}])
+def test_E25_a_folder_entry_needs_neither_a_size_nor_a_link(size: dict[str, Any]) -> None:
+    file = {"key": "CARG/exports/a.gz", "presignedDownloadURL": "https://b.s3.amazonaws.com/a.gz", "size": 5}
+    entries = [{"key": "CARG/exports/"} | size, file]
+    assert [one.name for one in read_list(answer(entries), GUID, no_check, NOW)] == ["a.gz"]
+
+
+@pytest.mark.parametrize("word", [5, True, ["Failed"], {"code": 5}])
+def test_E26_a_status_that_is_no_word_is_quoted(word: object) -> None:
+    with pytest.raises(VendorError) as caught:
+        read_status(answer({"JobStatus": word}), GUID, NOW)
+    assert caught.value.cause.word == "vendor_contract"
+    assert str(word) in caught.value.message

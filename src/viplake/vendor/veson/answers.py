@@ -303,7 +303,8 @@ def read_status(answer: HttpAnswer, job_guid: str, now: datetime) -> Standing:
         raise VendorError(f"the answer to the status call is about another job: {quoted(other)}")
     word = _member(record, "JobStatus")
     if not isinstance(word, str) or not word.strip():
-        raise VendorError("the answer to the status call holds no JobStatus")
+        instead = "no JobStatus" if word is None else f"a JobStatus that is no word: {quoted(word)}"
+        raise VendorError(f"the answer to the status call holds {instead}")
     return _standing(word, message_of(answer))
 
 
@@ -371,9 +372,14 @@ def _list_refusal(answer: HttpAnswer, job_guid: str, now: datetime) -> ViplakeEr
 
 
 def _is_placeholder(entry: Any) -> bool:
-    """Return whether an entry is a folder placeholder of an S3 console: a key that ends in `/`, with no bytes."""
+    """Return whether an entry is a folder placeholder of an S3 console: a key that ends in `/`, with no bytes.
+
+    A size that is missing, empty or written in another way says no more than 0 does: no file has such a key.
+    """
     key = entry.get("key") if isinstance(entry, dict) else None
-    return isinstance(key, str) and key.endswith("/") and str(entry.get("size")) == "0"
+    if not isinstance(key, str) or not key.endswith("/"):
+        return False
+    return re.fullmatch(r"|None|False|[0\s]+(?:\.0*)?", str(entry.get("size"))) is not None
 
 
 def _listed(entry: Any, number: int) -> ListedFile:
