@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import deltalake
@@ -133,3 +134,23 @@ async def test_check_reports_tables_that_are_behind_until_they_are_updated(tmp_p
     viplake.run("observe")
     [(_, state)] = reported(11)
     assert state == "resolved"
+
+
+async def test_the_report_has_rows_newest_hour_lag_and_what_is_held_back_of_each_table(tmp_path: Path) -> None:
+    lake, viplake = await made(tmp_path)
+    assert viplake.run("observe").code == 0
+    page = tmp_path / "viplake-report.html"
+    assert viplake.run("report").code == 0
+    assert 'id="tables"' not in page.read_text(), "no tables yet"
+    [file] = (lake.folder / "IMOSDL" / "Hourly" / "20220510" / "00").glob("Port*")
+    file.write_bytes(b"x")
+    assert viplake.run("tables").code == 1
+    await lake.land(1, {"Voyage": [row(2, "c")]})
+    done = viplake.run("report")
+    assert (done.code, done.err) == (0, "")
+    section = page.read_text().partition('id="tables">')[2].partition("</details>")[0]
+    words = "1 table, newest Hour 2022-05-10T00, 1 Hour behind the newest proven Hour; 1 table held back"
+    assert f"Current and history tables: {words}" in section
+    cells = [re.findall(r"<t[hd][^>]*>([^<]*)<", line) for line in section.split("<tr>")[2:]]
+    assert [row[:3] + row[4:5] for row in cells] == [["Voyage", "1", "1", "2022-05-10T00"], ["Port", "", "", ""]]
+    assert cells[1][5].startswith("2022-05-10T00: "), "why it is held back"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,7 @@ from viplake.judge.calendar import Calendar, Planned
 from viplake.judge.check import CheckTarget, acknowledge, check, preview
 from viplake.judge.evaluate import CheckSettings, Evidence, decide
 from viplake.judge.incidents import fold
+from viplake.judge.notices import advice, notice_words
 from viplake.lake import Lake
 from viplake.model import PROD, Hour
 from viplake.report import quality_figures, quality_tables
@@ -104,6 +106,20 @@ async def test_report_without_a_check_agrees_with_the_check(kind: Literal["faile
         assert [one.rule for one in state.incidents] == [one.rule for one in checked.incidents]
         assert [one.summary for one in state.incidents] == [one.summary for one in checked.incidents]
         assert state.objectives == checked.objectives
+
+
+@pytest.mark.parametrize("kind", ["failed", "lacking"])
+async def test_page_and_notification_advise_the_same_with_the_commands_ready_to_copy(
+    kind: Literal["failed", "lacking"],
+) -> None:
+    tables = () if kind == "failed" else ("Voyage",)
+    _, clock, lake = await lake_of(40, Spell(FIRST.shift(36), FIRST.shift(39), kind, tables))
+    state, datasets = await judged_in(lake, clock)
+    [one] = state.open
+    page = verdict(state, datasets, grace=OBSERVING.grace).points[0].advice
+    assert page.replace("`", "") == advice(one, clock.now())
+    assert advice(one, clock.now()) in notice_words("Prod", one, "opened", clock.now())
+    assert re.findall(r"`(.*?)`", page) == [f"viplake evidence --from {one.hour} --to {one.last}"]
 
 
 async def test_an_acknowledged_incident_is_shown_as_such_in_words_table_and_figure() -> None:

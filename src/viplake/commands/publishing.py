@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+import structlog
+
 from viplake import config
-from viplake.commands.assembly import check_settings, check_target, observing
-from viplake.errors import SettingsError
+from viplake.commands.assembly import check_settings, check_target, observing, tables_to_query
+from viplake.errors import LakeError, SettingsError
 from viplake.lake.proof import owner_of, read_receipt
 from viplake.lake.store import open_store
 from viplake.wording import install_hint
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from viplake.clock import Clock
+    from viplake.current.show import Shown
     from viplake.lake import Lake
     from viplake.model import Hour
+
+log = structlog.get_logger(__name__)
 
 
 async def make_report(
@@ -43,11 +48,26 @@ async def make_report(
             observing=observing(settings),
             first=first,
             last=last,
+            merged=await _merged(settings, lake),
         )
     except ImportError as error:
         raise SettingsError(
             f"the report needs a package that is not installed: {error.name}", hint=install_hint("report")
         ) from None
+
+
+async def _merged(settings: config.Settings, lake: Lake) -> Shown | None:
+    """The current and history tables; None where there are none, or they cannot be read: the report does without."""
+    try:
+        delta = await tables_to_query(settings, lake, lambda why: log.warning("tables_left_out", detail=why))
+        if delta is None:
+            return None
+        from viplake.current.show import show  # noqa: PLC0415 - deltalake: only where there are tables
+
+        return await show(lake, delta)
+    except LakeError as error:
+        log.warning("tables_left_out", cause=error.cause.word, detail=error.message)
+        return None
 
 
 async def title_of(settings: config.Settings, lake: Lake) -> str:

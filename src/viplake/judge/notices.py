@@ -214,7 +214,7 @@ def notice_words(environment: str, one: Incident, kind: NotificationKind, now: d
         known = f"Acknowledged until {moment(acknowledged.until)}{note}."
     elif kind == "reminder":
         known = f"To stop reminders for a week: viplake ack {one.key} --until {Hour.of(now + _ACKNOWLEDGED)}."
-    sentences = [_sentence(one.summary), _who(one), _loss(one, now), _advice(one, now), known]
+    sentences = [_sentence(one.summary), _who(one), _loss(one, now), advice(one, now), known]
     return _joined(f"{environment}{_LEADS[kind]}:", *sentences, f"({one.severity}, {one.key})")
 
 
@@ -316,8 +316,8 @@ _VESON_ACTS: Final = frozenset(
 """Causes of an outage in which Veson alone can do something."""
 
 
-def _advice(one: Incident, now: datetime) -> str:
-    """What to do now: a command."""
+def advice(one: Incident, now: datetime) -> str:
+    """What to do now: a command; in notifications and in the report."""
     rule, cause = RULES.get(one.rule), CAUSES.get(one.cause)
     command = f"viplake evidence --from {one.hour} --to {one.last}"
     evidence = f"Send Veson the page that this writes: {command}."
@@ -349,12 +349,12 @@ _REPEATED: Final = 3
 """Number of Hours that a command is repeated for by name."""
 
 
-def _of_each_hour(one: Incident, advice: str) -> str:
+def _of_each_hour(one: Incident, found: str) -> str:
     """Return the advice with its first Hour in commands about one Hour, and for which Hours to repeat them."""
-    if " HOUR" not in advice:
-        return advice
+    if " HOUR" not in found:
+        return found
     _, *others = [hour for first, last in one.spans for hour in first.to(last)]
-    what = f"{advice.replace(' HOUR', f' {one.hour}')}"
+    what = found.replace(" HOUR", f" {one.hour}")
     if not others:
         return what
     if len(others) <= _REPEATED:

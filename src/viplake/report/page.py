@@ -33,6 +33,7 @@ from viplake.wording import count_words, size_words
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from viplake.current.show import Shown
     from viplake.history.build import ObserveSettings
     from viplake.judge.check import CheckTarget
     from viplake.judge.evaluate import CheckSettings
@@ -82,6 +83,7 @@ def render(
     days: int | None = DAYS,
     hourly: str = "",
     files: Mapping[Hour, DeliveredFiles] | None = None,
+    merged: Shown | None = None,
 ) -> str:
     """Return the page, as HTML.
 
@@ -95,6 +97,7 @@ def render(
         days: only the last so many days of the history; None: all of it.
         hourly: where the hourly folders are in the lake.
         files: the job GUID and the files of some Hours.
+        merged: the current and history tables; None where the lake has none.
     """
     assessment = assessment or (NOTHING_JUDGED if datasets.jobs else NO_HISTORY)
     datasets, cut = _latest(datasets, days)
@@ -131,6 +134,7 @@ def render(
             tiles=_tiles(datasets),
             sla=[] if state is None else _sla(state),
             incidents=[] if state is None else _incidents(state, _first(datasets, now)),
+            merged=None if merged is None else _merged(merged),
             numbers={chart.name: number for chart, number in numbered.items()},
             groups=[
                 {"name": group.name, "charts": [drawn[chart.name].words(numbered[chart]) for chart in group.charts]}
@@ -177,6 +181,7 @@ async def compose(
     days: int | None = DAYS,
     first: Hour | None = None,
     last: Hour | None = None,
+    merged: Shown | None = None,
 ) -> str:
     """Return the page of a lake's history, as HTML; otherwise as `render`.
 
@@ -193,6 +198,7 @@ async def compose(
         days: as `render`, where no first Hour is given.
         first: the first Hour of the figures; None: as far back as `days` and the history go.
         last: the last one, included; None: the newest.
+        merged: as `render`.
 
     Raises:
         LakeError: the lake, the history or the incidents cannot be read.
@@ -220,6 +226,7 @@ async def compose(
         days=days,
         hourly=target.lake.layout.prefix,
         files=await delivered_files(target.lake, _remarkable(datasets, state)),
+        merged=merged,
     )
 
 
@@ -412,6 +419,23 @@ def _sla(state: QualityState) -> list[dict[str, Any]]:
 def _incidents(state: QualityState, first: Hour) -> list[Incident]:
     """The incidents of the page's range, the newest first."""
     return [one for one in reversed(state.incidents) if one.open or one.last >= first][:MOST_INCIDENTS]
+
+
+def _merged(found: Shown) -> dict[str, Any]:
+    """The current and history tables: one line over all, and a row a table."""
+    why = {table: f"{hour}: {reason}" for hour, table, reason in found.held}  # ascending: the newest Hour stays
+    rows = []
+    for one in found.tables:
+        sizes = [one.sizes.get("current"), one.sizes.get("history")]
+        counted = ["" if size is None or size.rows is None else f"{size.rows:,}" for size in sizes]
+        size = size_words(sum(size.size for size in sizes if size is not None))
+        rows.append([one.name, *counted, size, "" if one.newest is None else str(one.newest), why.pop(one.name, "")])
+    rows += [[name, "", "", "", "", reason] for name, reason in sorted(why.items())]  # never merged yet
+    words = f"{count_words(len(found.tables), 'table')}, newest Hour {found.newest or 'none'}"
+    if found.lag:
+        words += f", {count_words(found.lag, 'Hour')} behind the newest proven Hour"
+    held = len({table for _, table, _ in found.held})
+    return {"words": words + (f"; {count_words(held, 'table')} held back" if held else ""), "rows": rows}
 
 
 def _policy(*scripts: str) -> str:

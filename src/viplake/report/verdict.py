@@ -7,12 +7,12 @@ healthy.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
-from viplake.errors import CAUSES
-from viplake.judge.notices import cause_words
+from viplake.judge.notices import advice, cause_words
 from viplake.judge.rules.catalogue import RULES
 from viplake.model import SEVERITIES, Hour
 from viplake.wording import count_words, span_words
@@ -149,18 +149,15 @@ def _headline(state: QualityState, lasting: Sequence[Incident], stale: Sequence[
 
 
 def _incident(one: Incident, state: QualityState) -> Point:
-    cause = CAUSES.get(one.cause)
     what = f"{one.severity.capitalize()}, {one.rule.replace('_', ' ')}: {one.summary.rstrip('.')}. "
     what += f"Cause: {one.cause} ({cause_words(one.cause)}); owner: {one.owner}.{_countdown(one, state)}"
     what += f" It is {one.acknowledged.words.rstrip('.')}." if one.acknowledged else ""
-    return Point(_LEVELS[one.severity], what, cause.remedy if cause else _ask(one), one.hour, "incidents")
+    marked = _COMMAND.sub(r"`\g<0>`", advice(one, state.now))
+    return Point(_LEVELS[one.severity], what, marked, one.hour, "incidents")
 
 
-def _ask(one: Incident) -> str:
-    """Return the next step where the cause has no remedy of its own."""
-    if one.owner == "vendor":
-        return f"Send Veson the evidence: `viplake evidence --from {one.hour} --to {one.last}`."
-    return "Ask the vendor, or the owner of the program that ran then."
+_COMMAND: Final = re.compile(r"(?<=: )viplake [^.;,()]+")
+"""A command in advice: it can be copied from the page."""
 
 
 def _countdown(one: Incident, state: QualityState) -> str:
