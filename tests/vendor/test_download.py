@@ -242,3 +242,29 @@ async def test_E24_where_the_clock_is_the_reason_it_is_named() -> None:
     error = read_refusal(answer, "b.s3.amazonaws.com", datetime(2022, 5, 10, 13, 5, tzinfo=UTC))
     assert (error.cause.word, error.owner) == ("clock", "us")
     assert "120 min ahead of" in error.message
+
+
+SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code><ServerTime>2022-05-10T11:05:00Z</ServerTime></Error>"
+EXPIRED = (
+    b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message>"
+    b"<ServerTime>2022-05-10T13:04:00Z</ServerTime></Error>"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "date", "body", "cause"),
+    [
+        (403, "", SKEWED, "clock"),
+        (403, "Tue, 10 May 2022 13:05:00 GMT", SKEWED, "clock"),
+        (401, "Tue, 10 May 2022 11:05:00 GMT", b"<Error><Code>AuthenticationFailed</Code></Error>", "clock"),
+        (403, "Tue, 10 May 2022 11:05:00 GMT", EXPIRED, "source_denied"),
+        (403, "", SKEWED.replace(b"11:05:00Z", b"99:05"), "source_denied"),
+    ],
+    ids=["no Date", "the Date of a proxy", "401", "the storage's clock is ours", "no time at all"],
+)
+async def test_E24_the_storages_own_clock_decides_over_the_date_of_a_proxy(
+    status: int, date: str, body: bytes, cause: str
+) -> None:
+    answer = HttpAnswer(status, {"date": date} if date else {}, body)
+    error = read_refusal(answer, "b.s3.amazonaws.com", datetime(2022, 5, 10, 13, 5, tzinfo=UTC))
+    assert error.cause.word == cause

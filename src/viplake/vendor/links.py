@@ -197,6 +197,9 @@ def md5_of(headers: Mapping[str, str]) -> str | None:
     return match[1].casefold() if match and encryption == "AES256" and not own_key else None
 
 
+_SERVER_TIME: Final = re.compile(rb"<ServerTime>\s*([0-9TZ:.+-]{10,40})\s*</ServerTime>")
+"""The storage's own clock, which S3 puts into a refusal for the time; `Date` may be missing, or a proxy's."""
+
 _EXPIRED_WORDS: Final = re.compile(
     rb"(?i)Request has expired|ExpiredToken|token (?:provided )?has expired|not yet valid"
 )
@@ -214,7 +217,7 @@ def read_refusal(answer: HttpAnswer, host: str, now: datetime) -> ViplakeError:
     said = f"the file storage {host} answered {answer.status} {code}".rstrip()
     if answer.status == 0:
         said = f"what the file storage {host} answered {answer.flaw}"
-    if (skew := _skew(answer, now)) and answer.status in {400, 403}:
+    if (skew := _skew(answer, now)) and answer.status in {400, 401, 403}:
         side = "ahead of" if skew > timedelta(0) else "behind"
         minutes = abs(skew) // timedelta(minutes=1)
         return VendorError(f"{said}: this machine's clock is {minutes} min {side} its clock", cause="clock")
@@ -231,8 +234,12 @@ def read_refusal(answer: HttpAnswer, host: str, now: datetime) -> ViplakeError:
 
 def _skew(answer: HttpAnswer, now: datetime) -> timedelta | None:
     """How far our clock is ahead of the storage's, where signatures do not allow it; None: less far, or unknown."""
+    stated = _SERVER_TIME.search(answer.body)
     try:
-        theirs = parsedate_to_datetime(answer.headers.get("date", ""))
+        if stated:
+            theirs = datetime.fromisoformat(stated[1].decode())
+        else:
+            theirs = parsedate_to_datetime(answer.headers.get("date", ""))
     except (ValueError, OverflowError):
         return None
     skew = now - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
