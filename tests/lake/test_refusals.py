@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from botocore.exceptions import ProxyConnectionError
 
 from viplake.lake.refusals import lake_error
+from viplake.network.aws import unreachable
 
 
 def refused(status: str, code: str, message: str = "", body: str = "") -> str:
@@ -86,3 +88,13 @@ def test_E18_a_mount_with_shorter_names_is_named_behind_a_path_of_any_length() -
     assert (error.cause.word, error.owner) == ("dest_io", "us")
     assert error.message.endswith("File name too long (os error 36)")
     assert "shorter names" in error.hint
+
+
+def test_E28_a_leg_that_sees_no_schemes_names_the_one_that_is_spoken() -> None:
+    error = lake_error("HTTP error\n\nDebug source: Proxy Authentication Required", "read k")
+    assert "Basic" in error.message
+    refused = ProxyConnectionError(proxy_url="http://proxy.example", error="Tunnel connection failed: 407 NTLM")
+    other = unreachable(refused, "sts")
+    assert other is not None
+    assert (other.cause.word, error.cause.word) == ("proxy_auth", "proxy_auth")
+    assert "Basic" in other.message

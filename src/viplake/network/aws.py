@@ -283,7 +283,7 @@ def unreachable(error: Exception, target: str) -> NetworkError | None:
         lets = "does not let us through" if "unnel" in inner else "cannot be reached"
         cause, reason = "proxy", f"the proxy {lets}"
         if " 407" in inner:
-            cause, reason = "proxy_auth", "the proxy wants other credentials (407)"
+            cause, reason = "proxy_auth", "the proxy wants other credentials, or a login other than Basic (407)"
     elif kind == "SSLError":
         cause, reason = "tls", "its certificate cannot be trusted"
     elif kind in {"EndpointConnectionError", "HTTPClientError", "ConnectionError"}:
