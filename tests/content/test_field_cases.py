@@ -110,6 +110,16 @@ async def test_H17_a_wide_table_is_counted(threads: int, monkeypatch: pytest.Mon
     assert lake.warnings == []
 
 
+@pytest.mark.system
+async def test_H17_members_of_very_wide_records_are_counted_in_parts() -> None:
+    names = [f"Column{number}" for number in range(600)]
+    body = json.dumps([{name: at * place for place, name in enumerate(names)} for at in range(2048)]).encode()
+    lake = QueriedLake()
+    await lake.land(HOUR, {"T_0.json": body}, columns={"T": dict.fromkeys(names, "int")})
+    assert await lake.ask("select count(*), max(Column599) from T") == [("2048", str(2047 * 599))]
+    assert lake.warnings == []
+
+
 async def test_H17_too_little_memory_for_all_columns_takes_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"c{number}" for number in range(40)]
     rows = [{name: f"{name} {at}" for name in names} for at in range(50)]

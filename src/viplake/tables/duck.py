@@ -31,6 +31,12 @@ TOO_MUCH: Final = f"it needs more than the {MEMORY} of memory that it may have"
 COLUMNS_TOGETHER: Final = 64
 """Columns of a wide table that are read in one go: memory grows with them."""
 
+MEMBERS_TOGETHER: Final = 256
+"""Members of a record that are counted in one go where memory does not suffice for all."""
+
+MOST_MEMBERS: Final = 32_768
+"""Members of a record that are counted then; each pass reads the file again."""
+
 ALL_MEMBERS_UP_TO: Final = 128 << 20
 """Bytes of JSON of a table up to which the members of every record are counted; beyond, those of the first records:
 that costs a second pass, and a new member shows in all records of an export."""
@@ -273,12 +279,32 @@ def _counted(connection: DuckDBPyConnection, files: Sequence[Staged], limit: str
     records = _objects(files) + limit
     # One pass for both: a value that is no object has the one member chr(0), which no record has.
     keys = "case json_type(json) when 'OBJECT' then json_keys(json) else [chr(0)] end"
-    found = connection.execute(
-        f"select k, count(*) from (select unnest({keys}) as k from ({records})) group by k"  # noqa: S608 - quoted
-    ).fetchall()
+    try:
+        found = connection.execute(
+            f"select k, count(*) from (select unnest({keys}) as k from ({records})) group by k"  # noqa: S608 - quoted
+        ).fetchall()
+    except faults() as error:
+        if not of_memory(error):
+            raise
+        return _counted_in_parts(connection, records)
     counts = Counter({str(name): int(count) for name, count in found})
     odd = counts.pop("\0", 0) > 0
     return counts, odd
+
+
+def _counted_in_parts(connection: DuckDBPyConnection, records: str) -> tuple[Counter[str], bool]:
+    """Count a limited number of members at a time: DuckDB holds those of two thousand records at once."""
+    counts: Counter[str] = Counter()
+    for start in range(1, MOST_MEMBERS, MEMBERS_TOGETHER):
+        keys = f"json_keys(json)[{start}:{start + MEMBERS_TOGETHER - 1}]"
+        found = connection.execute(
+            f"select k, count(*) from (select unnest({keys}) as k from ({records})) group by k"  # noqa: S608 - quoted
+        ).fetchall()
+        counts.update({str(name): int(count) for name, count in found})
+        if not found:
+            break
+    odd = connection.execute(f"select count_if(json_type(json) <> 'OBJECT') from ({records})").fetchall()  # noqa: S608 - quoted
+    return counts, odd[0][0] > 0
 
 
 def _with_headers(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[FileFault]]:
