@@ -66,7 +66,9 @@ async def test_H16_a_query_fails_with_the_file_and_answers_without_it_where_it_m
     assert lake.warnings == ["T_2.json is left out: it holds an array in place of a record, 2 times"]
 
 
-@pytest.mark.parametrize("body", [b'[{"a":1},null,{"a":2}]', b'{"a":1}\nnull\n{"a":2}\n'])
+@pytest.mark.parametrize(
+    "body", [b'[{"a":1},null,{"a":2}]', b'{"a":1}\nnull\n{"a":2}\n', gzip.compress(b'null\n{"a":1}\n{"a":2}')]
+)
 async def test_H24_null_in_place_of_a_record_is_a_finding_and_no_record(body: bytes) -> None:
     found = await table({"0.json": body}, "a int")
     assert (found.rows, found.columns[0].nulls) == (2, 0)
@@ -405,6 +407,8 @@ FORMS: dict[str, bytes] = {
     "0.csv": CSV,
     "1.csv": b"\xef\xbb\xbf" + CSV.replace(b",", b";").replace(b"\n", b"\r\n"),
     "2.csv": CSV.replace(b",", b"\t"),
+    "3.csv": b"\r\n \r\n" + CSV,
+    "4.csv": b'"a"; "b"\n1;x\n2;\n',
     "0.csv.gz": gzip.compress(CSV),
     "0.txt": CSV.replace(b",", b"|"),
 }
@@ -426,6 +430,11 @@ async def test_every_form_of_a_table_gives_its_records(name: str, tmp_path: Path
         (f"{HOUR.start:%Y-%m-%dT%H:%M:%S}", "2"),
     ]
     assert lake.warnings == []
+
+
+async def test_a_delimiter_within_a_quoted_name_of_the_header_loses_no_record() -> None:
+    found = await table({"0.csv": b'"a";"b";"c,d,e,f"\n1;x;1\n2;y;2\n'}, "a int", "b string", "c,d,e,f int")
+    assert (found.rows, found.findings) == (2, ())
 
 
 async def test_forms_of_one_table_are_read_together_and_without_a_schema_too(tmp_path: Path) -> None:
@@ -455,6 +464,9 @@ async def test_forms_of_one_table_are_read_together_and_without_a_schema_too(tmp
         ("0.dat", bytes(range(200)), "its form is not known"),
         ("0.csv", b"a,a\n1,2\n", "one name twice"),
         ("1.csv", b"a,b\n1,2\n1,2,3\n", "it cannot be read as CSV with its 2 columns"),
+        ("2.csv", b"\n\na,b\n1,2\n1,2,3\n", "it cannot be read as CSV with its 2 columns, in line 5"),
+        ("3.csv", b'"a"x,"b"\n1,2\n', "its first line is no header of a CSV file"),
+        ("4.csv", b'"a,b\n1,2\n', "its first line is no header of a CSV file"),
         ("0.parquet", b"PAR1 and no more", "it cannot be read as Parquet"),
         ("0.zip", zipped({"a.json": JSON})[:-30], "the zip file is damaged"),
         ("1.zip", zipped({"in.zip": zipped({"a.json": JSON})}), "a zip file within another file, which is not read"),

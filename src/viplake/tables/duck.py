@@ -427,7 +427,7 @@ def _fault_of(file: Staged, error: Exception) -> FileFault:
         return FileFault(file, "it cannot be read as Parquet", None)
     if file.form == "csv":
         place = _LINE.search(str(error))
-        where = f", in line {int(place['number']):,}" if place else ""
+        where = f", in line {int(place['number']) + file.blank:,}" if place else ""
         return FileFault(file, f"it cannot be read as CSV with its {len(file.header)} columns{where}", None)
     return FileFault(file, _words(str(error)), bad_byte(file))
 

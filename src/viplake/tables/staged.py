@@ -26,6 +26,7 @@ class Staged:
         member: of a zip file; empty where it is none.
         header: columns of a CSV or Parquet file.
         delimiter: of a CSV file.
+        blank: lines ahead of the header of a CSV file, which `path` does not have.
         nulls: some of its records are null.
         raw: the file before numbers were quoted in it (see `json_repair`); None where none were.
     """
@@ -38,6 +39,7 @@ class Staged:
     member: str = ""
     header: tuple[str, ...] = ()
     delimiter: str = ","
+    blank: int = 0
     nulls: bool = False
     raw: Path | None = None
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import codecs
 import csv
+import io
+import re
 import stat
 import zipfile
 import zlib
@@ -63,6 +65,8 @@ _NOT_READ: Final = {
 """How files begin that may hold a table, in forms that are not read."""
 
 _DELIMITERS: Final = ",;\t|"
+_NULL_RECORD: Final = re.compile(rb"null(?:[ \t\r]*\n|\s*\Z)")
+_BLANK_LINES: Final = re.compile(rb"(?:[ \t]*\r?\n)+")
 
 
 class _NotReadError(Exception):
@@ -149,7 +153,7 @@ def _finished(intake: _Intake, path: Path, member: str = "") -> Staged:
     staged = Staged(intake.name, path, intake.form, intake.size, intake.unfolded, member)
     if intake.form == "csv":
         header, delimiter = _header(path)
-        return replace(staged, header=header, delimiter=delimiter)
+        return replace(staged, header=header, delimiter=delimiter, blank=intake.blank)
     if intake.long_numbers:
         return replace(staged, path=quote_long_numbers(path), raw=path)
     return staged
@@ -165,6 +169,7 @@ class _Intake:
         name: of the file; that of a zip file's member where it is one.
         size: bytes that came.
         unfolded: bytes of records in them, without a byte order mark.
+        blank: lines ahead of the header of a CSV file, which are not stored.
         kept: it is stored as it came; else unfolded.
         zipped: it is a zip file, stored as it came.
         form: of its records; None while nothing but space has come.
@@ -173,7 +178,7 @@ class _Intake:
 
     def __init__(self, target: BinaryIO, name: str, *, unfold: bool, called: str = "") -> None:
         self.name = name
-        self.size = self.unfolded = 0
+        self.size = self.unfolded = self.blank = 0
         self.kept = self.zipped = self.long_numbers = False
         self.form: Form | None = None
         self._called = called or name
@@ -266,6 +271,9 @@ class _Intake:
             self.kept = False
             self._target.seek(0)
             self._target.truncate()
+        if self.form == "csv" and (blank := _BLANK_LINES.match(plain)):  # DuckDB would read the header as a record
+            self.blank = blank[0].count(b"\n")
+            plain = plain[blank.end() :]
         self._write(plain)
 
     def _form_of(self, first: bytes, start: bytes) -> Form:
@@ -286,6 +294,8 @@ class _Intake:
             raise _NotReadError("it is a page of HTML or XML, not a table")
         called = self._called.casefold().removesuffix(".gz")
         if called.endswith((".json", ".jsonl", ".ndjson")):
+            if _NULL_RECORD.match(start):
+                return "newline_delimited"
             raise _NotReadError(f"it begins with {start[:1]!r}, which no JSON of records does")
         if b"\0" in first:
             raise _NotReadError(f"its form is not known: it begins with {start[:_HEAD]!r}")
@@ -304,14 +314,27 @@ def _header(path: Path) -> tuple[tuple[str, ...], str]:
     line = text.split("\n", 1)[0]
     if "\N{REPLACEMENT CHARACTER}" in line or any(ord(letter) < ord(" ") and letter not in "\t\r" for letter in line):
         raise _NotReadError("its form is not known: its first line is no text")
-    delimiter = max(_DELIMITERS, key=line.count)
-    try:
-        header = tuple(name.strip() for name in next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter)))
-    except (csv.Error, StopIteration):
-        raise _NotReadError("its first line is no header of a CSV file") from None
-    if not all(header) or len({name.casefold() for name in header}) < len(header):
+    headers = {delimiter: cells for delimiter in _DELIMITERS if (cells := _cells(text, delimiter))}
+    if not headers:
+        raise _NotReadError("its first line is no header of a CSV file")
+    delimiter = max(headers, key=lambda each: (not any('"' in cell for cell in headers[each]), len(headers[each])))
+    header = headers[delimiter]
+    if not all(header) or len({name.lower() for name in header}) < len(header):
         raise _NotReadError("the header of the CSV file has a column without a name, or one name twice")
     return header, delimiter
+
+
+def _cells(text: str, delimiter: str) -> tuple[str, ...]:
+    """Return the cells of the first line of a text; none where its quotes do not fit this delimiter.
+
+    DuckDB does not report such quotes in a header: it returns no records at all.
+    """
+    lines = io.StringIO(text, newline="")
+    try:
+        cells = next(csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True))
+    except (csv.Error, StopIteration):
+        return ()
+    return tuple(name.strip() for name in cells)
 
 
 # -- zip files ------------------------------------------------------------------------------------------------------
