@@ -171,6 +171,20 @@ async def test_H18_beside_the_exact_name_it_is_another_member() -> None:
     assert kinds(found) == [("unexpected_column", "ID", 1)]
 
 
+async def test_H18_a_query_warns_where_files_spell_one_column_in_two_ways() -> None:
+    lake = QueriedLake()
+    await lake.land(HOUR, {"T_0.json": b'[{"a": 1}]', "T_1.csv": b"A;b\n2;x\n"}, columns={"T": {"a": "int"}})
+    assert await lake.ask('select a, "A_1" from T order by a') == [("1", None), (None, "2")]
+    assert lake.warnings == ["T: a is null in records that have only A: see column A_1"]
+
+
+async def test_H18_a_name_with_sharp_s_is_another_name() -> None:
+    found = await table({"0.csv": "Straße;Strasse\nx;y\n".encode()}, "Straße string")
+    assert kinds(found) == [("unexpected_column", "Strasse", 1)]
+    only = await table({"0.json": b'[{"Strasse": "y"}]'}, "Straße string")
+    assert kinds(only) == [("missing_column", "Straße", 1), ("unexpected_column", "Strasse", 1)]
+
+
 @pytest.mark.parametrize("name", ["duckdb_tables", "sqlite_master", "pragma_database_list", "duckdb_columns"])
 async def test_a_table_named_like_one_of_duckdb_is_the_lake_s(name: str) -> None:
     lake = QueriedLake()

@@ -283,17 +283,18 @@ class TableQuestion:
 def spellings(declared: Collection[str], found: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return the members of records that match a column of the schema except for case, by column.
 
-    Where records have the column as the schema spells it, such a member is another one.
+    Where records have the column as the schema spells it, such a member is another one. Straße and Strasse are
+    two names.
     """
     there = set(found)
     by_letters: dict[str, list[str]] = {}
     for member in sorted(there - set(declared)):
-        by_letters.setdefault(member.casefold(), []).append(member)
-    columns = Counter(column.casefold() for column in declared)
+        by_letters.setdefault(member.lower(), []).append(member)
+    columns = Counter(column.lower() for column in declared)
     return {
-        column: tuple(by_letters[column.casefold()])
+        column: tuple(by_letters[column.lower()])
         for column in declared
-        if column not in there and columns[column.casefold()] == 1 and column.casefold() in by_letters
+        if column not in there and columns[column.lower()] == 1 and column.lower() in by_letters
     }
 
 

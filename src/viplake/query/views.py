@@ -6,6 +6,7 @@ described: asking one of them fails, and never says that there is nothing in it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -137,11 +138,27 @@ class Snapshots:
             return _view(self.name, _empty(self._head, columns, "false"))
         cells = [f"c{index}" for index in range(len(columns))]
         labels = names_for([*self._head, *columns])[len(self._head) :]
+        self._warn_of_spellings(connection, columns, labels, notes)
         sources = [spelled.get(name, (name,)) for name in columns]
         records = duck.texts(self.staged, sources, cells, path="path" if self.hourly else None)
         values = _valued(columns.values(), cells, labels)
         hour = f"{_HOUR_OF_PATH} as hour, " if self.hourly else ""
         return _view(self.name, f"select {hour}{values} from ({records})")  # noqa: S608 - quoted
+
+    def _warn_of_spellings(
+        self, connection: DuckDBPyConnection, columns: Iterable[str], labels: Iterable[str], notes: Notes
+    ) -> None:
+        """Warn of records that have a column only in other case, where other records have it as declared."""
+        declared = {name.lower(): name for name in self.columns}
+        for name, label in zip(columns, labels, strict=True):
+            column = declared.get(name.lower(), name)
+            if name in self.columns or column == name:
+                continue
+            both = duck.texts(self.staged, [(column,), (name,)], ["c0", "c1"])
+            with suppress(*duck.faults()):  # what cannot be read is reported when the query reads it
+                sql = f"select 1 from ({both}) where c0 is null and c1 is not null limit 1"  # noqa: S608 - quoted
+                if connection.execute(sql).fetchall():
+                    notes.warn(f"{self.name}: {column} is null in records that have only {name}: see column {label}")
 
     def weed(self, connection: DuckDBPyConnection, notes: Notes) -> bool:
         """See `View`."""
