@@ -422,7 +422,7 @@ def test_7_another_owner_is_notified_and_the_end_names_both(watch: Watch) -> Non
     live(watch, past, 8, 22)
     assert [kind for kind, _ in watch.kinds] == ["opened", "changed", "resolved"]
     assert "Responsible since 2022-05-02 13:00 UTC: us. Viplake did not run within the Hour" in watch.texts[1]
-    assert "Before: Veson (vendor_job_failed)." in watch.texts[1]
+    assert "Before: vendor_job_failed (Veson)." in watch.texts[1]
     assert "cause: vendor_job_failed (Veson), missed (us)" in watch.texts[2]
 
 

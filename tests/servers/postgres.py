@@ -100,7 +100,8 @@ def way_to(
             yield listening.getsockname()[1]
         finally:
             listening.shutdown(socket.SHUT_RDWR)
-            threads[0].join()
+            for thread in threads:  # one that still begins to serve would open sockets that are never closed
+                thread.join(30)
             held.close()
 
 

@@ -264,8 +264,7 @@ def _who(one: Incident) -> str:
 
 
 def _cause_and_owner(cause: str, owner: str) -> str:
-    """Return both, once where they are the same word."""
-    return cause if cause == owner else f"{cause} ({_OWNERS.get(owner, 'unknown')})"
+    return cause if cause == owner == UNKNOWN else f"{cause} ({_OWNERS.get(owner, 'unknown')})"
 
 
 def _loss(one: Incident, now: datetime) -> str:
