@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from viplake.simulator import Simulator
 
-SECONDS = 120
+SECONDS = 240
 ENOUGH_SECONDS = 60
 
 
