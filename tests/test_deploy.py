@@ -96,11 +96,13 @@ def accepted(version: str, *manifests: Path) -> list[str]:
     return [path.name for path in manifests if f"{path} passed for resource" in done.stdout + done.stderr]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("version", ["1.25", "1.37"])
 def test_kubernetes_accepts_the_cronjob_by_its_schema(version: str) -> None:
     assert accepted(version, DEPLOY / "kubernetes-cronjob.yaml") == ["kubernetes-cronjob.yaml"]
 
 
+@pytest.mark.system
 def test_a_manifest_that_kubernetes_would_reject_is_found(tmp_path: Path) -> None:
     text = (DEPLOY / "kubernetes-cronjob.yaml").read_text()
     wrong = {

@@ -193,6 +193,7 @@ def test_E12_an_mfa_code_that_botocore_does_not_want_refuses_nothing(profile: Pa
         session(AwsAccess(), Network())
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("program", ["/none/tool", "true", "echo []", 'printf "\\\\377"', 'sh -c "'])
 def test_E12_a_credential_process_that_gives_no_credentials_is_named(profile: Path, program: str) -> None:
     profile.write_text(f"[profile p]\nregion = eu-west-1\ncredential_process = {program}\n")
@@ -203,6 +204,7 @@ def test_E12_a_credential_process_that_gives_no_credentials_is_named(profile: Pa
         client("sns", AwsAccess(profile="p"), Network())
 
 
+@pytest.mark.system
 def test_E12_a_credential_process_that_wants_to_read_a_code_finds_no_input(profile: Path) -> None:
     profile.write_text("[profile p]\nregion = eu-west-1\ncredential_process = sh -c 'read code; echo []'\n")
     given = {"VIPLAKE_ENVIRONMENT": "Test", "VIPLAKE_COMPANY": "ACME", "VIPLAKE_LAKE": "s3://lake", "AWS_PROFILE": "p"}
