@@ -95,7 +95,7 @@ def work_of(
         sources: ascending.
         fingerprints: of the table in each; empty: not known.
         before: that of the newest earlier Hour that is in the table; None: not known.
-        unread: Hours whose files turned out to be damaged: no other Hour may stand on them.
+        unread: Hours with damaged files: an Hour with the same files is read itself.
     """
     opened: list[HourSource] = []
     skipped: list[HourSource] = []
@@ -120,7 +120,7 @@ def parts_of(
         having: Hours with files of the table, ascending.
         opened: those of them with another set of files than the Hour before.
         before: the newest earlier Hour that is in the table; None: its files are not known.
-        unread: Hours whose files turned out to be damaged.
+        unread: Hours with damaged files.
         settings: of the tables.
     """
     found = []

@@ -64,7 +64,7 @@ _MOST_VACUUMED: Final = 16
 """Delta tables that one update removes old files of."""
 
 _KNOWN_BEFORE: Final = 31 * 24
-"""Hours before the first one of a range whose marks are known: the range is compared with the newest of them."""
+"""Hours before a range for which the marks are read too: the range is compared with the newest of them."""
 
 _BACK: Final = 48
 """Hours back in which the files of a table are looked for, to compare them with."""
@@ -536,7 +536,7 @@ class _Wanted:
 
     Attributes:
         table: its name.
-        opened: Hours whose files are read.
+        opened: Hours with files to read.
         later: Hours after the first of these that may be in the table.
         before: what the newest mark of an earlier Hour says of the table; None: it is not known.
         by_file: some files of these Hours may be left out, since the Hour before each has them too.
