@@ -128,6 +128,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: SEARCH in item.nodeid)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a parameter of bytes by its argument and place: gzip writes the clock's second into what it makes.
+
+    Workers that imported one module in two different seconds collected tests of different names, and none ran.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Of a worker that ended: what it left."""

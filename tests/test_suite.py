@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -50,3 +51,13 @@ def test_the_canary_search_sees_output_and_files_of_every_worker(tmp_path: Path)
     assert "report.html" in found
     assert "test_print.py::test_prints" in found
     assert "test_nothing" not in found
+
+
+def test_the_clock_is_in_no_name_of_a_test(request: pytest.FixtureRequest) -> None:
+    """Workers that collect one file in two different seconds collect the same names, though gzip writes the time."""
+    config = request.config
+    names = {
+        config.hook.pytest_make_parametrize_id(config=config, val=gzip.compress(b"", mtime=second), argname="body")
+        for second in (1, 2)
+    }
+    assert names == {"body"}
