@@ -260,6 +260,24 @@ async def test_requests_of_an_update_of_the_last_days_do_not_grow_with_history(t
     assert requests[0] == requests[1]
 
 
+async def test_update_of_all_days_lists_only_days_that_lack_an_hour(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    past = [hour(-number) for number in range(1, 24 * 9 + 1)]
+    hole, held = hour(-24 * 8 + 3), hour(-24 * 6)
+    await marks.begin(lake.lake, past)
+    for one in past:
+        if one != hole:
+            why = {"Voyage": "it cannot be read"} if one == held else {}
+            await marks.finish(lake.lake, one, marks.Mark(str(one), {}, why), again=False)
+    for number in (-24 * 8 + 2, -24 * 6, -24 * 3, 0):
+        await lake.land(number, {"Voyage": [row(1)]})
+    counting = Counting(lake.store)
+    watched = Lake(counting, lake.lake.layout, lake.lake.url)
+    await update(watched, DeltaTables(watched, {}, SystemClock()), lake.settings)
+    listed = {call for call in counting.calls if call.startswith(f"folders {lake.lake.layout.prefix}2")}
+    assert listed == {f"folders {lake.lake.layout.day(one.day)}" for one in (hole, held, hour(0))}
+
+
 async def test_late_hour_beside_unchanged_ones_is_decided_by_the_newest_that_carried_a_version(tmp_path: Path) -> None:
     lake = TableLake(tmp_path)
     for number in (0, 1, 3):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 16
 _NAME: Final = re.compile(r"(\d{8})/(\d{2})(\.held|\.healed)?\.json")
 _DAYS_ONE_BY_ONE: Final = 40
+_HOURS_A_DAY: Final = 24
 
 
 class TableMark(Part, frozen=True):
@@ -107,6 +109,12 @@ async def known(lake: Lake, wanted: Iterable[str]) -> HourMarks:
             (found.begun if root == lake.layout.begun else kinds[match[3]]).add(hour)
     found.held |= held - healed
     return found
+
+
+def whole_days(known: HourMarks) -> set[str]:
+    """Days (`20220510`) of which the tables have every Hour: no other Hour can arrive in them."""
+    counts = Counter(hour.day for hour in known.done - known.held)
+    return {day for day, count in counts.items() if count == _HOURS_A_DAY}
 
 
 async def begin(lake: Lake, hours: Iterable[Hour]) -> None:

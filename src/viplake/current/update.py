@@ -228,7 +228,9 @@ class Update:
         begun = await marks.days(self.writer.lake)
         since = first.shift(-_KNOWN_BEFORE).day if first else ""
         await self._look(sorted({*wanted, *(day for day in begun if day >= since)}))
-        names = await map_bounded(lambda day: named_hours(self.writer.lake, day), wanted, at_once=_AT_ONCE)
+        whole = marks.whole_days(self.known)
+        looked = [day for day in wanted if day not in whole]
+        names = await map_bounded(lambda day: named_hours(self.writer.lake, day), looked, at_once=_AT_ONCE)
         within = [h for day in names for h in day if (not first or first <= h) and (not last or h <= last)]
         open_ = [hour for hour in within if hour not in self.known.done or hour in self.known.held]
         adopted = self.writer.settings.adopted
