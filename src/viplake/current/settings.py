@@ -13,8 +13,8 @@ from viplake.toml_tables import decode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Mode = Literal["current", "history"]
-"""`current`: one row a key. `history`: no current table."""
+Mode = Literal["current", "history", "snapshot"]
+"""`current`: one row a key. `history`: no current table. `snapshot`: the current table has the records of one Hour."""
 
 
 class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,11 +24,18 @@ class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         key: its columns; empty: those of the schema.
         mode: `current` needs a key.
         record_time: column with the time at which a record changed; empty: the usual names.
+        fewer_rows: a snapshot may replace one that has more than twice its rows.
     """
 
     key: tuple[str, ...] = ()
     mode: Mode = "current"
     record_time: str = ""
+    fewer_rows: bool = False
+
+    @property
+    def reading(self) -> list[object]:
+        """What decides on how records become rows."""
+        return [self.key, self.mode, self.record_time]
 
 
 class _Top(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,6 +18,8 @@ from viplake.tables.types import TEXT, ColumnType, type_of, widened
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from viplake.model import Hour
+
 HOUR: Final = "_hour"
 CHANGED: Final = "_changed"
 PROBLEMS: Final = "_problems"
@@ -91,6 +93,13 @@ class Shape:
         return next(
             (c for c in self.columns if c.source.casefold() == source.casefold() and c.source not in taken), None
         )
+
+
+class Snapshot(NamedTuple):
+    """The Hour whose records a current table has, and how many rows these are."""
+
+    hour: Hour
+    rows: int
 
 
 class Route(NamedTuple):

@@ -73,7 +73,7 @@ class HourSource:
     def _reading(self, table: str, settings: TablesSettings) -> list[object]:
         """What decides on how a file of a table is read."""
         known = self.tables[table]
-        return [sorted((known.columns or {}).items()), known.key, settings.of(table), settings.record_times]
+        return [sorted((known.columns or {}).items()), known.key, settings.of(table).reading, settings.record_times]
 
     def without(self, other: HourSource, table: str, settings: TablesSettings) -> HourSource:
         """The same without the files of a table that another Hour has too, where both are read alike."""
@@ -155,6 +155,14 @@ class HourRows:
     hour: Hour
     fitted: Fitted
     path: Path | None
+
+
+def rows_in(connection: DuckDBPyConnection, path: Path | None) -> int:
+    """How many rows a Parquet file of ours has; None: there are no records."""
+    if path is None:
+        return 0
+    [(count,)] = connection.execute("select count(*) from read_parquet($1)", [str(path)]).fetchall()
+    return int(count)
 
 
 def write_rows(
