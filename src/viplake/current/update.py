@@ -426,7 +426,7 @@ class Update:
                 held[source.hour, table] = read.fitted.refused
                 continue
             if read.fitted.anew:
-                return await self._anew(one, change, f"{source.hour} decides on the type of a column", held)
+                return await self._anew(one, change, f"{source.hour} {read.fitted.anew}", held)
             change.notes += read.fitted.notes
             shape = read.fitted.shape
             reads[source.hour] = read
