@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 
 from faults import Counting
 from history.lakes import LAYOUT, At
+from viplake.errors import SettingsError
 from viplake.extract.ledger import Ledger
 from viplake.extract.status import status
 from viplake.history.build import HistoryLocation, ObserveSettings, observe
@@ -54,8 +56,17 @@ async def test_an_idle_tick_makes_as_many_requests_as_documented() -> None:
         assert (await world.worker().run()).outcome == "delivered"
         counting = Counting(world.store)
         assert (await world.worker(store=counting).tick()).outcome == "delivered"
+        assert by_kind(counting) == documented()["idle tick"]
         world.clock.advance((begun.end - world.clock.now()).total_seconds() + 5)
-    assert by_kind(counting) == documented()["idle tick, 24 Hours since yesterday"]
+
+
+async def test_a_tick_of_another_company_is_refused_even_where_nothing_is_to_do() -> None:
+    world = World()
+    assert (await world.worker().run()).outcome == "delivered"
+    assert (await world.worker().tick()).outcome == "delivered"
+    world.settings = replace(world.settings, company="OTHER")
+    with pytest.raises(SettingsError, match="not to Prod of OTHER"):
+        await world.worker().tick()
 
 
 async def filled(store: Store, first: Hour, last: Hour) -> None:
@@ -70,9 +81,11 @@ async def test_an_update_and_a_check_make_as_many_requests_as_documented(seaweed
     clock = At(LAST.start + timedelta(minutes=45))
     await observe(Lake(store, LAYOUT), place, clock, settings)
     await check(CheckTarget(Lake(store, LAYOUT), place, "Prod"), clock, CheckSettings(), settings)
-    following = LAST.shift(1)
-    await filled(store, following, following)
-    clock = At(following.start + timedelta(minutes=45))
+    for following in LAST.shift(1).to(LAST.shift(2)):
+        await filled(store, following, following)
+        clock = At(following.start + timedelta(minutes=45))
+        if following == LAST.shift(1):
+            await observe(Lake(store, LAYOUT), place, clock, settings)
     found = {}
     for step in ("update after a delivery", "update with nothing new", "check", "check with nothing new"):
         counting = Counting(store)

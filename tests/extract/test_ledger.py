@@ -190,19 +190,76 @@ async def test_times_are_the_store_s_where_events_are_read(lake: LedgerWorld) ->
     assert (await ledger.read(HOUR)).claimed_at == at("13:33")
 
 
-async def test_a_final_hour_costs_one_read(lake: LedgerWorld) -> None:
+async def delivered(lake: LedgerWorld) -> None:
     ledger = lake.ledger()
     await triggered(ledger)
     job = await ledger.append(HOUR, EventKind.REPLICATED)
     await ledger.append(HOUR, EventKind.PROMISED)
     await ledger.append(HOUR, EventKind.DELIVERED, files=1, bytes=1, **summary_of(job))
-    wire = Tripwire(verbs=["get", "files"])
-    fresh = lake.ledger(store=Flaky(lake.store, wire))
-    found = (await fresh.read_days([HOUR.day]))[HOUR]
-    assert len(wire.calls) == 2
+
+
+async def test_a_final_hour_costs_one_read_and_with_the_copy_none(lake: LedgerWorld) -> None:
+    await delivered(lake)
+    for requests in (3, 2):
+        wire = Tripwire(verbs=["get", "files"])
+        fresh = lake.ledger(store=Flaky(lake.store, wire))
+        found = (await fresh.read_days([HOUR.day]))[HOUR]
+        assert len(wire.calls) == requests
+        await fresh.remember_settled([HOUR], "Prod", "ACME")
     whole = await lake.ledger().read(HOUR)
     same = ("state", "number", "job_guid", "posts", "late", "triggered_at", "replicated_at", "claimed_at", "ended_at")
     assert [getattr(found, name) for name in same] == [getattr(whole, name) for name in same]
+
+
+async def copied(lake: LedgerWorld) -> None:
+    """A delivered Hour, with its last event in the copy."""
+    await delivered(lake)
+    ledger = lake.ledger()
+    await ledger.read_days([HOUR.day])
+    await ledger.remember_settled([HOUR], "Prod", "ACME")
+    assert LAYOUT.event(HOUR, 5) in lake.store.objects[LAYOUT.settled].decode()
+
+
+async def test_copy_hides_no_event_of_a_viplake_that_does_not_know_it(lake: LedgerWorld) -> None:
+    await copied(lake)
+    older = lake.ledger("older")
+    await older.read(HOUR)
+    await older.append(HOUR, EventKind.REOPENED, job_guid=GUID)
+    job = (await lake.ledger().read_days([HOUR.day]))[HOUR]
+    assert (job.state, job.number) == (State.TRIGGERED, 6)
+
+
+async def test_copy_of_an_event_counts_only_while_the_same_object_is_there(lake: LedgerWorld) -> None:
+    await copied(lake)
+    lake.clock.advance(60)
+    key = LAYOUT.event(HOUR, 5)
+    other = json.loads(lake.store.objects[key]) | {"files": 2}
+    await lake.store.put(key, json.dumps(other).encode())
+    job = (await lake.ledger().read_days([HOUR.day]))[HOUR]
+    assert job.last is not None
+    assert job.last.data["files"] == 2
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"\xff", b'{"format": 2, "events": {}}', b'{"format": 1, "events": [1]}'])
+async def test_copy_that_cannot_be_read_is_made_anew(lake: LedgerWorld, data: bytes) -> None:
+    await copied(lake)
+    whole = lake.store.objects[LAYOUT.settled]
+    lake.store.objects[LAYOUT.settled] = data
+    ledger = lake.ledger()
+    assert (await ledger.read_days([HOUR.day]))[HOUR].state is State.DELIVERED
+    await ledger.remember_settled([HOUR], "Prod", "ACME")
+    assert lake.store.objects[LAYOUT.settled] == whole
+
+
+async def test_a_copy_that_cannot_be_written_fails_nothing(lake: LedgerWorld) -> None:
+    await delivered(lake)
+    wire = Tripwire(at=1, error=lake_down, about="settled", verbs=["get", "put"], times=None)
+    ledger = lake.ledger(store=Flaky(lake.store, wire))
+    assert (await ledger.read_days([HOUR.day]))[HOUR].state is State.DELIVERED
+    await ledger.remember_settled([HOUR], "Prod", "ACME")
+    assert len(wire.calls) == 2
+    await lake.ledger().remember_settled([], "Prod", "ACME")
+    assert LAYOUT.settled not in lake.store.objects
 
 
 async def test_other_objects_in_the_ledger_s_folder_are_left_alone(lake: LedgerWorld) -> None:

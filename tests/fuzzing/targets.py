@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Union, cast, get_args, ge
 import registry
 from viplake import config, strictjson
 from viplake.aws import glue_arguments
+from viplake.clock import SystemClock
 from viplake.config import secrets as secrets_of
 from viplake.content.examine import ContentSettings, look_into
 from viplake.content.profiling import ColumnProfile, ContentFinding, HourContent, TableContent
@@ -42,6 +43,7 @@ from viplake.history.facts import HourFacts, RunFacts, Schema, SchemaFacts, prom
 from viplake.judge import incident_records, incidents, notices
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.rules import content_verdicts
+from viplake.lake import Lake
 from viplake.lake.layout import Layout, schema_tables
 from viplake.lake.prune import parse_age
 from viplake.lake.reconcile import judge, to_read_again
@@ -370,6 +372,15 @@ def _history(data: bytes) -> None:
 
 def _schema_marks(data: bytes) -> None:
     check(history._parse_schemas(data), dict[tuple[str, int], SchemaFacts])
+    for hour, copy in history._parse_copies(data).items():
+        check(hour, Hour)
+        check((copy.schema, copy.records), tuple[tuple[str, int] | None, dict[str, str]])
+
+
+def _settled(data: bytes) -> None:
+    known = ledger.Ledger(Lake(cast("Any", _OneObject(data)), LAYOUT), SystemClock())
+    drive(known._read_settled())
+    check((known._copied, known.owner), tuple[dict[str, str], tuple[str, str] | None])
 
 
 class _OneObject:
@@ -385,7 +396,7 @@ class _OneObject:
 
 def _version(data: bytes) -> None:
     versions = Versions(cast("Any", _OneObject(data)), "p/")
-    assert drive(versions._hint()) >= 0
+    assert drive(versions.published()) >= 0
     with only(LakeError):
         content = drive(versions.content(1))
     check(Version(1, content), Version)
@@ -750,8 +761,12 @@ def _records_of_the_lake() -> Iterator[Target]:
     yield Target("history._unpack", _history, _seeds(
         {"format": 1, "built": True, "datasets": {"historical_job_size": "date,size,files,note\n20220510-12,1,2,x\n"}}
     ))  # fmt: skip
+    yield Target("ledger._read_settled", _settled, _seeds(
+        {"format": 1, "environment": "Prod", "company": "ACME", "events": {"ledger/20220510/07/0005.json 9": "{}"}}
+    ))  # fmt: skip
     yield Target("history._parse_schemas", _schema_marks, _seeds(
-        {"format": 1, "kept": True, "tables": {"0a": ["Port", "Voyage"]}, "seen": [["etag", 12, "0a"]]}
+        {"format": 1, "kept": True, "tables": {"0a": ["Port", "Voyage"]}, "seen": [["etag", 12, "0a"]],
+         "hours": {"2022-05-10T12": {"schema": ["etag", 12], "records": {"ledger/20220510/12/0005.json etag": "{}"}}}}
     ))  # fmt: skip
     yield Target("versions.content", _version, (gzip.compress(b"date,size\n" * 9, mtime=0), b"12\n"))
     yield Target(

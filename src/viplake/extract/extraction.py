@@ -221,9 +221,11 @@ class Extraction:
 
     async def _tick(self, hour: Hour) -> Outcome:
         try:
-            await self._own_lake()
             yesterday = hour.shift(-24)
             await self.ledger.read_days(sorted({yesterday.day, hour.day}))
+            before = {h for h, job in self.ledger.jobs.items() if job.is_final}
+            if not self._is_idle(hour):
+                await self._own_lake()
             if hour not in self.ledger.jobs:
                 await self.ledger.read(hour)  # a damaged record of this Hour is an error, not skipped
             # A trigger cannot wait while older Hours transfer: its Hour may be over by then.
@@ -238,10 +240,18 @@ class Extraction:
             raise
         except ViplakeError as error:
             return self._hindrance(hour, error)
-        return replace(first or await self._attempt(hour), also=tuple(also))
+        outcome = first or await self._attempt(hour)
+        ended = {h for h, job in self.ledger.jobs.items() if job.is_final} - before
+        await self.ledger.remember_settled(ended, self.settings.environment.name, self.settings.company)
+        return replace(outcome, also=tuple(also))
 
     def _job(self, hour: Hour) -> ExportJob:
         return self.ledger.jobs.get(hour) or ExportJob(hour)
+
+    def _is_idle(self, hour: Hour) -> bool:
+        """Whether nothing is to do in a lake that is ours for good: then its owner need not be read."""
+        ours = self.ledger.owner == (self.settings.environment.name, self.settings.company)
+        return ours and self._job(hour).is_final and all(job.is_final for job in self.ledger.jobs.values())
 
     async def _own_lake(self) -> None:
         if not self._owned:

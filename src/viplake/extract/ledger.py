@@ -3,6 +3,10 @@
 Each event is an object of its own, created at the next number with `put_if_absent`, so the process that writes a number
 first has it and everybody else re-reads. That one rule is the lock (who claimed), the fence (a worker that slept
 finds its number taken) and the recovery (what is there is what happened), alike on S3, in folders and in memory.
+
+`settled.json` is a copy of the last events of the newest final Hours. The listing alone decides which events there are:
+the copy of an event counts only while the listing shows the very object that was copied. So an old, damaged or missing
+copy costs requests and hides nothing, also beside an older viplake, which does not know it.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import asyncio
 import os
 import platform
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,10 +25,10 @@ import structlog
 
 from viplake.errors import CAUSES, LakeError, NotYet
 from viplake.extract.job import Event, ExportJob, IllegalTransition, State, apply, replay
-from viplake.lake.records import EventKind, Worker, event_bytes, parse_event, utc
+from viplake.lake.records import FORMAT, EventKind, Part, Worker, decode, encode, event_bytes, parse_event, reading, utc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from viplake.clock import Clock
     from viplake.lake import Lake
@@ -36,6 +41,19 @@ _STILL_OVERDUE = frozenset({EventKind.REPLICATED, EventKind.PROMISED, EventKind.
 """Events of a late attempt. They repeat why the Hour is overdue, for a reader of the last event alone."""
 
 _ATTEMPTS = 3
+
+_FINAL = frozenset({EventKind.DELIVERED, EventKind.FAILED})
+
+
+class _Settled(Part, frozen=True):
+    """Last events of final Hours, by the object that they were read from (`_object`).
+
+    With a delivery among them it also names the owner of the lake, because from then on that cannot change.
+    """
+
+    events: dict[str, str]
+    environment: str = ""
+    company: str = ""
 
 
 def this_worker() -> Worker:
@@ -97,6 +115,7 @@ class Ledger:
         dead: returns whether a worker certainly no longer runs.
         jobs: what was read or written last, by Hour.
         damaged: Hours with records that could not be read, and the reason.
+        owner: environment and company of the lake, where the copy of settled Hours has them.
     """
 
     lake: Lake
@@ -106,16 +125,23 @@ class Ledger:
     nonce: Callable[[], str] = lambda: uuid.uuid4().hex
     jobs: dict[Hour, ExportJob] = field(default_factory=dict)
     damaged: dict[Hour, str] = field(default_factory=dict)
+    owner: tuple[str, str] | None = None
+    _copied: dict[str, str] = field(default_factory=dict)
+    _settled: dict[str, str] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _mine: set[str] = field(default_factory=set)
 
     async def read_days(self, days: Iterable[str]) -> dict[Hour, ExportJob]:
-        """All jobs with an event on these days (`20220510`), by Hour: one listing a day.
+        """All jobs with an event on these days (`20220510`), by Hour: one listing a day, and the copy of settled Hours.
 
-        Of a final Hour only the last event is read: it has all that is needed. An Hour with records that cannot be
-        read is left out, with a warning: it must not stop the others.
+        Of a final Hour only the last event is read, where the copy does not have it: it has all that is needed. An Hour
+        with records that cannot be read is left out, with a warning: it must not stop the others.
         """
-        listings = await asyncio.gather(*(self.lake.store.files(self.lake.layout.ledger_day(day)) for day in days))
+        prefixes = [self.lake.layout.ledger_day(day) for day in days]
+        _, listings = await asyncio.gather(
+            self._read_settled(), asyncio.gather(*(self.lake.store.files(prefix) for prefix in prefixes))
+        )
+        self._settled = {}
         by_hour: dict[Hour, dict[int, StoredFile]] = {}
         for file in (file for listing in listings for file in listing):
             if parsed := self.lake.layout.parse_event(file.key):
@@ -125,6 +151,32 @@ class Ledger:
         found = {job.hour: job for job in jobs if job is not None}
         self.jobs.update(found)
         return found
+
+    async def remember_settled(self, ended: Collection[Hour], environment: str, company: str) -> None:
+        """Renew the copy with the last events of Hours that ended since `read_days`. A failure changes nothing.
+
+        Args:
+            ended: which; none: the copy stays as it is.
+            environment: that owns the lake.
+            company: likewise.
+        """
+        with suppress(LakeError):
+            for hour in ended:
+                files = await self._files(hour)
+                await self._load_one(files[max(files)])
+            delivers = any(job.state is State.DELIVERED for job in self.jobs.values())
+            owner = {"environment": environment, "company": company} if delivers else {}
+            record = {"format": FORMAT, **owner, "events": dict(sorted(self._settled.items()))}
+            if ended:
+                await self.lake.store.put(self.lake.layout.settled, encode(record))
+
+    async def _read_settled(self) -> None:
+        record = _Settled({})
+        key = self.lake.layout.settled
+        with suppress(LakeError), reading(key):
+            record = decode(await self.lake.store.get(key) or b"", _Settled)
+        self._copied = record.events
+        self.owner = (record.environment, record.company) if record.company else None
 
     async def read(self, hour: Hour) -> ExportJob:
         """The job of one Hour, IDLE where it has no event.
@@ -149,9 +201,7 @@ class Ledger:
 
     async def events(self, hour: Hour) -> list[Event]:
         """All events of one Hour, oldest first."""
-        listing = await self.lake.store.files(self.lake.layout.ledger(hour))
-        numbered = {parsed[1]: file for file in listing if (parsed := self.lake.layout.parse_event(file.key))}
-        return await self._load(numbered)
+        return await self._load(await self._files(hour))
 
     async def append(self, hour: Hour, kind: EventKind, **data: Any) -> ExportJob:
         """Append the next event of an Hour; return the job after it.
@@ -208,11 +258,15 @@ class Ledger:
                 return _nonce_of(there) == event.nonce
         raise failure or LakeError(f"{key} is refused as existing, but is not there")
 
+    async def _files(self, hour: Hour) -> dict[int, StoredFile]:
+        listing = await self.lake.store.files(self.lake.layout.ledger(hour))
+        return {parsed[1]: file for file in listing if (parsed := self.lake.layout.parse_event(file.key))}
+
     async def _read_or_skip(self, hour: Hour, files: Mapping[int, StoredFile]) -> ExportJob | None:
         try:
             last = max(files)
-            [event] = await self._load({last: files[last]}, alone=True)
-            if event.kind in {EventKind.DELIVERED, EventKind.FAILED}:
+            event = await self._load_one(files[last])
+            if event.kind in _FINAL:
                 return _from_last(hour, last, event)
             return self._replay(hour, await self._load(files))
         except LakeError as error:
@@ -222,25 +276,35 @@ class Ledger:
             self.damaged[hour] = error.message
             return None
 
-    async def _load(self, files: Mapping[int, StoredFile], *, alone: bool = False) -> list[Event]:
-        """The events of these numbers; all from the first on, unless one is read `alone`."""
-        if not alone and files and len(files) != max(files):
+    async def _load(self, files: Mapping[int, StoredFile]) -> list[Event]:
+        """The events of these numbers, which are all from the first on."""
+        if files and len(files) != max(files):
             missing = min(set(range(1, max(files))) - set(files))
             raise LakeError(f"event {missing} before {files[max(files)].key} is gone", cause="ledger_damaged")
         return list(await asyncio.gather(*(self._load_one(files[number]) for number in sorted(files))))
 
     async def _load_one(self, file: StoredFile) -> Event:
-        data = await self.lake.store.get(file.key)
+        name = _object(file)
+        copied = self._copied.get(name)
+        data = await self.lake.store.get(file.key) if copied is None else copied.encode()
         if data is None:
             raise LakeError(f"{file.key} vanished while it was read", cause="ledger_damaged")
         at = None if file.modified is None else self.clock.from_store(file.modified)
-        return _parse_event(data, file.key, at)
+        event = _parse_event(data, file.key, at)
+        if event.kind in _FINAL and file.modified is not None:
+            self._settled[name] = data.decode()
+        return event
 
     def _replay(self, hour: Hour, events: Iterable[Event]) -> ExportJob:
         try:
             return replay(hour, events)
         except IllegalTransition as error:
             raise LakeError(f"the ledger of {hour} is inconsistent: {error}", cause="ledger_damaged") from None
+
+
+def _object(file: StoredFile) -> str:
+    """Name an object as it is now: written again, it has another time or ETag."""
+    return f"{file.key} {file.size} {file.modified and file.modified.isoformat()} {file.etag}"
 
 
 def _from_last(hour: Hour, number: int, event: Event) -> ExportJob:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import structlog
 
-from viplake import strictjson
 from viplake.errors import LakeError, SettingsError
 from viplake.history.chain import Chain, History, Published, month_of, pack, unpack, whole_file
 from viplake.history.datasets import (
@@ -39,7 +38,7 @@ from viplake.history.facts import SchemaFacts
 from viplake.history.listing import Listing
 from viplake.history.schema_store import SchemaStore
 from viplake.history.volumes import Volumes, VolumeSeries
-from viplake.lake.records import FORMAT, Count, Part, decode
+from viplake.lake.records import FORMAT, Count, Part, decode, encode
 from viplake.lake.versions import Version
 from viplake.model import Hour
 
@@ -71,10 +70,14 @@ _WIDE: Final = 100
 _PUBLISH_ATTEMPTS: Final = 3
 
 _SCHEMAS: Final = "schemas.json"
-"""Beside the versions: what the newest Hours' schemas say, by ETag, so that an update need not read them again.
+"""Beside the versions: what the newest Hours' schemas say, by ETag, and copies of their manifests and last events, so
+that updates and checks need not read them again.
 
-Of each of these a copy is kept; a file that does not say so was left by a viplake that kept none.
+Of each schema a copy is kept; a file that does not say so was left by a viplake that kept none.
 """
+
+_COPIED: Final = 4
+"""Hours of which the records are copied: a check reads the newest three and compares them with the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,14 +267,29 @@ async def read_volumes(place: HistoryLocation, first: Hour, last: Hour) -> Volum
 
 
 async def look_at(
-    lake: Lake, hours: Iterable[Hour], settings: ObserveSettings, *, promises: bool = True
+    lake: Lake,
+    hours: Iterable[Hour],
+    settings: ObserveSettings,
+    *,
+    promises: bool = True,
+    place: HistoryLocation | None = None,
 ) -> list[HourFacts]:
     """The facts of some Hours right now, without touching the history; ascending.
+
+    Args:
+        lake: which.
+        hours: which.
+        settings: what is expected.
+        promises: also compare each manifest with what is stored.
+        place: of a history: records that it has a copy of are not read again.
 
     Raises:
         LakeError: the lake cannot be read.
     """
-    listing = Listing(lake, out_of_scope=settings.out_of_scope, promises=promises)
+    data = None if place is None else await place.store.get(place.versions + _SCHEMAS)
+    copies = {name: text for copy in _parse_copies(data).values() for name, text in copy.records.items()}
+    known = _parse_schemas(data)
+    listing = Listing(lake, out_of_scope=settings.out_of_scope, promises=promises, known=known, copies=copies)
     return [facts async for day in listing.facts(sorted(set(hours))) for facts in day]
 
 
@@ -323,6 +341,7 @@ class _Pass:
     trim: bool = False
     completes: bool = False
     schemas: bytes | None = None
+    copies: dict[Hour, HourCopies] = field(default_factory=dict)
     listing: Listing = field(init=False)
     chain: Chain = field(init=False)
 
@@ -350,6 +369,7 @@ class _Pass:
         self.read_at, self.stands = self.newest.number, unpack(self.newest.content)
         keys = [self.place.versions + _SCHEMAS, *(self.place.published + dataset.file for dataset in DATASETS)]
         self.schemas, *found = await asyncio.gather(*map(self.place.store.get, keys))
+        self.copies = _parse_copies(self.schemas)
         for dataset, there in zip(DATASETS, found, strict=True):
             if there is None:
                 continue
@@ -412,6 +432,7 @@ class _Pass:
             self.lake,
             out_of_scope=self.settings.out_of_scope,
             known={} if scope.rebuild else _parse_schemas(self.schemas),
+            copies={} if scope.rebuild else {k: v for one in self.copies.values() for k, v in one.records.items()},
             keep=SchemaStore(self.place.store, self.place.published).keep,
         )
         if scope.drop and scope.first is not None and scope.last is not None:
@@ -541,9 +562,16 @@ class _Pass:
 
     async def _remember_schemas(self) -> None:
         """Spare the next pass what this one read. Best effort."""
-        marks = {self.listing.marks[facts.hour] for facts in self.fresh if facts.hour in self.listing.marks}
-        data = _schemas_bytes({mark: self.listing.known[mark].facts for mark in marks})
-        if marks and data != self.schemas:
+        looked = self.listing
+        fresh = {
+            facts.hour: HourCopies(looked.marks.get(facts.hour), looked.records.get(facts.hour, {}))
+            for facts in self.fresh
+            if facts.hour in looked.marks or facts.hour in looked.records
+        }
+        hours = dict(sorted((self.copies | fresh).items())[-_COPIED:])
+        marks = {copy.schema for copy in hours.values() if copy.schema is not None}
+        data = _schemas_bytes({mark: looked.known[mark].facts for mark in marks if mark in looked.known}, hours)
+        if fresh and data != self.schemas:
             await self.place.store.put(self.place.versions + _SCHEMAS, data)
 
     def _counts(self, facts: HourFacts) -> bool:
@@ -642,7 +670,7 @@ class _Pass:
                 if data != self.published.get(dataset.name):
                     await self._put(self.place.published + dataset.file, data, clock)
                     self.published[dataset.name] = data
-            newest = await self.chain.versions.newest(after=self.newest.number)
+            newest = await self.chain.versions.newest(known=self.newest)
             if newest.number == self.newest.number:
                 return
             self.newest = newest
@@ -683,17 +711,26 @@ def _cells(dataset: HourDataset, row: Row) -> dict[str, str]:
     return dict(zip(dataset.columns, row, strict=False))
 
 
-def _schemas_bytes(schemas: Mapping[tuple[str, int], SchemaFacts]) -> bytes:
-    readable = {mark: facts for mark, facts in schemas.items() if facts.tables is not None}
-    tables = {facts.sha256: facts.tables for facts in readable.values()}
-    seen = sorted((etag, size, facts.sha256) for (etag, size), facts in readable.items())
-    return strictjson.dumps({"format": FORMAT, "kept": True, "tables": dict(sorted(tables.items())), "seen": seen})
+class HourCopies(Part, frozen=True):
+    """Copies of an Hour's records: ETag and size of its schema; manifest and last event, by key and ETag."""
+
+    schema: tuple[str, Count] | None
+    records: dict[str, str]
 
 
 class _KeptSchemas(Part, frozen=True):
     kept: Literal[True]
     tables: dict[str, tuple[str, ...]]
     seen: tuple[tuple[str, Count, str], ...]
+    hours: dict[str, HourCopies] = {}  # noqa: RUF012 - msgspec copies it
+
+
+def _schemas_bytes(schemas: Mapping[tuple[str, int], SchemaFacts], hours: Mapping[Hour, HourCopies] = {}) -> bytes:
+    readable = {mark: facts for mark, facts in schemas.items() if facts.tables is not None}
+    tables = {facts.sha256: facts.tables for facts in readable.values()}
+    seen = sorted((etag, size, facts.sha256) for (etag, size), facts in readable.items())
+    copies = {"hours": {str(hour): copy for hour, copy in hours.items()}} if hours else {}
+    return encode({"format": FORMAT, "kept": True, "tables": dict(sorted(tables.items())), "seen": seen, **copies})
 
 
 def _parse_schemas(data: bytes | None) -> dict[tuple[str, int], SchemaFacts]:
@@ -703,6 +740,15 @@ def _parse_schemas(data: bytes | None) -> dict[tuple[str, int], SchemaFacts]:
         facts = {digest: SchemaFacts(digest, tables) for digest, tables in record.tables.items()}
         return {(etag, size): facts[digest] for etag, size, digest in record.seen}
     except (ValueError, TypeError, KeyError):
+        return {}
+
+
+def _parse_copies(data: bytes | None) -> dict[Hour, HourCopies]:
+    """Read the copies beside the schemas, likewise."""
+    try:
+        record = decode(data or b"", _KeptSchemas, has_format=False)
+        return {Hour.parse(hour): copy for hour, copy in record.hours.items()}
+    except (ValueError, TypeError, SettingsError):
         return {}
 
 

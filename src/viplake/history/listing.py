@@ -22,9 +22,9 @@ import structlog
 from viplake.errors import WITHHELD, LakeError
 from viplake.history.facts import HourFacts, Schema, SchemaFacts, hour_facts, promise_facts, run_facts
 from viplake.lake.hours import listed_days, listed_ledger_days
-from viplake.lake.layout import SCHEMA_NAME, schema_tables
-from viplake.lake.records import parse_event, parse_promise
-from viplake.model import Hour
+from viplake.lake.layout import PROMISE_NAME, SCHEMA_NAME, schema_tables
+from viplake.lake.records import parse_event, parse_promise, promise_bytes
+from viplake.model import Hour, Promise
 from viplake.tables.schema import LARGEST_SCHEMA
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from viplake.history.facts import RunFacts
     from viplake.lake import Lake
     from viplake.lake.store import Page
-    from viplake.model import Hour
+    from viplake.model import StoredFile
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class _Folder:
 
     names: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
-    schema_etag: str | None = None
+    etags: dict[str, str | None] = field(default_factory=dict)
 
     def schema_size(self) -> int | None:
         """Bytes of the Hour's schema; None where it has none."""
@@ -79,12 +79,14 @@ class Listing:
     Args:
         lake: which.
         out_of_scope: tables that are never delivered: not expected.
+        copies: small records that need not be read again, by key and ETag (`records` of an earlier pass).
         keep: given the hash and the bytes of each readable schema that is met for the first time, before its facts.
 
     Attributes:
         known: schemas by ETag and size, those that were given and those that were read: they are not read again.
         marks: the ETag and size of each Hour's schema.
-        promises: also compare each Hour's Promise with what is stored, at a request for each Hour.
+        promises: also compare each Hour's Promise with what is stored, at a request for each Hour without a copy.
+        records: with `promises`, the small records of each Hour, by key and ETag.
         large_day: see `LARGE_DAY`.
         requests: how many were made: pages of `listings`, `schemas`, and other `records`.
     """
@@ -96,6 +98,7 @@ class Listing:
         out_of_scope: Iterable[str] = (),
         promises: bool = False,
         known: Mapping[tuple[str, int], SchemaFacts] | None = None,
+        copies: Mapping[str, str] | None = None,
         keep: Callable[[str, bytes], Awaitable[None]] | None = None,
     ) -> None:
         self._lake = lake
@@ -104,11 +107,13 @@ class Listing:
         self.promises = promises
         self._reading: dict[tuple[str, int], asyncio.Task[Schema]] = {}
         self._by_hash: dict[str, Schema] = {}
+        self._copies = copies or {}
+        self.records: dict[Hour, dict[str, str]] = {}
         self.marks: dict[Hour, tuple[str, int]] = {}
         self.known = {mark: self._schema_of(facts) for mark, facts in (known or {}).items()}
         self.large_day = LARGE_DAY
         self._largest_day = 0
-        self._records = asyncio.Semaphore(RECORDS_AT_ONCE)
+        self._turn = asyncio.Semaphore(RECORDS_AT_ONCE)
         self.requests: Counter[str] = Counter(listings=0, schemas=0, records=0)
 
     async def days(self) -> list[str]:
@@ -185,18 +190,29 @@ class Listing:
             return HourFacts(hour, run=run)
         schema = await self._schema(hour, folder)
         facts = hour_facts(hour, folder.names, folder.sizes, schema)
-        if self.promises and facts.has_promise and (data := await self._record(self._lake.layout.promise(hour))):
-            try:
-                promised = promise_facts(parse_promise(data), folder.names, folder.sizes, schema)
-                facts = replace(facts, promise=promised)
-            except LakeError as error:
-                log.warning("promise_unreadable", hour=str(hour), detail=error.message)
+        if self.promises and facts.has_promise and (promise := await self._promise(hour, folder)):
+            facts = replace(facts, promise=promise_facts(promise, folder.names, folder.sizes, schema))
         return facts if run is None else replace(facts, run=run)
+
+    async def _promise(self, hour: Hour, folder: _Folder) -> Promise | None:
+        key, etag = self._lake.layout.promise(hour), folder.etags.get(PROMISE_NAME)
+        try:
+            data = await self._record(key, etag)
+            promise = None if data is None else parse_promise(data)
+        except LakeError as error:
+            if error.cause.word != "ledger_damaged":
+                raise
+            log.warning("promise_unreadable", hour=str(hour), detail=error.message)
+            return None
+        if promise is not None and etag is not None:
+            named = Promise(tuple(replace(file, location="") for file in promise.files))
+            self._remember(hour, key, etag, promise_bytes(named))
+        return promise
 
     # -- schemas ---------------------------------------------------------------------------------------------
 
     async def _schema(self, hour: Hour, folder: _Folder) -> Schema | None:
-        size, etag = folder.schema_size(), folder.schema_etag
+        size, etag = folder.schema_size(), folder.etags.get(SCHEMA_NAME)
         if size is None:
             return None
         if etag is None:
@@ -243,29 +259,38 @@ class Listing:
     async def _runs(self, hours: Sequence[Hour]) -> dict[Hour, RunFacts]:
         """Return the last event of each ledger of a day: one listing, and one GET an Hour."""
         wanted = frozenset(hours)
-        last: dict[Hour, int] = {}
+        last: dict[Hour, tuple[int, StoredFile]] = {}
         self.requests["listings"] += 1
         for file in await self._lake.store.files(self._lake.layout.ledger_day(hours[0].day)):
             parsed = self._lake.layout.parse_event(file.key)
-            if parsed and parsed[0] in wanted:
-                last[parsed[0]] = max(parsed[1], last.get(parsed[0], 0))
-        read = await asyncio.gather(*(self._run(hour, number) for hour, number in sorted(last.items())))
+            if parsed and parsed[0] in wanted and (parsed[0] not in last or parsed[1] > last[parsed[0]][0]):
+                last[parsed[0]] = parsed[1], file
+        read = await asyncio.gather(*(self._run(hour, file) for hour, (_, file) in sorted(last.items())))
         return {hour: run for hour, run in zip(sorted(last), read, strict=True) if run is not None}
 
-    async def _run(self, hour: Hour, number: int) -> RunFacts | None:
-        key = self._lake.layout.event(hour, number)
+    async def _run(self, hour: Hour, file: StoredFile) -> RunFacts | None:
         try:
-            return run_facts(parse_event(await self._record(key) or b"", key))
+            data = await self._record(file.key, file.etag) or b""
+            found = run_facts(parse_event(data, file.key))
         except LakeError as error:
             if error.cause.word != "ledger_damaged":
                 raise
             log.warning("ledger_damaged", hour=str(hour), detail=error.message)
             return None
+        if self.promises and file.etag is not None:
+            self._remember(hour, file.key, file.etag, data)
+        return found
 
-    async def _record(self, key: str) -> bytes | None:
-        async with self._records:
+    async def _record(self, key: str, etag: str | None) -> bytes | None:
+        """Return a small record, or its copy where the listing shows the object that was copied."""
+        if etag is not None and (copy := self._copies.get(f"{key} {etag}")) is not None:
+            return copy.encode()
+        async with self._turn:
             self.requests["records"] += 1
             return await self._lake.store.get(key)
+
+    def _remember(self, hour: Hour, key: str, etag: str, data: bytes) -> None:
+        self.records.setdefault(hour, {})[f"{key} {etag}"] = data.decode()
 
 
 def _add(page: Page, cut: int, found: dict[str, _Folder]) -> None:
@@ -285,8 +310,9 @@ def _add(page: Page, cut: int, found: dict[str, _Folder]) -> None:
         end = max(bisect_left(keys, folder + _AFTER_ALL, start) if ordered else 0, start + 1)
         kept = found.setdefault(folder, _Folder())
         names = [key[cut:] for key in keys[start:end]]
-        if SCHEMA_NAME in names:
-            kept.schema_etag = page.etag(start + names.index(SCHEMA_NAME))
+        for name in (SCHEMA_NAME, PROMISE_NAME):
+            if name in names:
+                kept.etags[name] = page.etag(start + names.index(name))
         kept.names += names
         kept.sizes += page.sizes[start:end]
         start = end
@@ -299,7 +325,7 @@ def _without_nested(folder: _Folder | None) -> _Folder | None:
     kept = [(name, size) for name, size in zip(folder.names, folder.sizes, strict=True) if "/" not in name]
     if not kept:
         return None
-    return _Folder([name for name, _ in kept], [size for _, size in kept], folder.schema_etag)
+    return _Folder([name for name, _ in kept], [size for _, size in kept], folder.etags)
 
 
 async def _nothing() -> dict[Hour, T]:

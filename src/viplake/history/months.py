@@ -99,12 +99,14 @@ class Months:
         versions = self._versions(self._month)
         known = await versions.newest()
         newest = await versions.update(lambda content: _upsert(content, hours, self.rows_of.numbers), known=known)
-        while newest.content is not None and newest.number > await versions.published():
+        published = await versions.published() if newest.number == known.number else known.number
+        while newest.content is not None and newest.number > published:
             parquet = await asyncio.to_thread(_parquet, newest.content, self.rows_of)
             await self.store.put(f"{self.published}{self.rows_of.dataset.folder}{self._month}.parquet", parquet)
             await versions.mark_published(newest.number)
             self.written.append(self._month)
-            newest = await versions.newest(after=newest.number)
+            published = newest.number
+            newest = await versions.newest(known=newest)
 
     async def rows(self, first: Hour, last: Hour) -> list[tuple[Hour, str, Cells]]:
         """The rows of these Hours, both included, by Hour and table."""

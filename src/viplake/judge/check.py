@@ -371,7 +371,7 @@ async def _load(
     first, last = span
     history = await _history(target.place, _since(kept.judged, last, first, reach))
     standing = records(history.frames)
-    looked = await look_at(target.lake, _to_look_at(standing, kept.judged, last), observing)
+    looked = await look_at(target.lake, _to_look_at(standing, kept.judged, last), observing, place=target.place)
     if not standing:  # without a history, start at the first Hour that the lake has, not a week ago
         looked = list(dropwhile(lambda facts: not facts.present and facts.run is None, looked))
     if not standing and not looked:

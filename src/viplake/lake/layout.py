@@ -8,6 +8,7 @@
     <root>/_viplake/lake.json                         environment and company of the lake
     <root>/_viplake/lake.N.json                       a corrected company; the highest N holds
     <root>/_viplake/ledger/YYYYMMDD/HH/NNNN.json      the Hour's events
+    <root>/_viplake/settled.json                      a copy of the last events of the newest final Hours
     <root>/_viplake/rules/vNNNNNNNNNN.json            the rules that judge this lake
     <root>/_viplake/begun/YYYYMMDD/HH.json            a writer of tables has looked at the Hour, or will
     <root>/_viplake/tables/YYYYMMDD/HH.json           the mark: all tables have the Hour (but what it says is held back)
@@ -147,6 +148,11 @@ class Layout:
     def ledger(self, hour: Hour) -> str:
         """The prefix of the Hour's events."""
         return f"{self.ledgers}{hour.folder}/"
+
+    @property
+    def settled(self) -> str:
+        """The key of the copy of the last events of the newest final Hours."""
+        return f"{self.root}_viplake/settled.json"
 
     def event(self, hour: Hour, number: int) -> str:
         """The key of the Hour's event of this number, from 1 on."""

@@ -4,8 +4,8 @@ A new version is created under the next number, so of two writers one wins and t
 again: nothing that was acknowledged is lost, and nothing torn is ever read. Measured with obstore on S3, folders
 and memory, that holds where a compare-and-swap does not exist (folders have none) and through lost answers.
 
-Reading the newest version costs no listing: a hint names one that was the newest a moment ago, and from there the
-next numbers are read until one is absent. The hint may be old, missing or wrong: that only costs requests.
+One listing finds the newest version: the highest number. After a write, one listing proves that the number was free
+because nobody had used it, not because its version had been removed as too old.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ KEPT: Final = 48
 
 _ATTEMPTS: Final = 50
 """Races lost in a row before giving up: eight writers at once needed fewer than twenty."""
+
+_HINTED: Final = 16
+"""Every so many versions the object `newest` is renewed. Only a viplake of before 2026-12 reads it: from there it goes
+number by number, and it takes no removed number for a free one while fewer than `KEPT` versions follow."""
 
 _LEVEL: Final = 4
 """Of compression: a tenth larger than at 9, in a fifth of the time."""
@@ -60,22 +64,19 @@ class Versions:
         """Return the key of a version."""
         return f"{self._prefix}v{number:010d}.gz"
 
-    async def newest(self, *, after: int = 0) -> Version:
-        """The newest version; `after`, where known, is the number of one that exists.
+    async def newest(self, *, known: Version | None = None) -> Version:
+        """Return the newest version; where that is still `known`, it is not read again.
 
         Raises:
             LakeError: it cannot be read.
         """
-        at = after or await self._hint()
-        content = await self._get(at)
-        if content is None:
-            at = max(await self.numbers(), default=0)
-            content = await self._get(at)
-            if at and content is None:
-                raise LakeError(f"{self.key(at)} vanished while it was read")
-        while (following := await self._get(at + 1)) is not None:
-            at, content = at + 1, following
-        return Version(at, content)
+        number = max(await self.numbers(), default=0)
+        if known is not None and known.number == number:
+            return known
+        content = await self._get(number)
+        if number and content is None:
+            raise LakeError(f"{self.key(number)} vanished while it was read")
+        return Version(number, content)
 
     async def update(self, change: Callable[[bytes | None], bytes | None], *, known: Version) -> Version:
         """Create the version that `change` makes of the newest one; returns the newest afterwards.
@@ -94,10 +95,10 @@ class Versions:
             if content is None or content == newest.content:
                 return newest
             created = Version(newest.number + 1, content)
-            if await self._create(created) and await self._is_newest(created):
+            if await self._create(created) and await self._was_free(created.number):
                 await self._after(created)
                 return created
-            newest = await self.newest(after=newest.number)
+            newest = await self.newest(known=newest)
         raise LakeError(f"gave up on {self._prefix}: other processes changed it again and again")
 
     async def numbers(self) -> list[int]:
@@ -108,10 +109,6 @@ class Versions:
     async def content(self, number: int) -> bytes | None:
         """Return one version; None if it is not there."""
         return await self._get(number)
-
-    async def published(self) -> int:
-        """The number of the version that was published last, as far as was marked."""
-        return await self._number("published")
 
     async def mark_published(self, number: int) -> None:
         """Remember that this version was published."""
@@ -128,15 +125,18 @@ class Versions:
                 raise
         return await self._get(version.number) == version.content
 
-    async def _is_newest(self, version: Version) -> bool:
-        """False where our number had been used and removed long ago: a writer that slept through many updates."""
-        before = version.number - 1
-        return await self._hint() <= version.number and (before == 0 or await self._get(before) is not None)
+    async def _was_free(self, number: int) -> bool:
+        """False where the number had been used and removed long ago: a writer that slept through many updates.
+
+        A version is removed only once there is one that is `KEPT` numbers higher, and the highest is never removed.
+        """
+        return max(await self.numbers(), default=number) < number + KEPT
 
     async def _after(self, version: Version) -> None:
         """Leave the hint, and remove what is too old. Neither matters: a failure of either is ignored."""
         try:
-            await self._store.put(f"{self._prefix}newest", str(version.number).encode())
+            if version.number == 1 or version.number % _HINTED == 0:
+                await self._store.put(f"{self._prefix}newest", str(version.number).encode())
             old = await self._too_old(version)
             await asyncio.gather(*(self._store.delete(self.key(number)) for number in old))
         except LakeError:
@@ -148,11 +148,9 @@ class Versions:
             return [number for number in await self.numbers() if number <= version.number - KEPT]
         return [version.number - KEPT] if version.number > KEPT else []
 
-    async def _hint(self) -> int:
-        return await self._number("newest")
-
-    async def _number(self, name: str) -> int:
-        data = await self._store.get(f"{self._prefix}{name}", limit=1 << 10)
+    async def published(self) -> int:
+        """The number of the version that was published last, as far as was marked."""
+        data = await self._store.get(f"{self._prefix}published", limit=1 << 10)
         text = (data or b"").decode(errors="replace").strip()
         return int(text) if text.isdecimal() and len(text) <= 10 else 0  # noqa: PLR2004 - digits of a version
 
