@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -245,6 +246,8 @@ async def observe(
     await (pass_.drop_volumes() if scope.drop else pass_.look(hours, progress))
     result = await pass_.write()
     await pass_.publish(clock)
+    with suppress(LakeError):
+        await pass_.remember_schemas()
     return result
 
 
@@ -535,7 +538,6 @@ class _Pass:
             if progress is not None:
                 progress(day[-1].hour)
         await volumes.flush()
-        await self._remember_schemas()
         self.warnings += [
             f"the schema of {hour} cannot be read, so it has no row of tables: {facts.schema.problem}"
             for hour, facts in sorted(self.facts.items())
@@ -560,8 +562,8 @@ class _Pass:
             frames[name] = Frame(left, frame.extra)
         return replace(history, frames=frames)
 
-    async def _remember_schemas(self) -> None:
-        """Spare the next pass what this one read. Best effort."""
+    async def remember_schemas(self) -> None:
+        """Spare the next pass what this one read, where it changed anything."""
         looked = self.listing
         fresh = {
             facts.hour: HourCopies(looked.marks.get(facts.hour), looked.records.get(facts.hour, {}))
@@ -571,7 +573,7 @@ class _Pass:
         hours = dict(sorted((self.copies | fresh).items())[-_COPIED:])
         marks = {copy.schema for copy in hours.values() if copy.schema is not None}
         data = _schemas_bytes({mark: looked.known[mark].facts for mark in marks if mark in looked.known}, hours)
-        if fresh and data != self.schemas:
+        if fresh and data != self.schemas and self.newest.number > self.read_at:
             await self.place.store.put(self.place.versions + _SCHEMAS, data)
 
     def _counts(self, facts: HourFacts) -> bool:
