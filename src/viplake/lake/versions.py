@@ -4,8 +4,8 @@ A new version is created under the next number, so of two writers one wins and t
 again: nothing that was acknowledged is lost, and nothing torn is ever read. Measured with obstore on S3, folders
 and memory, that holds where a compare-and-swap does not exist (folders have none) and through lost answers.
 
-One listing finds the newest version: the highest number. After a write, one listing proves that the number was free
-because nobody had used it, not because its version had been removed as too old.
+One listing finds the newest version: the highest number. After a write, one listing proves that the number is new,
+and not that of a version that was removed as too old.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Versions:
             if content is None or content == newest.content:
                 return newest
             created = Version(newest.number + 1, content)
-            if await self._create(created) and await self._was_free(created.number):
+            if await self._create(created) and await self._is_new(created.number):
                 await self._after(created)
                 return created
             newest = await self.newest(known=newest)
@@ -125,7 +125,7 @@ class Versions:
                 raise
         return await self._get(version.number) == version.content
 
-    async def _was_free(self, number: int) -> bool:
+    async def _is_new(self, number: int) -> bool:
         """False where the number had been used and removed long ago: a writer that slept through many updates.
 
         A version is removed only once there is one that is `KEPT` numbers higher, and the highest is never removed.
