@@ -372,9 +372,9 @@ def _history(data: bytes) -> None:
 
 def _schema_marks(data: bytes) -> None:
     check(history._parse_schemas(data), dict[tuple[str, int], SchemaFacts])
-    for hour, copy in history._parse_copies(data).items():
+    for hour, known in history._parse_hours(data).items():
         check(hour, Hour)
-        check((copy.schema, copy.records), tuple[tuple[str, int] | None, dict[str, str]])
+        check((known.schema, known.records), tuple[tuple[str, int] | None, dict[str, str]])
 
 
 def _settled(data: bytes) -> None:

@@ -290,7 +290,7 @@ async def look_at(
         LakeError: the lake cannot be read.
     """
     data = None if place is None else await place.store.get(place.versions + _SCHEMAS)
-    copies = {name: text for copy in _parse_copies(data).values() for name, text in copy.records.items()}
+    copies = {name: text for copy in _parse_hours(data).values() for name, text in copy.records.items()}
     known = _parse_schemas(data)
     listing = Listing(lake, out_of_scope=settings.out_of_scope, promises=promises, known=known, copies=copies)
     return [facts async for day in listing.facts(sorted(set(hours))) for facts in day]
@@ -344,7 +344,7 @@ class _Pass:
     trim: bool = False
     completes: bool = False
     schemas: bytes | None = None
-    copies: dict[Hour, HourCopies] = field(default_factory=dict)
+    copies: dict[Hour, HourRecords] = field(default_factory=dict)
     listing: Listing = field(init=False)
     chain: Chain = field(init=False)
 
@@ -372,7 +372,7 @@ class _Pass:
         self.read_at, self.stands = self.newest.number, unpack(self.newest.content)
         keys = [self.place.versions + _SCHEMAS, *(self.place.published + dataset.file for dataset in DATASETS)]
         self.schemas, *found = await asyncio.gather(*map(self.place.store.get, keys))
-        self.copies = _parse_copies(self.schemas)
+        self.copies = _parse_hours(self.schemas)
         for dataset, there in zip(DATASETS, found, strict=True):
             if there is None:
                 continue
@@ -566,7 +566,7 @@ class _Pass:
         """Spare the next pass what this one read, where it changed anything."""
         looked = self.listing
         fresh = {
-            facts.hour: HourCopies(looked.marks.get(facts.hour), looked.records.get(facts.hour, {}))
+            facts.hour: HourRecords(looked.marks.get(facts.hour), looked.records.get(facts.hour, {}))
             for facts in self.fresh
             if facts.hour in looked.marks or facts.hour in looked.records
         }
@@ -713,7 +713,7 @@ def _cells(dataset: HourDataset, row: Row) -> dict[str, str]:
     return dict(zip(dataset.columns, row, strict=False))
 
 
-class HourCopies(Part, frozen=True):
+class HourRecords(Part, frozen=True):
     """Copies of an Hour's records: ETag and size of its schema; manifest and last event, by key and ETag."""
 
     schema: tuple[str, Count] | None
@@ -724,10 +724,10 @@ class _KeptSchemas(Part, frozen=True):
     kept: Literal[True]
     tables: dict[str, tuple[str, ...]]
     seen: tuple[tuple[str, Count, str], ...]
-    hours: dict[str, HourCopies] = {}  # noqa: RUF012 - msgspec copies it
+    hours: dict[str, HourRecords] = {}  # noqa: RUF012 - msgspec copies it
 
 
-def _schemas_bytes(schemas: Mapping[tuple[str, int], SchemaFacts], hours: Mapping[Hour, HourCopies] = {}) -> bytes:
+def _schemas_bytes(schemas: Mapping[tuple[str, int], SchemaFacts], hours: Mapping[Hour, HourRecords] = {}) -> bytes:
     readable = {mark: facts for mark, facts in schemas.items() if facts.tables is not None}
     tables = {facts.sha256: facts.tables for facts in readable.values()}
     seen = sorted((etag, size, facts.sha256) for (etag, size), facts in readable.items())
@@ -745,7 +745,7 @@ def _parse_schemas(data: bytes | None) -> dict[tuple[str, int], SchemaFacts]:
         return {}
 
 
-def _parse_copies(data: bytes | None) -> dict[Hour, HourCopies]:
+def _parse_hours(data: bytes | None) -> dict[Hour, HourRecords]:
     """Read the copies beside the schemas, likewise."""
     try:
         record = decode(data or b"", _KeptSchemas, has_format=False)

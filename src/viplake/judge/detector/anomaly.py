@@ -31,6 +31,9 @@ _WARM_UP: Final = 5
 _STUCK: Final = 6
 """Hours one after the other with the very same bytes: gzip alone makes two exports of a changing table differ."""
 
+_HARDLY_EVER: Final = 0.01
+"""Share of Hours with the bytes of the one before, below which such a run is none of the table's habits."""
+
 # Chosen on the development series of bench/judge.py, never on those that it publishes.
 _PAUSE: Final = 6
 """Good Hours within a run of abnormal ones that do not end it; incidents end after six, too."""
@@ -226,6 +229,8 @@ class Series:
     _common: Mapping[int, float] = field(init=False, default_factory=dict)
     _first: int = field(init=False, default=-1)
     _walk: _Walk = field(init=False, default_factory=lambda: _Walk(0))
+    _same: tuple[int, int] = field(init=False, default=(-1, -1))
+    _unseen: dict[int, bool] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Nothing is judged yet."""
@@ -475,18 +480,19 @@ class Series:
     def _is_stuck(self, place: int) -> bool:
         """The same bytes as in the Hours before, where such a run has never been seen."""
         value = self.values[place]
-        if (
-            place < WEEK
-            or self.values[place - 1] != value
-            or any(self.values[place - back] != value for back in range(1, _STUCK))
-        ):
+        if place < WEEK or any(self.values[place - back] != value for back in range(1, _STUCK)):
             return False
-        start = place - _STUCK + 1
-        while start > 0 and self.values[start - 1] == value:
-            start -= 1
-        past = [x for x in self.values[max(0, start - self.settings.weeks * WEEK) : start] if x >= 0]
-        same = sum(one == other for one, other in pairwise(past))
-        return len(past) > WEEK and same / len(past) < 0.01  # noqa: PLR2004 - a table that hardly ever repeats itself
+        last, start = self._same
+        if not place - _STUCK < last < place:  # else the run is the one of an Hour judged just before
+            start = place - _STUCK + 1
+            while start > 0 and self.values[start - 1] == value:
+                start -= 1
+        self._same = place, start
+        if start not in self._unseen:
+            past = [x for x in self.values[max(0, start - self.settings.weeks * WEEK) : start] if x >= 0]
+            same = sum(one == other for one, other in pairwise(past))
+            self._unseen[start] = len(past) > WEEK and same / len(past) < _HARDLY_EVER
+        return self._unseen[start]
 
 
 def shared_moves(series: Sequence[Series], first: int, last: int) -> dict[int, float]:
