@@ -113,13 +113,37 @@ async def test_H17_a_wide_table_is_counted(threads: int, monkeypatch: pytest.Mon
 
 
 @pytest.mark.system
-async def test_H17_members_of_very_wide_records_are_counted_in_parts() -> None:
-    names = [f"Column{number}" for number in range(600)]
-    body = json.dumps([{name: at * place for place, name in enumerate(names)} for at in range(2048)]).encode()
+@pytest.mark.parametrize(("width", "height", "form"), [(1000, 2048, "array"), (3000, 512, "lines")])
+async def test_H17_findings_on_very_wide_records_are_those_on_narrow_ones(width: int, height: int, form: str) -> None:
+    names = [f"Column{number}" for number in range(width)]
+    rows: list[Any] = [{name: at * place for place, name in enumerate(names)} for at in range(height)]
+    rows[5][names[7]] = {"nested": ["text, } of [", {"Column1": 1}]}
+    rows[6]["say \"\u00e9\""] = rows[9].pop("Column1")
+    rows.insert(3, None)
+    texts = [json.dumps(row) for row in rows]
+    files = {"T_0.json": ("\n".join(texts) if form == "lines" else f"[{','.join(texts)}]").encode()}
+    found = await table({"0.json": files["T_0.json"]}, *(f"{name} int" for name in names[:-1]))
+    assert (found.rows, found.unknown) == (height, None)
+    assert (found.columns[1].nulls, found.columns[2].high) == (1, str((height - 1) * 2))
+    assert kinds(found) == [
+        ("null_record", "T_0.json", 1),
+        ("wrong_type", "Column7", 1),
+        ("unexpected_column", names[-1], height),
+        ("unexpected_column", "say \"\u00e9\"", 1),
+    ]
     lake = QueriedLake()
-    await lake.land(HOUR, {"T_0.json": body}, columns={"T": dict.fromkeys(names, "int")})
-    assert await lake.ask("select count(*), max(Column599) from T") == [("2048", str(2047 * 599))]
-    assert lake.warnings == []
+    await lake.land(HOUR, files, columns={"T": dict.fromkeys(names, "int")})
+    assert await lake.ask(f"select count(*), max({names[-1]}) from T") == [
+        (str(height), str((height - 1) * (width - 1)))
+    ]
+
+
+@pytest.mark.system
+async def test_H17_a_broken_file_of_very_wide_records_is_named_and_the_others_are_counted() -> None:
+    names = [f"Column{number}" for number in range(1000)]
+    good = json.dumps([{name: at * place for place, name in enumerate(names)} for at in range(2048)]).encode()
+    found = await table({"0.json": good, "1.json": good[:-5000]}, *(f"{name} int" for name in names))
+    assert (found.rows, kinds(found)) == (2048, [("unreadable_file", "T_1.json", None)])
 
 
 async def test_H17_too_little_memory_for_all_columns_takes_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from viplake.tables.json_records import tally, without_nulls
 from viplake.tables.json_repair import bad_byte, joined_arrays
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+    from viplake.tables.json_records import Tally
     from viplake.tables.staged import Form, Staged
 
 MEMORY: Final = "256MB"
@@ -30,12 +32,6 @@ TOO_MUCH: Final = f"it needs more than the {MEMORY} of memory that it may have"
 
 COLUMNS_TOGETHER: Final = 64
 """Columns of a wide table that are read in one go: memory grows with them."""
-
-MEMBERS_TOGETHER: Final = 256
-"""Members of a record that are counted in one go where memory does not suffice for all."""
-
-MOST_MEMBERS: Final = 32_768
-"""Members of a record that are counted then; each pass reads the file again."""
 
 ALL_MEMBERS_UP_TO: Final = 128 << 20
 """Bytes of JSON of a table up to which the members of every record are counted; beyond, those of the first records:
@@ -114,7 +110,7 @@ def texts(
     """
     groups: dict[Any, list[Staged]] = {}
     for file in files:
-        groups.setdefault((file.form, file.header, file.delimiter, file.nulls), []).append(file)
+        groups.setdefault((file.form, file.header, file.delimiter), []).append(file)
     return " union all ".join(_texts(group, columns, names, path) for group in groups.values())
 
 
@@ -129,11 +125,11 @@ def _texts(group: Sequence[Staged], columns: Sequence[Sequence[str]], names: Seq
         source = f"read_parquet({paths}{more})" if first.form == "parquet" else _read_csv(first, paths, more)
         return f"select {', '.join([*picked, *ahead]) or '1 as nothing'} from {source}"  # noqa: S608 - quoted
     every = [member for members in columns for member in members]
-    if first.nulls or not columns or not all(columns) or not _distinct([*every, _PATH]):
+    if not columns or not all(columns) or not _distinct([*every, _PATH]):
         picked = [f"{_pointed(members)} as {named(name)}" for members, name in zip(columns, names, strict=True)]
         source = f"read_json_objects({paths}, format = '{first.form}'{more})"
         shown = ", ".join([*picked, *ahead]) or "1 as nothing"
-        return f"select {shown} from {source}" + (" where json_type(json) <> 'NULL'" if first.nulls else "")  # noqa: S608
+        return f"select {shown} from {source}"  # noqa: S608 - quoted
     types = ", ".join(f"{quoted(member)}: 'VARCHAR'" for member in every)
     picked = [f"{_first(map(named, members))} as {named(name)}" for members, name in zip(columns, names, strict=True)]
     source = f"read_json({paths}, format = '{first.form}', records = true, columns = {{{types}}}{more})"
@@ -178,7 +174,7 @@ def _pointed(members: Sequence[str]) -> str:
 def _distinct(columns: Sequence[str]) -> bool:
     """Return whether these names can be columns: none is empty, has a NUL, or differs from another only in case."""
     return all(column and "\0" not in column for column in columns) and len(
-        {column.casefold() for column in columns}
+        {column.lower() for column in columns}
     ) == len(columns)
 
 
@@ -246,37 +242,37 @@ def members(connection: DuckDBPyConnection, files: Sequence[Staged], *, first: b
     plain = [file for file in files if file.form not in {"csv", "parquet"}]
     flat, bad = _with_headers(connection, [file for file in files if file.form in {"csv", "parquet"}])
     large = first and sum(file.unfolded for file in plain) > ALL_MEMBERS_UP_TO
-    limit = f" limit {FIRST_RECORDS}" if large else ""
+    most = FIRST_RECORDS if large else None
     try:
-        counts, odd = _counted(connection, plain, limit)
+        counts, odd = _counted(connection, plain, most)
     except faults():
         plain, worse = readable(connection, plain)
         bad += worse
-        counts, odd = _counted(connection, plain, limit)
+        counts, odd = _counted(connection, plain, most)
     nulls: dict[str, int] = {}
     if odd:
         plain, worse, nulls = _without_odd(connection, plain)
         bad += worse
-        counts, _ = _counted(connection, plain, limit)
+        counts, _ = _counted(connection, plain, most)
     for file in flat:
         rows = connection.execute(f"select count(*) from ({texts([file], [], [])})").fetchall()[0][0]  # noqa: S608 - quoted
         counts.update(dict.fromkeys(file.header, int(rows)))
-    return Members(dict(counts), [*plain, *flat], bad, nulls, FIRST_RECORDS if large else None)
+    return Members(dict(counts), [*plain, *flat], bad, nulls, most)
 
 
 def first_members(connection: DuckDBPyConnection, files: Sequence[Staged]) -> list[str]:
     """Return the members of the first record of some files, in their order."""
     if not files or files[0].header:
         return list(files[0].header) if files else []
-    found = connection.execute(f"select json_keys(json) from ({_objects(files[:1])}) limit 1").fetchall()  # noqa: S608 - quoted
+    found = connection.execute(f"select json_keys(json) from ({_objects(files[:1])} limit 1)").fetchall()  # noqa: S608 - quoted
     return list(dict.fromkeys(found[0][0] or ())) if found else []
 
 
-def _counted(connection: DuckDBPyConnection, files: Sequence[Staged], limit: str) -> tuple[Counter[str], bool]:
-    """Count records by member; also return whether other values are among them."""
+def _counted(connection: DuckDBPyConnection, files: Sequence[Staged], most: int | None) -> tuple[Counter[str], bool]:
+    """Count records by member, all or the first; also return whether other values are among them."""
     if not files:
         return Counter(), False
-    records = _objects(files) + limit
+    records = _objects(files) + ("" if most is None else f" limit {most}")
     # One pass for both: a value that is no object has the one member chr(0), which no record has.
     keys = "case json_type(json) when 'OBJECT' then json_keys(json) else [chr(0)] end"
     try:
@@ -286,25 +282,21 @@ def _counted(connection: DuckDBPyConnection, files: Sequence[Staged], limit: str
     except faults() as error:
         if not of_memory(error):
             raise
-        return _counted_in_parts(connection, records)
+        tallies = _tallied(connection, files, most)
+        return sum((one.members for one in tallies), Counter()), any(one.kinds.keys() - {"OBJECT"} for one in tallies)
     counts = Counter({str(name): int(count) for name, count in found})
     odd = counts.pop("\0", 0) > 0
     return counts, odd
 
 
-def _counted_in_parts(connection: DuckDBPyConnection, records: str) -> tuple[Counter[str], bool]:
-    """Count a limited number of members at a time: DuckDB holds those of two thousand records at once."""
-    counts: Counter[str] = Counter()
-    for start in range(1, MOST_MEMBERS, MEMBERS_TOGETHER):
-        keys = f"json_keys(json)[{start}:{start + MEMBERS_TOGETHER - 1}]"
-        found = connection.execute(
-            f"select k, count(*) from (select unnest({keys}) as k from ({records})) group by k"  # noqa: S608 - quoted
-        ).fetchall()
-        counts.update({str(name): int(count) for name, count in found})
-        if not found:
-            break
-    odd = connection.execute(f"select count_if(json_type(json) <> 'OBJECT') from ({records})").fetchall()  # noqa: S608 - quoted
-    return counts, odd[0][0] > 0
+def _tallied(connection: DuckDBPyConnection, files: Sequence[Staged], most: int | None) -> list[Tally]:
+    """Count the same without DuckDB, where records are too wide for its memory; it checks that the JSON is valid."""
+    connection.execute(f"select count(*) from ({_objects(files)})").fetchall()  # noqa: S608 - quoted
+    tallies: list[Tally] = []
+    for file in files:
+        tallies.append(tally(file, most))
+        most = None if most is None else max(most - tallies[-1].kinds.total(), 0)
+    return tallies
 
 
 def _with_headers(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[FileFault]]:
@@ -330,8 +322,11 @@ def _without_odd(
     good, bad = [], []
     nulls: dict[str, int] = {}
     for file in files:
-        sql = f"select json_type(json) as t, count(*) from ({_objects([file])}) group by t"  # noqa: S608 - quoted
-        kinds = {str(kind): int(count) for kind, count in connection.execute(sql).fetchall()}
+        try:
+            kinds = _tallied(connection, [file], None)[0].kinds
+        except faults() as error:
+            bad.append(_fault_of(file, error))
+            continue
         wrong = kinds.keys() - {"OBJECT", "NULL"}
         if wrong:
             what = "an array" if wrong == {"ARRAY"} else "something that is no record"
@@ -341,7 +336,8 @@ def _without_odd(
             continue
         if kinds.get("NULL"):
             nulls[file.label] = kinds["NULL"]
-        good.append(replace(file, nulls="NULL" in kinds))
+            file = without_nulls(file)  # noqa: PLW2901 - the same records
+        good.append(file)
     return good, bad, nulls
 
 
@@ -402,7 +398,7 @@ def _tried(connection: DuckDBPyConnection, file: Staged) -> FileFault | None:
         # A record that is no object, or has a member twice, fails only where that member is read.
         names = list(file.header)
         if not names:
-            counts, odd = _counted(connection, [file], "")
+            counts, odd = _counted(connection, [file], None)
             names = [] if odd else list(counts)
         _read_through(connection, file, names)
     except faults() as error:

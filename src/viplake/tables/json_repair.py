@@ -45,7 +45,7 @@ def quote_long_numbers(path: Path) -> Path:
     target = path.with_name(f"{path.name.removesuffix('.gz')}.quoted.json")
     with target.open("wb") as out:
         rest = b""
-        for block in _blocks(path):
+        for block in blocks_of(path):
             data = rest + block
             end = _settled(data)
             out.write(_TOKEN.sub(_quoted, data[:end]))
@@ -66,7 +66,8 @@ def _quoted(match: re.Match[bytes]) -> bytes:
     return match[0] if match[0].startswith(b'"') else b'"' + match[0] + b'"'
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def blocks_of(path: Path) -> Iterator[bytes]:
+    """Yield a staged file in blocks, uncompressed."""
     if path.suffix == ".gz":
         import gzip  # noqa: PLC0415 - hardly a file is read this way
 

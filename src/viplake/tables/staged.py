@@ -27,8 +27,7 @@ class Staged:
         header: columns of a CSV or Parquet file.
         delimiter: of a CSV file.
         blank: lines ahead of the header of a CSV file, which `path` does not have.
-        nulls: some of its records are null.
-        raw: the file before numbers were quoted in it (see `json_repair`); None where none were.
+        raw: the file before it was written anew (see `json_repair`, `json_records`); None where it was not.
     """
 
     name: str
@@ -40,7 +39,6 @@ class Staged:
     header: tuple[str, ...] = ()
     delimiter: str = ","
     blank: int = 0
-    nulls: bool = False
     raw: Path | None = None
 
     @property
