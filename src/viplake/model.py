@@ -231,7 +231,7 @@ class Environment:
         for environment in known:
             if environment.name == name:
                 return environment
-        meant = next((e.name for e in known if e.name.casefold() == name.casefold()), None)
+        meant = next((e.name for e in known if e.name.lower() == name.lower()), None)
         names = " or ".join(e.name for e in known)
         raise SettingsError(
             f"unknown environment {name!r}",

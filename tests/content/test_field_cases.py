@@ -118,7 +118,7 @@ async def test_H17_findings_on_very_wide_records_are_those_on_narrow_ones(width:
     names = [f"Column{number}" for number in range(width)]
     rows: list[Any] = [{name: at * place for place, name in enumerate(names)} for at in range(height)]
     rows[5][names[7]] = {"nested": ["text, } of [", {"Column1": 1}]}
-    rows[6]["say \"\u00e9\""] = rows[9].pop("Column1")
+    rows[6]['say "\u00e9"'] = rows[9].pop("Column1")
     rows.insert(3, None)
     texts = [json.dumps(row) for row in rows]
     files = {"T_0.json": ("\n".join(texts) if form == "lines" else f"[{','.join(texts)}]").encode()}
@@ -129,7 +129,7 @@ async def test_H17_findings_on_very_wide_records_are_those_on_narrow_ones(width:
         ("null_record", "T_0.json", 1),
         ("wrong_type", "Column7", 1),
         ("unexpected_column", names[-1], height),
-        ("unexpected_column", "say \"\u00e9\"", 1),
+        ("unexpected_column", 'say "\u00e9"', 1),
     ]
     lake = QueriedLake()
     await lake.land(HOUR, files, columns={"T": dict.fromkeys(names, "int")})
@@ -207,6 +207,15 @@ async def test_H18_a_name_with_sharp_s_is_another_name() -> None:
     assert kinds(found) == [("unexpected_column", "Strasse", 1)]
     only = await table({"0.json": b'[{"Strasse": "y"}]'}, "Straße string")
     assert kinds(only) == [("missing_column", "Straße", 1), ("unexpected_column", "Strasse", 1)]
+
+
+async def test_H18_a_query_tells_names_with_sharp_s_from_those_with_ss() -> None:
+    lake = QueriedLake()
+    files = {"Straße_0.json": '[{"Größe": 1, "Groesse": 2, "GRÖSSE": 3}]'.encode(), "Strasse_0.json": b'[{"a": 4}]'}
+    await lake.land(HOUR, files, columns={"Straße": {"Größe": "int", "GRÖSSE": "int"}, "Strasse": {"a": "int"}})
+    assert await lake.ask('select "Größe", "GRÖSSE" from "Straße"') == [("1", "3")]
+    assert await lake.ask('select a from "STRASSE"') == [("4",)]
+    assert lake.warnings == []
 
 
 @pytest.mark.parametrize("name", ["duckdb_tables", "sqlite_master", "pragma_database_list", "duckdb_columns"])

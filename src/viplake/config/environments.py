@@ -32,13 +32,13 @@ def declared_environments(value: Any) -> tuple[Environment, ...]:
         raise refuse("[environments]", "is not made of tables", "Write each one as [environments.NAME].")
     found: list[Environment] = []
     for name, table in value.items():
-        if not _NAME.fullmatch(name) or name.casefold() in {"prod", "test"}:
+        if not _NAME.fullmatch(name) or name.lower() in {"prod", "test"}:
             hint = "Use letters, digits, - and _; Prod and Test are built in."
             raise refuse(f"[environments.{name}]", "cannot have this name", hint)
         known = decode(f"environments.{name}", table, _Declared)
         layout = Layout.below(known.prefix)
         for other in (PROD, TEST, *found):
-            if Layout.below(other.prefix).root == layout.root or other.name.casefold() == name.casefold():
+            if Layout.below(other.prefix).root == layout.root or other.name.lower() == name.lower():
                 hint = "Give each environment a root of its own: the parent of its prefix."
                 raise refuse(f"[environments.{name}]", f"shares name or root with {other.name}", hint)
         due = known.due if known.refresh == "daily" else None

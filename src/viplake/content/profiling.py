@@ -260,10 +260,8 @@ class TableQuestion:
         spelled = spellings(declared or {}, found)
         taken = {*(declared or ()), *(member for members in spelled.values() for member in members)}
         columns = (*(declared or ()), *(name for name in found if name not in taken))
-        wanted = [name.casefold() for name in record_times]
-        times = sorted(
-            (name for name in columns if name.casefold() in wanted), key=lambda n: wanted.index(n.casefold())
-        )
+        wanted = [name.lower() for name in record_times]
+        times = sorted((name for name in columns if name.lower() in wanted), key=lambda n: wanted.index(n.lower()))
         usable = key if set(key) <= set(columns) else ()
         return cls(table, columns, declared, usable, times[0] if times else None, spelled)
 

@@ -127,7 +127,7 @@ def in_spark(sql: str, relation: str) -> SparkQuery:
         if isinstance(node, exp.Table) and node.name == "records":
             return exp.to_table(relation)
         if isinstance(node, exp.TryCast) and isinstance(node.this, exp.Column):
-            kind = node.to.sql("duckdb").casefold()
+            kind = node.to.sql("duckdb").lower()
             name = f"{node.this.name}_" + re.sub(r"\W+", "_", kind).strip("_")
             needs[name] = tried(node.this.name, kind)
             return exp.column(name)

@@ -279,7 +279,7 @@ class DeltaTables:
         except CommitFailedError:
             raise ConflictError from None
         except Exception as error:  # noqa: BLE001 - its errors share no class
-            if "already exist" in str(error).casefold():
+            if "already exist" in str(error).lower():
                 raise ConflictError from None
             raise self._unusable(error, f"commit to {one.kind}/{one.folder}", one.kind, one.folder) from None
 

@@ -93,9 +93,7 @@ class Shape:
         if exact is not None:
             return exact
         taken = set(present)
-        return next(
-            (c for c in self.columns if c.source.casefold() == source.casefold() and c.source not in taken), None
-        )
+        return next((c for c in self.columns if c.source.lower() == source.lower() and c.source not in taken), None)
 
 
 class Deletion(NamedTuple):
@@ -223,9 +221,9 @@ def fit(
         refused = f"its key changed from {_listed(shape.key)} to {_listed(names)}"
     else:
         found.shape = replace(found.shape, key=names)
-    wanted = [name.casefold() for name in record_times]
-    times = [number for number, route in enumerate(found.routes) if route.members[0].casefold() in wanted]
-    times.sort(key=lambda number: wanted.index(found.routes[number].members[0].casefold()))
+    wanted = [name.lower() for name in record_times]
+    times = [number for number, route in enumerate(found.routes) if route.members[0].lower() in wanted]
+    times.sort(key=lambda number: wanted.index(found.routes[number].members[0].lower()))
     changed = times[0] if times else None
     deleted = found.flag(deletion)
     return Fitted(

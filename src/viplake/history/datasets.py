@@ -153,7 +153,7 @@ def _hour(text: str) -> str:
 
 
 def _count(text: str) -> str:
-    text = _TRUTHS.get(text.casefold(), text)
+    text = _TRUTHS.get(text.lower(), text)
     if _GROUPS.fullmatch(text):  # Excel, where somebody has formatted the column
         text = "".join(filter(str.isdecimal, text))
     number = _number(text)  # pandas writes integers beside a gap as 1.0
@@ -210,13 +210,13 @@ def _text(text: str) -> str:
 
 
 def _digest(text: str) -> str:
-    if not _SHA256.fullmatch(text.casefold()):
+    if not _SHA256.fullmatch(text.lower()):
         raise ValueError(text)
-    return text.casefold()
+    return text.lower()
 
 
 def _is_gap(text: str) -> bool:
-    return text.strip().casefold() in {"", "nan", "none", "null"}
+    return text.strip().lower() in {"", "nan", "none", "null"}
 
 
 _KINDS: Final[Mapping[Callable[[str], str], ValueKind]] = {
@@ -564,10 +564,9 @@ def parse(dataset: HourDataset, data: bytes) -> Parsed:
         lines, delimiters = lines[1:], hint[1]
     else:
         delimiters = "," if not lines or "," in lines[0] else ";\t|"
-    spelled = {name.casefold(): name for name in dataset.columns}
+    spelled = {name.lower(): name for name in dataset.columns}
     headers = {
-        each: [spelled.get(name.strip().casefold(), name.strip()) for name in _header(lines, each)]
-        for each in delimiters
+        each: [spelled.get(name.strip().lower(), name.strip()) for name in _header(lines, each)] for each in delimiters
     }
     delimiter = next((each for each, names in headers.items() if {*dataset.columns} <= {*names}), delimiters[0])
     header = headers[delimiter]

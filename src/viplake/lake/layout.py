@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PROMISE_NAME: Final = "_PresignedUrls.json"
 RECEIPT_NAME: Final = "_Receipt.json"
 SCHEMA_NAME: Final = "_MasterTableSchema.json"
-OWN_NAMES: Final = frozenset({PROMISE_NAME.casefold(), RECEIPT_NAME.casefold()})
+OWN_NAMES: Final = frozenset({PROMISE_NAME.lower(), RECEIPT_NAME.lower()})
 
 LONGEST_KEY: Final = 1024
 """Bytes of a key, S3's limit (Amazon S3 User Guide, "Naming Amazon S3 objects")."""
@@ -184,7 +184,7 @@ def _hour(match: re.Match[str]) -> Hour | None:
 
 def is_delivered_file(name: str) -> bool:
     """Whether a name in an hourly folder is something that the vendor delivered, not a record of ours."""
-    return name.casefold() not in OWN_NAMES
+    return name.lower() not in OWN_NAMES
 
 
 # -- names ------------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def _refusal(key: str) -> str | None:
         ),
         (any(segment in {".", ".."} for segment in segments), "climbs out of its folder"),
         (_ESCAPED_TRAVERSAL.search(key) is not None, "hides a path in an escape"),
-        (name.casefold() in OWN_NAMES, "is a name that viplake keeps for its own records"),
+        (name.lower() in OWN_NAMES, "is a name that viplake keeps for its own records"),
         (name != name.strip() or name.endswith("."), "begins or ends in a way that some systems drop"),
         (_WINDOWS_DEVICES.fullmatch(name) is not None, "is a device name on Windows"),
         (re.search(r"#\d+$", name) is not None, "looks like an unfinished upload"),

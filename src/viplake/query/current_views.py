@@ -122,7 +122,7 @@ async def delta_views(lake: Lake, delta: DeltaTables, words: Collection[str]) ->
     views = [DeltaView(folder, kind, lake, delta) for kind in kinds for folder in await delta.folders(kind)]
 
     async def open_one(view: DeltaView) -> None:
-        if view.name.casefold() in words or view.folder.casefold() in words:
+        if view.name.lower() in words or view.folder.lower() in words:
             view.live = await delta.open(view.kind, view.folder)
 
     await map_bounded(open_one, views, at_once=_AT_ONCE)

@@ -211,7 +211,7 @@ def names_in(connection: DuckDBPyConnection, statement: Statement) -> Names:
 
     words = (match[0] for match in _WORD.finditer(statement.query))
     plain = (word[1:-1].replace(word[0] * 2, word[0]) if word[0] in "\"'" else word for word in words)
-    every = frozenset(word.casefold() for word in plain)
+    every = frozenset(word.lower() for word in plain)
     try:
         plain_names = connection.get_table_names(statement.query)
         named = _with_history(plain_names, connection.get_table_names(statement.query, qualified=True))
@@ -231,9 +231,9 @@ def _with_history(names: Iterable[str], qualified: Iterable[str]) -> frozenset[s
         qualified: with them and with their aliases, as DuckDB writes both.
     """
     split = [_QUALIFIED.fullmatch(one) for one in qualified]
-    of_history = {match["table"].strip('"').casefold() for match in split if match and match["schema"]}
-    others = {match["table"].strip('"').casefold() for match in split if match and not match["schema"]}
-    plain = {name.casefold() for name in names}
+    of_history = {match["table"].strip('"').lower() for match in split if match and match["schema"]}
+    others = {match["table"].strip('"').lower() for match in split if match and not match["schema"]}
+    plain = {name.lower() for name in names}
     return frozenset(plain - (of_history - others) | {f"{HISTORY}.{name}" for name in of_history})
 
 
@@ -272,7 +272,7 @@ async def _newest_with(lake: Lake, table: str, tables: Iterable[str], *, back: i
         newest = newest or folder.hour
         if folder.hour < newest.shift(-back):
             return None
-        if folder.proven and any(index.table_of(name.casefold()) == table for name in folder.delivered):
+        if folder.proven and any(index.table_of(name.lower()) == table for name in folder.delivered):
             return folder.hour
     return None
 
@@ -382,7 +382,7 @@ async def _catalog(
     if delta is not None:
         found_tables = await delta_views(lake, delta, names.words)
         usable = (view for view in found_tables if newest or view.kind == "history")
-        merged = {view.name.casefold(): view for view in usable if view.name not in kept}
+        merged = {view.name.lower(): view for view in usable if view.name not in kept}
     if names.sure and names.words and names.words <= kept.keys() | merged.keys() and not names.maybe:
         asks_tables = names.words & merged.keys() and newest
         hour = await newest_marked(lake) if asks_tables else None
@@ -401,8 +401,8 @@ async def _catalog(
         if known.schema_problem is not None and known.tables:
             warn(f"{known.hour}: {known.schema_problem}, so columns that no other Hour declares are text")
     tables = snapshots(found, taken=kept, hourly=request.since is not None)
-    without = {table.casefold(): table for known in found for table in known.without}
-    return hours, kept | {view.name.casefold(): view for view in tables} | merged, without
+    without = {table.lower(): table for known in found for table in known.without}
+    return hours, kept | {view.name.lower(): view for view in tables} | merged, without
 
 
 def _result(

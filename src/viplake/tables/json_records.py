@@ -82,7 +82,7 @@ def _outside(file: Staged) -> int:
 
 
 def _pieces(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield JSON in pieces that end with a bracket, the last one excepted; each with the depth of brackets around it."""
+    """Yield JSON up to each bracket, and the rest; each piece with the number of brackets that are open before it."""
     depth, rest, grown = 0, b"", b""
     for block in blocks_of(path):
         grown += block

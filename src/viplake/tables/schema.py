@@ -94,7 +94,7 @@ def _differences(before: TableSchema, after: TableSchema) -> Iterator[str]:
     yield from (f"column {name} removed{_typed(old, name)}" for name in old if name not in new)
     for name in new:
         # INT is int, and a schema that names no type says nothing of it.
-        if old.get(name) and new[name] and old[name].casefold() != new[name].casefold():
+        if old.get(name) and new[name] and old[name].lower() != new[name].lower():
             yield f"column {name} changed from {old[name]} to {new[name]}"
     if before.key != after.key:
         yield f"key changed from {_listed_key(before.key)} to {_listed_key(after.key)}"
@@ -115,10 +115,10 @@ def names_for(names: Iterable[str]) -> list[str]:
     for name in names:
         plain = name.replace("\0", "\N{REPLACEMENT CHARACTER}") or "unnamed"
         label, number = plain, 0
-        while label.casefold() in taken:
+        while label.lower() in taken:
             number += 1
             label = f"{plain}_{number}"
-        taken.add(label.casefold())
+        taken.add(label.lower())
         found.append(label)
     return found
 
@@ -232,5 +232,5 @@ def _shown(value: Any) -> str:
 
 def _member(item: Mapping[str, Any], known: tuple[str, ...]) -> str | None:
     """Return the member of an object with one of these names, in any case; the first name found wins."""
-    spelled = {key.casefold().replace("_", ""): key for key in item}
-    return next((spelled[word.casefold()] for word in known if word.casefold() in spelled), None)
+    spelled = {key.lower().replace("_", ""): key for key in item}
+    return next((spelled[word.lower()] for word in known if word.lower() in spelled), None)

@@ -288,11 +288,11 @@ class _Intake:
         form = next((form for magic, form in _NOT_READ.items() if first.startswith(magic)), None)
         if form is not None:
             raise _NotReadError(f"its form is {form}, which is not read")
-        if start.startswith(b"<?xml") or self._called.casefold().removesuffix(".gz").endswith(".xml"):
+        if start.startswith(b"<?xml") or self._called.lower().removesuffix(".gz").endswith(".xml"):
             raise _NotReadError("its form is XML, which is not read")
         if start.startswith(b"<"):
             raise _NotReadError("it is a page of HTML or XML, not a table")
-        called = self._called.casefold().removesuffix(".gz")
+        called = self._called.lower().removesuffix(".gz")
         if called.endswith((".json", ".jsonl", ".ndjson")):
             if _NULL_RECORD.match(start):
                 return "newline_delimited"
@@ -377,7 +377,7 @@ def _is_table(info: zipfile.ZipInfo) -> bool:
     """Return whether a member may hold records: it is not a folder, a link, or a file of a desktop or database."""
     base = info.filename.replace("\\", "/").rpartition("/")[2]
     hidden = info.filename.startswith("__MACOSX/") or base.startswith(".") or not base
-    return not (info.is_dir() or hidden or base.casefold().endswith(".sql") or stat.S_ISLNK(info.external_attr >> 16))
+    return not (info.is_dir() or hidden or base.lower().endswith(".sql") or stat.S_ISLNK(info.external_attr >> 16))
 
 
 def _shown(member: str) -> str:

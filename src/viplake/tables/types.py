@@ -99,7 +99,7 @@ def kind_of(declared: str) -> ValueKind | None:
 def type_of(declared: str) -> ColumnType | None:
     """Return the type for a spelling of a schema; None where it is unknown."""
     match = _DECLARED.fullmatch(declared)
-    word = match["word"].rpartition(".")[2].casefold() if match else ""
+    word = match["word"].rpartition(".")[2].lower() if match else ""
     kind = _KINDS.get(word)
     if match is None or kind is None:
         return None
