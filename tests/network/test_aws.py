@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,6 +217,42 @@ def test_E12_a_credential_process_that_wants_to_read_a_code_finds_no_input(profi
         assert running.wait(timeout=60) == 73, "although its own input stays open"
         assert running.stderr is not None
         assert "credential_process" in running.stderr.read()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("name", ["p", "role"])
+def test_E12_a_credential_process_finds_no_terminal(profile: Path, name: str) -> None:
+    program = "sh -c 'read code < /dev/tty && sleep 600'"
+    role = "region = eu-west-1\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = p"
+    profile.write_text(f"[profile p]\nregion = eu-west-1\ncredential_process = {program}\n[profile role]\n{role}\n")
+    code = f"""
+import viplake.network.aws as aws
+from viplake.network.settings import Network
+try:
+    aws.credentials(aws.AwsAccess(profile={name!r}), Network())()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(sys.executable, [sys.executable, "-c", code], dict(os.environ))
+    said = b""
+    with suppress(OSError):  # the end, as Linux reports it on a terminal
+        while piece := os.read(terminal, 4096):
+            said += piece
+    os.close(terminal)
+    os.waitpid(child, 0)
+    assert b"LakeError" in said
+    assert b"/dev/tty" in said
+
+
+@pytest.mark.system
+def test_E12_a_credential_process_that_hangs_is_ended_and_named(profile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("viplake.network.aws.PROCESS_SECONDS", 0.5)
+    profile.write_text("[profile p]\nregion = eu-west-1\ncredential_process = sh -c 'sleep 600; echo {}'\n")
+    with pytest.raises(LakeError, match=r"credential_process .*: it gave no credentials within 0\.5 s") as caught:
+        credentials(AwsAccess(profile="p"), Network())
+    assert caught.value.cause.word == "dest_auth"
 
 
 def test_E7_credentials_with_a_line_end_reach_no_library() -> None:

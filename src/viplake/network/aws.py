@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import ssl
+import subprocess
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -31,6 +33,9 @@ _PLAIN_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 _OF_A_SOURCE: Final = (OSError, ValueError, AttributeError)
 """What botocore lets through from a `credential_process` that is absent or prints no credentials, or a missing file."""
+
+PROCESS_SECONDS: Final = 60.0
+"""That a `credential_process` may take: more than a login over a slow network, less than a scheduler waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ def session(access: AwsAccess, network: Network) -> Any:
         )
         if not static:
             _refuse_mfa(core)
+            _bound_processes(core)
         core.set_config_variable("ca_bundle", bundle(trusting_profile(network, access).ca))
         # For the clients that boto3 makes by itself, to exchange credentials.
         core.set_default_client_config(Config(proxies=proxies(network, "https://sts.amazonaws.com")))
@@ -321,6 +327,45 @@ def _refuse_mfa(core: Any) -> None:
         profile = profiles.get(profile.get("source_profile"), {})
         if "aws_access_key_id" in profile or "aws_secret_access_key" in profile:
             return  # botocore prefers the keys of a source profile to its role
+
+
+def _bound_processes(core: Any) -> None:
+    """Start each `credential_process` of this session without a terminal, and end it after `PROCESS_SECONDS`.
+
+    botocore waits for it without end, and one that finds a terminal may wait for a person.
+    """
+    from botocore.credentials import ProcessProvider  # noqa: PLC0415 - as in `session`
+
+    def provider(profile: str) -> ProcessProvider:
+        return ProcessProvider(profile, lambda: core.full_config, popen=_UnattendedProcess)
+
+    for each in core.get_component("credential_provider").providers:
+        if isinstance(each, ProcessProvider):
+            each._popen = _UnattendedProcess  # noqa: SLF001 - botocore has no other way to it, here and below
+        elif (builder := getattr(each, "_profile_provider_builder", None)) is not None:
+            builder._create_process_provider = provider  # noqa: SLF001 - of a role's source profile
+
+
+class _UnattendedProcess(subprocess.Popen[bytes]):
+    """A process that has neither a terminal nor input, and a limited time to answer."""
+
+    def __init__(self, command: list[str], **streams: Any) -> None:
+        super().__init__(command, stdin=subprocess.DEVNULL, start_new_session=True, **streams)
+
+    def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:  # noqa: A002 - as Popen names it
+        """Return what the process wrote to stdout and stderr.
+
+        Raises:
+            TimeoutError: it took too long, and was killed with all that it started.
+        """
+        try:
+            return super().communicate(input, timeout or PROCESS_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            self.wait()
+            for stream in filter(None, (self.stdout, self.stderr)):
+                stream.close()
+            raise TimeoutError(f"it gave no credentials within {PROCESS_SECONDS:g} s") from None
 
 
 def _assumes_a_role(profile: Mapping[str, Any]) -> bool:
