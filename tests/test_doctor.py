@@ -101,6 +101,18 @@ async def test_all_is_well_in_a_folder_and_nothing_stays_behind(tmp_path: Path) 
     assert [path for path in lake.rglob("*") if path.is_file()] == []
 
 
+async def test_E18_a_mount_with_shorter_names_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    monkeypatch.setattr("os.pathconf", lambda path, name: {(lake, "PC_NAME_MAX"): 143}[path, name])
+    async with vendor() as simulator:
+        found = await examined(environ_for(simulator, f"file://{lake}"), tmp_path)
+    [check] = [check for check in found.checks if check.status == "warning"]
+    assert (check.name, check.cause, check.owner) == ("lake", "dest_io", "us")
+    assert "names of 141 bytes" in check.detail
+    assert found.exit_code == 0, "shorter names land"
+
+
 async def test_the_list_of_checks_does_not_depend_on_failures(tmp_path: Path) -> None:
     (tmp_path / "lake").mkdir()
     async with vendor() as simulator:

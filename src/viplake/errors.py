@@ -353,15 +353,15 @@ CAUSES: Mapping[str, Cause] = _table(
         "dest_missing",
         "aws",
         LAKE_FAILED,
-        "The bucket of the lake does not exist, or holds no Hour below the prefix.",
+        "The bucket of the lake does not exist.",
         "Check VIPLAKE_LAKE, or create it.",
     ),
     Cause(
         "folder_missing",
         "us",
         LAKE_FAILED,
-        "The folder of the lake does not exist.",
-        "Check VIPLAKE_LAKE and that its disk is mounted, or create the folder.",
+        "The folder of a lake does not exist, or there is no hourly folder below its prefix.",
+        "Check VIPLAKE_LAKE and VIPLAKE_PREFIX, and that the disk is mounted. Or create the folder.",
     ),
     Cause(
         "dest_feature",

@@ -552,7 +552,7 @@ async def test_a_lake_without_the_prefix_is_reported_in_one_line() -> None:
     await store.put("IMOS/Hourly/20220510/13/Voyage_1.json.gz", b"x")
     with pytest.raises(LakeError, match="no hourly folder below IMOSDL/Hourly/") as caught:
         await build(store, at("2022-05-10T13:45"))
-    assert caught.value.exit_code == 73
+    assert (caught.value.cause.word, caught.value.owner, caught.value.exit_code) == ("folder_missing", "us", 73)
     assert await contents(store, "IMOSDL/") == {}
 
 

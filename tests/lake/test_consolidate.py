@@ -286,8 +286,9 @@ async def test_the_lake_itself_is_no_source() -> None:
 
 
 async def test_a_source_without_the_prefix_is_reported_in_one_line() -> None:
-    with pytest.raises(LakeError, match="no hourly folder below IMOS/Hourly/"):
+    with pytest.raises(LakeError, match="no hourly folder below IMOS/Hourly/") as caught:
         await copy(old(store()), into=store())
+    assert (caught.value.cause.word, caught.value.owner, caught.value.exit_code) == ("folder_missing", "us", 73)
 
 
 # -- bytes ----------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from viplake.lake.records import (
     receipt_bytes,
     utc,
 )
-from viplake.lake.store import StoreSettings, open_store
+from viplake.lake.store import StoreSettings, longest_name, open_store, refuse_long_names
 from viplake.lake.table_index import TableIndex
 from viplake.model import PROD, TEST, Hour, Promise, PromisedFile, ProvenFile, Receipt
 
@@ -245,6 +245,21 @@ async def test_E18_longest_name_that_is_accepted_fits_a_folder_lake(tmp_path: Pa
         with pytest.raises(VendorError, match="is too long") as caught:
             check_names([PromisedFile(name, 1)])
         assert caught.value.cause.word == "key_rejected"
+
+
+async def test_E18_a_mount_with_shorter_names_is_refused_before_anything_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"file://{tmp_path}/lake"
+    assert longest_name(url) == LONGEST_NAME
+    assert longest_name("s3://lake") is None
+    monkeypatch.setattr("os.pathconf", lambda path, name: {(tmp_path, "PC_NAME_MAX"): 143}[path, name])
+    refuse_long_names(url, ["a" * 141, "\u00e9" * 70])
+    refuse_long_names("s3://lake", ["a" * 200])
+    with pytest.raises(LakeError, match=r"names of 141 bytes: 'a{142}' has 142, and 1 more") as caught:
+        refuse_long_names(url, ["a" * 142, "ok", "\u00e9" * 71])
+    assert (caught.value.cause.word, caught.value.cause.owner) == ("dest_io", "us")
+    assert "another file system" in caught.value.hint
 
 
 def test_U9_twins_are_names_that_are_equal_in_lower_case() -> None:

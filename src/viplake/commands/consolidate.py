@@ -12,7 +12,7 @@ from viplake.commands.assembly import observe, url_of
 from viplake.commands.console import SHOWN_FINDINGS, answer, err, live_line, out, printable
 from viplake.commands.event_loop import finish
 from viplake.commands.options import FLAG, NO_OPTIONS, Json, Options
-from viplake.errors import SettingsError
+from viplake.errors import LakeError, SettingsError
 from viplake.history.build import Scope
 from viplake.lake import Lake
 from viplake.lake.consolidate import Consolidated, Source, Span, consolidate
@@ -76,8 +76,13 @@ def command(
 
     def source(url: str, prefix: str | None, only: tuple[Span, ...] = ()) -> Source:
         place = _other_lake(settings, url, profile=source_profile)
+        try:
+            store = open_store(place)
+        except LakeError as error:
+            hint = f"Check the URL of the source: {url}" if error.cause.word == "folder_missing" else error.hint
+            raise LakeError(error.message, cause=error.cause.word, hint=hint) from None
         return Source(
-            Lake(open_store(place), settings.layout if prefix is None else Layout.below(prefix), url),
+            Lake(store, settings.layout if prefix is None else Layout.below(prefix), url),
             environment=source_environment,
             only=only,
             server_copy=server_copy(place, target),

@@ -39,8 +39,10 @@ from viplake.errors import (
     ViplakeError,
 )
 from viplake.lake import Lake
+from viplake.lake.layout import LONGEST_NAME
 from viplake.lake.proof import has_delivered, owner_of
-from viplake.lake.store import open_store
+from viplake.lake.refusals import SHORT_NAMES
+from viplake.lake.store import longest_name, open_store
 from viplake.redact import redact
 from viplake.vendor.http import Http
 from viplake.vendor.wire import is_page
@@ -358,6 +360,10 @@ async def _lake(settings: config.Settings, secrets: config.Secrets, skews: _Skew
             return [refused, *_skipped(_LAKE, "the lake cannot be reached")]
         return [refused, *_skipped(_LAKE[:-2], "nothing can be read"), *await probe_list(store, settings.layout.root)]
     reached = Check("lake", "ok", place.url + way)
+    most = longest_name(place.url)
+    if most is not None and most < LONGEST_NAME:
+        detail = f"{place.url}: the mount takes names of {most} bytes, and an Hour may have names of {LONGEST_NAME}"
+        reached = Check("lake", "warning", detail, "dest_io", SHORT_NAMES)
     if owner.status == "failed":
         return [reached, owner, *_skipped(_LAKE[1:], "the lake belongs to another environment or company")]
     return [reached, owner, *await probe(store, settings.layout.root, skews if place.url.startswith("s3:") else None)]

@@ -24,6 +24,7 @@ from viplake.lake.layout import SCHEMA_NAME, check_names, schema_tables
 from viplake.lake.proof import check_owner, md5_of_many, read_promise, read_receipt, write_receipt
 from viplake.lake.reconcile import judge
 from viplake.lake.records import EventKind
+from viplake.lake.store import refuse_long_names
 from viplake.lake.table_index import TableIndex
 from viplake.model import Promise, ProvenFile, Receipt
 
@@ -196,6 +197,7 @@ class Landing:
         promise = Promise((*before, *(file for file in new if not file.is_marker)))
         if standing != promise:
             check_names(promise.files)
+            refuse_long_names(self.lake.url, promise.names)
             await self.lake.store.put(self.lake.layout.promise(hour), records.promise_bytes(promise))
             await self.ledger.append(hour, EventKind.PROMISED, files=len(promise.files), bytes=promise.size)
         return promise

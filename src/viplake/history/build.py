@@ -469,7 +469,7 @@ class _Pass:
             if not days:
                 raise LakeError(
                     f"there is no hourly folder below {self.lake.layout.prefix}",
-                    cause="dest_missing",
+                    cause="folder_missing",
                     hint="Check VIPLAKE_LAKE, VIPLAKE_ENVIRONMENT and VIPLAKE_PREFIX. In a new lake: viplake run.",
                 )
             first = Hour.parse(f"{days[0]}/00")

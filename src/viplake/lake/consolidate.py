@@ -24,6 +24,7 @@ from viplake.lake import records
 from viplake.lake.hours import day_folders, listed_days, listed_ledger_days, named_hours
 from viplake.lake.layout import PROMISE_NAME, RECEIPT_NAME
 from viplake.lake.proof import check_lake, md5_of_many, owner_of
+from viplake.lake.store import refuse_long_names
 from viplake.model import PROD, TEST, Hour
 from viplake.network.s3 import COPIES_AT_ONCE
 
@@ -388,7 +389,7 @@ class _Work:
         if not days:
             raise LakeError(
                 f"{source.lake.url} has no hourly folder below {source.lake.layout.prefix}",
-                cause="dest_missing",
+                cause="folder_missing",
                 hint="Check the URL and --source-prefix (early lakes are below IMOS/Hourly/).",
             )
 
@@ -457,6 +458,7 @@ class _Work:
             self.present.add(hour)
             return
         if not self.dry_run:
+            refuse_long_names(self.target.url, files)
             try:
                 hashed = dict(
                     await map_bounded(lambda name: self._copy_file(each, name), sorted(files), at_once=FILES_AT_ONCE)

@@ -77,6 +77,9 @@ _NO_LINKS: Final = re.compile(r"(?s)Unable to (?:rename|link).*os error (?:1|13|
 file system has no hard links. The library says "rename". It has written a file in the same folder by then, so that
 permissions are not the reason."""
 
+SHORT_NAMES: Final = "The mount takes shorter names only (ecryptfs: 143 bytes): use another file system, or S3."
+"""The remedy where a name is too long for a folder lake."""
+
 _LONG_NAME: Final = re.compile(r"os error (?:36|63)\b")
 """ENAMETOOLONG, of Linux and macOS."""
 
@@ -149,7 +152,7 @@ def lake_error(text: str, what: str, *, local: bool = False, region: str = "", p
         if what.startswith("create ") and _NO_LINKS.search(plain):
             hint = "This mount has no hard links, which exclusive writes need: use another file system, or S3."
         if _LONG_NAME.search(plain):
-            hint = "The mount takes shorter names only (ecryptfs: 143 bytes): use another file system, or S3."
+            hint = SHORT_NAMES
         return LakeError(f"cannot {what}: {first_line}", cause=found[0], hint=hint)
     for sign, cause, reason in _CHAIN:
         if sign.search(plain):

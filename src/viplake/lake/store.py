@@ -29,7 +29,7 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 
 from viplake.concurrency import map_bounded
 from viplake.errors import DamagedUpload, LakeError, NetworkError, SettingsError
-from viplake.lake.refusals import lake_error, unreached
+from viplake.lake.refusals import SHORT_NAMES, lake_error, unreached
 from viplake.model import StoredFile
 from viplake.network.aws import AwsAccess, BucketAddress, bucket_address, checked, client, credentials, trusting_profile
 from viplake.network.hosts import refuse_plain_http
@@ -39,7 +39,7 @@ from viplake.network.settings import Network
 from viplake.redact import Secret, redact
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from viplake.network.listing import RawPage
     from viplake.network.s3 import BucketCopier
@@ -219,7 +219,7 @@ def open_store(settings: StoreSettings) -> Store:
 
     Raises:
         SettingsError: the URL is none that we know.
-        LakeError: a folder does not exist (`dest_missing`) or cannot be used (`dest_io`).
+        LakeError: a folder does not exist (`folder_missing`) or cannot be used (`dest_io`).
     """
     parts = urlsplit(settings.url)
     if parts.query or parts.fragment or parts.username or parts.password:
@@ -332,10 +332,42 @@ def _open_folder(folder: Path, settings: StoreSettings) -> Store:
         if settings.create:
             folder.mkdir(parents=True, exist_ok=True)
         if not folder.is_dir():
-            raise LakeError(f"the lake's folder does not exist: {folder}", cause="folder_missing")
+            what = "is no folder" if folder.exists() else "does not exist"
+            raise LakeError(f"the folder {what}: {folder}", cause="folder_missing")
         return ObjectStore(_Line(LocalStore(folder)), settings.url, folder=folder, durable=settings.durable)
     except (OSError, BaseError) as error:
         raise lake_error(str(error), f"open the folder {folder}", local=True) from None
+
+
+def longest_name(url: str) -> int | None:
+    """Return how many bytes the name of a file in a folder lake may have; None: its mount does not limit it."""
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        return None
+    folder = Path(unquote(parts.path))
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX") - len("#1")  # the library adds it to a file on its way
+    except (OSError, ValueError):
+        return None
+
+
+def refuse_long_names(url: str, names: Iterable[str]) -> None:
+    """Refuse files that the mount of a folder lake cannot store under their names, before the first one is read.
+
+    Raises:
+        LakeError: `dest_io`, naming the first of them.
+    """
+    most = longest_name(url)
+    long = [name for name in names if most is not None and len(name.encode()) > most]
+    if long:
+        raise LakeError(
+            f"the mount of the lake takes names of {most} bytes: {min(long)!r} has {len(min(long).encode())}"
+            + (f", and {len(long) - 1:,} more are too long" if len(long) > 1 else ""),
+            cause="dest_io",
+            hint=SHORT_NAMES,
+        )
 
 
 def _access(settings: StoreSettings) -> AwsAccess:
