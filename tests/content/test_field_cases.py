@@ -209,7 +209,7 @@ async def test_H18_a_name_with_sharp_s_is_another_name() -> None:
     assert kinds(only) == [("missing_column", "Straße", 1), ("unexpected_column", "Strasse", 1)]
 
 
-async def test_H18_a_query_tells_names_with_sharp_s_from_those_with_ss() -> None:
+async def test_H18_names_with_sharp_s_and_with_ss_are_two_in_a_query() -> None:
     lake = QueriedLake()
     files = {"Straße_0.json": '[{"Größe": 1, "Groesse": 2, "GRÖSSE": 3}]'.encode(), "Strasse_0.json": b'[{"a": 4}]'}
     await lake.land(HOUR, files, columns={"Straße": {"Größe": "int", "GRÖSSE": "int"}, "Strasse": {"a": "int"}})

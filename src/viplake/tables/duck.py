@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from viplake.tables.json_records import tally, without_nulls
+from viplake.tables.json_records import count_entries, without_nulls
 from viplake.tables.json_repair import bad_byte, joined_arrays
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-    from viplake.tables.json_records import Tally
+    from viplake.tables.json_records import EntryCounts
     from viplake.tables.staged import Form, Staged
 
 MEMORY: Final = "256MB"
@@ -282,21 +282,22 @@ def _counted(connection: DuckDBPyConnection, files: Sequence[Staged], most: int 
     except faults() as error:
         if not of_memory(error):
             raise
-        tallies = _tallied(connection, files, most)
-        return sum((one.members for one in tallies), Counter()), any(one.kinds.keys() - {"OBJECT"} for one in tallies)
+        each = _counted_by_scan(connection, files, most)
+        members_of_all = sum((file.members for file in each), Counter[str]())
+        return members_of_all, any(file.kinds.keys() - {"OBJECT"} for file in each)
     counts = Counter({str(name): int(count) for name, count in found})
     odd = counts.pop("\0", 0) > 0
     return counts, odd
 
 
-def _tallied(connection: DuckDBPyConnection, files: Sequence[Staged], most: int | None) -> list[Tally]:
+def _counted_by_scan(connection: DuckDBPyConnection, files: Sequence[Staged], most: int | None) -> list[EntryCounts]:
     """Count the same without DuckDB, where records are too wide for its memory; it checks that the JSON is valid."""
     connection.execute(f"select count(*) from ({_objects(files)})").fetchall()  # noqa: S608 - quoted
-    tallies: list[Tally] = []
+    found: list[EntryCounts] = []
     for file in files:
-        tallies.append(tally(file, most))
-        most = None if most is None else max(most - tallies[-1].kinds.total(), 0)
-    return tallies
+        found.append(count_entries(file, most))
+        most = None if most is None else max(most - found[-1].kinds.total(), 0)
+    return found
 
 
 def _with_headers(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[FileFault]]:
@@ -323,7 +324,7 @@ def _without_odd(
     nulls: dict[str, int] = {}
     for file in files:
         try:
-            kinds = _tallied(connection, [file], None)[0].kinds
+            kinds = _counted_by_scan(connection, [file], None)[0].kinds
         except faults() as error:
             bad.append(_fault_of(file, error))
             continue

@@ -30,7 +30,7 @@ _SCALAR: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^",\s]++', re.DOTALL
 
 
 @dataclass(slots=True)
-class Tally:
+class EntryCounts:
     """The entries of a JSON file.
 
     Attributes:
@@ -42,9 +42,9 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)
 
 
-def tally(file: Staged, most: int | None = None) -> Tally:
+def count_entries(file: Staged, most: int | None = None) -> EntryCounts:
     """Count the entries of a valid JSON file by type, and its records by member; `most`: of the first entries alone."""
-    found, names = Tally(), Counter[bytes]()
+    found, names = EntryCounts(), Counter[bytes]()
     outside = _outside(file)
     for depth, piece in _pieces(file.path):
         if depth == outside:
