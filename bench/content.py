@@ -186,8 +186,10 @@ def written(results: dict[str, tuple[int, dict[str, list[dict[str, Any]]]]], beg
         "The goals are 0.8 times the speed of DuckDB alone, and at most 400 MB. What takes the time: each file is "
         "decompressed once and stored, to check that this works and which form it has. Its JSON is searched for "
         "numbers that a double cannot hold. Its members are counted in a pass of their own (above 128 MB, in the first "
-        "200,000 records). Every value is read as text and converted to its type. In small tables most of the time "
-        "is DuckDB's planning.\n"
+        "200,000 records). Times are read as text and converted. Numbers are read as JSON and converted once, because "
+        "a typed column of DuckDB reads `true` as 1 and would hide the wrong type. A search for `true` and `false` "
+        "takes longer than typed columns save. In small tables most of the time is DuckDB's planning, and viplake "
+        "takes longer to start than DuckDB alone.\n"
     )
     load = f"{os.getloadavg()[0]:.1f}"
     busy = float(load) > BUSY

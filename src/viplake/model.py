@@ -41,9 +41,10 @@ class Hour:
 
     def __post_init__(self) -> None:
         """Raise unless it is the start of a UTC hour."""
-        start = self.start
-        if start.utcoffset() != timedelta(0) or start.minute or start.second or start.microsecond:
-            raise ValueError(f"not the start of a UTC hour: {start.isoformat()}")
+        if self.start.utcoffset() != timedelta(0) or self.start != self.start.replace(
+            minute=0, second=0, microsecond=0
+        ):
+            raise ValueError(f"not the start of a UTC hour: {self.start.isoformat()}")
 
     @classmethod
     def of(cls, moment: datetime) -> Self:
@@ -69,22 +70,21 @@ class Hour:
     @property
     def day(self) -> str:
         """The name of its day's folder: `20220510`."""
-        return self.label[:8]
+        return f"{self.start:%Y%m%d}"
 
     @property
     def folder(self) -> str:
         """Its folder below the prefix: `20220510/13`."""
-        return self.label.replace("-", "/")
+        return f"{self.start:%Y%m%d/%H}"
 
     @property
     def label(self) -> str:
         """Its `date` in the datasets: `20220510-13`."""
-        return f"{self}".replace("-", "").replace("T", "-")
+        return f"{self.start:%Y%m%d-%H}"
 
     def __str__(self) -> str:
         """As written on the command line: `2022-05-10T13`."""
-        start = self.start  # a check of years writes each Hour: a format of a time takes five times as long
-        return "%d-%02d-%02dT%02d" % (start.year, start.month, start.day, start.hour)  # noqa: UP031 - so does an f-string, twice
+        return f"{self.start:%Y-%m-%dT%H}"
 
     def __contains__(self, moment: datetime) -> bool:
         """Return whether the moment is within the Hour."""
@@ -117,14 +117,17 @@ class Hour:
 
     def shift(self, hours: int) -> Hour:
         """Return the Hour so many hours later; earlier if negative."""
-        return _at(self.start + hours * _ONE_HOUR)
+        # Without the check of `__post_init__`: whole hours after the start of an hour is the start of an hour.
+        shifted = object.__new__(Hour)
+        object.__setattr__(shifted, "start", self.start + hours * _ONE_HOUR)
+        return shifted
 
-    def to(self, last: Hour, every: int = 1) -> Iterator[Hour]:
-        """Yield the Hours from this one to `last`, both included, `every` hours apart."""
+    def to(self, last: Hour) -> Iterator[Hour]:
+        """Yield all Hours from this one to `last`, both included."""
         hour = self
         while hour <= last:
             yield hour
-            hour = hour.shift(every)
+            hour = hour.shift(1)
 
 
 @lru_cache(maxsize=1 << 17)  # a check of years reads the same labels in every dataset and incident
@@ -132,18 +135,11 @@ def _parsed(text: str) -> Hour | None:
     match = _HOUR_FORMS.fullmatch(text.strip())
     if match is None or not FIRST_YEAR <= int(match[1]) <= LAST_YEAR:
         return None
+    year, month, day, hour = (int(part) for part in match.groups())
     try:
-        year, month, day, hour = map(int, match.groups())
-        return _at(datetime(year, month, day, hour, tzinfo=UTC))
+        return Hour(datetime(year, month, day, hour, tzinfo=UTC))
     except ValueError:
         return None
-
-
-def _at(start: datetime) -> Hour:
-    """Return the Hour of a time that is surely the start of one: without the check, which a check of years feels."""
-    hour = object.__new__(Hour)
-    object.__setattr__(hour, "start", start)
-    return hour
 
 
 def stretches(hours: Iterable[Hour], every: int = 1) -> Iterator[list[Hour]]:

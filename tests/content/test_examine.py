@@ -15,7 +15,6 @@ import pytest
 from content.tables import READABLE, ROWS, UNREADABLE, table_schema
 from faults import WITHHOLDING, Fault, Flaky, Tripwire
 from history.lakes import LAYOUT, fill, memory
-from viplake.content import examine as looking
 from viplake.content.examine import ContentSettings, examine
 from viplake.content.profiling import HourContent
 from viplake.content.records import from_bytes, to_bytes
@@ -277,21 +276,6 @@ async def test_a_large_table_is_profiled_whole_and_its_members_by_its_first_reco
     [finding] = found.findings
     assert (found.rows, finding.kind) == (200, "unexpected_column")
     assert "50 of the first 50 records" in finding.detail
-
-
-@pytest.mark.parametrize("key", [(), ("a",)])
-async def test_a_large_array_has_the_same_answer_by_two_queries_at_once(
-    key: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = [{"a": number % 97, "b": "x" if number % 7 else 2.5, "c": f"2022-05-1{number % 9}"} for number in range(500)]
-    files = {"0.json": json.dumps(rows).encode(), "1.json": json.dumps(rows[:9]).encode()}
-    columns = ("a int", "b decimal", "c date", "gone string")
-    alone = await table(files, *columns, key=key)
-    monkeypatch.setattr(looking, "ARRAY_ALONE", 1000)
-    assert await table(files, *columns, key=key) == alone
-    bad = await table({**files, "2.json": b'[{"a": 1]'}, *columns, key=key)
-    assert [finding.file for finding in bad.findings if finding.kind == "unreadable_file"] == ["T_2.json"]
-    assert bad.rows == alone.rows
 
 
 async def test_cancelling_ends_the_query_and_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,9 @@
 
     for batch in tables of the Hour:        # the next one is fetched while one is looked at
         staged = await fetch(batch)         # here, and inflated once to see that they can be
-        members = ...                       # which members the records have
-        row = profile_sql(question)         # everything else, in one pass
+        members = ...                       # which members the records have: of all small tables in one query
+        row = profile_sql(question)         # everything else, in one pass; numbers by a quick answer
+        row = profile_sql(the rest)         # again, for number columns that the quick answer does not settle
         profile_of(question, row, ...)      # PURE: what that means
 
 What cannot be read is a finding on that file; the others are still judged.
@@ -14,9 +15,9 @@ What cannot be read is a finding on that file; the others are still judged.
 from __future__ import annotations
 
 import asyncio
+import functools
 import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,20 +30,23 @@ from viplake.content.profiling import (
     TableContent,
     TableMembers,
     TableQuestion,
+    cells_of,
     examples_sql,
     odd_columns,
     profile_in_parts,
     profile_of,
+    quick_columns,
+    settle,
     without_future,
 )
 from viplake.errors import LakeError
 from viplake.lake.proof import read_receipt
-from viplake.tables import duck
+from viplake.tables import array_parts, duck
 from viplake.tables.files import fetch, files_of, together
 from viplake.tables.staged import Staged, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 
     from duckdb import DuckDBPyConnection
 
@@ -54,8 +58,8 @@ if TYPE_CHECKING:
 BATCH: Final = 16 << 20
 """Bytes, as stored, that are fetched together: small tables in one go, a larger one by itself."""
 
-ARRAY_ALONE: Final = 32 << 20
-"""Bytes of JSON in arrays from which on a second query beside the first is worth reading them twice."""
+SMALL: Final = 4 << 20
+"""Bytes of JSON of a table up to which its members are counted together with those of other tables."""
 
 METHOD: Final = 3
 """Of examining: a higher one where the same files would give other findings."""
@@ -106,9 +110,8 @@ async def examine(
         root = Path(name)
         with duck.connect(root) as connection:
             async for batch, staged in _fetched(lake, hour, batches, root):
-                for known in batch:
-                    files = staged[known.table]
-                    tables.append(without_future(hour, await _in_thread(connection, known, files, settings)))
+                looking = functools.partial(_look_into_batch, connection, batch, staged, settings)
+                tables += [without_future(hour, table) for table in await _in_thread(connection, looking)]
     tables.sort(key=lambda table: table.table)
     return HourContent(hour, tuple(tables), found.schema_problem, settings.method)
 
@@ -126,13 +129,8 @@ async def _carried(
     return carried_over(found, receipt, None if before is None else Examined(earlier, before), settings.method)
 
 
-async def _in_thread(
-    connection: DuckDBPyConnection,
-    known: TableFiles,
-    files: Sequence[Staged | Unreadable],
-    settings: ContentSettings,
-) -> TableContent:
-    looking = asyncio.ensure_future(asyncio.to_thread(look_into, connection, known, files, settings))
+async def _in_thread(connection: DuckDBPyConnection, look: Callable[[], list[TableContent]]) -> list[TableContent]:
+    looking = asyncio.ensure_future(asyncio.to_thread(look))
     try:
         return await asyncio.shield(looking)
     except asyncio.CancelledError:
@@ -167,20 +165,38 @@ async def _fetched(
 # -- looking --------------------------------------------------------------------------------------------------------
 
 
+def _look_into_batch(
+    connection: DuckDBPyConnection,
+    batch: Sequence[TableFiles],
+    staged: Mapping[str, Sequence[Staged | Unreadable]],
+    settings: ContentSettings,
+) -> list[TableContent]:
+    readable = {known.table: readable_of(staged[known.table]) for known in batch}
+    most = min(SMALL, duck.ALL_MEMBERS_UP_TO)
+    small = {table: files for table, files in readable.items() if sum(file.unfolded for file in files) <= most}
+    members = duck.members_together(connection, small)
+    return [look_into(connection, known, staged[known.table], settings, members.get(known.table)) for known in batch]
+
+
+def readable_of(files: Iterable[Staged | Unreadable]) -> list[Staged]:
+    """Return the files that are not known to be unreadable."""
+    return [file for file in files if isinstance(file, Staged)]
+
+
 def look_into(
     connection: DuckDBPyConnection,
     known: TableFiles,
     files: Sequence[Staged | Unreadable],
     settings: ContentSettings,
+    found: duck.Members | None = None,
 ) -> TableContent:
-    """Run content checks on the files of a table."""
+    """Run content checks on the files of a table; `found` are its members where they are known already."""
     findings = [of_file(known.table, file) for file in files if isinstance(file, Unreadable)]
-    staged = [file for file in files if isinstance(file, Staged)]
     try:
-        found = duck.members(connection, staged, first=True)
+        found = found or duck.members(connection, readable_of(files), first=True)
         try:
-            return _profiled(connection, known, found, findings, settings)
-        except duck.faults():  # found in values: a member twice, bytes that are no text
+            return _profiled(connection, known, found, findings, settings, cut=True)
+        except duck.faults():  # found in values: a member twice, bytes that are no text; or an array was cut wrongly
             good, bad = duck.readable(connection, found.files)
         again = duck.members(connection, good, first=True)
         found = replace(again, bad=[*found.bad, *bad, *again.bad], nulls=found.nulls)
@@ -195,6 +211,8 @@ def _profiled(
     found: duck.Members,
     findings: Sequence[ContentFinding],
     settings: ContentSettings,
+    *,
+    cut: bool = False,
 ) -> TableContent:
     bad = [
         of_file(known.table, Unreadable(fault.file.name, fault.why, fault.byte), fault.file.label)
@@ -206,9 +224,9 @@ def _profiled(
         return unanswered(known, findings, known.unknown)
     members = TableMembers(len(known.files), found.counts, found.looked, tuple(findings))
     question = question_of(known, found.counts, settings)
-    cells = [f"c{index}" for index in range(len(question.columns))]
-    records = duck.texts(found.files, question.members, cells)
-    row = _row(connection, records, question, sum(file.unfolded for file in found.files if file.form == "array"))
+    files = [part for file in found.files for part in (array_parts.parts(file) if cut else [file])]
+    row = _answer(connection, files, question)
+    records = _texts(files, question)
     examples = {
         (name, kind): [str(value) for (value,) in _rows(connection, records, examples_sql(question, name, kind))]
         for name, kind in odd_columns(question, row)
@@ -223,32 +241,36 @@ def question_of(known: TableFiles, counts: Iterable[str], settings: ContentSetti
     )
 
 
-def _row(connection: DuckDBPyConnection, records: str, question: TableQuestion, arrays: int) -> Sequence[Any]:
+def _answer(connection: DuckDBPyConnection, files: Sequence[Staged], question: TableQuestion) -> Sequence[Any]:
+    """Return the answer to `profile_sql`: a quick one where that settles a column, else the thorough one."""
+    quick = quick_columns(question) if duck.reads_members(files, question.members) else frozenset()
+    row = _row(connection, _texts(files, question, quick), question, quick)
+    found, rest = settle(question, row, quick)
+    if rest is not None:
+        again = _row(connection, _texts(files, rest), rest)
+        found |= dict(zip(rest.columns, cells_of(again), strict=True))
+    return (*row[:3], *(cell for name in question.columns for cell in found[name]))
+
+
+def _texts(files: Sequence[Staged], question: TableQuestion, quick: Collection[str] = ()) -> str:
+    cells = [f"c{index}" for index in range(len(question.columns))]
+    raw = {cell for cell, name in zip(cells, question.columns, strict=True) if name in quick}
+    return duck.texts(files, question.members, cells, raw=raw)
+
+
+def _row(
+    connection: DuckDBPyConnection, records: str, question: TableQuestion, quick: Collection[str] = ()
+) -> Sequence[Any]:
     """Return the answer to `profile_sql`; wide tables take several queries, because memory grows with the columns."""
     parts = -(-len(question.columns) // duck.COLUMNS_TOGETHER) or 1
     while True:
         try:
-            if parts == 1 and arrays > ARRAY_ALONE:
-                return _row_by_two(connection, records, question)
-            queries = profile_in_parts(question, parts)
+            queries = profile_in_parts(question, parts, quick)
             return tuple(cell for sql in queries for cell in _rows(connection, records, sql)[0])
         except duck.faults() as error:
             if not duck.of_memory(error) or parts >= len(question.columns):
                 raise
             parts = min(parts * 4, len(question.columns))
-
-
-def _row_by_two(connection: DuckDBPyConnection, records: str, question: TableQuestion) -> Sequence[Any]:
-    """Return the same for a large array by two queries at once, because DuckDB reads an array with one thread."""
-    own, *other = profile_in_parts(question, 2)
-    with connection.cursor() as second, ThreadPoolExecutor(1) as beside:
-        later = beside.submit(lambda: [cell for sql in other for cell in _rows(second, records, sql)[0]])
-        try:
-            first = _rows(connection, records, own)[0]
-        except BaseException:
-            second.interrupt()  # leaving waits for it
-            raise
-        return (*first, *later.result())
 
 
 def _rows(connection: DuckDBPyConnection, records: str, sql: str) -> list[Any]:

@@ -14,6 +14,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from viplake.content.plain_numbers import is_quick, quick_cells, settled
 from viplake.lake.records import parse_utc
 from viplake.tables.types import TEXT, ColumnType, checks, trial, type_of
 
@@ -308,8 +309,11 @@ def profile_sql(question: TableQuestion) -> str:
     return whole
 
 
-def profile_in_parts(question: TableQuestion, parts: int) -> list[str]:
-    """Return the same in several queries of about equal work; their rows, joined, are that row."""
+def profile_in_parts(question: TableQuestion, parts: int, quick: Collection[str] = ()) -> list[str]:
+    """Return the same in several queries of about equal work; their rows, joined, are that row.
+
+    The columns of `quick` come as JSON, and their cells are those of `plain_numbers`.
+    """
     place = {column: f"c{index}" for index, column in enumerate(question.columns)}
     key = [place[column] for column in question.key]
     head = _Selection(("count(*)", _duplicates(key), "0"), tuple(key))
@@ -319,7 +323,13 @@ def profile_in_parts(question: TableQuestion, parts: int) -> list[str]:
         counted = f"count({cell}_time)"
         head = _Selection((*head.cells[:2], counted), head.texts, dated.tried, {f"{cell}_time": dated.value})
     works = [(KEY_WORK if question.key else 0, head)]
-    works += [(1, _column(place[column], question.type(column))) for column in question.columns]
+    for column in question.columns:
+        cell, of = place[column], question.type(column)
+        if of is not None and column in quick:
+            cells, tried = quick_cells(cell, of)
+            works.append((1, _Selection(cells, (cell,), tried, {name: name for name in tried})))
+        else:
+            works.append((1, _column(cell, of)))
     share = sum(work for work, _ in works) / parts
     queries: list[list[_Selection]] = [[] for _ in range(parts)]
     done = 0.0
@@ -327,6 +337,26 @@ def profile_in_parts(question: TableQuestion, parts: int) -> list[str]:
         queries[min(int(done / share), parts - 1) if share else 0].append(selection)
         done += work
     return [_select(selections) for selections in queries if selections]
+
+
+def quick_columns(question: TableQuestion) -> frozenset[str]:
+    """Return the columns that may be settled by the quick answer. A key is compared as it is written: 1 is not 1.0."""
+    others = {*question.key, question.record_time}
+    return frozenset(name for name in question.columns if name not in others and is_quick(question.type(name)))
+
+
+def settle(
+    question: TableQuestion, row: Sequence[Any], quick: Collection[str]
+) -> tuple[dict[str, Sequence[Any]], TableQuestion | None]:
+    """Return the cells of each column that an answer settles, and the question on the others; None: there are none."""
+    found: dict[str, Sequence[Any]] = {}
+    for name, cells in zip(question.columns, cells_of(row), strict=True):
+        of = question.type(name)
+        right = settled(of, cells) if of is not None and name in quick else cells
+        if right is not None:
+            found[name] = right
+    rest = tuple(name for name in question.columns if name not in found)
+    return found, replace(question, columns=rest, key=(), record_time=None) if rest else None
 
 
 def examples_sql(question: TableQuestion, column: str, kind: ContentFindingKind) -> str:

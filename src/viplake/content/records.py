@@ -61,10 +61,8 @@ async def read(place: HistoryLocation, hours: Iterable[Hour]) -> dict[Hour, Hour
     Raises:
         LakeError: a record cannot be read.
     """
-    folder = _folder(place)
-    checked = set(await place.store.folders(folder))
-    wanted = sorted({hour for hour in hours if hour.day in checked}) if checked else []
-    days = {hour.day for hour in wanted}
+    folder, wanted = _folder(place), sorted(set(hours))
+    days = set(await place.store.folders(folder)) & {hour.day for hour in wanted}
     listed = [file.key for day in sorted(days) for file in await place.store.files(f"{folder}{day}/")]
     there = frozenset(listed)
 

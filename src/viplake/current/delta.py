@@ -11,15 +11,14 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from viplake.current.shape import CHANGED, HOUR, PROBLEMS, Column, Shape, Snapshot, parse_type
+from viplake.current.shape import CHANGED, HOUR, PROBLEMS, Column, Shape, parse_type
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.refusals import answer_in, lake_error
 from viplake.lake.store import RETRIES
-from viplake.model import Hour
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,9 +39,6 @@ KEPT_HOURS: Final = 7 * 24
 """Hours for which files of older versions stay for readers (the default of Delta Lake)."""
 
 _APP: Final = "viplake"
-_SNAPSHOT: Final = "viplake.snapshot"
-"""Application whose transaction number is the Hour of a snapshot, in hours since 1970: the log has it with the rows."""
-
 _CHECKPOINT_EVERY: Final = "50"
 
 
@@ -83,7 +79,6 @@ class Live:
         shape: columns and key.
         files: by path.
         odd: why viplake cannot write it; None: it can.
-        snapshot: of a current table in that mode; None: another mode, or an empty table.
     """
 
     version: int
@@ -91,7 +86,6 @@ class Live:
     files: Mapping[str, DataFile]
     odd: str | None
     table: DeltaTable
-    snapshot: Snapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +162,7 @@ class DeltaTables:
             odd = f"another program gave it the column {unknown}, of a type that viplake does not write"
         elif table.metadata().partition_columns:
             odd = "another program partitioned it"
-        files = _files_of(table)
-        number = table.transaction_version(_SNAPSHOT)
-        snapshot = None
-        if number is not None and files and not shape.key:
-            hour = Hour.of(datetime.fromtimestamp(number * 3600, UTC))
-            snapshot = Snapshot(hour, sum(file.rows or 0 for file in files.values()))
-        return Live(table.version(), shape, files, odd, table, snapshot)
+        return Live(table.version(), shape, _files_of(table), odd, table)
 
     async def vacuum(self, kind: TableKind, folder: str) -> int:
         """Remove files that no version of the last days has; how many.
@@ -204,7 +192,6 @@ class DeltaTables:
         removes: Sequence[str],
         *,
         rewrites: bool,
-        snapshot: Hour | None = None,
     ) -> int:
         """Commit files to a table; return the version that has them.
 
@@ -216,7 +203,6 @@ class DeltaTables:
             adds: files that are in the lake.
             removes: paths.
             rewrites: all live files are replaced, and columns may have other types.
-            snapshot: the Hour that has these records, where they are a snapshot.
 
         Raises:
             ConflictError: another writer was first, or may have been.
@@ -225,7 +211,7 @@ class DeltaTables:
         """
         return await asyncio.to_thread(
             self._create if base is None else self._rewrite if rewrites else self._append,
-            _Commit(kind, folder, base, shape, [self._add(one) for one in adds], removes, snapshot),
+            _Commit(kind, folder, base, shape, [self._add(one) for one in adds], removes),
         )
 
     def _create(self, one: _Commit) -> int:
@@ -240,7 +226,7 @@ class DeltaTables:
                 one.adds,
                 configuration=configuration,
                 storage_options=self._options or None,
-                commit_properties=_properties(1, one.snapshot),
+                commit_properties=_properties(1),
             ),
         )
         return 0
@@ -268,7 +254,7 @@ class DeltaTables:
     def _transact(self, one: _Commit, mode: str, actions: list[Any], schema: Schema) -> None:
         assert one.base is not None  # noqa: S101 - `commit` sees to it
         table = one.base.table
-        properties = _properties((table.transaction_version(_APP) or 0) + 1, one.snapshot)
+        properties = _properties((table.transaction_version(_APP) or 0) + 1)
         self._attempt(one, lambda: table.create_write_transaction(actions, mode, schema, commit_properties=properties))
 
     def _attempt(self, one: _Commit, call: Callable[[], object]) -> None:
@@ -315,17 +301,13 @@ class _Commit:
     shape: Shape
     adds: list[Any]
     removes: Sequence[str]
-    snapshot: Hour | None
 
 
-def _properties(number: int, snapshot: Hour | None) -> Any:
+def _properties(number: int) -> Any:
     """A commit that is not retried, since another one in between may have changed what it was computed from."""
     from deltalake.transaction import CommitProperties, Transaction  # noqa: PLC0415 - as above
 
-    transactions = [Transaction(_APP, number)]
-    if snapshot is not None:
-        transactions.append(Transaction(_SNAPSHOT, int(snapshot.start.timestamp()) // 3600))
-    return CommitProperties(max_commit_retries=0, app_transactions=transactions)
+    return CommitProperties(max_commit_retries=0, app_transactions=[Transaction(_APP, number)])
 
 
 _COLOR: Final = re.compile(r"\x1b\[[0-9;]*m")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import uuid
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +16,7 @@ from viplake.current.source import HeldError, TooLargeError, bring, folder_of, w
 from viplake.tables import duck
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
@@ -112,12 +111,11 @@ class Writer:
         """Store a Parquet file, under a name that no other file has."""
         name = f"part-{uuid.uuid4().hex}.parquet"
         described: NewFile = await self.in_thread(merge.describe, path, name)
-        async with aclosing(_chunks(path)) as chunks:
-            await self.lake.store.put_stream(self.delta.key(kind, folder_of(table), name), chunks)
+        await self.lake.store.put_stream(self.delta.key(kind, folder_of(table), name), _chunks(path))
         return described
 
 
-async def _chunks(path: Path) -> AsyncGenerator[bytes]:
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             yield chunk

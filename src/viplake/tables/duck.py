@@ -16,7 +16,7 @@ from viplake.tables.json_records import count_entries, without_nulls
 from viplake.tables.json_repair import bad_byte, joined_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
@@ -38,6 +38,13 @@ ALL_MEMBERS_UP_TO: Final = 128 << 20
 that costs a second pass, and a new member shows in all records of an export."""
 
 FIRST_RECORDS: Final = 200_000
+
+_JSON: Final = frozenset({"array", "newline_delimited", "unstructured"})
+
+_NO_RECORD: Final = "\0"
+"""Counted as the one member of a value that is no object; no record has it."""
+
+_KEYS: Final = "case json_type(json) when 'OBJECT' then json_keys(json) else [chr(0)] end"
 
 _RECORD: Final = re.compile(r"in (?:line|record/value) (?P<number>\d+): (?P<why>.*)")
 _LINE: Final = re.compile(r"Line: (?P<number>\d+)")
@@ -98,7 +105,12 @@ def named(name: str) -> str:
 
 
 def texts(
-    files: Sequence[Staged], columns: Sequence[Sequence[str]], names: Sequence[str], *, path: str | None = None
+    files: Sequence[Staged],
+    columns: Sequence[Sequence[str]],
+    names: Sequence[str],
+    *,
+    path: str | None = None,
+    raw: Collection[str] = (),
 ) -> str:
     """Return SQL for all records of some files, each of these columns as text; null where a record lacks the member.
 
@@ -107,14 +119,28 @@ def texts(
         columns: the members that each column is read from; the first one that is there counts.
         names: what the columns are called then.
         path: what a column with the path of each record's file is called; None: there is none.
+        raw: those of `names` that come as JSON: a text in its quotes. Only where `reads_members` holds.
     """
     groups: dict[Any, list[Staged]] = {}
     for file in files:
         groups.setdefault((file.form, file.header, file.delimiter), []).append(file)
-    return " union all ".join(_texts(group, columns, names, path) for group in groups.values())
+    return " union all ".join(_texts(group, columns, names, path, raw) for group in groups.values())
 
 
-def _texts(group: Sequence[Staged], columns: Sequence[Sequence[str]], names: Sequence[str], path: str | None) -> str:
+def reads_members(files: Sequence[Staged], columns: Sequence[Sequence[str]]) -> bool:
+    """Return whether DuckDB finds the members of the records by itself, so that `texts` can return some as JSON."""
+    every = [member for members in columns for member in members]
+    whole = bool(columns) and all(columns) and _distinct([*every, _PATH])
+    return whole and all(file.form in _JSON for file in files)
+
+
+def _texts(
+    group: Sequence[Staged],
+    columns: Sequence[Sequence[str]],
+    names: Sequence[str],
+    path: str | None,
+    raw: Collection[str],
+) -> str:
     first = group[0]
     paths = "[" + ", ".join(quoted(str(file.path)) for file in group) + "]"
     more = "" if path is None else f", filename = {quoted(_PATH)}"
@@ -124,14 +150,19 @@ def _texts(group: Sequence[Staged], columns: Sequence[Sequence[str]], names: Seq
         picked = [f"{cell} as {named(name)}" for cell, name in zip(cells, names, strict=True)]
         source = f"read_parquet({paths}{more})" if first.form == "parquet" else _read_csv(first, paths, more)
         return f"select {', '.join([*picked, *ahead]) or '1 as nothing'} from {source}"  # noqa: S608 - quoted
-    every = [member for members in columns for member in members]
-    if not columns or not all(columns) or not _distinct([*every, _PATH]):
+    if not reads_members(group, columns):
         picked = [f"{_pointed(members)} as {named(name)}" for members, name in zip(columns, names, strict=True)]
         source = f"read_json_objects({paths}, format = '{first.form}'{more})"
         shown = ", ".join([*picked, *ahead]) or "1 as nothing"
         return f"select {shown} from {source}"  # noqa: S608 - quoted
-    types = ", ".join(f"{quoted(member)}: 'VARCHAR'" for member in every)
-    picked = [f"{_first(map(named, members))} as {named(name)}" for members, name in zip(columns, names, strict=True)]
+    kinds = {
+        member: "JSON" if name in raw else "VARCHAR"
+        for members, name in zip(columns, names, strict=True)
+        for member in members
+    }
+    types = ", ".join(f"{quoted(member)}: '{kind}'" for member, kind in kinds.items())
+    firsts = ((_first(map(named, members)), name) for members, name in zip(columns, names, strict=True))
+    picked = [f"{f'cast({cell} as varchar)' if name in raw else cell} as {named(name)}" for cell, name in firsts]
     source = f"read_json({paths}, format = '{first.form}', records = true, columns = {{{types}}}{more})"
     return f"select {', '.join([*picked, *ahead])} from {source}"  # noqa: S608 - quoted
 
@@ -178,13 +209,15 @@ def _distinct(columns: Sequence[str]) -> bool:
     ) == len(columns)
 
 
-def _objects(files: Sequence[Staged]) -> str:
-    """Return SQL for all values of some JSON files, as JSON in the column `json`."""
+def _objects(files: Sequence[Staged], *, named: bool = False) -> str:
+    """Return SQL for all values of some JSON files, as the column `json`; `named`: and the path, as `filename`."""
+    columns, more = ("json, filename", ", filename = true") if named else ("json", "")
     forms: dict[Form, list[Staged]] = {}
     for file in files:
         forms.setdefault(file.form, []).append(file)
     return " union all ".join(
-        f"select json from read_json_objects([{', '.join(quoted(str(file.path)) for file in some)}], format = '{form}')"  # noqa: S608 - quoted
+        f"select {columns} from read_json_objects("  # noqa: S608 - quoted
+        f"[{', '.join(quoted(str(file.path)) for file in some)}], format = '{form}'{more})"
         for form, some in forms.items()
     )
 
@@ -260,6 +293,29 @@ def members(connection: DuckDBPyConnection, files: Sequence[Staged], *, first: b
     return Members(dict(counts), [*plain, *flat], bad, nulls, most)
 
 
+def members_together(connection: DuckDBPyConnection, tables: Mapping[str, Sequence[Staged]]) -> dict[str, Members]:
+    """Find the members of several small tables by one query; a query costs more than their records.
+
+    Returns:
+        What `members` returns, by table. A table is missing where its files hold anything but records in JSON: then
+        `members` finds out more.
+    """
+    plain = {table: files for table, files in tables.items() if all(file.form in _JSON for file in files)}
+    table_of = {str(file.path): table for table, files in plain.items() for file in files}
+    counts: dict[str, Counter[str]] = {table: Counter() for table in plain}
+    if table_of:
+        records = _objects([file for files in plain.values() for file in files], named=True)
+        keys = f"select filename, unnest({_KEYS}) as k from ({records})"  # noqa: S608 - quoted
+        try:
+            found = connection.execute(f"select filename, k, count(*) from ({keys}) group by all").fetchall()  # noqa: S608 - quoted
+        except faults():
+            return {}
+        for path, name, count in found:
+            counts[table_of[path]][str(name)] += int(count)
+    known = {table: files for table, files in plain.items() if _NO_RECORD not in counts[table]}
+    return {table: Members(dict(counts[table]), list(files), [], {}) for table, files in known.items()}
+
+
 def first_members(connection: DuckDBPyConnection, files: Sequence[Staged]) -> list[str]:
     """Return the members of the first record of some files, in their order."""
     if not files or files[0].header:
@@ -273,11 +329,9 @@ def _counted(connection: DuckDBPyConnection, files: Sequence[Staged], most: int 
     if not files:
         return Counter(), False
     records = _objects(files) + ("" if most is None else f" limit {most}")
-    # One pass for both: a value that is no object has the one member chr(0), which no record has.
-    keys = "case json_type(json) when 'OBJECT' then json_keys(json) else [chr(0)] end"
     try:
         found = connection.execute(
-            f"select k, count(*) from (select unnest({keys}) as k from ({records})) group by k"  # noqa: S608 - quoted
+            f"select k, count(*) from (select unnest({_KEYS}) as k from ({records})) group by k"  # noqa: S608 - quoted
         ).fetchall()
     except faults() as error:
         if not of_memory(error):
@@ -286,7 +340,7 @@ def _counted(connection: DuckDBPyConnection, files: Sequence[Staged], most: int 
         members_of_all = sum((file.members for file in each), Counter[str]())
         return members_of_all, any(file.kinds.keys() - {"OBJECT"} for file in each)
     counts = Counter({str(name): int(count) for name, count in found})
-    odd = counts.pop("\0", 0) > 0
+    odd = counts.pop(_NO_RECORD, 0) > 0
     return counts, odd
 
 

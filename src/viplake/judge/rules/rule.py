@@ -49,8 +49,9 @@ Loss = Literal["", "soon", "lost"]
 Need = Literal["record", "begun", "settled", "run", "export", "manifest", "files", "schema", "content", "merged"]
 
 
-class Breach(NamedTuple):
-    """A rule is violated in an Hour; a tuple, because a long outage has two in each of its Hours.
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A rule is violated in an Hour.
 
     Attributes:
         rule, hour: the rule and the Hour.
@@ -345,7 +346,8 @@ class Rule:
     counts: Literal["bytes", "records"] | None = None
 
 
-class Results(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Results:
     """Makes the results of one rule in one Hour."""
 
     rule: str
@@ -365,16 +367,10 @@ class Results(NamedTuple):
     ) -> Breach:
         """Return a breach; `attribution` is cause and owner, `more` the other members of `Breach`."""
         case, grave = self.case, severity or self.severity
-        own: dict[str, Any] = {
-            "group": self.group,
-            "evidence": case.evidence,
-            "after": self.after,
-            "urgent": attribution[0] in URGENT,
-        }
-        own["unsure"] = self.group == "outage" and table is None and case.is_unsure(None)
-        if "until" not in more:
-            own["until"] = case.until()
-        return Breach(self.rule, case.hour, table, grave, *attribution, summary, **(own | more))
+        own = {"group": self.group, "evidence": case.evidence, "until": case.until(), "after": self.after}
+        own["urgent"] = attribution[0] in URGENT
+        own["unsure"] = (self.group == "outage" and table is None) and case.is_unsure(None)
+        return Breach(self.rule, case.hour, table, grave, *attribution, summary, **{**own, **more})
 
     def passed(self) -> RulePassed:
         """Return a pass."""
