@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import deltalake
+import duckdb
 import pytest
 
 from current.lakes import COLUMNS, TableLake, hour
-from faults import Counting
+from faults import Counting, Flaky
 from history.lakes import At
 from viplake.clock import SystemClock
 from viplake.current import marks
@@ -26,8 +27,10 @@ from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
+
+    from viplake.lake.store import Store
 
 pytestmark = pytest.mark.system
 
@@ -612,6 +615,57 @@ async def test_table_that_needs_more_memory_gets_it_and_is_else_held_back(
     assert lake.rows("current", "Voyage") == []
     assert (await lake.update()).held == []
     same(lake)
+
+
+class Interrupted(Flaky):
+    """A store in which others do something before a table's file is read for the first time."""
+
+    def __init__(self, store: Store, others: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(store)
+        self.others: Callable[[], Awaitable[object]] | None = others
+
+    async def read(self, key: str) -> AsyncIterator[bytes]:
+        if "/Tables/" in key and (others := self.others) is not None:
+            self.others = None
+            await others()
+        async for chunk in super().read(key):
+            yield chunk
+
+
+async def test_vacuum_under_a_writer_makes_it_merge_again_and_under_a_reader_takes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = await folder_of_two(tmp_path)
+    long_ago = DeltaTables(lake.lake, {}, At(datetime.now(UTC) - timedelta(days=8)))
+    await update(lake.lake, long_ago, lake.settings)
+    monkeypatch.setattr("viplake.current.update._VACUUM_EVERY", 1)
+    await lake.land(2, {"Voyage": [row(1, "later", "2022-05-09T12:00:00Z")]})
+    await lake.land(3, {"Voyage": [row(3, "later", "2022-05-09T13:00:00Z")]})
+    removed = []
+
+    async def others() -> None:
+        removed.append((await update(lake.lake, long_ago, lake.settings, last=hour(2))).removed)
+
+    interrupted = Lake(Interrupted(lake.store, others), lake.lake.layout, lake.lake.url)
+    await update(interrupted, DeltaTables(interrupted, {}, SystemClock()), lake.settings, first=hour(3))
+    assert removed[0] > 0, "the files that the writer was about to read"
+    same(lake)
+    reader = deltalake.DeltaTable(str(lake.table("current", "Voyage")))
+    before = lake.digest("current", "Voyage")
+    await lake.land(4, {"Voyage": [row(2, "newest", "2022-05-09T14:00:00Z")]})
+    await lake.update()
+    assert lake.digest("current", "Voyage") != before
+    with duckdb.connect() as connection:
+        found = connection.execute("select count(*) from read_parquet($1)", [reader.file_uris()]).fetchall()
+    assert found == [(before.total(),)]
+
+
+async def test_two_records_of_a_key_in_an_hour_are_two_versions_and_the_newer_is_current(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path)
+    await lake.land(0, {"Voyage": [row(1, "b", "2022-05-09T12:00:00Z"), row(1, "a"), row(2, "x"), row(2, "y")]})
+    await lake.update()
+    same(lake)
+    assert {key: one["Name"] for key, one in by_key(lake).items()} == {"1": "b", "2": "y"}
 
 
 async def test_old_files_stay_for_readers_and_are_removed_after_seven_days(

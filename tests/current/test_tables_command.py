@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import deltalake
 import pytest
 
-from commands import Commands, environ_for, simulated
-from current.lakes import TableLake
+from commands import Commands, Finished, environ_for, simulated
+from current.lakes import COLUMNS, TableLake
 from viplake.lake.records import identity_bytes
 
 if TYPE_CHECKING:
@@ -109,6 +113,54 @@ async def test_tables_of_a_lake_of_another_environment_are_refused(tmp_path: Pat
     assert (refused.code, "belongs to Prod" in refused.err) == (2, True)
     assert not (lake.folder / "IMOSDL" / "Tables").exists()
     assert viplake.run("tables").code == 0
+
+
+WITH_LITTLE_ROOM = """
+mount -t tmpfs -o "size=$1" none "$2" || exit 99
+shift 2 && exec "$@"
+"""
+
+
+async def test_full_disk_ends_the_update_and_holds_nothing_back_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:  # noqa: ASYNC221 - a moment
+        pytest.skip("this machine does not permit to mount a disk")
+    lake, viplake = await made(tmp_path)
+    dice = random.Random(1)
+    await lake.land(1, {"Voyage": [row(number, f"{dice.getrandbits(160):040x}") for number in range(60_000)]})
+    (tmp_path / "tmp").mkdir()
+    lake.table("current", "").mkdir(parents=True)
+
+    def with_room(size: str, folder: Path, **more: str) -> Finished:
+        command = ("unshare", "-rm", "sh", "-c", WITH_LITTLE_ROOM, "sh", size, str(folder), sys.executable)
+        return viplake.run_as(*command, "-m", "viplake", "tables", **more)
+
+    for size in ("1m", "15m"):  # no room for the files of the Hour, or only for what DuckDB makes of them
+        here = with_room(size, tmp_path / "tmp", TMPDIR=str(tmp_path / "tmp"))
+        assert (here.code, "no room for the tables in" in here.err) == (2, True), (size, here)
+    full = with_room("1m", lake.folder / "IMOSDL" / "Tables")
+    assert (full.code, "disk_full" in full.err) == (73, True), full
+    assert not list((lake.folder / "IMOSDL" / "_viplake" / "tables").rglob("*.held.json"))
+    assert viplake.run("tables").code == 0
+    for kind in ("history", "current"):
+        assert lake.digest(kind, "Voyage") == lake.expected(kind, "Voyage"), kind
+
+
+async def test_column_of_another_kind_or_narrower_opens_an_incident_and_keeps_its_values(tmp_path: Path) -> None:
+    lake, viplake = await made(tmp_path)
+    before = COLUMNS["Amount"]
+    for number, of, amount in ((1, "decimal(8,2)", 1.2), (2, "bit", True)):
+        columns = {"Voyage": {**COLUMNS, "Amount": of}, "Port": COLUMNS}
+        records = {"Voyage": [row(number + 1, "c") | {"Amount": amount}], "Port": [row(7, "p")]}
+        await lake.land(number, records, columns=columns)
+        at = f"2022-05-10T{number:02}"
+        assert viplake.run("observe", "--to", at).code == 0
+        found = json.loads(viplake.run("check", "--at", at, "--json").out)
+        texts = [one["summary"] for one in found["incidents"] if one["rule"] == "schema_change"]
+        assert f"Voyage: column Amount changed from {before} to {of} in {at}" in texts
+        before = of
+    assert "Voyage: column Amount (decimal(10,2)) became boolean: see Amount__text" in viplake.run("tables").out
+    rows = {one["Id"]: (one.get("Amount"), one.get("Amount__text")) for one in lake.rows("current", "Voyage")}
+    assert rows == {"1": ("1.25", None), "2": ("1.20", None), "3": (None, "true")}
 
 
 async def test_check_reports_tables_that_are_behind_until_they_are_updated(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -32,6 +34,19 @@ if TYPE_CHECKING:
 
 class TooLargeError(Exception):
     """DuckDB needs more memory than it may have."""
+
+
+def raise_limit(error: Exception) -> None:
+    """Raise what an error of DuckDB means where this machine has too little of something.
+
+    Raises:
+        OSError: the local disk is full.
+        TooLargeError: there is not enough memory.
+    """
+    if duck.of_space(error):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+    if duck.of_memory(error):
+        raise TooLargeError from None
 
 
 class HeldError(Exception):
@@ -183,6 +198,7 @@ def write_rows(
     Raises:
         HeldError: a file cannot be read to its end, or the Hour does not fit the table.
         TooLargeError: there is not enough memory.
+        OSError: the local disk is full.
     """
     known, own = source.tables[table], settings.of(table)
     try:
@@ -199,8 +215,7 @@ def write_rows(
             return HourRows(source.hour, fitted, None)
         connection.execute(_rows_sql(source.hour, fitted, found.files, target))
     except duck.faults() as error:
-        if duck.of_memory(error):
-            raise TooLargeError from None
+        raise_limit(error)
         raise HeldError(f"it cannot be read: {_first(error)}") from None
     return HourRows(source.hour, fitted, target)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from viplake.concurrency import map_bounded
 from viplake.current.delta import ConflictError
 from viplake.current.plan import overlaps
-from viplake.current.source import HeldError, TooLargeError, bring, folder_of, write_rows
+from viplake.current.source import HeldError, bring, folder_of, raise_limit, write_rows
 from viplake.tables import duck
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ class Writer:
         try:
             return await asyncio.shield(task)
         except duck.faults() as error:
-            if duck.of_memory(error):
-                raise TooLargeError from None
+            raise_limit(error)
             raise
         except asyncio.CancelledError:
             while not task.done():

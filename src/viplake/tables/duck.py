@@ -6,6 +6,7 @@ Memory is bounded; what does not fit goes to that folder.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections import Counter
@@ -412,6 +413,11 @@ def of_memory(error: BaseException) -> bool:
     import duckdb  # noqa: PLC0415 - as above
 
     return isinstance(error, duckdb.OutOfMemoryException)
+
+
+def of_space(error: BaseException) -> bool:
+    """Return whether an error means that the disk is full, by DuckDB's words: it has no class for it."""
+    return any(words in str(error) for words in (os.strerror(errno.ENOSPC), "max_temp_directory_size"))
 
 
 def readable(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[FileFault]]:
