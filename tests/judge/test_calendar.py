@@ -55,6 +55,14 @@ def test_a_holiday_excuses_no_hour_and_may_overlap_another_entry() -> None:
     assert [entry.kind for entry in calendar.entries] == ["diversion"]
 
 
+def test_exports_carry_a_holiday_as_long_as_they_look_back() -> None:
+    calendar = Calendar.parse([{"kind": "holiday", "from": "2022-05-10T00", "to": "2022-05-10T23"}])
+    last, after = Hour.parse("2022-05-11T22"), Hour.parse("2022-05-11T23")
+    assert calendar.holiday(last, carried=24) is not None
+    assert calendar.holiday(after, carried=24) is None
+    assert calendar.holiday(Hour.parse("2022-05-09T23"), carried=24) is None
+
+
 def test_the_public_holidays_of_a_country_are_known_by_its_code() -> None:
     pytest.importorskip("holidays")
     calendar = Calendar.parse([{"kind": "holiday", "country": "NO"}])

@@ -95,11 +95,15 @@ class Calendar:
             return None
         return Planned("hole", hour, hour, f"the daily export is due at {self.due:02d}:00 UTC")
 
-    def holiday(self, hour: Hour) -> Planned | None:
-        """Return the holiday that includes this Hour, if any."""
+    def holiday(self, hour: Hour, carried: int = 1) -> Planned | None:
+        """Return the holiday in the records of an export, if any; `carried` is the number of Hours that it carries."""
         end = bisect_right(self.holidays, hour, key=lambda entry: entry.first)
-        return next((entry for entry in self.holidays[max(end - 3, 0) : end] if hour in entry), None)
+        since = hour.shift(1 - carried)
+        return next((entry for entry in self.holidays[max(end - _RECENT, 0) : end] if entry.last >= since), None)
 
+
+_RECENT: Final = 12
+"""Holidays before an Hour that may last to it: those of a few countries in a few days."""
 
 FIRST_HOLIDAYS: Final = 2020
 LAST_HOLIDAYS: Final = 2040

@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.judge.calendar import Calendar
@@ -55,6 +55,9 @@ AGAIN: Final = 48
 
 EVALUATIONS: Final = 15_000
 """Most table volumes that one check evaluates, newest Hours first. At 50 us each that takes less than a second."""
+
+LONGEST_HOLIDAY: Final = timedelta(days=2)
+"""How long exports carry a holiday at most: in more days, one of them no longer changes a volume much."""
 
 WEEKS_OF_VOLUMES: Final = 8
 """Weeks of history that volumes need: six to compare with, and those that the six themselves are compared with."""
@@ -362,7 +365,8 @@ class _Volumes:
         self._base = evidence.base
         configs = settings.rules.configs
         planned = settings.calendar.at
-        self._holiday = settings.calendar.holiday
+        carried = min(settings.rules.look_back, LONGEST_HOLIDAY) // timedelta(hours=1)
+        self._holiday = partial(settings.calendar.holiday, carried=carried)
         tables = {table: values for table, values in evidence.volumes.items() if configs["volume_table"].enabled}
         self._first = first_of_volumes(evidence.records, hours)
         first = max(min(evidence.records, default=hours[0]), hours[0].shift(-WEEKS_OF_VOLUMES * WEEK))
