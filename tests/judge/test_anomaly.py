@@ -304,6 +304,46 @@ def test_month_end_is_no_alarm_once_one_was_seen() -> None:
     assert alarms(Series(once), 7 * WEEK) == []
 
 
+@pytest.mark.parametrize("days", [28, 30, 33])
+def test_a_month_end_is_no_alarm_however_many_days_its_working_days_are_apart(days: int) -> None:
+    ends = (49, 49 + days)
+    values = noisy(lambda hour: 3e6 if hour // 24 in ends else 1e6, weeks=13)
+    assert alarms(Series(values), (ends[1] - 1) * DAY) == []
+    assert alarms(Series(values), (ends[0] - 1) * DAY) != []
+
+
+def jumps(places: dict[int, float], *, weeks: int = 8) -> list[int]:
+    """Sums of 24 Hours of a table in which some Hours have many times as much."""
+    values = weekly(weeks)
+    for place, factor in places.items():
+        values[place] = round(values[place] * factor)
+    return by_day(values)
+
+
+def test_a_peak_that_leaves_the_sum_of_a_day_is_no_second_alarm() -> None:
+    place = 7 * WEEK + 30
+    series = Series(jumps({place: 14.0}))
+    assert alarms(series, 7 * WEEK)[:1] == [place]
+    assert kind(series.judge(place + DAY)) == "usual"
+
+
+def test_a_sum_that_falls_again_a_day_after_a_fault_is_an_alarm_again() -> None:
+    """The end of the first fault came to the other side; it must not explain the second."""
+    values, place = jumps({}), 7 * WEEK + 30
+    values[place] = values[place + DAY + 1] = round(0.5 * values[place])
+    series = Series(values)
+    assert [kind(series.judge(at)) for at in (place, place + 1, place + DAY + 1)] == ["low", "usual", "low"]
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1 / 1.35, "low"), (1.35, "usual"), (2.0, "high")])
+def test_a_sum_of_24_must_rise_by_more_than_it_must_fall_because_one_busy_hour_can_add_any_amount(
+    factor: float, expected: str
+) -> None:
+    values, place = by_day(weekly(8, noise=0.4)), 7 * WEEK + 30
+    values[place] = round(values[place] * factor)
+    assert kind(Series(values).judge(place)) == expected
+
+
 def test_a_peak_that_does_not_come_is_low() -> None:
     values = noisy(lambda hour: 5e6 if hour % 168 == 9 else 1e6, weeks=8)
     values[7 * WEEK + 9] = 300_000

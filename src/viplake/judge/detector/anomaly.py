@@ -48,9 +48,14 @@ _SMOOTH: Final = 0.63
 """Spread of changes, beside that of volumes, below which a series is smooth: a memory of 0.8 from Hour to Hour."""
 
 _JUMP: Final = 8.0
+_JUMP_UP: Final = 12.0
 _LEAST_JUMP: Final = 0.2
-_LEAPS: Final = 1.5
-"""Scales of its changes, logarithm, and times a large change, of a jump from the last good Hour."""
+_LEAPS: Final = 2.5
+"""Scales of its changes, logarithm, and times a large change, of a jump from the last good Hour. Upwards it takes more:
+one busy Hour can add any amount to a sum of 24, but no Hour takes away more than it had."""
+
+_AS_MANY: Final = 0.5
+"""Share by which what leaves a sum of 24 Hours may differ from what came into it a day ago: other Hours move, too."""
 
 _CLUMP: Final = 0.25
 """How far between the smaller and the larger size, as logarithms, the least scale of a jump is that of a size. At the
@@ -344,17 +349,32 @@ class Series:
         small = min(good[1], hour.off) + _CLUMP * abs(jump)
         least = self._past.least(hour.middle + small)  # a clump of records comes and goes at once
         scale = max(hour.spread.step * math.sqrt(min(hours, 4)), least)
-        reach = max(_JUMP * scale, _LEAST_JUMP, _LEAPS * hour.spread.leap)
+        reach = max((_JUMP_UP if jump > 0 else _JUMP) * scale, _LEAST_JUMP, _LEAPS * hour.spread.leap)
         reach *= _ONGOING if self._goes_on(hour.at, jump) else 1
         if hour.young:
             reach = max(reach, _LEAST_YOUNG)
         if abs(jump) < reach:
+            return None
+        if self._leaves(good[0], hour.at):
             return None
         middle, margin = hour.middle + good[1], _BESIDE * reach
         from_good = self._past.log(good[0])
         low, high = (from_good + x for x in self._past.beside_change(hour.at, hours) or (middle - from_good,) * 2)
         ends = _Range(middle, min(middle - reach, low - margin), max(middle + reach, high + margin))
         return self._outside(hour, "jump", ends, jump, scale)
+
+    def _leaves(self, first: int, at: int) -> bool:
+        """Whether what came a day ago leaves a sum of 24 Hours: as many bytes, to the other side.
+
+        The end of an abnormal stretch came to the other side, too; it says nothing of a day later.
+        """
+        if first < DAY or first - DAY in self._walk.odd:
+            return False
+        before, then, last, now = (self.values[place] for place in (first - DAY, at - DAY, first, at))
+        if min(before, then, last, now) < 0:
+            return False
+        came, leaves = then - before, last - now
+        return came * leaves > 0 and abs(came - leaves) <= _AS_MANY * abs(leaves)
 
     def _by_run(self, hour: _Hour) -> _Found | None:
         """Many Hours that are each a little off to one side, where each is a measure of its own."""
@@ -518,7 +538,7 @@ def _spreads(offs: Sequence[tuple[int, float]]) -> tuple[float, float, float]:
     values = sorted([off for _, off in offs])
     wide = _spread(values, median_of(values))
     steps = sorted([abs(y - x) for (one, x), (other, y) in pairwise(offs) if other == one + 1])
-    return (wide, _spread_of(steps), steps[-3]) if len(steps) >= FEWEST else (wide, math.inf, math.inf)
+    return (wide, spread_of(steps), steps[-3]) if len(steps) >= FEWEST else (wide, math.inf, math.inf)
 
 
 def _spread(values: Sequence[float], middle: float) -> float:
@@ -526,8 +546,9 @@ def _spread(values: Sequence[float], middle: float) -> float:
 
     Volumes that come in few sizes have a MAD of 0 however far apart the sizes are; four fifths of them do not.
     """
-    return _spread_of(sorted([abs(value - middle) for value in values]))
+    return spread_of(sorted([abs(value - middle) for value in values]))
 
 
-def _spread_of(off: Sequence[float]) -> float:
+def spread_of(off: Sequence[float]) -> float:
+    """The standard deviation of sorted distances from a middle, robustly: see `_spread`."""
     return max(NORMAL * median_of(off), off[(4 * len(off)) // 5] / _FOUR_FIFTHS)

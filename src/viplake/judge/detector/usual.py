@@ -40,7 +40,9 @@ _MANY: Final = 4
 """Weeks from which on the lowest and the highest of them are left out: one bad week excuses nothing."""
 
 _SEPARATE_DAYS: Final = 4
-_A_MONTH_AGO: Final = frozenset({28, 29, 30, 31})
+_A_MONTH_AGO: Final = frozenset(range(28, 34))
+"""Days from a working day of one month's end to the same of the next: of 26 years in six countries, 98 of 100."""
+
 _AS_FAR: Final = 0.7
 _ALSO_FAR: Final = 0.25
 _AS_HIGH: Final = 0.1
