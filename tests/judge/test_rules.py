@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from dataclasses import replace
@@ -17,6 +18,7 @@ from viplake.history.facts import HourFacts, PromisedTable, PromiseFacts, RunFac
 from viplake.judge.calendar import Planned
 from viplake.judge.coverage import gaps
 from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
+from viplake.judge.detector.drift import Drift
 from viplake.judge.detector.usual import GRAIN_OF_COUNTS, AnomalySettings
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.record import Record, Wholeness, updated
@@ -121,6 +123,7 @@ def of(rule: str, case_: Case, settings: RuleSettings | None = None) -> list[Rul
 
 
 LOW = VolumeVerdict("low", 450, 900, 800, 1000, -20.0, (1, 2, 3))
+GROWN = Drift(1250, 1000, math.log(1.25), clear=True)
 LOST = {HOUR.shift(n): n in {-40, 3} for n in range(-40, 4)}
 SOON = {HOUR.shift(n): n == -20 for n in range(-20, 1)}
 EARLY = HOUR.start + timedelta(minutes=10)
@@ -240,6 +243,7 @@ BREACHES: list[tuple[str, Case, str | None, str, str, str]] = [
         "vendor",
         "carries 6.0 h of records; 24 h are configured",
     ),
+    ("volume_drift", case(record(), drifts={"Voyage": GROWN}), "Voyage", "as_sent", "vendor", "has grown by 25 %"),
     ("slow_phase", case(record(None, seconds=(600.0, 1200.0, 60.0))), None, "slow_init", "vendor", "3 are the limit"),
     ("slow_phase", case(record(None, seconds=(1.0, 1200.0, 6000.0))), None, "slow_transfer", "network", "100 minutes"),
     (
@@ -325,6 +329,8 @@ NO_DATA: list[tuple[str, Case, str]] = [
     ("volume_job", case(NOTHING), "nothing was delivered"),
     ("volume_table", case(record(), volumes="none are on record"), "none are on record"),
     ("volume_table", case(record(), volumes={}), "no volume"),
+    ("volume_drift", case(record(), drifts={"Voyage": InsufficientHistory("six weeks")}), "six weeks"),
+    ("volume_drift", case(record(), drifts={}), "no volume"),
     ("slow_phase", case(OLD_DELIVERED), "no run record"),
     ("lookback_gap", case(NOTHING, gaps=gaps({HOUR: False}, {})), "nothing was delivered before"),
     ("tables_behind", case(record(), merged=None), "the lake has no current tables"),
@@ -577,6 +583,11 @@ WORDS: list[tuple[str, Case, str]] = [
         "Voyage has 450 B in 2022-05-10T13, to the byte what it had in the Hours before",
     ),
     (
+        "volume_drift",
+        case(record(), drifts={"Voyage": Drift(3_000_000, 5_000_000, math.log(0.6), clear=True)}),
+        "Voyage has shrunk by 40 % in the week before 2022-05-10T13: from 5 MB to 3 MB in a typical Hour",
+    ),
+    (
         "slow_phase",
         case(record(None, seconds=(180.5, None, None))),
         "the init of 2022-05-10T13 took 3 minutes; 3 are the limit",
@@ -673,6 +684,9 @@ def test_no_rule_is_broken_at_its_limit_but_right_behind_it() -> None:
         ("late_job", case(record(None, seconds=(0.0, 3600.0, 0.0)))),
         ("slow_phase", case(record(None, seconds=(180.0, 2400.0, 600.0)))),
         ("empty_file", case(record(replace(FACTS, tables=(TableFacts("Voyage", 2, 41),))))),
+        ("volume_drift", case(record(), drifts=None)),
+        ("volume_drift", case(record(), drifts={"Voyage": GROWN._replace(moved=math.log(1.179))})),
+        ("volume_drift", case(record(), drifts={"Voyage": GROWN._replace(clear=False)})),
         ("never_started", case(replace(NOTHING, ledger=True))),
         ("never_started", case(OLD_DELIVERED)),
         ("vendor_failure", case(record(outcome="failed", cause="network", owner="network"))),

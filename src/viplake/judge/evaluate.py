@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from viplake.judge.calendar import Calendar
 from viplake.judge.coverage import LOOK_BACK, Gap, covering, gaps
 from viplake.judge.detector.anomaly import InsufficientHistory, Series, shared_moves
+from viplake.judge.detector.drift import drift
 from viplake.judge.detector.usual import WEEK
 from viplake.judge.objectives import (
     INDICATORS,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from viplake.content.profiling import HourContent
     from viplake.judge.detector.anomaly import VolumeVerdict
+    from viplake.judge.detector.drift import Drift
     from viplake.judge.detector.usual import AnomalySettings
     from viplake.judge.record import Record
     from viplake.judge.rules.rule import MergedHours, RuleResult
@@ -192,6 +194,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
             unmatched=before.facts.unmatched if before is not None and before.facts is not None else None,
             changes=evidence.changes.get(hour, "its schema was not compared with the one before"),
             volumes=volumes.of(hour),
+            drifts=volumes.drifts(hour),
             gaps=by_hour.get(hour, ()),
             look_back=contents.look_back(hour),
             checked_content=contents.of(hour),
@@ -389,6 +392,8 @@ class _Volumes:
         sizes = [self._size(hour) for hour in first.to(hours[-1])]
         anomaly, phase = configs["volume_job"].anomaly, _hour_of_week(first)
         self._whole = Series(sizes, _places(unfit, first), anomaly, exact=False, phase=phase)
+        self._lost = lost
+        self._drifting = evidence.volumes if configs["volume_drift"].enabled else {}
         self._one_table = list(tables)[:1] if self._base is not None else []
         self._tables = self._of_tables(tables, lost, configs["volume_table"].anomaly, hours)
 
@@ -437,6 +442,19 @@ class _Volumes:
         if self._base is not None:
             found.update(self._tables.get(_distance(self._base, hour), {}))
         return found
+
+    def drifts(self, hour: Hour) -> Mapping[str, Drift | InsufficientHistory] | None:
+        """Return how each table has drifted in the week before an Hour; None unless its export is the week's first."""
+        if hour.start.weekday() != 0 or self._base is None:
+            return None
+        of_day = hour.shift(-hour.start.hour).to(hour)
+        delivered = [one for one in of_day if (known := self._records.get(one)) is not None and known.delivered]
+        if delivered != [hour]:
+            return None
+        if hour < self._first:
+            return dict.fromkeys(self._one_table, self._too_old)
+        bad, place = _places(self._lost, self._base), _distance(self._base, hour)
+        return {table: drift(values, place, bad) for table, values in self._drifting.items()}
 
 
 # -- content --------------------------------------------------------------------------------------------------

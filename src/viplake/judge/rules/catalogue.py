@@ -275,6 +275,17 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 needs=(*_EXPORT, "files", "merged"),
             ),
             Rule(
+                "volume_drift",
+                "a table has grown or shrunk slowly",
+                volume.volume_drift,
+                "info",
+                limits=(Limit("percent", 18, 5, 900, "a number of percent"),),
+                advice="Look at its volumes: viplake report. {ask} why, unless your business explains it.",
+                risk=_UNUSUAL,
+                needs=_EXPORT,
+                point=True,
+            ),
+            Rule(
                 "slow_phase",
                 "a phase of the run took far too long",
                 delivery.slow_phase,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from viplake.judge.calendar import Planned
     from viplake.judge.coverage import Gap
     from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
+    from viplake.judge.detector.drift import Drift
     from viplake.judge.record import Record
     from viplake.judge.rules.content_verdicts import CheckedContent
     from viplake.model import Hour, Severity
@@ -136,6 +137,7 @@ class Case:
         unmatched: files that belong to no table in the newest delivered Hour before; None where unknown.
         changes: how its schema differs from that of the newest delivered Hour before; a reason where that is unknown.
         volumes: verdicts by table, None for the whole export; a reason where there are none.
+        drifts: how each table has drifted over the week before this Hour; None: no week begins with it.
         gaps: of look-back coverage, that overlap this Hour.
         look_back: the period that an export carries.
         checked_content: the content of its files; None where there was no content check.
@@ -153,6 +155,7 @@ class Case:
     unmatched: int | None = None
     changes: Sequence[Change] | str = "there is no schema before to compare with"
     volumes: Mapping[str | None, VolumeVerdict | InsufficientHistory] | str = "no volumes are on record"
+    drifts: Mapping[str, Drift | InsufficientHistory] | None = None
     gaps: Sequence[Gap] = ()
     look_back: timedelta = timedelta(hours=24)
     checked_content: CheckedContent | None = None

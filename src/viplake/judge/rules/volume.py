@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from viplake.judge.detector.anomaly import InsufficientHistory, VolumeVerdict
@@ -49,6 +50,29 @@ def volume_table(case: Case, _: RuleConfig, results: Results) -> Iterator[RuleRe
     """Evaluate `volume_table`: each table's size is usual."""
     tables = case.volumes if not isinstance(case.volumes, str) else {}
     yield from _volumes(case, results, [table for table in tables if table is not None])
+
+
+def volume_drift(case: Case, config: RuleConfig, results: Results) -> Iterator[RuleResult]:
+    """Evaluate `volume_drift`: no table has grown or shrunk slowly. Judged once a week, in its first export."""
+    if case.drifts is None:
+        yield results.passed()
+        return
+    known = {table: one for table, one in case.drifts.items() if not isinstance(one, InsufficientHistory)}
+    if not known:
+        reasons = [one.reason for one in case.drifts.values() if isinstance(one, InsufficientHistory)]
+        yield results.no_data(reasons[0] if reasons else "no volume is on record")
+        return
+    least = math.log1p(config.limits["percent"] / 100)
+    odd = {table: one for table, one in known.items() if one.clear and abs(one.moved) >= least}
+    for table, one in odd.items():
+        verb, percent = ("grown", math.expm1(one.moved)) if one.moved > 0 else ("shrunk", -math.expm1(one.moved))
+        summary = (
+            f"{table} has {verb} by {100 * percent:.0f} % in the week before {case.hour}: "
+            f"from {size_words(one.before)} to {size_words(one.now)} in a typical Hour"
+        )
+        yield results.breach(summary, case.sender, table=table)
+    if not odd:
+        yield results.passed()
 
 
 def _volumes(case: Case, results: Results, tables: Sequence[str | None]) -> Iterator[RuleResult]:
