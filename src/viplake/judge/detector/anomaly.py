@@ -54,6 +54,9 @@ _LEAPS: Final = 2.5
 """Scales of its changes, logarithm, and times a large change, of a jump from the last good Hour. Upwards it takes more:
 one busy Hour can add any amount to a sum of 24, but no Hour takes away more than it had."""
 
+_LEAPS_YOUNG: Final = 1.5
+"""The same in the first weeks: days of another kind make large changes that are none, and `_LEAST_YOUNG` holds too."""
+
 _AS_MANY: Final = 0.5
 """Share by which what leaves a sum of 24 Hours may differ from what came into it a day ago: other Hours move, too."""
 
@@ -349,7 +352,8 @@ class Series:
         small = min(good[1], hour.off) + _CLUMP * abs(jump)
         least = self._past.least(hour.middle + small)  # a clump of records comes and goes at once
         scale = max(hour.spread.step * math.sqrt(min(hours, 4)), least)
-        reach = max((_JUMP_UP if jump > 0 else _JUMP) * scale, _LEAST_JUMP, _LEAPS * hour.spread.leap)
+        leap = (_LEAPS_YOUNG if hour.young else _LEAPS) * hour.spread.leap
+        reach = max((_JUMP_UP if jump > 0 else _JUMP) * scale, _LEAST_JUMP, leap)
         reach *= _ONGOING if self._goes_on(hour.at, jump) else 1
         if hour.young:
             reach = max(reach, _LEAST_YOUNG)
