@@ -55,6 +55,22 @@ def test_a_holiday_excuses_no_hour_and_may_overlap_another_entry() -> None:
     assert [entry.kind for entry in calendar.entries] == ["diversion"]
 
 
+@pytest.mark.parametrize(
+    ("country", "zone", "first", "last"),
+    [
+        ("SG", "Asia/Singapore", "2022-08-08T16", "2022-08-09T15"),
+        ("US", "America/New_York", "2022-07-04T04", "2022-07-05T03"),
+    ],
+)
+def test_a_public_holiday_is_a_day_of_its_time_zone(country: str, zone: str, first: str, last: str) -> None:
+    pytest.importorskip("holidays")
+    calendar = Calendar.parse([{"kind": "holiday", "country": country, "zone": zone}])
+    begin, end = Hour.parse(first), Hour.parse(last)
+    assert all(calendar.holiday(hour) is not None for hour in begin.to(end))
+    assert calendar.holiday(begin.shift(-1)) is None
+    assert calendar.holiday(end.shift(1)) is None
+
+
 def test_exports_carry_a_holiday_as_long_as_they_look_back() -> None:
     calendar = Calendar.parse([{"kind": "holiday", "from": "2022-05-10T00", "to": "2022-05-10T23"}])
     last, after = Hour.parse("2022-05-11T22"), Hour.parse("2022-05-11T23")
@@ -68,6 +84,11 @@ def test_the_public_holidays_of_a_country_are_known_by_its_code() -> None:
     calendar = Calendar.parse([{"kind": "holiday", "country": "NO"}])
     assert str(calendar.holiday(Hour.parse("2022-05-17T12"))).startswith("holiday from 2022-05-17T00 to 2022-05-17T23")
     assert calendar.holiday(Hour.parse("2022-05-18T12")) is None
-    for entry in ({"kind": "holiday", "country": "XX"}, {"kind": "hole", "country": "NO"}):
+    for entry in (
+        {"kind": "holiday", "country": "XX"},
+        {"kind": "hole", "country": "NO"},
+        {"kind": "holiday", "country": "NO", "zone": "Europe/Nowhere"},
+        {"kind": "holiday", "zone": "Europe/Oslo", "from": "2022-05-10T00", "to": "2022-05-10T23"},
+    ):
         with pytest.raises(SettingsError):
             Calendar.parse([entry])

@@ -50,7 +50,7 @@ def test_two_odd_days_are_no_drift() -> None:
     assert abs(drifted(values).moved) < math.log(1.18)
 
 
-def test_bad_hours_and_hours_without_a_volume_say_nothing_of_drift() -> None:
+def test_bad_hours_and_hours_without_a_volume_do_not_count_for_drift() -> None:
     values, bad = table(), frozenset(range(PLACE - 4 * DAY, PLACE - 2 * DAY))
     for at in bad:
         values[at] *= 9

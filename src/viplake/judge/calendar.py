@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from itertools import pairwise
 from typing import Any, Final, Literal
 
@@ -118,12 +119,15 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     last: str = msgspec.field(name="to", default="")
     reason: str = ""
     country: str = ""
+    zone: str = ""
 
 
 def _entries(value: Any) -> list[Planned]:
     given = decode("calendar", value, _Entry)
     if (country := given.country.strip()) and given.kind == "holiday":
-        return _public_holidays(country)
+        return _public_holidays(country, _zone(given.zone.strip()))
+    if given.zone:
+        raise refuse("zone of [[calendar]]", "belongs to a country", "Write from and to in UTC.")
     if country:
         what = f"belongs to a holiday, not to a {given.kind}"
         raise refuse("country of [[calendar]]", what, 'Write kind = "holiday".')
@@ -141,8 +145,21 @@ def _hour(key: str, text: str) -> Hour:
         raise refuse(f"{key} of [calendar]", f"is no Hour: {text!r}", hint) from None
 
 
-def _public_holidays(country: str) -> list[Planned]:
-    """Return the public holidays of a country as whole UTC days."""
+def _zone(name: str) -> tzinfo:
+    """Return a time zone by its name; UTC by default."""
+    if not name:
+        return UTC
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - for this entry alone
+
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        hint = "Write it as Asia/Singapore. A machine without time zones needs: pip install tzdata"
+        raise refuse("zone of [[calendar]]", f"is unknown: {name!r}", hint) from None
+
+
+def _public_holidays(country: str, zone: tzinfo) -> list[Planned]:
+    """Return the public holidays of a country as whole days of a time zone."""
     try:
         from holidays import country_holidays  # noqa: PLC0415 - an extra
     except ImportError:
@@ -152,5 +169,8 @@ def _public_holidays(country: str) -> list[Planned]:
         found = country_holidays(country, years=range(FIRST_HOLIDAYS, LAST_HOLIDAYS + 1))
     except NotImplementedError:
         raise refuse("country of [[calendar]]", f"is unknown: {country!r}", "Write its ISO code: NO, SG.") from None
-    days = [(Hour.parse(f"{day:%Y-%m-%d}T00"), name) for day, name in sorted(found.items())]
-    return [Planned("holiday", first, first.shift(23), f"{country}: {name}") for first, name in days]
+    days = [(datetime.combine(day, time(), zone), name) for day, name in sorted(found.items())]
+    return [
+        Planned("holiday", Hour.of(start), Hour.of(start + timedelta(hours=23)), f"{country}: {name}")
+        for start, name in days
+    ]
