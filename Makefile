@@ -17,7 +17,7 @@ RUN_EXTRAS := --extra holidays --extra notify --extra report --extra spark
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n $(shell n=$$(( $$(nproc 2>/dev/null || echo 2) + 1 )); echo $$(( n < 4 ? n : 4 ))) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo site test unit test-long faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-lake bench-observe bench-report peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium postgresql reader bench-tables seaweedfs pictures readme
+.PHONY: help demo site test unit test-long faults crashes kills together large fuzz mutants soak test-wheel check bench bench-content bench-judge bench-judge-year bench-lake bench-observe bench-report peers lock lambda wheel glue wheels audit sbom docs clean runtime dev chromium postgresql reader bench-tables seaweedfs pictures readme
 
 help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
@@ -32,6 +32,7 @@ help:
 	@echo "make check   lint, format, types, layers, locks"
 	@echo "make bench   measure transfers beside other tools     (make bench ARGS='--only small --rounds 3')"
 	@echo "make bench-judge    what judgement finds, what it costs;  make bench-observe  what an observation costs"
+	@echo "make bench-judge-year   false notifications in a made-up year of 247 tables, half an hour"
 	@echo "make bench-content  what content checks cost;  make bench-lake  what a large lake costs, and years of history"
 	@echo "make bench-tables   what the current tables cost, beside delta-rs and dlt"
 	@echo "make bench-report   what the report costs: CPU, memory, bytes, seconds in a browser"
@@ -141,10 +142,13 @@ check: dev
 	@$(BIN)/cfn-lint deploy/viplake.yaml
 	@$(BIN)/python -m pytest -q tests/test_locks.py
 
-# What judgement finds and what it costs: docs/bench/judge.md.
+# What judgement finds and what it costs: docs/bench/judge.md. The year takes longer than the rest: a target of its own.
 bench-judge: peers
 	@$(BIN)/python bench/judge.py recall $(ARGS)
 	@$(BIN)/python bench/judge.py check
+
+bench-judge-year: peers
+	@$(BIN)/python bench/judge.py year $(ARGS)
 
 # Content beside DuckDB alone, pandas and PyArrow: docs/bench/content.md.
 bench-content: peers

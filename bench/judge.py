@@ -1,6 +1,7 @@
 """Measures judgement: what anomalies find and what they find wrongly, and what a check costs.
 
     python bench/judge.py recall     volumes with planted faults, beside other detectors (see judge_recall)
+    python bench/judge.py year       a year of 247 tables without a fault: false notifications (see judge_year)
     python bench/judge.py check      300 tables over four months: what one check costs, in a process of its own
 
 The thresholds were chosen on the development series (`recall --development`) and frozen before the others were run.
@@ -174,6 +175,12 @@ def main() -> None:
         from bench.judge_recall import measure_recall  # noqa: PLC0415 - found only now, where this file is run by path
 
         measure_recall(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["year"]:
+        sys.path.insert(0, str(Path(__file__).parents[1]))
+        from bench.judge_year import measure_year  # noqa: PLC0415 - found only now, where this file is run by path
+
+        measure_year(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("check", "timed"))

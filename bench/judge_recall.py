@@ -21,14 +21,17 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from viplake.judge.detector.anomaly import Series, VolumeVerdict, shared_moves
+from bench.judge_peers import TUNED, at_limit, installed, tune
+from viplake.judge.detector.anomaly import InsufficientHistory, Series, VolumeVerdict, shared_moves
+from viplake.judge.detector.drift import drift
 from viplake.judge.detector.usual import DAY, WEEK
+from viplake.judge.rules.catalogue import RULES
 
 PAGE = Path(__file__).parents[1] / "docs" / "bench" / "judge.md"
 HISTORIES = [folder / "shared" / "history" / "historical_job_size.csv" for folder in Path(__file__).parents[2:4]]
@@ -37,6 +40,9 @@ MEASURED = 6
 
 FACTORS = {"halved": 0.5, "doubled": 2.0, "-30 %": 0.7}
 HOURS = (1, 3, 6, 24)
+DRIFTING = ("made, noise 1 to 7 %", "made, noise 10 %", "made, noise 20 %")
+BESIDE = {"made, noise 10 %", "pedestrians"}
+"""Series on which other detectors are measured too."""
 PAUSE = 6
 YOUNG = 3 * WEEK
 
@@ -177,30 +183,6 @@ def ours(table: Table, places: range) -> list[int]:
     return found
 
 
-def seasonal_naive(table: Table, places: range) -> list[int]:
-    """More than three standard deviations of the last three weeks' differences away from a week ago."""
-    return [_beyond(table, place, [place - WEEK], 3.0) for place in places]
-
-
-def like_elementary(table: Table, places: range) -> list[int]:
-    """A z-score above 3 against the same hour of the 14 days before: Elementary's defaults, by hour."""
-    return [_beyond(table, place, [place - DAY * back for back in range(1, 15)], 3.0) for place in places]
-
-
-def _beyond(table: Table, place: int, before: Sequence[int], limit: float) -> int:
-    values = table.values
-    known = [values[at] for at in before if at >= 0 and values[at] >= 0]
-    if values[place] < 0 or not known or place in table.bad:
-        return 0
-    if len(known) == 1:
-        pairs = [(values[at], values[at - WEEK]) for at in range(max(place - 3 * WEEK, WEEK), place)]
-        spread = statistics.pstdev([x - y for x, y in pairs if x >= 0 and y >= 0] or [0.0])
-    else:
-        spread = statistics.pstdev(known)
-    off = (values[place] - statistics.fmean(known)) / (spread or 1.0)
-    return (off > limit) - (off < -limit)
-
-
 # -- measures -------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +249,34 @@ def second_alarms(tables: Sequence[Table]) -> tuple[int, int]:
     return changes, more
 
 
+def drifting(tables: Sequence[Table]) -> tuple[float, float]:
+    """The share of tables that are found while they drift by 3 % a day for two weeks, and false findings a week."""
+    found = weeks = wrong = 0
+    chance, each = random.Random(79), 4
+    for table in tables:
+        mondays = range(-table.phase % WEEK, len(table.values), WEEK)
+        wrong += sum(_drifts(table, table.values, monday) != 0 for monday in mondays[6:])
+        weeks += len(mondays[6:])
+        for number in range(each):
+            side, first = (-1, 1)[number % 2], chance.randrange(7 * WEEK, len(table.values) - 3 * WEEK)
+            values = [
+                round(value * math.exp(side * 0.03 * min(max(at - first, 0) / DAY, 14))) if value >= 0 else -1
+                for at, value in enumerate(table.values)
+            ]
+            during = [monday for monday in mondays if first < monday <= first + 3 * WEEK]
+            found += any(_drifts(table, values, monday) == side for monday in during)
+    return found / (each * len(tables)), wrong / weeks
+
+
+def _drifts(table: Table, values: Sequence[int], monday: int) -> int:
+    """What the rule `volume_drift` finds in the export of a Monday: -1 smaller, 1 larger, 0 nothing."""
+    one = drift(values, monday, table.bad)
+    least = math.log1p(RULES["volume_drift"].limits[0].default / 100)
+    if isinstance(one, InsufficientHistory) or not one.clear or abs(one.moved) < least:
+        return 0
+    return 1 if one.moved > 0 else -1
+
+
 # -- the page -------------------------------------------------------------------------------------------------
 
 
@@ -291,6 +301,27 @@ def rows(name: str, tables: Sequence[Table], alarms: Alarms, detector: str, each
     return f"| {name} | {detector} | {mean:.3f} ({middle:.3f}) | " + " | ".join(cells) + " |"
 
 
+def drift_rows(known: Mapping[str, Sequence[Table]]) -> Iterator[str]:
+    """The lines of the rule `volume_drift`."""
+    for name in DRIFTING:
+        for form, each in (("hour", known[name]), ("day", [by_day(table) for table in known[name]])):
+            found, wrong = drifting(each)
+            what = (
+                f"3 % a day for two weeks (`volume_drift`), {name}, {form}: false findings a week a table {wrong:.3f}"
+            )
+            yield f"| {what} | found {found:.2f} |"
+
+
+def beside(name: str, tables: Sequence[Table], options: argparse.Namespace) -> Iterator[str]:
+    """The lines of the peers: each as it ships (3 standard deviations), and at the limit that suits it best."""
+    for peer, scores in installed().items():
+        if options.development:
+            print(f'    ("{peer}", "{name}"): {tune(tables, scores, episodes, YOUNG)},', flush=True)
+        else:
+            for limit in dict.fromkeys((3.0, TUNED.get((peer, name), 3.0))):
+                yield rows(name, tables, at_limit(scores, limit), f"{peer}, {limit:g} sd", options.each)
+
+
 def measure_recall(arguments: Sequence[str]) -> None:
     """Measure, print, publish."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -311,10 +342,10 @@ def measure_recall(arguments: Sequence[str]) -> None:
         for form, tables in (("hour", hourly), ("day", [by_day(table) for table in hourly])):
             lines.append(rows(f"{name}, {form}", tables, ours, "viplake", options.each))
             print(lines[-1], flush=True)
-            if name in {"made, noise 10 %", "pedestrians"}:
-                for peer in (seasonal_naive, like_elementary):
-                    lines.append(rows(f"{name}, {form}", tables[:MEASURED], peer, peer.__name__, options.each))
-                    print(lines[-1], flush=True)
+            if name in BESIDE:
+                for line in beside(f"{name}, {form}", tables[:MEASURED], options):
+                    lines.append(line)
+                    print(line, flush=True)
     for real in filter(None, map(own_history, HISTORIES)):
         mean, _ = false_alarms(real, ours)
         lines.append(f"| sizes of real exports, 2022-02-22 to 2022-04-15 | viplake | {mean:.3f} | | | |")
@@ -327,6 +358,9 @@ def measure_recall(arguments: Sequence[str]) -> None:
             what = f"second alarms in the five weeks after a lasting change, {name}, {form}"
             more.append(f"| {what} | {again} of {changes} |")
             print(more[-1], flush=True)
+    for line in drift_rows(known):
+        more.append(line)
+        print(line, flush=True)
     young = made(14 if options.development else 3021, 10, (0.01, 0.07), weeks=4)
     for form, each in (("hour", young), ("day", [by_day(table) for table in young])):
         found = recall(each, ours, options.each, young=True)
