@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from viplake.history.datasets import JOBS, RUNS
 from viplake.judge.check import CheckTarget, check
 from viplake.judge.evaluate import CheckSettings
 from viplake.judge.notices import notice_words
+from viplake.judge.objectives import Graded, Grades, Objective, standing
 from viplake.lake import Lake
 from viplake.model import PROD, Environment, Hour
 from viplake.report.evidence import gather
@@ -172,3 +174,35 @@ async def test_evidence_and_status_of_a_daily_lake_name_only_hours_in_which_an_e
         (6, "landed by another program"),
         (5, "no export is due"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("lacking", "words"),
+    [
+        ((), "in SLA: 100.00% of 99.40%; 0 bad days where 0 are allowed"),
+        ((3,), "out of SLA: 90.00% of 99.40%; 1 bad day where 0 are allowed (unknown 1)"),
+    ],
+)
+async def test_objective_of_a_daily_lake_has_a_verdict_in_days_from_the_first_week_on(
+    lacking: tuple[int, ...], words: str
+) -> None:
+    target, settings = await daily_lake(*(day for day in range(10) if day not in lacking))
+    early = await checked_at(target, settings, "2022-05-06T08:50")
+    [delivered] = [one for one in early.objectives if one.objective.name == "delivered"]
+    bad = "1 bad day" if lacking else "0 bad days"
+    assert (delivered.met, delivered.words) == (None, f"too early: 6 days of the 7 that are needed, {bad}")
+    assert delivered.reason == "too early: fewer than 7 days count"
+    checked = await checked_at(target, settings, "2022-05-10T08:50")
+    [delivered] = [one for one in checked.objectives if one.objective.name == "delivered"]
+    assert (delivered.met, delivered.words) == (not lacking, words)
+
+
+def test_budget_of_a_daily_lake_is_spent_in_days() -> None:
+    hours = {DUE.shift(24 * n): Graded(DUE.shift(24 * n), n != 27) for n in range(28)}
+    month = Objective("delivered", 0.9, 28 * 24)
+    last = DUE.shift(24 * 27)
+    state = standing(
+        month, Grades("delivered", hours, lambda hour: hour not in hours), last=last, now=last.end, every=24
+    )
+    assert (state.good, state.bad, round(state.left, 6)) == (27, 1, 1.8)
+    assert state.exhausted == last.end + timedelta(days=1.8 * 7)  # one bad day in the last seven

@@ -206,11 +206,12 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
         findings += judge.results(case)
         if known is not None and known.delivered:
             before = known
+    last, every = max(counted, default=hours[-1]), settings.calendar.every
     standings = tuple(
-        standing(objective, grades[objective.name], last=max(counted, default=hours[-1]), now=evidence.now)
-        for objective in settings.objectives.objectives
+        standing(one, grades[one.name], last=last, now=evidence.now, every=every)
+        for one in settings.objectives.objectives
     )
-    periods = sla_periods(settings.objectives.objectives, grades, hours[0], max(counted, default=hours[-1]))
+    periods = sla_periods(settings.objectives.objectives, grades, hours[0], last)
     return Judgement(
         tuple(hours), tuple(findings), standings, tuple(found), contents.look_back(hours[-1]), tuple(periods)
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -39,6 +39,9 @@ AGREED: Final[tuple[Indicator, ...]] = ("delivered", "complete")
 
 FEWEST: Final = 100
 """Hours below which an objective says "too early": one bad Hour of 99 would be 1 %."""
+
+FEWEST_DAYS: Final = 7
+"""The same for daily exports: four weeks have only 28 of them. A week has every weekday once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +282,7 @@ class ObjectiveState:
         exhausted: when the budget will be spent at the pace of the last week; now, if it is already; None if it never
             will be at that pace.
         reason: why there is no figure; empty where there is one.
+        every: hours from one expected export to the next, 24 with a daily one: then the Hours that count are days.
     """
 
     objective: Objective
@@ -291,6 +295,7 @@ class ObjectiveState:
     spent: tuple[tuple[str, int], ...] = ()
     exhausted: datetime | None = None
     reason: str = ""
+    every: int = 1
 
     @property
     def met(self) -> bool | None:
@@ -299,17 +304,28 @@ class ObjectiveState:
 
     @property
     def early(self) -> bool:
-        """Fewer than `FEWEST` Hours count: one bad Hour would decide."""
-        return self.good + self.bad < FEWEST
+        """Fewer Hours (or days) count than are needed: one bad one would decide."""
+        return self.good + self.bad < self.needed
+
+    @property
+    def needed(self) -> int:
+        """How many Hours (or days) must count before there is a verdict."""
+        return FEWEST if self.every == 1 else FEWEST_DAYS
+
+    @property
+    def unit(self) -> str:
+        """What is counted: Hours, or days with daily exports."""
+        return "Hour" if self.every == 1 else "day"
 
     @property
     def words(self) -> str:
         """Return the verdict and the budget in words: `out of SLA: ...; 20 bad Hours where 4 are allowed`."""
         if self.sli is None:
             return f"no data: {self.reason}"
-        bad = count_words(self.bad, "bad Hour")
+        bad = count_words(self.bad, f"bad {self.unit}")
         if self.early:
-            return f"too early: {count_words(self.good + self.bad, 'Hour')} of the {FEWEST} that are needed, {bad}"
+            counted = count_words(self.good + self.bad, self.unit)
+            return f"too early: {counted} of the {self.needed} that are needed, {bad}"
         allowed = int(self.budget)
         word = "in" if self.met else "out of"
         share = f"{self.sli:.2%} of {self.objective.target:.2%}"
@@ -347,7 +363,7 @@ _PACE: Final = 168
 """Hours, the last week: the pace at which the budget is being spent."""
 
 
-def standing(objective: Objective, grades: Grades, *, last: Hour, now: datetime) -> ObjectiveState:
+def standing(objective: Objective, grades: Grades, *, last: Hour, now: datetime, every: int = 1) -> ObjectiveState:
     """Return the state of an objective at the end of the Hour `last`.
 
     Args:
@@ -355,6 +371,7 @@ def standing(objective: Objective, grades: Grades, *, last: Hour, now: datetime)
         grades: of the Hours on record, by its indicator.
         last: the last Hour of the window.
         now: the time of evaluation.
+        every: hours from one expected export to the next.
     """
     first = last.shift(1 - objective.window)
     tally = grades.tally(first, last)
@@ -364,11 +381,11 @@ def standing(objective: Objective, grades: Grades, *, last: Hour, now: datetime)
             reason = "all Hours of the window are planned"
         elif tally.unknown:
             reason = "no Hour in the window has the required data"
-        return ObjectiveState(objective, planned=tally.planned, unknown=tally.unknown, reason=reason)
+        return ObjectiveState(objective, planned=tally.planned, unknown=tally.unknown, reason=reason, every=every)
     bad = grades.bad(first, last)
     budget = objective.budget_share * tally.expected
     recent = grades.tally(last.shift(1 - _PACE), last)
-    return ObjectiveState(
+    state = ObjectiveState(
         objective,
         good=tally.good,
         bad=tally.bad,
@@ -377,9 +394,10 @@ def standing(objective: Objective, grades: Grades, *, last: Hour, now: datetime)
         sli=tally.ratio,
         budget=budget,
         spent=_by_owner(bad),
-        exhausted=_exhausted(budget - tally.bad, recent, now),
-        reason=f"too early: fewer than {FEWEST} Hours count" if tally.expected < FEWEST else "",
+        exhausted=_exhausted(budget - tally.bad, recent, now, every),
+        every=every,
     )
+    return replace(state, reason=f"too early: fewer than {state.needed} {state.unit}s count") if state.early else state
 
 
 class Burning:
@@ -417,10 +435,10 @@ def _by_owner(bad: Iterable[Graded]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(spent.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _exhausted(left: float, recent: Tally, now: datetime) -> datetime | None:
+def _exhausted(left: float, recent: Tally, now: datetime, every: int) -> datetime | None:
     if left <= 0:
         return now
-    return now + timedelta(hours=left * recent.expected / recent.bad) if recent.bad else None
+    return now + timedelta(hours=every * left * recent.expected / recent.bad) if recent.bad else None
 
 
 # -- by period --------------------------------------------------------------------------------------------------

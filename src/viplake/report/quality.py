@@ -137,7 +137,10 @@ def _days(counted: Mapping[Hour, Record], settings: CheckSettings, now: datetime
 
 
 def _day(hours: list[Hour], grades: Mapping[Indicator, Grades], settings: CheckSettings, now: datetime) -> BudgetDay:
-    states = tuple(standing(one, grades[one.name], last=hours[-1], now=now) for one in settings.objectives.objectives)
+    states = tuple(
+        standing(one, grades[one.name], last=hours[-1], now=now, every=settings.calendar.every)
+        for one in settings.objectives.objectives
+    )
     spent: Counter[str] = Counter()
     for hour in hours:
         bad = [one.owner for of in grades.values() for one in of.bad(hour, hour)]
