@@ -100,6 +100,21 @@ def test_every_imported_hour_counts_as_it_was_held(viplake: Commands, held: dict
     }
 
 
+def test_status_shows_what_the_history_has_of_imported_hours(viplake: Commands, held: dict[str, bytes]) -> None:
+    span = ("--from", "2022-04-01T00", "--to", "2022-04-15T23")
+    words = {"1": "in the history: delivered", "0": "in the history: not delivered"}
+    jobs = by_hour(held["historical_job_metrics.csv"])
+    wanted = {hour: words[row[1]] for hour, row in jobs.items() if "20220401-00" <= hour <= "20220415-23"}
+    assert set(wanted.values()) == set(words.values())
+    shown = answered(viplake, "status", *span)["hours"]
+    assert {(one["outcome"], one["cause"], one["owner"]) for one in shown} == {("none", None, None)}
+    assert {one["hour"].replace("-", "").replace("T", "-"): one["detail"] for one in shown} == wanted
+    lines = viplake.run("status", *span).out.splitlines()
+    assert sum(line.rstrip().endswith("none      in the history: delivered") for line in lines) == sum(
+        word == words["1"] for word in wanted.values()
+    )
+
+
 def test_a_check_of_2022_speaks_of_2022(viplake: Commands, held: dict[str, bytes]) -> None:
     checked = answered(viplake, "check", "--at", LAST, "--no-notify", code=0)
     assert (checked["at"], checked["hours"]) == (LAST, 1600)

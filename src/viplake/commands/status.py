@@ -83,7 +83,7 @@ def print_status(outcomes: Sequence[Outcome], *, color: bool = True) -> None:
 
 def _on_record(row: Row) -> str:
     """Return what the history has of an Hour without folder and ledger: imported, or landed and later removed."""
-    return "delivered, by the history" if row[1] != "0" else "not delivered, by the history"
+    return f"in the history: {'delivered' if row[1] != '0' else 'not delivered'}"
 
 
 def _why(outcome: Outcome) -> str:
