@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -35,11 +36,11 @@ def commands() -> list[list[str]]:
     return [shlex.split(line.removesuffix(" || true"))[1:] for line in lines if line.startswith("viplake ")]
 
 
-async def fill(seaweed: Seaweed, bucket: str, prefix: str) -> None:
+async def fill(seaweed: Seaweed, bucket: str, prefix: str, last: Hour = LAST) -> None:
     """The old script's lake: no ledger, no Receipts, signatures in its promises."""
     store = open_store(seaweed.settings(bucket))
     past = Past((Spell(*DIVERTED, "planned"),), tables=6, scale=0.02, ledger=False, receipts=False)
-    await generate(Lake(store, Layout.below(prefix)), FIRST.to(LAST), past, environment=PROD)
+    await generate(Lake(store, Layout.of_source(prefix)), FIRST.to(last), past, environment=PROD)
 
 
 async def test_the_how_to_leads_from_an_old_lake_to_a_report(seaweed: Seaweed, tmp_path: Path) -> None:
@@ -77,3 +78,23 @@ async def test_the_how_to_leads_from_an_old_lake_to_a_report(seaweed: Seaweed, t
     jobs = objects["IMOSDL/Observability/historical_job_metrics.csv"].decode()
     assert "20220508-22,1,1\n20220508-23,0,1\n20220509-00,1,1\n" in jobs
     assert (tmp_path / "report.html").read_text().startswith("<!")
+
+
+async def test_hours_at_the_top_of_a_bucket_are_copied_adopted_and_observed(seaweed: Seaweed, tmp_path: Path) -> None:
+    flat, new = seaweed.bucket(), seaweed.bucket()
+    await fill(seaweed, flat, "/", FIRST.shift(3))
+    environ = {"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": f"s3://{new}", "VIPLAKE_ALLOW_INSECURE_HTTP": "true"}
+    command = Command(environ | seaweed.environment(), tmp_path)
+    source = ("consolidate", f"s3://{flat}", "--source-prefix", "/")
+    refused = command.run(*source)
+    assert refused.code == 2
+    assert f"nothing shows whether s3://{flat} belongs to Prod or Test" in refused.err
+    copied = command.run(*source, "--source-environment", "Prod")
+    assert copied.code == 0, copied.err
+    assert copied.out.startswith("4 Hours copied (")
+    assert "0 B through this machine" in copied.out
+    assert command.run("adopt").out == "4 Hours got a Receipt (proof: size), 0 had one already\n"
+    verified = command.run("verify", "--json")
+    assert (verified.code, json.loads(verified.out)["hours"][0]["proof"]) == (0, "size"), verified.out
+    jobs = bytes(obstore.get(seaweed.store(new), "IMOSDL/Observability/historical_job_metrics.csv").bytes()).decode()
+    assert "".join(f"{FIRST.shift(n).label},1,1\n" for n in range(4)) in jobs

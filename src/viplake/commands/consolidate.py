@@ -19,7 +19,7 @@ from viplake.lake.consolidate import Consolidated, Source, Span, consolidate
 from viplake.lake.layout import Layout
 from viplake.lake.store import open_store, server_copy
 from viplake.model import Hour
-from viplake.wording import count_words, size_words
+from viplake.wording import count_words, seconds_words, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def command(
     source_url
         s3://bucket[/prefix] or file:///folder.
     source_prefix
-        Of the hourly folders there, such as IMOS/Hourly/; default: as here.
+        Of the hourly folders there, such as IMOS/Hourly/, or / for the top of the bucket; default: as here.
     source_profile
         AWS profile with credentials for the source; default: as here.
     source_environment
@@ -82,7 +82,7 @@ def command(
             hint = f"Check the URL of the source: {url}" if error.cause.word == "folder_missing" else error.hint
             raise LakeError(error.message, cause=error.cause.word, hint=hint) from None
         return Source(
-            Lake(store, settings.layout if prefix is None else Layout.below(prefix), url),
+            Lake(store, settings.layout if prefix is None else Layout.of_source(prefix), url),
             environment=source_environment,
             only=only,
             server_copy=server_copy(place, target),
@@ -99,7 +99,7 @@ def command(
             words = f"{copied.hour}; left: {count_words(remaining.hours, 'Hour')}, {size_words(remaining.size)};"
             line(words, passed / max(passed + remaining.size, 1))
         else:
-            print_copied(copied, remaining, (clock.monotonic() - begun) / max(passed, 1))
+            print_copied(copied, remaining, None if dry_run else (clock.monotonic() - begun) / max(passed, 1))
 
     async def work() -> Consolidated:
         sources = [source(source_url, source_prefix)]
@@ -150,12 +150,13 @@ def _other_lake(settings: config.Settings, url: str, *, profile: str | None = No
     return replace(found, profile=profile, access_key_id=None, secret_access_key=None, session_token=None)
 
 
-def print_copied(copied: CopiedHour, remaining: Remaining, seconds_a_byte: float) -> None:
-    """Print a copied Hour and the remaining work on stderr."""
+def print_copied(copied: CopiedHour, remaining: Remaining, seconds_a_byte: float | None) -> None:
+    """Print a copied Hour and the remaining work on stderr; the remaining time only where the pace is known."""
     left = ""
     if remaining.hours:
-        minutes = remaining.size * seconds_a_byte / 60
-        left = f"; left: {count_words(remaining.hours, 'Hour')}, {size_words(remaining.size)}, about {minutes:.0f} min"
+        left = f"; left: {count_words(remaining.hours, 'Hour')}, {size_words(remaining.size)}"
+        if seconds_a_byte is not None:
+            left += f", about {seconds_words(remaining.size * seconds_a_byte)}"
     err(f"{copied.hour}  {count_words(copied.files, 'file')}, {size_words(copied.size)} from {copied.source}{left}")
 
 

@@ -266,7 +266,8 @@ async def check_environment(source: Source, target: Lake, environment: str) -> N
             hint="Prod and Test are never mixed. Check the source, its prefix, and VIPLAKE_ENVIRONMENT.",
         )
     if not shown:
-        where = f"{source.lake.url} with the prefix {source.lake.layout.prefix}"
+        prefix = source.lake.layout.prefix
+        where = f"{source.lake.url} with the prefix {prefix}" if prefix else source.lake.url
         raise SettingsError(
             f"nothing shows whether {where} belongs to Prod or Test",
             hint=f"If you know that it is {environment}, state it: --source-environment {environment}",
@@ -388,7 +389,7 @@ class _Work:
         days = await listed_days(source.lake)
         if not days:
             raise LakeError(
-                f"{source.lake.url} has no hourly folder below {source.lake.layout.prefix}",
+                f"{source.lake.url} has no hourly folder below {source.lake.layout.prefix or 'its top'}",
                 cause="folder_missing",
                 hint="Check the URL and --source-prefix (early lakes are below IMOS/Hourly/).",
             )

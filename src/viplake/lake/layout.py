@@ -60,7 +60,7 @@ class Layout:
     """Keys of one environment's part of a lake, below the lake's URL.
 
     Attributes:
-        prefix: of the hourly folders, with its closing slash (`IMOSDL/Hourly/`).
+        prefix: of the hourly folders, with its closing slash (`IMOSDL/Hourly/`); empty where they are at the top.
     """
 
     prefix: str
@@ -76,6 +76,15 @@ class Layout:
         if any(part in {"", ".", ".."} or re.search(r"[\\\x00-\x1f\x7f\ud800-\udfff]", part) for part in parts):
             raise SettingsError(f"not a prefix for hourly folders: {prefix!r}", hint="Write it as IMOSDL/Hourly/.")
         return cls("/".join(parts) + "/")
+
+    @classmethod
+    def of_source(cls, prefix: str) -> Layout:
+        """The layout of a lake that is only read: `/` means hourly folders at its top, without a prefix.
+
+        Raises:
+            SettingsError: it climbs, or is absolute.
+        """
+        return cls("") if prefix.strip() in {"", "/", "."} else cls.below(prefix)
 
     @property
     def root(self) -> str:
