@@ -44,7 +44,9 @@ def test_the_story_in_a_folder_ends_well_and_its_advice_can_be_followed(viplake:
     commands = [line for line in lines if re.match("viplake (?!init)", line)]
     [folder] = (line.removeprefix("cd ") for line in lines if line.startswith("cd "))
     there = Commands({}, Path(folder))
-    assert len(commands) == 7
+    assert len(commands) == 8
+    assert re.search(r"arrives late: [1-9]\d* versions are added to the history, [1-9]\d* rows to", told.out)
+    assert "(viplake tables --check): 0 rows differ" in told.out
     codes = {command: there.run(*shlex.split(command)[1:]).code for command in commands[:-1]}
     assert set(codes.values()) <= {0, 1}, codes
     assert [command for command, code in codes.items() if code] == ["viplake check", "viplake slo --last 168"]
