@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 MOST_NAMED: Final = 5
 """Number of names that a sentence lists."""
@@ -44,6 +46,12 @@ def span_words(time: timedelta) -> str:
     """Return a time in hours and minutes, without its sign: `1 h`, `5 h 10 min`."""
     hours, minutes = divmod(round(abs(time) / timedelta(minutes=1)), 60)
     return " ".join([f"{hours} h"] * (hours > 0) + [f"{minutes} min"] * (minutes > 0 or hours == 0))
+
+
+@lru_cache(maxsize=1024)  # each Hour of a long outage names the same times
+def time_words(moment: datetime) -> str:
+    """Return a time of UTC: `2022-05-10 13:00 UTC`."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def seconds_words(seconds: float | None) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from current.oracle import Record, current, history
+from current.oracle import Record, current, history, snapshot
 from viplake.clock import SystemClock
 from viplake.current.delta import DeltaTables, storage_options
 from viplake.current.settings import TablesSettings
@@ -178,7 +178,11 @@ class TableLake:
     def expected(self, kind: str, table: str, key: Sequence[str] = ("Id",)) -> Counter[tuple[tuple[str, Any], ...]]:
         """The same by the oracle, over all that was landed."""
         hours = {at: [stored(record) for record in records] for at, records in self.landed[table].items()}
-        if kind == "history":
+        snapshots = self.settings.of(table).mode == "snapshot"
+        key = () if snapshots else key
+        if kind == "current" and snapshots:
+            pairs = snapshot(hours)
+        elif kind == "history":
             pairs = [(version, seen[0]) for version, seen in history(hours, key).items()]
         else:
             pairs = list(current(hours, key, "LastUpdateGMT").values())

@@ -32,6 +32,14 @@ def history(hours: Mapping[str, Sequence[Record]], key: Sequence[str]) -> dict[V
     return found
 
 
+def snapshot(hours: Mapping[str, Sequence[Record]]) -> list[tuple[Version, str]]:
+    """The records of the newest Hour, each as often as it is there, with the first Hour that carried it."""
+    known = history(hours, ())
+    newest = ({name: value for name, value in record.items() if value is not None} for record in hours[max(hours)])
+    versions = [tuple(sorted(record.items())) for record in newest]
+    return [(version, known[version][0]) for version in versions]
+
+
 def current(
     hours: Mapping[str, Sequence[Record]], key: Sequence[str], changed: str | None
 ) -> dict[tuple[Any, ...], tuple[Version, str]]:

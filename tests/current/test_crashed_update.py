@@ -12,6 +12,7 @@ from current.lakes import TableLake
 from faults import Crash, Flaky, Tripwire
 from viplake.clock import SystemClock
 from viplake.current.delta import DeltaTables
+from viplake.current.settings import TableSettings, TablesSettings
 from viplake.current.update import update
 from viplake.errors import LakeError
 from viplake.lake import Lake
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from faults import When
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+
+
+KEYS = {"Voyage": ("Id",), "Port": ("Id",)}
 
 
 class FlakyTables(DeltaTables):
@@ -58,19 +62,38 @@ def row(key: int, name: str, when: str | None) -> dict[str, Any]:
 
 
 async def made(folder: Path) -> TableLake:
-    """A lake with two Hours in its tables; then a late one, with ties, between them and one after them."""
-    lake = TableLake(folder)
+    """A lake with two Hours in its tables; then a late one, with ties, between them and one after them.
+
+    Of the table Rate a snapshot is wanted: the late Hour has a record earlier, the last one replaces all.
+    """
+    lake = TableLake(folder, settings=TablesSettings(tables={"Rate": TableSettings(mode="snapshot")}))
     tied = "2022-05-09T10:00:00Z"
-    await lake.land(0, {"Voyage": [row(1, "a", None), row(2, "x", tied)], "Port": [row(7, "p", tied)]})
-    await lake.land(2, {"Voyage": [row(1, "c", None), row(2, "x", tied)], "Port": [row(7, "p", tied)]})
+    await lake.land(
+        0,
+        {"Voyage": [row(1, "a", None), row(2, "x", tied)], "Port": [row(7, "p", tied)], "Rate": [row(1, "r", None)]},
+        keys=KEYS,
+    )
+    await lake.land(
+        2,
+        {"Voyage": [row(1, "c", None), row(2, "x", tied)], "Port": [row(7, "p", tied)], "Rate": [row(2, "r", None)]},
+        keys=KEYS,
+    )
     await lake.update()
-    await lake.land(1, {"Voyage": [row(1, "b", None), row(2, "y", tied)], "Port": [row(8, "q", tied)]})
-    await lake.land(3, {"Voyage": [row(3, "d", None), row(2, "y", tied)], "Port": [row(7, "p2", None)]})
+    await lake.land(
+        1,
+        {"Voyage": [row(1, "b", None), row(2, "y", tied)], "Port": [row(8, "q", tied)], "Rate": [row(2, "r", None)]},
+        keys=KEYS,
+    )
+    await lake.land(
+        3,
+        {"Voyage": [row(3, "d", None), row(2, "y", tied)], "Port": [row(7, "p2", None)], "Rate": [row(3, "r", None)]},
+        keys=KEYS,
+    )
     return lake
 
 
 def check(lake: TableLake) -> None:
-    for table in ("Voyage", "Port"):
+    for table in ("Voyage", "Port", "Rate"):
         for kind in ("history", "current"):
             assert lake.digest(kind, table) == lake.expected(kind, table), (kind, table)
 

@@ -19,7 +19,7 @@ from history.lakes import At
 from viplake.clock import SystemClock
 from viplake.current import marks
 from viplake.current.delta import DeltaTables
-from viplake.current.settings import TablesSettings
+from viplake.current.settings import TableSettings, TablesSettings
 from viplake.current.show import show
 from viplake.current.update import check, update
 from viplake.errors import SettingsError
@@ -344,6 +344,47 @@ async def test_table_without_a_key_has_a_history_only(tmp_path: Path) -> None:
     assert found.tables["Voyage"].current is None
     assert lake.rows("current", "Voyage") == []
     assert lake.digest("history", "Voyage") == lake.expected("history", "Voyage", ())
+
+
+def flagged(column: str = "IsDeleted", **options: Any) -> TablesSettings:
+    return TablesSettings(tables={"Voyage": TableSettings(deleted=column, **options)})
+
+
+def marked(lake: TableLake, kind: str = "current") -> list[tuple[str, str, str]]:
+    return sorted((one["Id"], one.get("IsDeleted", ""), one["_deleted"]) for one in lake.rows(kind, "Voyage"))
+
+
+async def test_rows_that_a_column_marks_as_deleted_stay_and_are_flagged(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path, settings=flagged())
+    columns = {"Voyage": {**COLUMNS, "IsDeleted": "bit"}}
+    later = "2022-05-09T12:00:00Z"
+    await lake.land(0, {"Voyage": [row(1), row(2)]})
+    assert (await lake.update()).tables["Voyage"].notes == ["no column IsDeleted: no row is marked as deleted"]
+    await lake.land(
+        2, {"Voyage": [row(1, when=later) | {"IsDeleted": True}, row(3) | {"IsDeleted": 0}]}, columns=columns
+    )
+    await lake.land(1, {"Voyage": [row(1) | {"IsDeleted": False}]}, columns=columns)
+    await lake.update()
+    assert marked(lake) == [("1", "true", "true"), ("2", "", "false"), ("3", "false", "false")]
+    assert [flag for *_, flag in marked(lake, "history")].count("true") == 1
+    assert await check(lake.lake, lake.delta(), lake.settings) == {"Voyage": {"current": 0, "history": 0}}
+
+
+@pytest.mark.parametrize("later", [flagged("STATE", deleted_values=("Void", "x")), TablesSettings()])
+async def test_other_setting_for_deleted_rows_computes_the_table_anew(tmp_path: Path, later: TablesSettings) -> None:
+    lake = TableLake(tmp_path, settings=flagged("Name", deleted_values=("B",)))
+    columns = {"Voyage": {**COLUMNS, "State": "nvarchar(9)"}}
+    for number in range(2):
+        await lake.land(number, {"Voyage": [row(1), row(2, "b") | {"State": "VOID"}]}, columns=columns)
+    await lake.update()
+    assert {key: one["_deleted"] for key, one in by_key(lake).items()} == {"1": "false", "2": "true"}
+    lake.settings = later
+    await lake.land(2, {"Voyage": [row(3) | {"State": "Void"}]}, columns=columns)
+    found = await lake.update()
+    assert [note[:14] for note in found.tables["Voyage"].notes] == ["computed anew:"]
+    flags = {key: one.get("_deleted") for key, one in by_key(lake).items()}
+    assert flags == ({"1": "false", "2": "true", "3": "true"} if later.tables else dict.fromkeys("123"))
+    assert len(lake.rows("history", "Voyage")) == 3
 
 
 # -- schema -----------------------------------------------------------------------------------------------------------

@@ -352,7 +352,7 @@ def test_an_incident_that_was_announced_as_resolved_and_opens_again_is_reopened(
 
 def test_a_cause_that_changes_is_notified_once_and_both_are_named_at_the_end() -> None:
     found, _ = tell(after([breach(1)], last=1), "a", 0)
-    found = after([replace(breach(2), cause="missed", owner="us")], known=found, first=2, last=2)
+    found = after([breach(2)._replace(cause="missed", owner="us")], known=found, first=2, last=2)
     found, kinds = tell(found, "a", 60)
     assert kinds == ["changed"]
     found, kinds = tell(after([breach(3)], known=found, first=3, last=3), "a", 120)
@@ -380,7 +380,7 @@ def test_an_acknowledged_incident_is_neither_reminded_nor_changed_but_escalated(
     [one] = found.values()
     found = {one.key: replace(one, acknowledged=Acknowledgement(hour(200), "known"))}
     assert tell(found, "a", 24 * 60)[1] == []
-    changed = after([replace(breach(2), cause="missed", owner="us")], known=found, first=2, last=2)
+    changed = after([breach(2)._replace(cause="missed", owner="us")], known=found, first=2, last=2)
     assert tell(changed, "a", 60)[1] == []
     page = after([breach(2, severity="page")], known=found, first=2, last=2)
     assert tell(page, "a", 60)[1] == ["escalated"]
@@ -399,22 +399,22 @@ def test_a_missed_hour_is_notified_from_the_third_on_unless_it_cannot_wait() -> 
     def kinds(*breaches: Breach) -> list[str]:
         return tell(six(breaches, last=5), "a", 0)[1]
 
-    three = [replace(breach(n), after=3) for n in (1, 2, 3)]
+    three = [breach(n)._replace(after=3) for n in (1, 2, 3)]
     assert kinds(three[0]) == kinds(*three[:2]) == []
     assert kinds(*three) == ["opened"]
-    assert kinds(replace(three[0], urgent=True)) == ["opened"]
-    assert kinds(replace(three[0], loss="soon")) == ["opened"]
-    tables = [replace(breach(n, "missing_table", "AB"[n % 2]), after=3) for n in range(4)]
+    assert kinds(three[0]._replace(urgent=True)) == ["opened"]
+    assert kinds(three[0]._replace(loss="soon")) == ["opened"]
+    tables = [breach(n, "missing_table", "AB"[n % 2])._replace(after=3) for n in range(4)]
     assert kinds(*tables) == [], "each table lacked for single Hours"
 
 
 def test_a_recovering_incident_is_sent_once_when_it_ends_or_opened_when_it_continues() -> None:
-    three = [replace(breach(n), after=3) for n in (1, 2, 3)]
+    three = [breach(n)._replace(after=3) for n in (1, 2, 3)]
     held, kinds = tell(six([*three, passed(4)], last=4), "a", 0)
     assert kinds == []
     good = [passed(n) for n in range(5, 10)]
     assert tell(six(good, known=held, first=5, last=9), "a", 300)[1] == ["resolved"]
-    assert tell(six([replace(breach(5), after=3)], known=held, first=5, last=5), "a", 60)[1] == ["opened"]
+    assert tell(six([breach(5)._replace(after=3)], known=held, first=5, last=5), "a", 60)[1] == ["opened"]
 
 
 def test_the_first_check_notifies_what_is_open_and_nothing_of_what_is_over() -> None:

@@ -66,7 +66,7 @@ def incident(rule: str, given: Case, hours: int, good: int, *, grave: bool) -> I
     for n in range(hours):
         breaches += [found for found in of(rule, at(given, n)) if isinstance(found, Breach)]
     if grave:
-        breaches = [replace(breach, severity="page") for breach in breaches]
+        breaches = [breach._replace(severity="page") for breach in breaches]
     decides = DECIDES.get(breaches[0].group or group_of(rule), rule)
     passed = [RulePassed(decides, HOUR.shift(hours + n)) for n in range(good)]
     last = HOUR.shift(hours + good - 1)

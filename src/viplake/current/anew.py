@@ -12,8 +12,8 @@ from viplake.concurrency import map_bounded
 from viplake.current import marks
 from viplake.current.delta import KINDS, ConflictError
 from viplake.current.merge import Merge
-from viplake.current.plan import batches, work_of
-from viplake.current.source import HeldError, TooLargeError, folder_of, source_of
+from viplake.current.plan import accepted, batches, work_of
+from viplake.current.source import HeldError, TooLargeError, folder_of, rows_in, source_of
 from viplake.current.writer import MORE_MEMORY, Here
 from viplake.errors import LakeError, SettingsError, ViplakeError
 from viplake.lake.hours import listed_days, named_hours
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from viplake.current.delta import Live, TableKind
-    from viplake.current.shape import Shape
+    from viplake.current.shape import Shape, Snapshot
     from viplake.current.source import HourSource
     from viplake.current.writer import Writer
     from viplake.model import Hour
@@ -68,6 +68,8 @@ class Anew:
         shape: its columns; None: no Hour has it.
         files: here, by kind.
         held: Hours that could not be read, and why.
+        refused: Hours that may not replace the snapshot, and why.
+        snapshot: the Hour whose records the current table has, in that mode.
     """
 
     writer: Writer
@@ -76,12 +78,15 @@ class Anew:
     shape: Shape | None = None
     files: dict[TableKind, list[Path]] = field(default_factory=lambda: {"history": [], "current": []})
     held: dict[Hour, str] = field(default_factory=dict)
+    refused: dict[Hour, str] = field(default_factory=dict)
+    snapshot: Hour | None = None
+    _rows: dict[Hour, Path | None] = field(default_factory=dict)
     _shapes: dict[TableKind, Shape] = field(default_factory=dict)
     _merge: Merge = field(init=False)
 
     @classmethod
-    async def of(cls, writer: Writer, table: str, sources: list[HourSource]) -> Anew:
-        """Compute a table from these Hours, ascending.
+    async def of(cls, writer: Writer, table: str, sources: list[HourSource], live: Live | None) -> Anew:
+        """Compute a table from these Hours, ascending; `live` is its current table now.
 
         Raises:
             SettingsError: an Hour that the table has cannot be read any more: without it rows would be lost.
@@ -107,6 +112,8 @@ class Anew:
                     f"the table {table} cannot be computed anew: it has {hour}, and now {why}",
                     hint=f"Repair the Hour: viplake verify --from {hour} --to {hour}, then viplake collect {hour}.",
                 )
+        if writer.settings.of(table).mode == "snapshot":
+            await made._take_snapshot(live.snapshot if live else None)
         for kind in KINDS:
             if made.shape is not None and made._shapes.get(kind, made.shape) != made.shape:
                 made._replace(kind, await made._written(kind, [], made.folder / "last", plain=True))
@@ -126,6 +133,7 @@ class Anew:
                 continue
             self.shape = read.fitted.shape
             rows += [read.path] if read.path else []
+            self._rows[source.hour] = read.path
         if self.shape is None:
             return
         run = self.writer.in_thread
@@ -141,6 +149,26 @@ class Anew:
         written = {kind: await self._written(kind, rows, folder) for kind in KINDS if changes[kind]}
         for kind, files in written.items():
             self._replace(kind, files)
+
+    async def _take_snapshot(self, now: Snapshot | None) -> None:
+        """Write the records of the Hour that the table has now, or of a later one that may replace them."""
+        rows = dict(self._rows)
+        if now is not None and (before := [hour for hour in rows if hour <= now.hour]):
+            rows[now.hour] = rows[max(before)]  # an Hour that was not opened equals the one before it
+        run, connection = self.writer.in_thread, self.writer.connection
+        counts = {hour: await run(rows_in, connection, path) for hour, path in rows.items()}
+        fewer = self.writer.settings.of(self.table).fewer_rows
+        self.snapshot, self.refused = accepted(now, counts, self.table, fewer=fewer)
+        if self.snapshot is None or self.shape is None or not counts[self.snapshot]:
+            return
+        path = rows[self.snapshot]
+        assert path is not None  # noqa: S101 - it has rows
+        folder, shape = self.writer.new_folder(), self.shape
+        merge: Merge = await run(lambda: Merge(connection, shape, folder, [path], late=True))
+        await run(merge.against, [])
+        await run(merge.compare, self.files["history"])
+        size = path.stat().st_size
+        self._replace("current", await run(merge.write_snapshot, path, self.folder / "snapshot", size))
 
     async def _written(self, kind: TableKind, rows: list[Path], folder: Path, *, plain: bool = False) -> list[Path]:
         """Write all rows; `plain`: those that are here, with the columns of the table."""
@@ -171,8 +199,9 @@ class Anew:
                 continue
             adds = [await self.writer.put(self.table, kind, self._merge, path) for path in self.files[kind]]
             found[kind] = await self.writer.delta.commit(
-                kind, folder_of(self.table), base, self.shape, adds, [], rewrites=True
-            )
+                kind, folder_of(self.table), base, self.shape, adds, [], rewrites=True,
+                snapshot=self.snapshot if kind == "current" else None,
+            )  # fmt: skip
         return found
 
     async def differences(self, live: Mapping[TableKind, Live | None]) -> dict[TableKind, int]:
@@ -190,8 +219,10 @@ class Anew:
         return found
 
 
-async def rebuild(writer: Writer, table: str, sources: list[HourSource] | None = None) -> dict[TableKind, int | None]:
-    """Compute a table anew from all proven Hours and replace it; the versions.
+async def rebuild(
+    writer: Writer, table: str, sources: list[HourSource] | None = None
+) -> tuple[dict[TableKind, int | None], dict[Hour, str]]:
+    """Compute a table anew from all proven Hours and replace it; the versions, and the Hours that it lacks, and why.
 
     Raises:
         SettingsError: an Hour that the table has is gone, or cannot be read any more.
@@ -200,7 +231,7 @@ async def rebuild(writer: Writer, table: str, sources: list[HourSource] | None =
     for _ in range(_RACES):
         live = {kind: await writer.delta.open(kind, folder_of(table)) for kind in KINDS}
         try:
-            anew = await Anew.of(writer, table, sources or await proven_hours(writer))
+            anew = await Anew.of(writer, table, sources or await proven_hours(writer), live["current"])
             versions = await anew.commit(live)
         except ConflictError:
             sources = None
@@ -210,5 +241,5 @@ async def rebuild(writer: Writer, table: str, sources: list[HourSource] | None =
                 raise ViplakeError(why, cause="table_unreadable") from None
         else:
             await asyncio.to_thread(shutil.rmtree, anew.folder, ignore_errors=True)
-            return versions
+            return versions, anew.held | anew.refused
     raise LakeError(f"the table {table} is written by others without a pause")

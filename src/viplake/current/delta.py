@@ -11,14 +11,15 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from viplake.current.shape import CHANGED, HOUR, PROBLEMS, Column, Shape, parse_type
+from viplake.current.shape import CHANGED, HOUR, PROBLEMS, Column, Shape, Snapshot, parse_type
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.refusals import answer_in, lake_error
 from viplake.lake.store import RETRIES
+from viplake.model import Hour
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,9 @@ KEPT_HOURS: Final = 7 * 24
 """Hours for which files of older versions stay for readers (the default of Delta Lake)."""
 
 _APP: Final = "viplake"
+_SNAPSHOT: Final = "viplake.snapshot"
+"""Application whose transaction number is the Hour of a snapshot, in hours since 1970: the log has it with the rows."""
+
 _CHECKPOINT_EVERY: Final = "50"
 
 
@@ -79,6 +83,7 @@ class Live:
         shape: columns and key.
         files: by path.
         odd: why viplake cannot write it; None: it can.
+        snapshot: of a current table in that mode; None: another mode, or an empty table.
     """
 
     version: int
@@ -86,6 +91,7 @@ class Live:
     files: Mapping[str, DataFile]
     odd: str | None
     table: DeltaTable
+    snapshot: Snapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +168,13 @@ class DeltaTables:
             odd = f"another program gave it the column {unknown}, of a type that viplake does not write"
         elif table.metadata().partition_columns:
             odd = "another program partitioned it"
-        return Live(table.version(), shape, _files_of(table), odd, table)
+        files = _files_of(table)
+        number = table.transaction_version(_SNAPSHOT)
+        snapshot = None
+        if number is not None and files and not shape.key:
+            hour = Hour.of(datetime.fromtimestamp(number * 3600, UTC))
+            snapshot = Snapshot(hour, sum(file.rows or 0 for file in files.values()))
+        return Live(table.version(), shape, files, odd, table, snapshot)
 
     async def vacuum(self, kind: TableKind, folder: str) -> int:
         """Remove files that no version of the last days has; how many.
@@ -192,6 +204,7 @@ class DeltaTables:
         removes: Sequence[str],
         *,
         rewrites: bool,
+        snapshot: Hour | None = None,
     ) -> int:
         """Commit files to a table; return the version that has them.
 
@@ -203,6 +216,7 @@ class DeltaTables:
             adds: files that are in the lake.
             removes: paths.
             rewrites: all live files are replaced, and columns may have other types.
+            snapshot: the Hour that has these records, where they are a snapshot.
 
         Raises:
             ConflictError: another writer was first, or may have been.
@@ -211,7 +225,7 @@ class DeltaTables:
         """
         return await asyncio.to_thread(
             self._create if base is None else self._rewrite if rewrites else self._append,
-            _Commit(kind, folder, base, shape, [self._add(one) for one in adds], removes),
+            _Commit(kind, folder, base, shape, [self._add(one) for one in adds], removes, snapshot),
         )
 
     def _create(self, one: _Commit) -> int:
@@ -226,7 +240,7 @@ class DeltaTables:
                 one.adds,
                 configuration=configuration,
                 storage_options=self._options or None,
-                commit_properties=_properties(1),
+                commit_properties=_properties(1, one.snapshot),
             ),
         )
         return 0
@@ -254,7 +268,7 @@ class DeltaTables:
     def _transact(self, one: _Commit, mode: str, actions: list[Any], schema: Schema) -> None:
         assert one.base is not None  # noqa: S101 - `commit` sees to it
         table = one.base.table
-        properties = _properties((table.transaction_version(_APP) or 0) + 1)
+        properties = _properties((table.transaction_version(_APP) or 0) + 1, one.snapshot)
         self._attempt(one, lambda: table.create_write_transaction(actions, mode, schema, commit_properties=properties))
 
     def _attempt(self, one: _Commit, call: Callable[[], object]) -> None:
@@ -301,13 +315,17 @@ class _Commit:
     shape: Shape
     adds: list[Any]
     removes: Sequence[str]
+    snapshot: Hour | None
 
 
-def _properties(number: int) -> Any:
+def _properties(number: int, snapshot: Hour | None) -> Any:
     """A commit that is not retried, since another one in between may have changed what it was computed from."""
     from deltalake.transaction import CommitProperties, Transaction  # noqa: PLC0415 - as above
 
-    return CommitProperties(max_commit_retries=0, app_transactions=[Transaction(_APP, number)])
+    transactions = [Transaction(_APP, number)]
+    if snapshot is not None:
+        transactions.append(Transaction(_SNAPSHOT, int(snapshot.start.timestamp()) // 3600))
+    return CommitProperties(max_commit_retries=0, app_transactions=transactions)
 
 
 _COLOR: Final = re.compile(r"\x1b\[[0-9;]*m")

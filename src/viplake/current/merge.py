@@ -272,6 +272,17 @@ class Merge:
         rows = self._history_rows(rewritten) if kind == "history" else self._current_rows(rewritten)
         return self._copied(rows, kind, target, size)
 
+    def write_snapshot(self, rows: Path, target: Path, size: int) -> list[Path]:
+        """Write the records of an Hour, which are among the rows, each with the first Hour that carried it.
+
+        Args:
+            rows: of the Hour.
+            target: as `write`.
+            size: likewise.
+        """
+        sql = f"select {self._listed('a', f't.{_FIRST}')} from {self._from([rows])} a join t using ({_X})"
+        return self._copied(sql, "current", target, size)
+
     def copy(self, kind: TableKind, files: Sequence[Path], target: Path, size: int) -> list[Path]:
         """Write the rows of some files, with the columns of the table; arguments as `write`."""
         return self._copied(f"select {self._listed('a', f'a.{HOUR}')} from {self._from(files)} a", kind, target, size)

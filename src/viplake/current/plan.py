@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from viplake.current.shape import Snapshot
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -103,6 +105,32 @@ def work_of(
         (skipped if fingerprint and fingerprint == before else opened).append(source)
         before = None if source.hour in unread else fingerprint
     return opened, skipped
+
+
+def accepted(
+    now: Snapshot | None, counts: Mapping[Hour, int], table: str, *, fewer: bool
+) -> tuple[Hour | None, dict[Hour, str]]:
+    """The Hour whose records replace the snapshot in a current table, and why later ones were refused.
+
+    Args:
+        now: in the table; None: there is none.
+        counts: records by Hour. Hours before the snapshot replace nothing.
+        table: its name.
+        fewer: an Hour may have under half the rows.
+    """
+    found: Hour | None = None
+    refused = {}
+    for hour in sorted(counts):
+        if now is not None and hour < now.hour:
+            continue
+        if now is not None and hour > now.hour and 2 * counts[hour] < now.rows and not fewer:
+            refused[hour] = (
+                f"it has {counts[hour]:,} rows, under half of the {now.rows:,} of {now.hour}. If that is right, set "
+                f"fewer_rows = true in [tables.{table}] of viplake.toml"
+            )
+            continue
+        found, now = hour, Snapshot(hour, counts[hour])
+    return found, refused
 
 
 def parts_of(

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from viplake.content.profiling import RECORD_TIMES
+from viplake.current.shape import Deletion
 from viplake.toml_tables import decode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Mode = Literal["current", "history"]
-"""`current`: one row a key. `history`: no current table."""
+Mode = Literal["current", "history", "snapshot"]
+"""`current`: one row a key. `history`: no current table. `snapshot`: the current table has the records of one Hour."""
 
 
 class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,11 +25,28 @@ class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         key: its columns; empty: those of the schema.
         mode: `current` needs a key.
         record_time: column with the time at which a record changed; empty: the usual names.
+        fewer_rows: a snapshot may replace one that has more than twice its rows.
+        deleted: column that marks deleted rows; empty: none does.
+        deleted_values: that it has in such rows, in any case.
     """
 
     key: tuple[str, ...] = ()
     mode: Mode = "current"
     record_time: str = ""
+    fewer_rows: bool = False
+    deleted: str = ""
+    deleted_values: tuple[str, ...] = ("1", "true")
+
+    @property
+    def deletion(self) -> Deletion | None:
+        """What marks deleted rows; None: nothing does."""
+        values = tuple(sorted({value.casefold() for value in self.deleted_values}))
+        return Deletion(self.deleted, values) if self.deleted else None
+
+    @property
+    def reading(self) -> list[object]:
+        """What decides on how records become rows."""
+        return [self.key, self.mode, self.record_time, self.deletion]
 
 
 class _Top(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,11 +18,16 @@ from viplake.tables.types import TEXT, ColumnType, type_of, widened
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from viplake.model import Hour
+
 HOUR: Final = "_hour"
 CHANGED: Final = "_changed"
 PROBLEMS: Final = "_problems"
-OWN: Final = (HOUR, CHANGED, PROBLEMS)
-"""Columns that every table has besides those of the records."""
+DELETED: Final = "_deleted"
+"""Column of the tables where a setting says which rows are deleted."""
+
+OWN: Final = (HOUR, CHANGED, PROBLEMS, DELETED)
+"""Names that no column of the records gets."""
 
 _ODD: Final = re.compile(r"[ ,;{}()\n\t=]")
 """Characters that a column of a Delta table cannot have (Delta protocol, "Column Mapping")."""
@@ -91,6 +96,25 @@ class Shape:
         return next((c for c in self.columns if c.source.lower() == source.lower() and c.source not in taken), None)
 
 
+class Deletion(NamedTuple):
+    """What marks a deleted row: a column of the records, and its values in such rows, in small letters."""
+
+    column: str
+    values: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        """The source of the table's column `_deleted`: another one means that its values do not hold any more."""
+        return f"{self.column} in {', '.join(self.values)}"
+
+
+class Snapshot(NamedTuple):
+    """The Hour whose records a current table has, and how many rows these are."""
+
+    hour: Hour
+    rows: int
+
+
 class Route(NamedTuple):
     """Where values go.
 
@@ -117,7 +141,8 @@ class Fitted:
         changed: number of the route with the time at which a record changed; None: there is none.
         notes: what changed, one clause each.
         widened: a column has a wider type than before.
-        anew: the Hour would have decided on a type before others did: compute the table anew.
+        anew: why the table has to be computed anew, such as a type that a late Hour decides on; None: it has not.
+        deleted: number of the route that marks deleted rows; None: the Hour does not have it.
         refused: why the Hour cannot be merged; None: it can.
     """
 
@@ -126,8 +151,9 @@ class Fitted:
     changed: int | None
     notes: tuple[str, ...] = ()
     widened: bool = False
-    anew: bool = False
+    anew: str | None = None
     refused: str | None = None
+    deleted: int | None = None
 
 
 def stored(of: ColumnType) -> ColumnType:
@@ -161,6 +187,8 @@ def fit(
     members: Iterable[str],
     key: Sequence[str],
     record_times: Sequence[str],
+    *,
+    deletion: Deletion | None = None,
 ) -> Fitted:
     """Fit an Hour to a table.
 
@@ -171,6 +199,7 @@ def fit(
         members: that the Hour's records have.
         key: columns of the key, by the settings or the schema.
         record_times: columns that tell when a record changed, the best first.
+        deletion: what marks deleted rows; None: nothing does.
     """
     found = _Fitting(shape or Shape(), hour)
     members = list(members)
@@ -196,7 +225,10 @@ def fit(
     times = [number for number, route in enumerate(found.routes) if route.members[0].lower() in wanted]
     times.sort(key=lambda number: wanted.index(found.routes[number].members[0].lower()))
     changed = times[0] if times else None
-    return Fitted(found.shape, tuple(found.routes), changed, tuple(found.notes), found.widened, found.anew, refused)
+    deleted = found.flag(deletion)
+    return Fitted(
+        found.shape, tuple(found.routes), changed, tuple(found.notes), found.widened, found.anew, refused, deleted
+    )
 
 
 def _names_of(shape: Shape, key: Sequence[str], present: Iterable[str]) -> tuple[str, ...] | None:
@@ -215,7 +247,8 @@ class _Fitting:
         self.shape, self.hour = shape, hour
         self.routes: list[Route] = []
         self.notes: list[str] = []
-        self.widened = self.anew = False
+        self.widened = False
+        self.anew: str | None = None
         self._new = not shape.columns
 
     def add(self, name: str, members: tuple[str, ...], declared: ColumnType, present: Iterable[str]) -> None:
@@ -226,7 +259,7 @@ class _Fitting:
             self._note(f"column {column.name} added ({column.delta})")
         common = joined(column.type, declared)
         if common is None and self.hour < column.since:
-            self.anew = True
+            self.anew = "decides on the type of a column"
         if common is None and column.type.kind != "text":
             beside = self.shape.find(f"{name}__text")
             if beside is None:
@@ -242,6 +275,23 @@ class _Fitting:
             self._note(f"column {column.name} widened from {column.delta} to {wider.delta}")
             self.widened, column = True, wider
         self.routes.append(Route(members, TEXT if common is None else declared, column.name))
+
+    def flag(self, deletion: Deletion | None) -> int | None:
+        """Make the column `_deleted`, where a setting wants it; the number of the route with its source."""
+        columns = self.shape.columns
+        known = next((one for one in columns if one.name == DELETED and one.source != DELETED), None)
+        if (known.source if known else None) != (deletion.source if deletion else None) and not self._new:
+            self.anew = "comes with another setting for deleted rows"
+        if deletion is None:
+            return None
+        column = Column(DELETED, deletion.source, ColumnType("boolean"), known.since if known else self.hour)
+        same = tuple(column if one is known else one for one in columns)
+        self.shape = replace(self.shape, columns=same if known else (*same, column))
+        wanted = deletion.column.casefold()
+        if self.shape.find(deletion.column) is None:
+            self.notes.append(f"no column {deletion.column}: no row is marked as deleted")
+        names = [route.members[0].casefold() for route in self.routes]
+        return names.index(wanted) if wanted in names else None
 
     def _make(self, source: str, of: ColumnType) -> Column:
         taken = [*OWN, *self.shape.names]

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from viplake.current.shape import CHANGED, HOUR, PROBLEMS, fit
+from viplake.current.shape import CHANGED, DELETED, HOUR, PROBLEMS, fit
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.proof import read_receipt
 from viplake.tables import duck
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from viplake.current.settings import TablesSettings
-    from viplake.current.shape import Column, Fitted, Route, Shape
+    from viplake.current.shape import Column, Deletion, Fitted, Route, Shape
     from viplake.lake import Lake
     from viplake.model import Hour, ProvenFile
 
@@ -88,7 +88,7 @@ class HourSource:
     def _reading(self, table: str, settings: TablesSettings) -> list[object]:
         """What decides on how a file of a table is read."""
         known = self.tables[table]
-        return [sorted((known.columns or {}).items()), known.key, settings.of(table), settings.record_times]
+        return [sorted((known.columns or {}).items()), known.key, settings.of(table).reading, settings.record_times]
 
     def without(self, other: HourSource, table: str, settings: TablesSettings) -> HourSource:
         """The same without the files of a table that another Hour has too, where both are read alike."""
@@ -172,6 +172,14 @@ class HourRows:
     path: Path | None
 
 
+def rows_in(connection: DuckDBPyConnection, path: Path | None) -> int:
+    """How many rows a Parquet file of ours has; None: there are no records."""
+    if path is None:
+        return 0
+    [(count,)] = connection.execute("select count(*) from read_parquet($1)", [str(path)]).fetchall()
+    return int(count)
+
+
 def write_rows(
     connection: DuckDBPyConnection,
     source: HourSource,
@@ -210,10 +218,10 @@ def write_rows(
             raise HeldError(f"{fault.file.label}: {fault.why}")
         times = (own.record_time,) if own.record_time else settings.record_times
         by = source.key(table, settings) if key is None else key
-        fitted = fit(shape, source.hour.label, known.columns or {}, found.counts, by, times)
+        fitted = fit(shape, source.hour.label, known.columns or {}, found.counts, by, times, deletion=own.deletion)
         if fitted.refused is not None or not found.files:
             return HourRows(source.hour, fitted, None)
-        connection.execute(_rows_sql(source.hour, fitted, found.files, target))
+        connection.execute(_rows_sql(source.hour, fitted, found.files, target, own.deletion))
     except duck.faults() as error:
         raise_limit(error)
         raise HeldError(f"it cannot be read: {_first(error)}") from None
@@ -224,7 +232,7 @@ def _first(error: Exception) -> str:
     return str(error).partition("\n")[0][:120]
 
 
-def _rows_sql(hour: Hour, fitted: Fitted, files: Sequence[Staged], target: Path) -> str:
+def _rows_sql(hour: Hour, fitted: Fitted, files: Sequence[Staged], target: Path, deletion: Deletion | None) -> str:
     routes, columns = fitted.routes, {column.name: column for column in fitted.shape.columns}
     cells = [f"c{number}" for number in range(len(routes))]
     records = duck.texts(files, [route.members for route in routes], cells)
@@ -243,6 +251,10 @@ def _rows_sql(hour: Hour, fitted: Fitted, files: Sequence[Staged], target: Path)
         problems[column.name] = (
             f"case when {cell} is not null and not {fits} then to_json({label}) || ':' || to_json({cell}) end"
         )
+    if deletion is not None:
+        marks = ", ".join(duck.quoted(value) for value in deletion.values) or "null"
+        cell = "null" if fitted.deleted is None else cells[fitted.deleted]
+        values[DELETED] = f"coalesce(lower({cell}) in ({marks}), false)"
     shown = [f"{values.get(name, f'cast(null as {column.sql})')} as {duck.named(name)}"
              for name, column in columns.items()]  # fmt: skip
     odd = f"concat_ws(',', {', '.join(problems[name] for name in sorted(problems))})" if problems else "''"

@@ -30,9 +30,9 @@ from viplake.current.anew import Anew, proven_hours, rebuild
 from viplake.current.delta import KINDS, ConflictError, DamagedTableError
 from viplake.current.marks import HourMarks, Mark, TableMark
 from viplake.current.merge import TARGET_BYTES, Merge
-from viplake.current.plan import batches, parts_of, rewriting, work_of
+from viplake.current.plan import accepted, batches, parts_of, rewriting, work_of
 from viplake.current.shape import CHANGED
-from viplake.current.source import HeldError, TooLargeError, folder_of, moment, source_of
+from viplake.current.source import HeldError, TooLargeError, folder_of, moment, rows_in, source_of
 from viplake.current.writer import MEMORY, MORE_MEMORY, Here, Writer
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.hours import listed_days, named_hours
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
     from viplake.current.delta import DeltaTables, Live, TableKind
     from viplake.current.settings import TablesSettings
-    from viplake.current.shape import Shape
-    from viplake.current.source import HourSource
+    from viplake.current.shape import Shape, Snapshot
+    from viplake.current.source import HourRows, HourSource
     from viplake.lake import Lake
     from viplake.model import Hour
 
@@ -162,7 +162,7 @@ async def update(
         if anew:
             sources = await proven_hours(writer)
             for table in sorted({table for source in sources for table in source.tables}):
-                versions = await rebuild(writer, table, sources)
+                versions, _ = await rebuild(writer, table, sources)
                 run.found.tables[table] = TableChange(versions["current"], versions["history"], notes=["computed anew"])
         await run.run(first, last, progress)
     return run.found
@@ -180,7 +180,7 @@ async def check(lake: Lake, delta: DeltaTables, settings: TablesSettings) -> dic
         found: dict[str, dict[TableKind, int]] = {}
         for table in sorted({table for source in sources for table in source.tables}):
             live = {kind: await delta.open(kind, folder_of(table)) for kind in KINDS}
-            anew = await Anew.of(writer, table, sources)
+            anew = await Anew.of(writer, table, sources, live["current"])
             found[table] = await anew.differences(live)
             await asyncio.to_thread(shutil.rmtree, anew.folder, ignore_errors=True)
     return found
@@ -352,7 +352,8 @@ class Update:
         fingerprints = [one.fingerprint(table, settings) for one in having]
         unread: set[Hour] = set()
         # A late Hour is compared with later ones, of which each file counts.
-        by_file = not later and len(having[-1].tables[table].files) > 1
+        whole = later or settings.of(table).mode == "snapshot"
+        by_file = not whole and len(having[-1].tables[table].files) > 1
         for _ in range(_RACES):
             opened, skipped = work_of(having, fingerprints, before.files if before else None, unread)
             if not opened and before is not None:
@@ -404,9 +405,12 @@ class Update:
         shape = history.shape if history else None
         change = TableChange(current.version if current else None, history.version if history else None)
         odd = next((each.odd for each in live.values() if each and each.odd), None)
-        rows: list[Path] = []
+        reads: dict[Hour, HourRows] = {}
         for source in one.opened:
             held.pop((source.hour, table), None)
+        snapshots = self.writer.settings.of(table).mode == "snapshot"
+        if odd is None and current is not None and current.snapshot is not None and not snapshots:
+            odd = "its current table is a snapshot, which its settings do not want: viplake tables --rebuild"
         if odd is not None:
             held |= {(source.hour, table): odd for source in one.opened}
             return change
@@ -422,25 +426,68 @@ class Update:
                 held[source.hour, table] = read.fitted.refused
                 continue
             if read.fitted.anew:
-                return await self._anew(one, change, f"{source.hour} decides on the type of a column", held)
+                return await self._anew(one, change, f"{source.hour} {read.fitted.anew}", held)
             change.notes += read.fitted.notes
             shape = read.fitted.shape
-            rows += [read.path] if read.path else []
-        if shape is None or (not rows and history is None):
+            reads[source.hour] = read
+        if shape is None or (history is None and not any(read.path for read in reads.values())):
             return change
+        now = current.snapshot if current else None
+        replacing = await self._replacing(one, shape, folder, reads, now, held) if snapshots else None
+        rows = [read.path for read in reads.values() if read.path]
         hours = {source.hour for source in one.opened}
-        await self._commit(_Merging(table, folder, rows, shape, live, hours, one.later, one.by_file), change)
+        await self._commit(_Merging(table, folder, rows, shape, live, hours, one.later, one.by_file, replacing), change)
         return change
+
+    async def _replacing(
+        self,
+        one: _Wanted,
+        shape: Shape,
+        folder: Path,
+        reads: dict[Hour, HourRows],
+        now: Snapshot | None,
+        held: dict[tuple[Hour, str], str],
+    ) -> tuple[Hour, Path | None] | None:
+        """The Hour that the snapshot is of, and its rows; None: of one before these.
+
+        The newest Hour counts: where these are late, later ones are read again until one is found.
+        """
+        table, mine = one.table, set(reads)
+        fewer = self.writer.settings.of(table).fewer_rows
+        counts = {hour: await self._count(read) for hour, read in reads.items()}
+        for hour in sorted(one.later - mine, reverse=True):
+            if (now is not None and hour < now.hour) or not mine:
+                break
+            mark = await self._mark(hour) if hour in self.known.held else None
+            source = await source_of(self.writer.lake, hour, adopted=self.writer.settings.adopted)
+            if source is None or table not in source.tables or (mark is not None and table in mark.held):
+                continue
+            try:
+                read = await self.writer.rows(table, source, shape, folder)
+            except HeldError:
+                continue
+            count = await self._count(read)
+            if read.fitted.refused is None and accepted(now, {hour: count}, table, fewer=fewer)[0] is not None:
+                reads[hour], counts[hour] = read, count
+                break
+        found, refused = accepted(now, counts, table, fewer=fewer)
+        held |= {(hour, table): why for hour, why in refused.items() if hour in mine}
+        return None if found is None else (found, reads[found].path)
+
+    async def _count(self, read: HourRows) -> int:
+        found: int = await self.writer.in_thread(rows_in, self.writer.connection, read.path)
+        return found
 
     async def _anew(
         self, one: _Wanted, change: TableChange, why: str, held: dict[tuple[Hour, str], str]
     ) -> TableChange:
         """Compute a table anew, or hold it back where Hours that it needs are not in the lake."""
         try:
-            versions = await rebuild(self.writer, one.table)
+            versions, left_out = await rebuild(self.writer, one.table)
         except SettingsError as error:
             held |= {(source.hour, one.table): f"{why}, but {error.message}" for source in one.opened}
             return change
+        held |= {(source.hour, one.table): left_out[source.hour] for source in one.opened if source.hour in left_out}
         return TableChange(versions["current"], versions["history"], notes=[f"computed anew: {why}"])
 
     async def _commit(self, one: _Merging, change: TableChange) -> None:
@@ -455,6 +502,7 @@ class Update:
         keys = {name: span for name, span in spans.items() if name in shape.key}
         current = await here.bring("current", one.live["current"], keys) if shape.key else []
         writes: dict[TableKind, int] = {"history": 0, "current": 0}
+        lowered = False
         if one.by_file:
             if await run(merge.repeats):
                 raise _NotByFileError
@@ -467,11 +515,38 @@ class Update:
                 raise _NotByFileError
             await self._decide_late(merge, one)
             counts = await run(merge.decide)
-            change.versions, change.rows = counts.fresh, counts.changed
+            change.versions, change.rows, lowered = counts.fresh, counts.changed, counts.earlier > 0
             writes = {"history": counts.fresh + counts.earlier, "current": counts.changed}
         change.history = await self._write("history", one, merge, here, writes=writes["history"] > 0)
         if shape.key:
             change.current = await self._write("current", one, merge, here, writes=writes["current"] > 0)
+        elif one.replacing is not None:
+            await self._replace(one, merge, change, lowered=lowered)
+
+    async def _replace(self, one: _Merging, merge: Merge, change: TableChange, *, lowered: bool) -> None:
+        """Replace all rows of a current table by the records of an Hour.
+
+        Args:
+            one: the merge.
+            merge: of it; the history has it.
+            change: of the table.
+            lowered: an earlier Hour than known before carried some of the records.
+
+        Raises:
+            ConflictError: another writer was first.
+        """
+        assert one.replacing is not None  # noqa: S101 - `_commit` sees to it
+        (hour, path), live = one.replacing, one.live["current"]
+        now = live.snapshot if live else None
+        if live and now and now.hour == hour and not lowered and live.shape == one.shape:
+            return
+        target, run = one.folder / "out" / "current", self.writer.in_thread
+        change.rows = await run(rows_in, self.writer.connection, path)
+        written = await run(merge.write_snapshot, path, target, path.stat().st_size) if path and change.rows else []
+        adds = [await self.writer.put(one.table, "current", merge, file) for file in written]
+        change.current = await self.writer.delta.commit(
+            "current", folder_of(one.table), live, one.shape, adds, [], rewrites=True, snapshot=hour
+        )
 
     async def _decide_late(self, merge: Merge, one: _Merging) -> None:
         """Read later Hours again, newest first, as long as versions of a key tie that none of them has shown."""
@@ -564,6 +639,7 @@ class _Merging:
         hours: that are merged.
         later: Hours after the first of these that may be in the table.
         by_file: see `_Wanted`.
+        replacing: the Hour whose records replace the current table, and its rows.
     """
 
     table: str
@@ -574,6 +650,7 @@ class _Merging:
     hours: set[Hour]
     later: set[Hour]
     by_file: bool
+    replacing: tuple[Hour, Path | None] | None
 
 
 class _NotByFileError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import uuid
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ from viplake.current.source import HeldError, bring, folder_of, raise_limit, wri
 from viplake.tables import duck
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
@@ -110,11 +111,12 @@ class Writer:
         """Store a Parquet file, under a name that no other file has."""
         name = f"part-{uuid.uuid4().hex}.parquet"
         described: NewFile = await self.in_thread(merge.describe, path, name)
-        await self.lake.store.put_stream(self.delta.key(kind, folder_of(table), name), _chunks(path))
+        async with aclosing(_chunks(path)) as chunks:
+            await self.lake.store.put_stream(self.delta.key(kind, folder_of(table), name), chunks)
         return described
 
 
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
+async def _chunks(path: Path) -> AsyncGenerator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             yield chunk

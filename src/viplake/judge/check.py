@@ -212,27 +212,40 @@ async def check(
     Raises:
         LakeError: the lake, the history or the incidents cannot be read or written.
     """
-    now = clock.now()
+    with _no_collections():
+        return await _check(target, clock, settings, observing, notifiers or (), (first, at), later=notifiers is None)
+
+
+async def _check(
+    target: CheckTarget,
+    clock: Clock,
+    settings: CheckSettings,
+    observing: ObserveSettings,
+    notifiers: Sequence[Notifier],
+    span: tuple[Hour | None, Hour | None],
+    *,
+    later: bool,
+) -> Checked:
+    """Evaluate, update the incidents and notify; `later`: a later check sends what is due."""
+    now, (first, at) = clock.now(), span
     last = min(at or Hour.of(now), Hour.of(now))
     moment = min(now, last.end)  # incidents found in 2022 data get a time of 2022
     versions = Versions(target.place.store, incidents_prefix(target.place))
     newest = await versions.newest()
     kept = unpack(newest.content)
-    with _no_collections():
-        evidence, hours = await _load(target, kept, observing, _reach(settings), moment, (first, last))
-        if not hours:
-            why = "no Hour is on record: run viplake observe"
-            return Checked(target.environment, now, moment, last, reason=why)
-        judgement = await asyncio.to_thread(decide, evidence, hours, settings)
+    evidence, hours = await _load(target, kept, observing, _reach(settings), moment, (first, last))
+    if not hours:
+        why = "no Hour is on record: run viplake observe"
+        return Checked(target.environment, now, moment, last, reason=why)
+    judgement = await asyncio.to_thread(decide, evidence, hours, settings)
     by = uuid.uuid4().hex
-    least = len(SEVERITIES) if notifiers is None else SEVERITIES.index(settings.notify.severity)
+    least = len(SEVERITIES) if later else SEVERITIES.index(settings.notify.severity)
     watched = fold_settings(settings, observing)
     await publish_sla(target.place, judgement.sla)
-    with _no_collections():
-        version = await versions.update(
-            lambda content: pack(_marked(unpack(content), judgement, by, now, least, watched)), known=newest
-        )
-    sent = await _send_notifications(target, versions, version, by, notifiers or (), clock, last=last)
+    version = await versions.update(
+        lambda content: pack(_marked(unpack(content), judgement, by, now, least, watched)), known=newest
+    )
+    sent = await _send_notifications(target, versions, version, by, notifiers, clock, last=last)
     shown = unpack(version.content).incidents
     if kept.judged is not None and last < kept.judged:  # later checks know more than this one is about
         shown = fold(up_to(kept.incidents, last, watched), judgement.findings, judgement.hours, now, watched)
@@ -277,7 +290,7 @@ async def preview(
 
 @contextmanager
 def _no_collections() -> Iterator[None]:
-    """Pause the search for cycles. A first check makes a million values, none in a cycle; the search took a fifth."""
+    """Pause the search for cycles until the last result is freed: a first check makes a million values, none in one."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -424,8 +437,8 @@ def _in_scope(known: Mapping[Hour, Record], out_of_scope: frozenset[str]) -> dic
 
 def _weeks_before(hours: Sequence[Hour]) -> list[Hour]:
     """Return noon one and two weeks before each checked day: weekdays are compared with their own kind."""
-    noons = {hour.shift(12 - hour.start.hour) for hour in hours}
-    before = {noon.shift(-weeks * WEEK) for noon in noons for weeks in (1, 2)}
+    noons = [hour.shift(12 - hour.start.hour) for hour in (hours[0], hours[-1])]
+    before = {noon.shift(-weeks * WEEK) for noon in noons[0].to(noons[1], every=24) for weeks in (1, 2)}
     return sorted(noon for noon in before if noon < hours[0].shift(-BEFORE))
 
 

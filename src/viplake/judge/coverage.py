@@ -103,7 +103,7 @@ def gaps(
     if not delivered:
         return []
     ends = (min(delivered), max(delivered))
-    without = [hour for hour in list(ends[0].to(ends[1]))[::every] if not delivered.get(hour)]
+    without = [hour for hour in ends[0].to(ends[1], every) if not delivered.get(hour)]
     carried = look_back if callable(look_back) else lambda _: look_back
     record = _Record(delivered, ends, carried, planned, every)
     holes = list(stretches(without, every))

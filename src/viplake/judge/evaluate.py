@@ -168,12 +168,8 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
     found = _gaps(counted, whole, hours[-1], evidence.now, settings, contents)
     grades = {name: graded(counted, name, settings, whole) for name in INDICATORS}
     of_delivered = grades["delivered"].by_hour
-    burning = Burning(
-        {
-            hour: replace(one, good=False) if hour in whole and whole[hour].hollow else one
-            for hour, one in of_delivered.items()
-        }
-    )
+    hollow = (hour for hour, one in whole.items() if one.hollow and hour in of_delivered)
+    burning = Burning({**of_delivered, **{hour: of_delivered[hour]._replace(good=False) for hour in hollow}})
     volumes = _Volumes(evidence, hours, settings, whole)
     by_hour = _by_hour(found, [hour for hour in hours if settings.calendar.is_due(hour)])
     ledgers = [hour for hour, known in records.items() if known.ledger]

@@ -18,7 +18,7 @@ from viplake.judge.rules.catalogue import DECIDES, ORDER, RULES, group_of
 from viplake.judge.rules.content_verdicts import LASTING
 from viplake.judge.rules.rule import Breach, Loss, NoData
 from viplake.model import SEVERITIES, UNKNOWN, Hour, Severity
-from viplake.wording import count_words, name_words
+from viplake.wording import count_words, name_words, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -368,7 +368,7 @@ class _Found:
             if own and not one.healed and any(first <= breach.hour <= last for first, last in one.spans):
                 until = [(cause, owner) for cause, owner, hour in one.causes if hour <= breach.hour]
                 cause, owner = until[-1] if until else (one.cause, one.owner)
-                return replace(breach, cause=cause, owner=owner, group=one.group)
+                return breach._replace(cause=cause, owner=owner, group=one.group)
         return breach
 
     def on_record(self, hours: Sequence[Hour]) -> tuple[_OnRecord, dict[Hour, set[_Thread]]]:
@@ -750,4 +750,4 @@ def period(one: Incident) -> str:
 
 def moment(hour: Hour) -> str:
     """The start of an Hour as people read it."""
-    return f"{hour.start:%Y-%m-%d %H:%M} UTC"
+    return time_words(hour.start)

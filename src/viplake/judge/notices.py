@@ -26,7 +26,7 @@ from viplake.judge.rules.catalogue import RULES
 from viplake.judge.rules.delivery import NOTHING_LOST
 from viplake.judge.rules.rule import CHANGED, PAGE_BELOW
 from viplake.model import SEVERITIES, UNKNOWN, Hour
-from viplake.wording import count_words, name_words, span_words
+from viplake.wording import count_words, name_words, span_words, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -282,7 +282,7 @@ def _loss(one: Incident, now: datetime) -> str:
     if left <= timedelta(0):
         return "" if is_table else "Records are being lost: no export can carry all of them any more."
     what = "it comes again" if is_table else "an export comes"
-    return f"Nothing is lost if {what} by {one.until:%Y-%m-%d %H:%M} UTC ({span_words(left)} left)."
+    return f"Nothing is lost if {what} by {time_words(one.until)} ({span_words(left)} left)."
 
 
 def _risk(one: Incident) -> str:
@@ -330,7 +330,7 @@ def advice(one: Incident, now: datetime) -> str:
         found = rule.advice.format(last=one.last, verify=_verify(one), evidence=evidence, ask=ask)
     elif of_veson and one.until is not None and one.ended is None and one.until - now > PAGE_BELOW:
         then = f"{evidence[:1].lower()}{evidence[1:]}"
-        return f"Nothing to do before {one.until - PAGE_BELOW:%Y-%m-%d %H:%M} UTC; then {then}"
+        return f"Nothing to do before {time_words(one.until - PAGE_BELOW)}; then {then}"
     elif of_veson:
         found = evidence
     found = _of_each_hour(one, found)

@@ -12,7 +12,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from itertools import accumulate
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -175,9 +176,8 @@ def _objective(default: Objective, value: Any) -> Objective | None:
     return Objective(default.name, target, hours) if given.enabled else None
 
 
-@dataclass(frozen=True, slots=True)
-class Graded:
-    """The grade of an Hour by one indicator.
+class Graded(NamedTuple):
+    """The grade of an Hour by one indicator; a tuple, because a check of years makes a hundred thousand of them.
 
     Attributes:
         hour: the Hour.
@@ -233,16 +233,14 @@ class Grades:
         self.by_hour = graded
         self.first = min(graded, default=None)
         self.last = max(graded, default=None)
-        sums: tuple[array[int], ...] = tuple(array("l", [0]) for _ in range(4))
-        bad: list[Graded] = []
-        for hour in self.first.to(self.last) if self.first is not None and self.last is not None else ():
-            one = graded.get(hour) or Graded(hour, False if name in AGREED else None, planned=planned(hour))
-            place = 2 if one.planned else 3 if one.good is None else 0 if one.good else 1
-            for index, running in enumerate(sums):
-                running.append(running[-1] + (index == place))
-            if place == 1:
-                bad.append(one)
-        self._sums, self._bad = sums, bad
+        known = sorted(graded.values(), key=_hour_of)
+        if self.first is not None and self.last is not None and self.first.shift(len(known) - 1) != self.last:
+            unknown = False if name in AGREED else None
+            hours = self.first.to(self.last)
+            known = [graded.get(hour) or Graded(hour, unknown, planned=planned(hour)) for hour in hours]
+        kinds = [2 if one.planned else 3 if one.good is None else 0 if one.good else 1 for one in known]
+        self._sums = [array("l", accumulate((one == kind for one in kinds), initial=0)) for kind in range(4)]
+        self._bad = [one for one, kind in zip(known, kinds, strict=True) if kind == 1]
 
     def tally(self, first: Hour, last: Hour) -> Tally:
         """Return the counts of a period, both ends included."""
@@ -408,10 +406,11 @@ class Burning:
 
     def __init__(self, graded: Mapping[Hour, Graded]) -> None:
         self._first = min(graded, default=None)
-        self._bad = array("l", [0])
-        for hour in self._first.to(max(graded)) if self._first is not None else ():
-            one = graded.get(hour)
-            self._bad.append(self._bad[-1] + (one is not None and one.good is False and not one.planned))
+        bad = bytearray(0 if self._first is None else (max(graded).start - self._first.start) // _HOUR + 1)
+        for hour, good, _, planned in graded.values():
+            if good is False and not planned and self._first is not None:
+                bad[(hour.start - self._first.start) // _HOUR] = 1
+        self._bad = array("l", accumulate(bad, initial=0))
 
     def at(self, last: Hour) -> Burn | None:
         """Return the first burn rule that the Hours up to `last`, which is bad, break; None where none does.

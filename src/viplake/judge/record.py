@@ -110,8 +110,8 @@ def updated(
 def fulfilled(known: Mapping[Hour, Record], due: int | None) -> dict[Hour, Record]:
     """Return the records; a daily export that arrived before the next due Hour counts for the due one."""
     found = dict(known)
-    for hour, record in known.items():
-        if due is None or hour.start.hour != due or record.delivered:
+    for hour, record in known.items() if due is not None else ():
+        if hour.start.hour != due or record.delivered:
             continue
         later = (known.get(hour.shift(shift)) for shift in range(1, 24))
         if (export := next((one for one in later if one is not None and one.delivered), None)) is not None:

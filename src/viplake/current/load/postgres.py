@@ -127,7 +127,8 @@ class PostgresTarget:
         key = ", ".join(named(column) for column in shape.key)
         if job.kind == "whole":
             self._run(f"drop table if exists {name}")
-            self._run(f"create table {name} ({columns}, primary key ({key}))")
+            primary = f", primary key ({key})" if key else ""
+            self._run(f"create table {name} ({columns}{primary})")
             return self._copy(name, types, shape.columns, files, folder)
         self._run(f"create temp table fresh ({columns}) on commit drop")
         count = self._copy("fresh", types, shape.columns, files, folder)

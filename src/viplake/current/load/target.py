@@ -95,6 +95,6 @@ def job_of(name: str, live: Live, loaded: Loaded | None) -> Job:
     if loaded is not None and loaded.columns == columns_of(live):
         if now == loaded.files:
             return Job(name, "nothing", (), live)
-        if now & loaded.files:
+        if now & loaded.files and live.shape.key:
             return Job(name, "changes", tuple(sorted(now - loaded.files)), live)
     return Job(name, "whole", tuple(sorted(now)), live)

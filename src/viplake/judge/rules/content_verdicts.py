@@ -16,7 +16,7 @@ from viplake.errors import CAUSES, WITHHELD
 from viplake.judge.detector.anomaly import ADOPTED, VolumeVerdict
 from viplake.judge.detector.usual import DAY, WEEK
 from viplake.model import UNKNOWN
-from viplake.wording import count_words
+from viplake.wording import count_words, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -292,7 +292,7 @@ def stale(checked: CheckedContent, hours: float) -> ContentVerdict:
     return [
         Odd(
             table,
-            f"{table} has had no record newer than {newest[table]:%Y-%m-%d %H:%M} UTC for {now} Hours; before that, "
+            f"{table} has had no record newer than {time_words(newest[table])} for {now} Hours; before that, "
             + (
                 f"new records came after {count_words(longest + 1, 'Hour')} at most"
                 if longest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from viplake.judge.record import PHASES
 from viplake.judge.rules.rule import OTHER_PROGRAM, PAGE_BELOW
-from viplake.wording import count_words, span_words
+from viplake.wording import count_words, span_words, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +156,7 @@ def _gap(case: Case, results: Results, gap: Gap) -> Breach | None:
     grave: Severity | None = "ticket" if gap.table is not None or gap.planned else None
     lost = gap.lost is not None or left < timedelta(0)
     what = (
-        _lost_words(gap) if lost else f"records are lost unless an export comes by {deadline:%Y-%m-%d %H:%M} UTC"
+        _lost_words(gap) if lost else f"records are lost unless an export comes by {time_words(deadline)}"
     )  # does not age
     if gap.table is not None:
         for_long = count_words(_hours(gap, case.hour), "Hour" if gap.every == 1 else "day")
@@ -189,7 +189,7 @@ def _lost_words(gap: Gap) -> str:
             f"{gap.lost[0]:%Y-%m-%d %H:%M} to {gap.lost[1]:%Y-%m-%d %H:%M} UTC"
         )
     begin = gap.lost[0] if gap.lost else gap.after.start if gap.after else gap.first.start
-    end = f"{gap.lost[1]:%Y-%m-%d %H:%M} UTC" if gap.lost else "the next delivery"
+    end = time_words(gap.lost[1]) if gap.lost else "the next delivery"
     why = f" (the export of {gap.before} reaches back to {end} only)" if gap.lost else ""
-    lost = f"records from about {begin:%Y-%m-%d %H:%M} UTC to {end} are in no delivered Hour: lost"
+    lost = f"records from about {time_words(begin)} to {end} are in no delivered Hour: lost"
     return f"{lost}, unless Veson exports them again{why}"

@@ -50,9 +50,8 @@ Loss = Literal["", "soon", "lost"]
 Need = Literal["record", "begun", "settled", "run", "export", "manifest", "files", "schema", "content", "merged"]
 
 
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """A rule is violated in an Hour.
+class Breach(NamedTuple):
+    """A rule is violated in an Hour; a tuple, because a long outage has two in each of its Hours.
 
     Attributes:
         rule, hour: the rule and the Hour.
@@ -349,8 +348,7 @@ class Rule:
     counts: Literal["bytes", "records"] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
+class Results(NamedTuple):
     """Makes the results of one rule in one Hour."""
 
     rule: str
@@ -370,10 +368,16 @@ class Results:
     ) -> Breach:
         """Return a breach; `attribution` is cause and owner, `more` the other members of `Breach`."""
         case, grave = self.case, severity or self.severity
-        own = {"group": self.group, "evidence": case.evidence, "until": case.until(), "after": self.after}
-        own["urgent"] = attribution[0] in URGENT
-        own["unsure"] = (self.group == "outage" and table is None) and case.is_unsure(None)
-        return Breach(self.rule, case.hour, table, grave, *attribution, summary, **{**own, **more})
+        own: dict[str, Any] = {
+            "group": self.group,
+            "evidence": case.evidence,
+            "after": self.after,
+            "urgent": attribution[0] in URGENT,
+        }
+        own["unsure"] = self.group == "outage" and table is None and case.is_unsure(None)
+        if "until" not in more:
+            own["until"] = case.until()
+        return Breach(self.rule, case.hour, table, grave, *attribution, summary, **(own | more))
 
     def passed(self) -> RulePassed:
         """Return a pass."""
