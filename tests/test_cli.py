@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from commands import Commands, environ_for, simulated
 from viplake.cli import COMMANDS, app, execute, load
 from viplake.commands.console import fitting
+from viplake.simulator import ExportShape
 
 pytestmark = pytest.mark.system
 
@@ -34,6 +36,25 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ours = ["viplake.cli", "viplake.commands", "viplake.commands.process", "viplake.redact", "viplake.errors"]
     assert sorted(ast.literal_eval(done.stderr)) == sorted(ours)
+
+
+HTTP_CLIENTS = {"aiohttp", "boto3", "httpx", "pyreqwest", "requests", "urllib3"}
+
+
+def test_commands_that_look_at_a_folder_lake_import_no_http_client(tmp_path: Path) -> None:
+    with simulated(export=ExportShape(files=5), replication_seconds=0) as vendor:
+        landed = Commands(environ_for(vendor, f"file://{tmp_path / 'lake'}"), tmp_path)
+        assert landed.run("run", "--only-deliver").code == 0
+    code = (
+        "import sys; from viplake.cli import execute; code = execute(sys.argv[1:]);"
+        "print([name for name in sys.modules if '.' not in name], file=sys.stderr); sys.exit(code)"
+    )
+    for line in ("observe", "check", "status", "slo", "report --out report.html"):
+        done = landed.run_as(sys.executable, "-c", code, *line.split())
+        assert done.code in {0, 1}, done
+        loaded = set(ast.literal_eval(done.err.strip().splitlines()[-1]))
+        assert loaded & HTTP_CLIENTS == set(), line
+        assert line == "observe" or "duckdb" not in loaded, f"{line}: only observe writes Parquet"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -268,18 +268,31 @@ class Preview:
 
 
 async def preview(
-    target: CheckTarget, settings: CheckSettings, observing: ObserveSettings, *, now: datetime
+    target: CheckTarget,
+    settings: CheckSettings,
+    observing: ObserveSettings,
+    *,
+    now: datetime,
+    history: History | None = None,
 ) -> Preview:
     """Evaluate as `check` does, in memory: nothing is written and no notification is sent.
 
     If a check has already evaluated all Hours that count, its stored incidents are returned.
+
+    Args:
+        target: the lake.
+        settings: rules, calendar, objectives.
+        observing: which tables are expected.
+        now: the time.
+        history: all of it, where it was read before.
 
     Raises:
         LakeError: the lake, the history or the incidents cannot be read.
     """
     kept = await read_incident_store(target.place)
     if kept.judged is not None and kept.judged >= Hour.of(now - observing.grace):
-        return Preview(kept.judged, dict(kept.incidents), records((await read_history(target.place)).frames))
+        known = await read_history(target.place) if history is None else history
+        return Preview(kept.judged, dict(kept.incidents), records(known.frames))
     evidence, hours = await _load(target, kept, observing, _reach(settings), now, (None, Hour.of(now)))
     if not hours:
         return Preview(kept.judged, dict(kept.incidents), evidence.records)

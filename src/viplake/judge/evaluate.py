@@ -129,6 +129,7 @@ class Judgement:
         gaps: of look-back coverage, in the whole history.
         look_back: the period that exports carry now, as configured or as measured.
         sla: the days, weeks and months that overlap the evaluated Hours, and the windows.
+        grades: of all settled Hours, by indicator.
     """
 
     hours: tuple[Hour, ...]
@@ -137,6 +138,7 @@ class Judgement:
     gaps: tuple[Gap, ...] = ()
     look_back: timedelta = LOOK_BACK
     sla: tuple[SlaPeriod, ...] = ()
+    grades: Mapping[Indicator, Grades] = field(default_factory=dict)
 
 
 def hours_to_judge(on_record: Iterable[Hour], judged: Hour | None, last: Hour, first: Hour | None) -> tuple[Hour, ...]:
@@ -209,7 +211,7 @@ def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -
     )
     periods = sla_periods(settings.objectives.objectives, grades, hours[0], last)
     return Judgement(
-        tuple(hours), tuple(findings), standings, tuple(found), contents.look_back(hours[-1]), tuple(periods)
+        tuple(hours), tuple(findings), standings, tuple(found), contents.look_back(hours[-1]), tuple(periods), grades
     )
 
 

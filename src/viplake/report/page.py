@@ -164,8 +164,9 @@ async def known_of(
     Raises:
         LakeError: the lake, the history or the incidents cannot be read.
     """
-    datasets = with_agreement(Datasets.of((await read_history(target.place)).frames), settings)
-    seen = await preview(target, settings, observing, now=now)
+    history = await read_history(target.place)
+    datasets = with_agreement(Datasets.of(history.frames), settings)
+    seen = await preview(target, settings, observing, now=now, history=history)
     state = quality_state(seen.records, seen.incidents.values(), seen.checked, settings, now=now, days=days)
     return Known(datasets, state)
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from viplake.history.rows import Datasets, PlannedSpan
-from viplake.judge.evaluate import CheckSettings, Evidence, decide, graded, settled, whole_exports
+from viplake.judge.evaluate import CheckSettings, Evidence, decide
 from viplake.judge.objectives import newest_periods, standing
 from viplake.model import Hour
 
@@ -107,7 +107,7 @@ def quality_state(
         tuple(sorted(incidents, key=lambda one: (one.hour, one.key))),
         decided.objectives if records else (),
         decided.gaps,
-        tuple(_days(settled(records, last, now), settings, now, min(days or MOST_DAYS, MOST_DAYS))),
+        tuple(_days(decided.grades, settings, now, min(days or MOST_DAYS, MOST_DAYS))),
         settings.calendar.entries,
         settings.rules.look_back,
         newest_periods(decided.sla) if records else (),
@@ -127,12 +127,11 @@ def _guid(known: Record) -> str | None:
     return None if run is None else run.job_guid
 
 
-def _days(counted: Mapping[Hour, Record], settings: CheckSettings, now: datetime, days: int) -> list[BudgetDay]:
+def _days(every: Mapping[Indicator, Grades], settings: CheckSettings, now: datetime, days: int) -> list[BudgetDay]:
+    grades = {one.name: every[one.name] for one in settings.objectives.objectives}
     hours: dict[str, list[Hour]] = {}
-    for hour in sorted(counted):
+    for hour in sorted(next(iter(every.values())).by_hour):
         hours.setdefault(hour.day, []).append(hour)
-    whole = whole_exports(counted, settings)
-    grades = {one.name: graded(counted, one.name, settings, whole) for one in settings.objectives.objectives}
     return [_day(hours[day], grades, settings, now) for day in sorted(hours)[-days:]]
 
 

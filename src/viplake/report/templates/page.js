@@ -2,17 +2,20 @@
 "use strict";
 (async () => {
   async function unpacked(id) {
-    const bytes = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), (c) => c.charCodeAt(0));
+    const text = atob(document.getElementById(id).textContent.trim());
+    const bytes = new Uint8Array(text.length);
+    for (let at = 0; at < text.length; at += 1) bytes[at] = text.charCodeAt(at);
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
   }
   if (typeof DecompressionStream === "undefined") {
     document.getElementById("too-old").hidden = false;
     return;
   }
+  const [bundle, packed] = await Promise.all([unpacked("bundle"), unpacked("payload")]);
   const plotly = document.createElement("script");
-  plotly.textContent = await unpacked("bundle");
+  plotly.textContent = bundle;
   document.head.append(plotly);
-  const payload = JSON.parse(await unpacked("payload"));
+  const payload = JSON.parse(packed);
   const HOUR = 3600000;
   const PAGE = 50;
   const PAPER = 690; // pixels between the margins of A4 and of Letter; a figure as wide as the screen loses its newest days
