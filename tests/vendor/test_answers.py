@@ -604,6 +604,39 @@ def test_E22_a_guid_is_adopted_in_any_wrapping(body: bytes) -> None:
     assert triggered.job_guid.replace("-", "").casefold() == GUID.replace("-", "").casefold()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"data": {"JobGuid": "%s"}}',
+        '{"JobGuid": " (%s)\\n"}',
+        "<JobGuid>%s</JobGuid>",
+        "JobGuid: %s",
+        '{"d": "{\\"JobGuid\\": \\"%s\\"}"}',
+    ],
+)
+def test_E22_a_named_guid_needs_no_hyphens(text: str) -> None:
+    for guid in (GUID, GUID.replace("-", "")):
+        assert read_trigger(answer((text % guid).encode()), NOW) == Triggered(guid)
+    bare = GUID.replace("-", "")
+    assert read_trigger(answer(b"", 202, location=f"/export/{bare}?a=1"), NOW) == Triggered(bare)
+
+
+def test_E22_a_guid_in_xml_without_a_declaration_or_beside_an_empty_list_of_errors_is_adopted() -> None:
+    xml = f'<string xmlns="http://schemas.microsoft.com/2003/10/Serialization/">{GUID}</string>'
+    assert read_trigger(answer(xml.encode()), NOW) == Triggered(GUID)
+    assert read_trigger(answer({"errors": [], "result": GUID}), NOW) == Triggered(GUID)
+    for other in ({"request": {"sent": 1, "id": GUID}}, {"result": f"see trace {GUID}"}):
+        with pytest.raises(AnswerUnreadable):
+            read_trigger(answer(other), NOW)
+
+
+@pytest.mark.parametrize("spelled", [GUID.upper(), f"{{{GUID}}}", GUID.replace("-", ""), f" {GUID}"])
+def test_E22_a_status_that_spells_the_guid_in_another_way_is_of_this_job(spelled: str) -> None:
+    assert read_status(answer({"JobGuid": spelled, "JobStatus": "Complete"}), GUID, NOW).complete
+    with pytest.raises(VendorError, match="another job"):
+        read_status(answer({"JobGuid": OTHER, "JobStatus": "Complete"}), GUID, NOW)
+
+
 @pytest.mark.parametrize("header", ["location", "operation_location", "content_location"])
 def test_E22_a_guid_in_the_address_of_the_job_is_adopted(header: str) -> None:
     assert read_trigger(answer(b"", 202, **{header: f"/CheckJobStatus?jobGuid={GUID}"}), NOW) == Triggered(GUID)

@@ -22,7 +22,7 @@ from viplake.lake.layout import check_names
 from viplake.model import PromisedFile
 from viplake.redact import Secret, redact
 from viplake.vendor.port import AnswerUnreadable, ListedFile, TooEarly, Triggered
-from viplake.vendor.veson.guids import GUID_IN_TEXT, guid_of, guids_in
+from viplake.vendor.veson.guids import GUID_IN_TEXT, guid_of, guids_in, same_guid
 from viplake.vendor.veson.too_early import next_allowed
 from viplake.vendor.wire import SERVER_ERROR, is_page, retry_after
 
@@ -299,7 +299,7 @@ def read_status(answer: HttpAnswer, job_guid: str, now: datetime) -> Standing:
         raise refusal(answer, "status", now)
     record = _object(answer, "status")
     other = _member(record, "JobGuid")
-    if isinstance(other, str) and other and other.casefold() != job_guid.casefold():
+    if isinstance(other, str) and other and not same_guid(other, job_guid):
         raise VendorError(f"the answer to the status call is about another job: {quoted(other)}")
     word = _member(record, "JobStatus")
     if not isinstance(word, str) or not word.strip():

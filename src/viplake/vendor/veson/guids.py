@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 _GUID: Final = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 GUID_IN_TEXT: Final = re.compile(rf"(?<![0-9A-Za-z-]){_GUID}(?![0-9A-Za-z-])")
-_ALONE: Final = re.compile(rf"[\s\"'{{}}\[\]()]*({_GUID}|[0-9A-Fa-f]{{32}})[\s\"'{{}}\[\]()]*")
-_NAMED: Final = re.compile(rf"(?i)job[_-]?guid[\"'\\\\]*\s*[:=>]\s*[\"'\\\\{{]*({_GUID})")
+_BARE: Final = rf"(?:{_GUID}|[0-9A-Fa-f]{{32}})(?![0-9A-Za-z-])"
+"""A GUID with or without hyphens."""
+_ALONE: Final = re.compile(rf"[\s\"'{{}}\[\]()]*({_BARE})[\s\"'{{}}\[\]()]*")
+_NAMED: Final = re.compile(rf"(?i)job[_-]?guid[\"'\\\\]*\s*[:=>/]\s*[\"'\\\\{{(]*({_BARE})")
+_PAGE: Final = re.compile(r"(?i)\s*<(?:!doctype html|!--|html|head|body|script|style|meta|title|center|div|p|h\d)\b")
 _OF_OTHERS: Final = re.compile(r"(?i)trace|request|correlat|activity|session|tenant|client|company|error|span|ray")
 """Names of GUIDs that are not the job's."""
 
 _NAMES: Final = frozenset({"jobguid", "jobid"})
+_LAST_PART: Final = re.compile(rf"[/=]({_BARE})/?(?:[?#].*)?$")
+"""Of the address of a job."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9-]{8,64}")
 _LOOKED_AT: Final = 64 * 1024
 _DEEPEST: Final = 8
@@ -40,18 +45,45 @@ def guid_of(answer: HttpAnswer) -> str | None:
         return None
     if alone := _ALONE.fullmatch(text):
         return alone[1]
-    if re.match(r"\s*<(?!\?xml)", text):
+    if _PAGE.match(text):
         return None
-    found = [match[0] for match in GUID_IN_TEXT.finditer(text) if not _OF_OTHERS.search(text[: match.start()][-40:])]
+    found = list(_unnamed(answer, text))
     for name, value in answer.headers.items():  # Location, Content-Location, Operation-Location of Azure
-        found += GUID_IN_TEXT.findall(value) if name.endswith("location") else []
+        found += GUID_IN_TEXT.findall(value) or _LAST_PART.findall(value) if name.endswith("location") else []
     found = _apart(found)
     return found[0] if len(found) == 1 else None
 
 
+def same_guid(one: str, other: str) -> bool:
+    """Return whether two spellings are one GUID: with or without hyphens and braces, in either case."""
+    first, second = (re.sub(r"[\s{}()-]", "", guid).lower() for guid in (one, other))
+    return first == second
+
+
+def _unnamed(answer: HttpAnswer, text: str) -> Iterator[str]:
+    """Yield the GUIDs of an answer that no name ahead of them gives to something else."""
+    try:
+        places = list(_strings(strictjson.loads(answer.body, halves=True), "", 0))
+    except ValueError:
+        places = [("", text)]
+    for names, value in places:
+        for match in GUID_IN_TEXT.finditer(value):
+            if not _OF_OTHERS.search(f"{names} {value[: match.start()][-40:]}"):
+                yield match[0]
+
+
+def _strings(value: Any, names: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Yield each text of JSON with the names of the members that it is in."""
+    if isinstance(value, str):
+        yield names, value
+    elif isinstance(value, dict | list) and depth <= _DEEPEST:
+        for name, member in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _strings(member, f"{names} {name}", depth + 1)
+
+
 def _apart(guids: list[str]) -> list[str]:
-    """The GUIDs that differ in more than the case of their letters."""
-    return list({guid.casefold(): guid for guid in reversed(guids)}.values())
+    """The GUIDs that differ in more than case and hyphens."""
+    return list({guid.lower().replace("-", ""): guid for guid in reversed(guids)}.values())
 
 
 def guids_in(answer: HttpAnswer) -> tuple[str, ...]:
@@ -76,9 +108,10 @@ def _members(value: Any, depth: int) -> Iterator[str]:
     if depth > _DEEPEST or not isinstance(value, dict | list):
         return
     for name, member in value.items() if isinstance(value, dict) else enumerate(value):
-        if re.sub(r"[_-]", "", str(name)).casefold() in _NAMES and isinstance(member, str):
-            bare = member.strip("{} ")
-            if GUID_IN_TEXT.fullmatch(bare) or (depth == 0 and _PLAIN.fullmatch(bare)):
+        if re.sub(r"[_-]", "", str(name)).lower() in _NAMES and isinstance(member, str):
+            if alone := _ALONE.fullmatch(member):
+                yield alone[1]
+            elif depth == 0 and _PLAIN.fullmatch(bare := member.strip("{} ")):
                 yield bare
         else:
             yield from _members(member, depth + 1)
