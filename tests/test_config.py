@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -415,6 +416,25 @@ def test_E8_a_bundle_of_any_form_gives_the_same_certificates(tmp_path: Path, var
     )
     found = load(**{variable: str(bundle)}).surroundings
     assert (found.ca, found.ca_file) == (plain.decode(), bundle)
+
+
+def test_E8_folders_of_certificates_are_trusted_on_every_leg(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    plain = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        plain.append(authority(tmp_path / name).file.read_text())
+    for folder, certificates in ((one, plain), (other, plain[:1])):
+        folder.mkdir()
+        for number, text in enumerate(certificates):
+            (folder / f"{number:08x}.0").write_text(text)
+    (one / "README").write_text("no certificate")
+    found = load(SSL_CERT_DIR=f"{one}{os.pathsep}{other}").surroundings
+    assert (found.ca, found.ca_file) == ("".join(plain), one)
+    assert load(SSL_CERT_DIR="").surroundings.ca == ""
+    assert "SSL_CERT_DIR cannot be read" in refused(SSL_CERT_DIR=str(tmp_path / "absent")).message
+    (tmp_path / "empty").mkdir()
+    assert "SSL_CERT_DIR holds no certificate" in refused(SSL_CERT_DIR=str(tmp_path / "empty")).message
 
 
 @pytest.mark.parametrize("variable", ["AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_PROFILE"])

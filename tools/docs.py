@@ -87,7 +87,7 @@ def settings_page() -> str:
     lines.append(
         "\nBesides: `VIPLAKE_CLIENT_ID` and `VIPLAKE_CLIENT_SECRET` (the secret, where `VIPLAKE_SECRETS` is `env:`),"
         " `VIPLAKE_CONFIG` (another file than `./viplake.toml`) and `VIPLAKE_PROFILE`. Standard names stay standard:"
-        " `AWS_*`, `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE`, `NO_COLOR`."
+        " `AWS_*`, `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE`, `SSL_CERT_DIR`, `NO_COLOR`."
     )
     return "\n".join(lines) + "\n"
 

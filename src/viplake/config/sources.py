@@ -30,7 +30,7 @@ from viplake.errors import SettingsError
 from viplake.lake.layout import Layout
 from viplake.model import Environment
 from viplake.network.hosts import refuse_plain_http
-from viplake.network.settings import read_certificates
+from viplake.network.settings import read_certificate_folders, read_certificates
 from viplake.redact import Secret, redact, register
 
 if TYPE_CHECKING:
@@ -322,7 +322,7 @@ def _refuse_secrets(table: Mapping[str, Any], where: str) -> None:
 
 
 def read_surroundings(environ: Mapping[str, str]) -> Surroundings:
-    """Return the standard variables; raise `SettingsError` if SSL_CERT_FILE is not a bundle."""
+    """Return the standard variables; raise `SettingsError` where a bundle or folder has no certificates."""
 
     def first(*names: str) -> str | None:
         found = next(((name, value) for name in names if (value := environ.get(name, "").strip())), None)
@@ -347,6 +347,9 @@ def read_surroundings(environ: Mapping[str, str]) -> Surroundings:
     for name in ("SSL_CERT_FILE", "AWS_CA_BUNDLE"):
         if file := first(name):
             bundles.setdefault(Path(file), name)  # often both name one file of 150 certificates: 30 ms each time
+    folders = first("SSL_CERT_DIR")
+    trusted = [read_certificates(name, file) for file, name in bundles.items()]
+    trusted += [read_certificate_folders("SSL_CERT_DIR", folders)] if folders else []
     return Surroundings(
         client_id=secret("VIPLAKE_CLIENT_ID"),
         client_secret=secret("VIPLAKE_CLIENT_SECRET"),
@@ -360,8 +363,8 @@ def read_surroundings(environ: Mapping[str, str]) -> Surroundings:
         session_token=secret("AWS_SESSION_TOKEN"),
         proxy=None if proxy is None else proxy_url(proxy),
         no_proxy=first("NO_PROXY", "no_proxy") or "",
-        ca="".join(read_certificates(name, file) for file, name in bundles.items()),
-        ca_file=next(iter(bundles), None),
+        ca="".join(trusted),
+        ca_file=next(iter(bundles), Path(folders.partition(os.pathsep)[0]) if folders else None),
         foreign=tuple(sorted(_FOREIGN & environ.keys())),
         color=not environ.get("NO_COLOR"),
     )

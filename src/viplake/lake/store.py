@@ -31,7 +31,16 @@ from viplake.concurrency import map_bounded
 from viplake.errors import DamagedUpload, LakeError, NetworkError, SettingsError
 from viplake.lake.refusals import SHORT_NAMES, lake_error, unreached
 from viplake.model import StoredFile
-from viplake.network.aws import AwsAccess, BucketAddress, bucket_address, checked, client, credentials, trusting_profile
+from viplake.network.aws import (
+    AwsAccess,
+    BucketAddress,
+    bucket_address,
+    bundle,
+    checked,
+    client,
+    credentials,
+    trusting_profile,
+)
 from viplake.network.hosts import refuse_plain_http
 from viplake.network.listing import BucketLister, EndlessListingError, ListingError, ListingGuard
 from viplake.network.retry import pause
@@ -418,7 +427,8 @@ def _s3(
         "proxy_excludes": "" if proxy else "*,0.0.0.0/0,::/0",
     }
     if network.ca:
-        client["root_certificate"] = network.ca.encode()
+        # Where SSL_CERT_FILE or SSL_CERT_DIR is set, the library trusts these alone. Other legs trust the system's too.
+        client["root_certificate"] = Path(bundle(network.ca) or "").read_bytes()
     config: dict[str, Any] = {
         "aws_endpoint_url_s3": where.endpoint,
         "virtual_hosted_style_request": where.virtual,

@@ -7,18 +7,17 @@ has rules of its own, and no library reads the environment by itself.
 from __future__ import annotations
 
 import base64
+import os
 import re
 import ssl
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 from viplake.errors import SettingsError
 from viplake.network.hosts import excepts, is_loopback
 from viplake.redact import Secret
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _PROXY: Final = re.compile(
     r"(?:(?P<scheme>https?)://)?(?:(?P<login>.*)@)?(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?/?",
@@ -44,7 +43,7 @@ def read_certificates(label: str, path: Path) -> str:
         raise SettingsError(
             f"{label} cannot be read: {path}: {error.strerror}", hint="Point it at a PEM bundle, or unset it."
         ) from None
-    found = [block.replace("\r", "") for block in _CERTIFICATE.findall(text)]
+    found = _blocks(text)
     if not found:
         raise SettingsError(f"{label} holds no certificate: {path}", hint="Point it at a PEM bundle.")
     for number, block in enumerate(found, 1):
@@ -55,6 +54,30 @@ def read_certificates(label: str, path: Path) -> str:
                 f"{label}: certificate {number} of {len(found)} in {path} is broken", hint="Export the bundle again."
             ) from None
     return "\n".join(found) + "\n"
+
+
+def read_certificate_folders(label: str, folders: str) -> str:
+    """Return the certificates of all PEM files in some folders, separated as in `PATH`; each of them once.
+
+    Raises:
+        SettingsError: as `read_certificates`, or a folder cannot be read.
+    """
+    found: list[str] = []
+    for folder in filter(None, folders.split(os.pathsep)):
+        try:
+            files = sorted(path for path in Path(folder).iterdir() if path.is_file())
+            texts = [path.read_bytes().decode("utf-8-sig", errors="replace") for path in files]
+        except OSError as error:
+            what = f"{label} cannot be read: {error.filename}: {error.strerror}"
+            raise SettingsError(what, hint="Point it at a folder of PEM files, or unset it.") from None
+        found += [read_certificates(label, file) for file, text in zip(files, texts, strict=True) if _blocks(text)]
+    if not found:
+        raise SettingsError(f"{label} holds no certificate: {folders}", hint="Point it at a folder of PEM files.")
+    return "".join(dict.fromkeys(found))
+
+
+def _blocks(text: str) -> list[str]:
+    return [block.replace("\r", "") for block in _CERTIFICATE.findall(text)]
 
 
 @dataclass(frozen=True, slots=True)
