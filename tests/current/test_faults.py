@@ -381,10 +381,15 @@ async def test_other_setting_for_deleted_rows_computes_the_table_anew(tmp_path: 
     lake.settings = later
     await lake.land(2, {"Voyage": [row(3) | {"State": "Void"}]}, columns=columns)
     found = await lake.update()
-    assert [note[:14] for note in found.tables["Voyage"].notes] == ["computed anew:"]
+    [note] = found.tables["Voyage"].notes
+    assert note == "computed anew: 2022-05-10T02 comes with another setting for deleted rows"
     flags = {key: one.get("_deleted") for key, one in by_key(lake).items()}
     assert flags == ({"1": "false", "2": "true", "3": "true"} if later.tables else dict.fromkeys("123"))
     assert len(lake.rows("history", "Voyage")) == 3
+    lake.settings = flagged("Stat")
+    await lake.land(3, {"Voyage": [row(4)]}, columns=columns)
+    [note] = (await lake.update()).tables["Voyage"].notes
+    assert note.endswith("for deleted rows; no column Stat: no row is marked as deleted")
 
 
 # -- schema -----------------------------------------------------------------------------------------------------------

@@ -289,7 +289,9 @@ class _Fitting:
         self.shape = replace(self.shape, columns=same if known else (*same, column))
         wanted = deletion.column.casefold()
         if self.shape.find(deletion.column) is None:
-            self.notes.append(f"no column {deletion.column}: no row is marked as deleted")
+            missing = f"no column {deletion.column}: no row is marked as deleted"
+            self.notes.append(missing)
+            self.anew = self.anew and f"{self.anew}; {missing}"
         names = [route.members[0].casefold() for route in self.routes]
         return names.index(wanted) if wanted in names else None
 
