@@ -95,7 +95,7 @@ def print_update(found: TablesUpdate) -> None:
         if one.aside:
             out(f"  {name}: {count_words(one.aside, 'record')} set aside: null in the key")
         if one.current is None and one.history is not None:
-            out(f"  {name}: history only, no key is known. Set key, or mode = 'snapshot', in [tables.{name}]")
+            out(f"  {name}: history only, no key. Set key, or mode = 'snapshot', in [tables.{name}]")
         for note in one.notes[:_SHOWN]:
             out(f"  {name}: {note}")
     for hour, name, why in found.held[:_SHOWN]:
