@@ -82,6 +82,10 @@ _LOOKS_AT_ONCE: Final = 32
 _UNREADABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 """Control characters, and bytes of a file's name that are no text."""
 
+_PRINTABLE: Final = bytes(range(32, 127))
+_EMPTY_OR_DOTS: Final = re.compile(rb"/[/.]")
+"""Where a part of a key may be empty, `.` or `..`; names that begin with a dot are found too."""
+
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 _NAMED: Final[set[tuple[str, ...]]] = set()
 """URL and prefix of listings, with their odd keys that are in the log already."""
@@ -322,8 +326,9 @@ def _boto3_client(settings: StoreSettings, connections: int) -> Any:
 
 def _may_be_odd(keys: list[str]) -> bool:
     """Whether `_is_odd` may hold for one of the keys: one look at a page costs less than a thousand."""
-    text = "/" + "/\n/".join(keys) + "/"
-    return not "".join(keys).isprintable() or any(sign in text for sign in ("//", "/./", "/../"))
+    text = ("/" + "/\n/".join(keys) + "/").encode("utf-8", "surrogatepass")
+    plain = text.translate(None, _PRINTABLE) == b"\n" * (len(keys) - 1)
+    return _EMPTY_OR_DOTS.search(text) is not None or not (plain or "".join(keys).isprintable())
 
 
 def _below(path: str) -> str:
@@ -696,6 +701,7 @@ class ObjectStore:
                 page.sizes if whole else [page.sizes[at] for at in objects],
                 lambda index, page=page, objects=objects: page.etag(objects[index]),  # type: ignore[misc]
             )
+            del page, objects
 
     async def _bucket_pages(self, prefix: str, delimiter: str = "") -> AsyncIterator[tuple[RawPage, Sequence[int]]]:
         """The pages of a listing of S3, each with the places of the keys that a file of a lake can have."""
@@ -717,8 +723,10 @@ class ObjectStore:
                     k for k, size in zip(page.keys, page.sizes, strict=True) if _is_odd(k) and (size or k[-1:] != "/")
                 ]
                 self._leave_out(prefix, odd)
+            token = page.token
             yield page, objects
-            if (token := page.token) is None:
+            del page, objects  # not in memory while the next one is on its way: a page has 0.4 MB
+            if token is None:
                 return
 
     async def folders(self, prefix: str) -> list[str]:

@@ -31,9 +31,10 @@ EMPTY_PAGES: Final = 1_000
 """Pages in a row without a key after which a listing has no end. Versioned buckets give some (deleted keys)."""
 
 _OPENING: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*\?>\s*)?<ListBucketResult[\s>]")
-_FIELDS: Final = {
-    name: re.compile(b"<%b>([^<]*)</%b>" % (name, name)) for name in (b"Key", b"Size", b"ETag", b"LastModified")
-}
+_KEY: Final = re.compile(rb"<Key>([^<]*)</Key>")
+_SIZE: Final = re.compile(rb"<Size>([^<]*)</Size>")
+_ETAG: Final = re.compile(rb"<ETag>([^<]*)</ETag>")
+_MODIFIED: Final = re.compile(rb"<LastModified>([^<]*)</LastModified>")
 _FOLDER: Final = re.compile(rb"<CommonPrefixes>\s*<Prefix>([^<]*)</Prefix>")
 _TOKEN: Final = re.compile(rb"<NextContinuationToken>([^<]+)</NextContinuationToken>")
 _TRUNCATED: Final = re.compile(rb"(?i)<IsTruncated>\s*true\s*</IsTruncated>")
@@ -48,63 +49,92 @@ class EndlessListingError(Exception):
     """The pages of a listing do not lead to its end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RawPage:
     """One page of a listing, as columns: a listing of a million keys is no million Python objects.
 
     Attributes:
         keys: as S3 has them, in the order of the page, below the lake's root.
         sizes: bytes, one a key.
-        etags, modified: as the store wrote them, one a key; empty where it gives none.
         folders: common prefixes, where a delimiter was given.
         token: of the next page; None: this is the last one.
     """
 
     keys: list[str]
     sizes: list[int]
-    etags: list[bytes]
-    modified: list[bytes]
     folders: list[str]
     token: str | None
+    _body: bytes
+    _etags: list[bytes] = field(default_factory=list)
+    _modified: list[bytes] = field(default_factory=list)
 
     def etag(self, index: int) -> str | None:
-        """Return the ETag of a key without its quotes."""
-        return _text(self.etags[index]).strip('"') or None
+        """Return the ETag of a key without its quotes; None where the store gives none."""
+        self._etags = self._etags or _column(_ETAG, self._body, len(self.keys))
+        return _text(self._etags[index]).strip('"') or None
 
     def modified_at(self, index: int) -> datetime | None:
         """Return when S3 says that an object was written."""
+        self._modified = self._modified or _column(_MODIFIED, self._body, len(self.keys))
         try:
-            return datetime.fromisoformat(_text(self.modified[index]).strip())
+            return datetime.fromisoformat(_text(self._modified[index]).strip())
         except ValueError:
             return None
 
 
-def parse_page(body: bytes, root: str = "") -> RawPage:
+def parse_page(body: bytes, root: str = "", *, folders: bool = True) -> RawPage:
     """Read an answer to ListObjectsV2 (Amazon S3 API Reference), with names below this root.
+
+    Args:
+        body: of the answer.
+        root: that all names begin with.
+        folders: whether it may have some: a delimiter was given.
 
     Raises:
         ListingError: it is no whole page.
         EndlessListingError: it says that more keys follow, and not where.
     """
     if not _OPENING.match(body) or not body.rstrip().endswith(b"</ListBucketResult>"):
-        raise ListingError("status code: 200: " + body[:4000].decode("utf-8", "replace"))
-    token = _TOKEN.search(body)
-    if token is None and _TRUNCATED.search(body):
+        raise _no_page(body)
+    about = body[: body.find(b"<Contents>") + 1] + body[body.rfind(b"</Contents>") + 1 :]  # all of it without objects
+    token = _TOKEN.search(about)
+    if token is None and _TRUNCATED.search(about):
         raise EndlessListingError("it says that more keys follow, and its continuation token is missing")
-    columns = {name: pattern.findall(body) for name, pattern in _FIELDS.items()}
-    blocks = body.split(b"<Contents>")[1:]
-    if any(len(column) != len(blocks) for column in columns.values()):  # a store that leaves a field out
-        found = {name: [pattern.search(block) for block in blocks] for name, pattern in _FIELDS.items()}
-        columns = {name: [match[1] if match else b"" for match in matches] for name, matches in found.items()}
-    coded, cut = _CODED.search(body) is not None, len(root)
+    coded, count = _CODED.search(about) is not None, body.count(b"<Contents>")
+    try:
+        sizes = [int(size or 0) for size in _column(_SIZE, body, count)]
+    except ValueError:
+        raise _no_page(body) from None
     return RawPage(
-        [_name(key, coded)[cut:] for key in columns[b"Key"]],
-        [int(size or 0) for size in columns[b"Size"]],
-        columns[b"ETag"],
-        columns[b"LastModified"],
-        [_name(prefix, coded)[cut:] for prefix in _FOLDER.findall(body)],
+        _names(_column(_KEY, body, count), coded, len(root)),
+        sizes,
+        _names(_FOLDER.findall(body), coded, len(root)) if folders else [],
         _text(token[1]) if token else None,
+        body,
     )
+
+
+def _no_page(body: bytes) -> ListingError:
+    return ListingError("status code: 200: " + body[:4000].decode("utf-8", "replace"))
+
+
+def _column(field_of: re.Pattern[bytes], body: bytes, count: int) -> list[bytes]:
+    """Return a field of each of so many objects of a page; empty where the store leaves it out."""
+    values: list[bytes] = field_of.findall(body)
+    if len(values) == count:
+        return values
+    blocks = body.split(b"<Contents>")[1:]
+    return [found[1] if (found := field_of.search(block)) else b"" for block in blocks]
+
+
+def _names(raw: list[bytes], coded: bool, cut: int) -> list[str]:
+    """Return names without their first `cut` characters; those without an escape, which is most, all at once."""
+    joined = b"\n".join(raw)
+    escaped = b"&" in joined or (coded and (b"%" in joined or b"+" in joined))
+    if escaped or joined.count(b"\n") != len(raw) - 1:
+        return [_name(one, coded)[cut:] for one in raw]
+    names = joined.decode("utf-8", "surrogateescape").split("\n")
+    return [name[cut:] for name in names] if cut else names
 
 
 def _text(raw: bytes) -> str:
@@ -185,7 +215,7 @@ class BucketLister:
         body = await asyncio.get_running_loop().run_in_executor(
             self._threads, self._get, self._root + prefix, delimiter, token
         )
-        return parse_page(body, self._root)
+        return parse_page(body, self._root, folders=bool(delimiter))
 
     def _get(self, prefix: str, delimiter: str, token: str | None) -> bytes:
         from botocore.auth import S3SigV4Auth  # noqa: PLC0415 - botocore: not for folders
