@@ -168,7 +168,8 @@ def _place(content: bytes, label: bytes, *, after: bool) -> int:
 
 
 def _rows_of(hour: Hour, rows: Rows) -> bytes:
-    return _lines((hour.label, table, *cells) for table, cells in rows)  # None is an empty cell
+    label = hour.label
+    return _lines((label, table, *cells) for table, cells in rows)  # None is an empty cell
 
 
 def _lines(rows: Iterable[Sequence[str | int | None]]) -> bytes:
