@@ -20,7 +20,7 @@ from viplake.model import PROD
 from viplake.network.settings import Timeouts
 from viplake.redact import Secret
 from viplake.vendor.http import Body
-from viplake.vendor.links import host_of, read_opening, read_refusal, seconds_early
+from viplake.vendor.links import read_opening, read_refusal, seconds_early
 from viplake.vendor.port import Download, Triggered
 from viplake.vendor.veson.client import VendorSettings, VesonVendor, _Arriving
 from viplake.vendor.veson.token import VendorCredentials
@@ -72,8 +72,7 @@ class PyreqwestVendor(VesonVendor):
 
     @asynccontextmanager
     async def download(self, url: Secret, *, start: int = 0, etag: str | None = None) -> AsyncIterator[Download]:
-        self._check_link(url.reveal())
-        host = host_of(url.reveal())
+        host = self._check_link(url.reveal())
         assert not seconds_early(url.reveal(), self._clock.now())
         headers = {"Range": f"bytes={start}-"} if start else {}
         if etag:

@@ -74,14 +74,14 @@ class TransferSettings:
     """Limits on concurrency and memory.
 
     Attributes:
-        files_at_once: files side by side. 2,000 small files were fastest with 32 to 64.
+        files_at_once: files side by side. 2,000 small files of 25 ms a response wait 1.6 s with 64, 2.1 s with 48.
         bytes_in_flight: bytes of all files that may be in memory. With 32 MiB the process stays below 130 MB;
             1 GB in 600 files took no longer than with 48, and a third longer with 24 (measured on loopback).
         whole_below: files up to this many bytes are held whole and stored by one request; larger ones pass
             through in parts.
     """
 
-    files_at_once: int = 48
+    files_at_once: int = 64
     bytes_in_flight: int = 32 << 20
     whole_below: int = 4 << 20
 

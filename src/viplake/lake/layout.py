@@ -227,15 +227,16 @@ def _refusal(key: str) -> str | None:
     segments = key.split("/")
     name = segments[-1]
     encoded = key.encode(errors="surrogatepass")
+    plain = key.isprintable()
     checks = (
         (not name, "has no name"),
         (
             len(encoded) > LONGEST_KEY or len(name.encode(errors="surrogatepass")) > LONGEST_NAME,
             "is too long",
         ),
-        (any("\ud800" <= char <= "\udfff" for char in key), "holds half a character"),
+        (not plain and any("\ud800" <= char <= "\udfff" for char in key), "holds half a character"),
         (
-            any(unicodedata.category(char) in {"Cc", "Zl", "Zp"} for char in key),
+            not plain and any(unicodedata.category(char) in {"Cc", "Zl", "Zp"} for char in key),
             "holds control characters",
         ),
         (

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from viplake.errors import SettingsError
 
 
+@lru_cache(maxsize=64)  # each request asks it of the same few hosts
 def is_loopback(host: str | None) -> bool:
     """Return whether a host of a URL is this machine by its name alone: `localhost`, 127.0.0.0/8 or ::1."""
     try:

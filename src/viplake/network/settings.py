@@ -181,9 +181,11 @@ class Network:
         Plain http goes to loopback alone (`refuse_plain_http`). Loopback is reached directly: a proxy on another
         machine would look for it there. Only a proxy on this machine can reach it too, and is used for https.
         """
+        if self.proxy is None:
+            return None
         parts = urlsplit(url)
         host = parts.hostname or ""
-        if self.proxy is None or parts.scheme != "https":
+        if parts.scheme != "https":
             return None
         if is_loopback(host) and not is_loopback(urlsplit(self.proxy.address).hostname):
             return None

@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qs
+from urllib.parse import unquote
 
 from viplake.errors import SettingsError, VendorError, ViplakeError
 from viplake.network.hosts import is_loopback, refuse_plain_http
@@ -75,8 +76,8 @@ def check_endpoint(setting: str, url: str, *, allow_insecure_http: bool) -> str:
     return url.rstrip("/")
 
 
-def check_link(url: str, origins: Origins) -> None:
-    """Refuse a URL that files may not come from; the error names only its host.
+def check_link(url: str, origins: Origins) -> str:
+    """Return the host of a URL that files may come from; refuse any other URL. The error names only its host.
 
     Raises:
         VendorError: `url_rejected`.
@@ -88,6 +89,7 @@ def check_link(url: str, origins: Origins) -> None:
     local = origins.loopback and is_loopback(host)
     if reason := None if local else _objection(match["scheme"], host, match["port"], origins):
         raise VendorError(f"the vendor lists a link to {host[:_LONGEST_HOST]}: {reason}", cause="url_rejected")
+    return host
 
 
 def _objection(scheme: str, host: str, port: str | None, origins: Origins) -> str | None:
@@ -129,15 +131,19 @@ def seconds_early(url: str, now: datetime) -> float:
 
 def _signed(url: str) -> tuple[datetime, datetime] | None:
     """From when to when a SigV4 link is good; None for other links."""
-    query = {
-        name.casefold(): values[0]
-        for name, values in parse_qs(url.partition("?")[2], max_num_fields=None).items()
-        if name.casefold() in {"x-amz-date", "x-amz-expires"}
-    }
+    query: dict[str, str] = {}
+    for pair in url.partition("?")[2].split("&"):
+        name, _, value = pair.partition("=")
+        query.setdefault(unquote(name).casefold(), value)
+    return _life(unquote(query.get("x-amz-date", "")), unquote(query.get("x-amz-expires", "")))
+
+
+@lru_cache(maxsize=64)  # the links of a list are signed within a second or two
+def _life(date: str, expires: str) -> tuple[datetime, datetime] | None:
     try:
-        start = datetime.strptime(query["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        return start, start + timedelta(seconds=int(query["x-amz-expires"]))
-    except (KeyError, ValueError, OverflowError):
+        start = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return start, start + timedelta(seconds=int(expires))
+    except (ValueError, OverflowError):
         return None
 
 

@@ -320,7 +320,7 @@ def _standing(word: str, message: str | None) -> Standing:
 
 
 def read_list(
-    answer: HttpAnswer, job_guid: str, check_link: Callable[[str], None], now: datetime
+    answer: HttpAnswer, job_guid: str, check_link: Callable[[str], object], now: datetime
 ) -> tuple[ListedFile, ...]:
     """The files of call 4 in the vendor's order, exact duplicates removed; every key, size and URL checked.
 

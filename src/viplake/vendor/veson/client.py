@@ -27,7 +27,6 @@ from viplake.vendor.links import (
     Origins,
     check_endpoint,
     check_link,
-    host_of,
     read_opening,
     read_refusal,
     seconds_early,
@@ -248,8 +247,7 @@ class VesonVendor:
     @asynccontextmanager
     async def download(self, url: Secret, *, start: int = 0, etag: str | None = None) -> AsyncIterator[Download]:
         """Open a file, from byte `start` on and only if its ETag still is `etag`."""
-        self._check_link(url.reveal())
-        host = host_of(url.reveal())
+        host = self._check_link(url.reveal())
         await self._until_good(url)
         headers = {"Range": f"bytes={start}-"} if start else {}
         if etag:
@@ -323,8 +321,8 @@ class VesonVendor:
             remember=False,
         )
 
-    def _check_link(self, url: str) -> None:
-        check_link(url, self._origins)
+    def _check_link(self, url: str) -> str:
+        return check_link(url, self._origins)
 
     def _borne(self, error: VendorError, job_guid: str) -> VendorError:
         """The error of a poll; doubted while it is too early to believe it."""
