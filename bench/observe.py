@@ -1,6 +1,7 @@
 """I/O. How long a lake of months takes to observe, how much memory, and how that grows.
 
-    python bench/observe.py                      2,700 Hours of 400 files, 50 ms a listing page: 1.08 million keys
+    python bench/observe.py                      2,700 Hours of 400 files, 50 ms a listing page: 1.08 million keys;
+                                                 20 s on a quiet machine, with --peers --old-way 5 minutes
     python bench/observe.py --files 4000         ten times the keys
     python bench/observe.py --hours 27000        ten times the Hours
     python bench/observe.py --peers              also `s5cmd ls` and `rclone lsf`, which only list (make peers)
@@ -8,7 +9,8 @@
 
 The store is a stub of S3's ListObjectsV2 in a process of its own, which answers each page after the latency and
 otherwise costs as little as it can; what is measured runs in a fresh process each time, so that its peak memory is
-its own. The history goes to memory. Prints one JSON object a measurement.
+its own. The history goes to memory. Prints one JSON object a measurement, and writes `docs/bench/observe.md` from all
+that were ever made, which are in `observe.json` beside it.
 """
 
 # ruff: noqa: T201 - a script, which prints its figures
@@ -21,7 +23,9 @@ import contextlib
 import json
 import multiprocessing
 import os
+import platform
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -42,6 +46,11 @@ TABLES = 50
 PAGE = 1000
 SAMPLE = 50
 QUESTIONS = 3
+FIGURES = Path(__file__).resolve().parents[1] / "docs" / "bench" / "observe.json"
+SIZE = (2700, 400)
+GOAL_SECONDS = 4
+GOAL_MB = 150
+BUSY_LOAD = 1.5
 
 
 @dataclass(frozen=True)
@@ -236,8 +245,9 @@ def old_way(endpoint: str, lake: StubLake) -> dict[str, Any]:
     }
 
 
-def peers(endpoint: str, lake: StubLake) -> None:
+def peers(endpoint: str, lake: StubLake) -> list[dict[str, Any]]:
     """The listing alone, by tools made for it; they print every key, to nowhere."""
+    found = []
     scripts = Path(sys.executable).parent
     remote = {"TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": endpoint, "LIST_VERSION": "2"}
     remote |= {"ACCESS_KEY_ID": "b", "SECRET_ACCESS_KEY": "b"}
@@ -268,7 +278,9 @@ def peers(endpoint: str, lake: StubLake) -> None:
         seconds = round(time.perf_counter() - begin, 2)
         figures = {"seconds": seconds, "cpu_seconds": round(used.ru_utime + used.ru_stime, 2)}
         figures |= {"peak_rss_mb": used.ru_maxrss // 1024, "exit": process.returncode}
-        print(json.dumps({"measured": name, "listed": keys, "latency": lake.latency} | figures))
+        found.append({"measured": name, "listed": keys, "latency": lake.latency} | figures)
+        print(json.dumps(found[-1]))
+    return found
 
 
 def measure(name: str, endpoint: str, lake: StubLake) -> None:
@@ -296,6 +308,7 @@ def main() -> None:
     lake = StubLake(options.hours, options.files, options.latency)
     if options.measure:
         measure(options.measure, options.endpoint, lake)
+    load, runs = os.getloadavg()[0], []
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(lake, theirs), daemon=True)
     server.start()
@@ -303,11 +316,107 @@ def main() -> None:
     arguments = ["--hours", str(lake.hours), "--files", str(lake.files), "--latency", str(lake.latency)]
     for name in ["observe"] * options.repeat + ["old_way"] * options.old_way:
         command = [sys.executable, __file__, *arguments, "--measure", name, "--endpoint", endpoint]
-        subprocess.run(command, check=True)  # noqa: S603 - this very file
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 - this file
+        print(said, end="", flush=True)
+        runs.append(json.loads(said))
     if options.peers:
-        peers(endpoint, lake)
+        runs += peers(endpoint, lake)
     server.terminate()
     server.join()
+    publish(lake, load, runs)
+
+
+def publish(lake: StubLake, load: float, runs: list[dict[str, Any]]) -> None:
+    """Keep the figures of a lake of this size, and write the page from those of all sizes."""
+    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    known = figures.get(f"{lake.hours} x {lake.files}", {}).get("runs", [])
+    names = {run["measured"] for run in runs}
+    figures[f"{lake.hours} x {lake.files}"] = {
+        "measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}",
+        "load": round(load, 1),
+        "hours": lake.hours,
+        "files": lake.files,
+        "runs": [run for run in known if run["measured"] not in names] + runs,
+    }
+    FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
+    FIGURES.with_suffix(".md").write_text(page(figures))
+
+
+def page(figures: dict[str, Any]) -> str:
+    """The page, in Markdown."""
+    parts = [_INTRODUCTION.strip(), *(_size(part) for part in figures.values()), _NOTES.strip()]
+    return "\n\n".join(parts) + "\n"
+
+
+_INTRODUCTION = """
+# What an observation costs
+
+Written by `make bench-observe`; every run is in `observe.json` beside this page. The store is a stub of S3's listing in
+a process of its own, 50 ms a page of 1,000 keys, on the same machine. Each measurement runs in a fresh process: seconds
+are those of the build or the update, CPU and memory those of the whole process with interpreter and imports. A figure
+is the median of its runs, with the least and the most in parentheses.
+"""
+
+_NOTES = """
+## How to read it
+
+- The other tools list one day after the other. viplake lists the days in parallel, because it knows the layout.
+- A build runs on one core while the stub uses the other, so other work on the machine shows in its seconds at once.
+- What bounds it, and what was tried: [decision 16](../adr/0016-buckets-are-listed-by-raw-keys.md).
+"""
+
+
+def _size(part: dict[str, Any]) -> str:
+    keys = part["hours"] * part["files"]
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for run in part["runs"]:
+        runs.setdefault(run["measured"], []).append(run)
+    ours = runs.pop("observe")
+    busy = part["load"] > BUSY_LOAD
+    build, peak = (statistics.median(run[name] for run in ours) for name in ("build_seconds", "peak_rss_mb"))
+    goals = [_goal("peak memory, MB", peak, GOAL_MB)] if (part["hours"], part["files"]) == SIZE else []
+    if goals and not busy:
+        goals.insert(0, _goal("seconds of the build", build, GOAL_SECONDS))
+    built, updated = ours[0]["build_requests"], ours[0]["update_requests"]
+    asked = f"{built['listings']:,} listings, {built['schemas']} schema"
+    rows = [_row("`viplake observe`, everything", ours, "build_seconds", asked)]
+    asked = f"{updated['listings']} listings, {updated['records']} records"
+    rows.append(f"| the hourly update after it | {_spread(ours, 'update_seconds')} | | | {asked} |")
+    for name, some in runs.items():
+        if name == "old_way":
+            what = f"boto3's resource, ten threads, a listing for each question; all Hours, from {SAMPLE}"
+            rows.append(_row(what, some, "all_hours_seconds", f"{QUESTIONS} listings an Hour", cpu=False))
+        else:
+            rows.append(_row(f"{name}: the listing alone", some, "seconds", ""))
+    mark = " **Busy machine**: compare CPU, memory and requests only." if busy else ""
+    return "\n".join(
+        [
+            f"## {part['hours']:,} Hours of {part['files']:,} files: {keys:,} keys",
+            "",
+            f"{part['measured']}; {part['machine']}; load {part['load']} before it.{mark}",
+            "",
+            "| | seconds | CPU | peak MB | requests |",
+            "|---|---|---|---|---|",
+            *rows,
+            *(["", "| goal | figure | | |", "|---|---|---|---|", *goals] if goals else []),
+        ]
+    )
+
+
+def _row(what: str, runs: list[dict[str, Any]], seconds: str, requests: str, *, cpu: bool = True) -> str:
+    used = _spread(runs, "cpu_seconds") if cpu else ""
+    return f"| {what} | {_spread(runs, seconds)} | {used} | {_spread(runs, 'peak_rss_mb', '.0f')} | {requests} |"
+
+
+def _goal(name: str, figure: float, most: float) -> str:
+    return f"| {name} | {figure:g} | at most {most} | {'reached' if figure <= most else '**missed**'} |"
+
+
+def _spread(runs: list[dict[str, Any]], what: str, form: str = ".2f") -> str:
+    found = [run[what] for run in runs]
+    return f"{statistics.median(found):{form}} ({min(found):{form}}-{max(found):{form}})"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """I/O. What landing an export takes, beside rclone and the old way; writes `docs/bench/transfer.md`.
 
-    make bench                                    all of it: about 20 minutes
+    make bench                                    all of it: about 15 minutes on a quiet machine
     make bench ARGS='--only small --rounds 3'     one part of it; the others stand as they were
     make bench ARGS=--page                        only write the page anew
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import random
 import statistics
 import sys
@@ -58,7 +59,7 @@ FIGURES: Final = ROOT / "docs" / "bench" / "transfer.json"
 PAGE: Final = FIGURES.with_suffix(".md")
 
 DELAY: Final = 0.025
-AT_ONCE: Final = 48
+AT_ONCE: Final = 64
 """viplake's default; what rclone is given to be equal."""
 
 _NUMBERS = count(1)
@@ -234,12 +235,12 @@ def measure_small(rounds: int) -> dict[str, Any]:
                 Contender("viplake run", stage.whole_run),
                 Contender("rclone", lambda: stage.rclone("--transfers", str(AT_ONCE))),
                 Contender("rclone, no HEAD", lambda: stage.rclone("--transfers", str(AT_ONCE), "--s3-no-head")),
-                Contender("old way, 16 threads", lambda: stage.old_way(16)),
-                Contender("old way, 3 threads", lambda: stage.old_way(3), rounds=3),
+                Contender("old way, 16 threads", lambda: stage.old_way(16), rounds=3),
+                Contender("old way, 3 threads", lambda: stage.old_way(3), rounds=1),
             ],
             rounds,
         )
-    return {"runs": runs, "floor": 2 * len(small_sizes()) * DELAY / AT_ONCE}
+    return {"runs": runs, "floor": 2 * len(small_sizes()) * DELAY / AT_ONCE, "at_once": AT_ONCE}
 
 
 def _stub_stage(vendor: str, s3: str, home: Path, sizes: list[int]) -> Stage:
@@ -293,6 +294,7 @@ def _mix_round(vendor: str, sizes: list[int]) -> tuple[dict[str, list[dict[str, 
         contenders = [
             Contender("viplake", stage.ours),
             Contender("rclone", stage.rclone),
+            Contender("rclone, tuned", lambda: stage.rclone("--s3-no-head", "--transfers", "16")),
             Contender("viplake, pyreqwest", lambda: stage.ours("pyreqwest")),
             Contender("viplake run", stage.whole_run),
             Contender("old way, 3 threads", lambda: stage.old_way(3)),
@@ -409,6 +411,7 @@ def measure(name: str, rounds: int | None) -> dict[str, Any]:
     """One part, with when and on what it was measured."""
     work, usual = PARTS[name]
     say(f"-- {name}")
+    load = os.getloadavg()[0]
     found = work(rounds or usual)
     probes = [one["probe"] for runs in found.get("runs", {}).values() for one in runs]
     quiet = {"least": min(probes), "median": statistics.median(probes), "most": max(probes)} if probes else None
@@ -417,6 +420,7 @@ def measure(name: str, rounds: int | None) -> dict[str, Any]:
         "machine": machine(),
         "versions": {name: metadata.version(name) for name in page.VERSIONS} | {"rclone": version_of("rclone")},
         "probe": quiet,
+        "load": load,
         **found,
     }
 
