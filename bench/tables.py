@@ -1,9 +1,10 @@
 """I/O. Measures the current and history tables beside the merge of delta-rs and dlt, and writes docs/bench/tables.md.
 
     make bench-tables
-    make bench-tables ARGS='--hours 24 --rounds 1'
+    make bench-tables ARGS='--hours 24 --home /tmp/tables --only ours'      # one piece, and its lake stays there
 
-Every run is a process of its own; its memory is `VmHWM`. The figures are kept beside the page, as JSON.
+Every run is a process of its own; its memory is `VmHWM`. The tools take turns, some Hours each. The figures are kept
+beside the page, as JSON: a piece that is measured again replaces its own figures alone.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ LARGEST: Final = 30_000
 """Active records of the largest table, in every later Hour."""
 
 USER_TABLES: Final = 247
-PEERS: Final = ("deltalake", "dlt")
+TOOLS: Final = ("ours", "deltalake", "dlt")
+TURN: Final = 10
+"""Hours that a tool has before the next one takes its turn."""
 
 
 class Bench:
@@ -63,33 +66,52 @@ def count_files(folder: Path) -> int:
     return sum(1 for path in folder.rglob("*") if path.is_file())
 
 
-def measure_hours(bench: Bench, hours: int, peers: Sequence[str]) -> dict[str, Any]:
-    """Hour after Hour, 40 tables, one of 3 M rows; an unchanged Hour; a question; files."""
-    lake, sizes = bench.home / "lake", active(TABLES, LARGEST)
-    land(lake, 0, {**sizes, "Table000": BASE})
-    stored = sum(land(lake, hour, sizes) for hour in range(1, hours + 1))
-    found: dict[str, Any] = {"hours": hours, "tables": TABLES, "rows": sum(sizes.values()), "bytes": stored / hours}
-    found["first"] = {"ours": bench.once("ours", lake, lake, 0, 0)}
-    found["each"] = {"ours": bench.once("ours", lake, lake, 1, hours)}
-    current = lake / "IMOSDL" / "Tables" / "current"
-    found["each"]["ours"]["wrong"] = wrong(current, sizes, BASE, range(hours + 1))
-    for name in peers:
-        target = bench.home / name
-        target.mkdir()
-        found["first"][name] = bench.once(name, lake, target, 0, 0)
-        found["each"][name] = bench.once(name, lake, target, 1, hours)
-        found["each"][name]["wrong"] = wrong(
-            target / "tables" if name == "dlt" else target, sizes, BASE, range(hours + 1)
-        )
-        shutil.rmtree(target)
-    found["live"] = live_files(lake / "IMOSDL" / "Tables")
-    land(lake, hours + 1, sizes, frozenset(sizes))
-    before = count_files(lake / "IMOSDL" / "Tables")
-    found["unchanged"] = bench.once("ours", lake, lake, hours + 1, hours + 1)
-    found["unchanged"]["written"] = count_files(lake / "IMOSDL" / "Tables") - before
-    found["query"] = {name: bench.once(f"query {name}", lake, lake, 0, hours + 1) for name in ("current", "raw")}
-    shutil.rmtree(lake)
-    return found
+def the_lake(bench: Bench, hours: int) -> tuple[Path, dict[str, Any]]:
+    """Return a lake of these Hours and one more that repeats the last, and what is in it; it is landed once."""
+    lake, sizes, known = bench.home / f"lake-{hours}", active(TABLES, LARGEST), bench.home / f"lake-{hours}.json"
+    if not known.exists():
+        shutil.rmtree(lake, ignore_errors=True)
+        land(lake, 0, {**sizes, "Table000": BASE})
+        stored = sum(land(lake, hour, sizes) for hour in range(1, hours + 1))
+        land(lake, hours + 1, sizes, frozenset(sizes))
+        found = {"hours": hours, "tables": TABLES, "rows": sum(sizes.values()), "bytes": stored / hours}
+        known.write_text(json.dumps(found))
+    return lake, json.loads(known.read_text())
+
+
+def measure_hours(bench: Bench, hours: int, names: Sequence[str]) -> dict[str, Any]:
+    """Hour after Hour, 40 tables, one of 3 M rows: the first Hour and each later one, for each of these tools."""
+    lake, found = the_lake(bench, hours)
+    sizes = active(TABLES, LARGEST)
+    targets = {name: bench.home / name for name in names} | {"ours": lake}
+    for folder in ("Tables", "_viplake"):
+        shutil.rmtree(lake / "IMOSDL" / folder, ignore_errors=True)
+    for name in names:
+        if name != "ours":
+            shutil.rmtree(targets[name], ignore_errors=True)
+            targets[name].mkdir()
+    runs: dict[str, dict[str, Any]] = {
+        name: {"first": bench.once(name, lake, targets[name], 0, 0), "each": []} for name in names
+    }
+    for begin in range(1, hours + 1, TURN):
+        for name in names:
+            runs[name]["each"].append(bench.once(name, lake, targets[name], begin, min(begin + TURN - 1, hours)))
+    places = {"ours": lake / "IMOSDL" / "Tables" / "current", "dlt": bench.home / "dlt" / "tables"}
+    for name, one in runs.items():
+        one["wrong"] = wrong(places.get(name, targets[name]), sizes, BASE, range(hours + 1))
+        one.update(about())
+    if "ours" in runs:
+        found["live"] = live_files(lake / "IMOSDL" / "Tables")
+        before = count_files(lake / "IMOSDL" / "Tables")
+        found["unchanged"] = bench.once("ours", lake, lake, hours + 1, hours + 1)
+        found["unchanged"]["written"] = count_files(lake / "IMOSDL" / "Tables") - before
+        found["query"] = {name: bench.once(f"query {name}", lake, lake, 0, hours + 1) for name in ("current", "raw")}
+    return found | {"runs": runs}
+
+
+def about() -> dict[str, Any]:
+    """When and where a piece was measured."""
+    return {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "machine": machine(), "load": os.getloadavg()[0]}
 
 
 def live_files(tables: Path) -> dict[str, float]:
@@ -171,10 +193,12 @@ _BOUNDS: Final = """
 """
 
 
-def page(figures: dict[str, Any]) -> str:
+def page(known: dict[str, Any]) -> str:
     """Return the whole page; parts that were not measured are left out."""
-    texts = {"hours": _hours_text, "catch_up": _catch_up_text, "user": _user_text}
-    parts = [_INTRODUCTION.lstrip(), *(text(figures[name]) for name, text in texts.items() if name in figures)]
+    hours = sorted((part for name, part in known.items() if name.startswith("hours_")), key=lambda part: part["hours"])
+    others = {"catch_up": _catch_up_text, "user": _user_text}
+    parts = [_INTRODUCTION.lstrip(), *map(_hours_text, hours)]
+    parts += [text(known[name]) for name, text in others.items() if name in known]
     parts.append(_BOUNDS.lstrip())
     return "\n".join(parts)
 
@@ -191,29 +215,35 @@ def _verdict(value: float, goal: float, unit: str = " times") -> str:
 def _hours_text(part: dict[str, Any]) -> str:
     names = {"ours": "viplake, current and history", "deltalake": "merge of delta-rs", "dlt": "dlt, upsert to Delta"}
     goals = {"deltalake": 1.0, "dlt": 0.45}
-    medians = {name: statistics.median(one["steps"]) for name, one in part["each"].items()}
+    runs = {name: part["runs"][name] for name in TOOLS if name in part["runs"]}
+    medians = {
+        name: statistics.median(step for turn in one["each"] for step in turn["steps"]) for name, one in runs.items()
+    }
     lines = [
         f"## {part['hours']} Hours, {part['tables']} tables, one of {BASE:,} rows",
         "",
         f"Each Hour has {part['rows']:,} records ({part['bytes'] / 1e6:.1f} MB stored), of which one in 24 changed.",
-        _when(part),
         "",
         "| | CPU an Hour, median | viplake against it | goal | peak MB | first Hour, CPU | its peak MB | wrong rows |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, one in part["each"].items():
-        ratio = medians["ours"] / medians[name]
-        against = f"{ratio:.2f} | {_verdict(ratio, goals[name])}" if name in goals else " | "
-        first = part["first"][name]
+    for name, one in runs.items():
+        ratio = medians["ours"] / medians[name] if "ours" in runs else 0.0
+        against = f"{ratio:.2f} | {_verdict(ratio, goals[name])}" if name in goals and ratio else " | "
+        peak = max(turn["peak_mb"] for turn in one["each"])
         lines.append(
-            f"| {names[name]} | {medians[name]:.2f} s | {against} | {one['peak_mb']:.0f} | {first['cpu']:.1f} s | "
-            f"{first['peak_mb']:.0f} | {one['wrong']} |"
+            f"| {names[name]} | {medians[name]:.2f} s | {against} | {peak:.0f} | {one['first']['cpu']:.1f} s | "
+            f"{one['first']['peak_mb']:.0f} | {one['wrong']} |"
         )
+    lines += ["", *(f"- {names[name]}: {_when(one)}" for name, one in runs.items())]
+    return "\n".join([*lines, "", *(_settled_lines(part, runs["ours"]) if "ours" in runs else [])])
+
+
+def _settled_lines(part: dict[str, Any], ours: dict[str, Any]) -> list[str]:
     unchanged, asked = part["unchanged"], part["query"]
     least = asked["raw"]["steps"][0] / asked["current"]["steps"][0]
-    peak = max(part[of]["ours"]["peak_mb"] for of in ("first", "each"))
-    lines += [
-        "",
+    peak = max(turn["peak_mb"] for turn in (ours["first"], *ours["each"]))
+    return [
         "| | | goal |",
         "|---|---|---|",
         f"| peak memory with {BASE:,} rows | {peak:.0f} MB | {_verdict(peak, 300, ' MB')} |",
@@ -229,8 +259,8 @@ def _hours_text(part: dict[str, Any]) -> str:
             f"| live files of a table, the most against the least for its size | {part['live']['most']:.1f} times | "
             f"{_verdict(part['live']['most'], 2)} |"
         ),
+        "",
     ]
-    return "\n".join([*lines, ""])
 
 
 def _catch_up_text(part: dict[str, Any]) -> str:
@@ -272,29 +302,46 @@ def _user_text(part: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure the parts that are wanted, and write the page."""
+    """Measure the pieces that are wanted, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=("hours", "catch_up", "user"))
+    parser.add_argument("--only", nargs="+", choices=(*TOOLS, "catch_up", "user"), help="pieces; all by default")
     parser.add_argument("--hours", type=int, default=200)
     parser.add_argument("--user-gb", type=float, default=1.8)
-    parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
+    parser.add_argument("--home", type=Path, help="a folder for the lakes, which stay there for the next piece")
     parser.add_argument("--page", action="store_true", help="only write the page anew")
     given = parser.parse_args()
-    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
-    with scratch() as (home, _):
-        bench = Bench(home)
-        parts = {
-            "hours": lambda: measure_hours(bench, given.hours, given.peers),
-            "catch_up": lambda: measure_catch_up(bench),
-            "user": lambda: measure_user(bench, given.user_gb),
-        }
-        for name in () if given.page else given.only or parts:
-            measured = parts[name]()
-            about = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "machine": machine(), "load": os.getloadavg()[0]}
-            figures[name] = measured | about
-            FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
-    PAGE.write_text(page(figures))
+    wanted = () if given.page else given.only or (*TOOLS, "catch_up", "user")
+    if given.home:
+        given.home.mkdir(parents=True, exist_ok=True)
+        measure(Bench(given.home), wanted, given.hours, given.user_gb)
+    else:
+        with scratch() as (home, _):
+            measure(Bench(home), wanted, given.hours, given.user_gb)
+    PAGE.write_text(page(figures()))
     say(f"{PAGE.relative_to(ROOT)} is written")
+
+
+def measure(bench: Bench, wanted: Sequence[str], hours: int, gigabytes: float) -> None:
+    """Measure these pieces, and keep their figures."""
+    if tools := [name for name in TOOLS if name in wanted]:
+        found = measure_hours(bench, hours, tools)
+        before = figures().get(f"hours_{hours}", {"runs": {}})
+        keep(f"hours_{hours}", {**before, **found, "runs": before["runs"] | found["runs"]})
+    if "catch_up" in wanted:
+        keep("catch_up", measure_catch_up(bench) | about())
+    if "user" in wanted:
+        keep("user", measure_user(bench, gigabytes) | about())
+
+
+def figures() -> dict[str, Any]:
+    """Those that are kept."""
+    found: dict[str, Any] = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    return found
+
+
+def keep(part: str, found: dict[str, Any]) -> None:
+    """Keep the figures of a part."""
+    FIGURES.write_text(json.dumps(figures() | {part: found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
