@@ -653,9 +653,9 @@ async def test_table_that_needs_more_memory_gets_it_and_is_else_held_back(
 ) -> None:
     lake = TableLake(tmp_path)
     await lake.land(0, {"Voyage": [row(number, f"{number * 7919:0500d}") for number in range(20_000)]})
-    monkeypatch.setattr("viplake.current.update.MEMORY", "8MB")
+    monkeypatch.setattr("viplake.current.writer.MEMORIES", ("8MB", "1GB"))
     with monkeypatch.context() as little:
-        little.setattr("viplake.current.writer.MORE_MEMORY", "9MB")
+        little.setattr("viplake.current.writer.MEMORIES", ("8MB", "9MB"))
         found = await lake.update()
     assert ["of memory" in why for _, _, why in found.held] == [True]
     assert lake.rows("current", "Voyage") == []

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 from viplake.concurrency import map_bounded
 from viplake.current import marks
 from viplake.current.delta import KINDS, ConflictError
-from viplake.current.merge import Merge
+from viplake.current.merge import Counts, Merge
 from viplake.current.plan import accepted, batches, work_of
 from viplake.current.source import HeldError, TooLargeError, folder_of, rows_in, source_of
-from viplake.current.writer import MORE_MEMORY, Here
+from viplake.current.writer import MEMORIES, Here
 from viplake.errors import LakeError, SettingsError, ViplakeError
 from viplake.lake.hours import listed_days, named_hours
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from viplake.current.delta import Live, TableKind
+    from viplake.current.merge import Written
     from viplake.current.shape import Shape, Snapshot
     from viplake.current.source import HourSource
     from viplake.current.writer import Writer
@@ -76,7 +77,7 @@ class Anew:
     table: str
     folder: Path
     shape: Shape | None = None
-    files: dict[TableKind, list[Path]] = field(default_factory=lambda: {"history": [], "current": []})
+    files: dict[TableKind, list[Written]] = field(default_factory=lambda: {"history": [], "current": []})
     held: dict[Hour, str] = field(default_factory=dict)
     refused: dict[Hour, str] = field(default_factory=dict)
     snapshot: Hour | None = None
@@ -122,28 +123,27 @@ class Anew:
     async def _add(self, batch: list[HourSource], key: tuple[str, ...], folder: Path) -> None:
         folder.mkdir()  # noqa: ASYNC240 - on this machine it waits for nothing
         rows = []
-        for source in batch:
-            try:
-                read = await self.writer.rows(self.table, source, self.shape, folder, key)
-            except HeldError as error:
-                self.held[source.hour] = str(error)
-                continue
-            if read.fitted.refused is not None:
-                self.held[source.hour] = read.fitted.refused
+        async for sources, read in self.writer.read(self.table, batch, self.shape, folder, key):
+            if isinstance(read, HeldError) or read.fitted.refused is not None:
+                why = str(read) if isinstance(read, HeldError) else read.fitted.refused or ""
+                self.held |= {source.hour: why for source in sources}
                 continue
             self.shape = read.fitted.shape
             rows += [read.path] if read.path else []
-            self._rows[source.hour] = read.path
+            self._rows[sources[0].hour] = read.path
         if self.shape is None:
             return
         run = self.writer.in_thread
         shape = self.shape
         merge: Merge = await run(lambda: Merge(self.writer.connection, shape, folder, rows, late=False))
         self._merge = merge
-        if not await run(merge.against, self.files["current"]):
-            return
-        await run(merge.compare, self.files["history"])
-        counts = await run(merge.decide)
+        counts: Counts | None = await run(merge.newer, self._paths("current")) if shape.key else None
+        if counts is None:
+            if not await run(merge.against, self._paths("current")):
+                return
+            await run(merge.compare, self._paths("history"))
+            counts = await run(merge.decide)
+        assert counts is not None  # noqa: S101 - for the type checker
         changes: dict[TableKind, int] = {"history": counts.fresh + counts.earlier, "current": counts.changed}
         # Both are written before either is replaced: the current table may take a row from the history.
         written = {kind: await self._written(kind, rows, folder) for kind in KINDS if changes[kind]}
@@ -166,19 +166,22 @@ class Anew:
         folder, shape = self.writer.new_folder(), self.shape
         merge: Merge = await run(lambda: Merge(connection, shape, folder, [path], late=True))
         await run(merge.against, [])
-        await run(merge.compare, self.files["history"])
+        await run(merge.compare, self._paths("history"))
         size = path.stat().st_size
         self._replace("current", await run(merge.write_snapshot, path, self.folder / "snapshot", size))
 
-    async def _written(self, kind: TableKind, rows: list[Path], folder: Path, *, plain: bool = False) -> list[Path]:
+    async def _written(self, kind: TableKind, rows: list[Path], folder: Path, *, plain: bool = False) -> list[Written]:
         """Write all rows; `plain`: those that are here, with the columns of the table."""
-        size = sum(path.stat().st_size for path in [*self.files[kind], *rows])
-        write = partial(self._merge.copy if plain else self._merge.write, kind, self.files[kind])
-        written: list[Path] = await self.writer.in_thread(write, folder / "out" / kind, size)
+        size = sum(path.stat().st_size for path in [*self._paths(kind), *rows])
+        write = partial(self._merge.copy if plain else self._merge.write, kind, self._paths(kind))
+        written: list[Written] = await self.writer.in_thread(write, folder / "out" / kind, size)
         return written
 
-    def _replace(self, kind: TableKind, written: list[Path]) -> None:
-        for path in self.files[kind]:
+    def _paths(self, kind: TableKind) -> list[Path]:
+        return [file.path for file in self.files[kind]]
+
+    def _replace(self, kind: TableKind, written: list[Written]) -> None:
+        for path in self._paths(kind):
             path.unlink()
         self.files[kind] = written
         if self.shape is not None:
@@ -197,7 +200,7 @@ class Anew:
             found[kind] = base.version if base else None
             if self.shape is None or (base is None and not self.files[kind]):
                 continue
-            adds = [await self.writer.put(self.table, kind, self._merge, path) for path in self.files[kind]]
+            adds = [await self.writer.put(self.table, kind, file) for file in self.files[kind]]
             found[kind] = await self.writer.delta.commit(
                 kind, folder_of(self.table), base, self.shape, adds, [], rewrites=True,
                 snapshot=self.snapshot if kind == "current" else None,
@@ -215,7 +218,7 @@ class Anew:
             if self.shape is None:
                 found[kind] = sum(file.rows or 0 for file in base.files.values()) if base else 0
                 continue
-            found[kind] = await self.writer.in_thread(self._merge.differing, files, self.files[kind])
+            found[kind] = await self.writer.in_thread(self._merge.differing, files, self._paths(kind))
         return found
 
 
@@ -237,7 +240,7 @@ async def rebuild(
             sources = None
         except TooLargeError:
             if not writer.enlarge():
-                why = f"the table {table} needs more than {MORE_MEMORY} of memory"
+                why = f"the table {table} needs more than {MEMORIES[-1]} of memory"
                 raise ViplakeError(why, cause="table_unreadable") from None
         else:
             await asyncio.to_thread(shutil.rmtree, anew.folder, ignore_errors=True)

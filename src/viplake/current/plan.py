@@ -38,6 +38,25 @@ def batches(sources: Iterable[HourSource], late: Iterable[object]) -> list[list[
     return found
 
 
+TOGETHER_BYTES: Final = 16 << 20
+"""As stored: files of a table whose records are compared as text before they are parsed."""
+
+
+def alike(table: str, sources: Iterable[HourSource], settings: TablesSettings) -> list[list[HourSource]]:
+    """Group Hours, in their order, whose files of a table are read in one go: read alike, and small together."""
+    found: list[list[HourSource]] = []
+    size = 0
+    for source in sources:
+        own = source.tables[table].size
+        if found and source.read_like(found[-1][0], table, settings) and size + own <= TOGETHER_BYTES:
+            found[-1].append(source)
+            size += own
+        else:
+            found.append([source])
+            size = own
+    return found
+
+
 def overlaps(file: DataFile, spans: Mapping[str, ValueSpan]) -> bool:
     """Whether a file may have rows with these values in all of these columns."""
     for name, span in spans.items():
@@ -63,13 +82,30 @@ def _later(one: Any, other: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Rewriting:
-    """Which live files are written again, and how many bytes the result has, roughly."""
+    """Which live files are written again, and how.
+
+    Attributes:
+        paths: of the files.
+        size: bytes of the result, roughly.
+        apart: rows with a key of these Hours go to a file of their own.
+    """
 
     paths: tuple[str, ...]
     size: int
+    apart: bool = False
 
 
-def rewriting(files: Mapping[str, DataFile], touched: Iterable[str], new: int, target: int) -> Rewriting:
+_APART_BYTES: Final = 8 << 20
+"""Of a result from which on active rows go to a file of their own: what is smaller is soon written again."""
+
+_APART_SHARE: Final = 4
+_GROWTH: Final = 8
+"""How many times the new bytes a file must have at least to be left as it is: bounds how often a row is rewritten."""
+
+
+def rewriting(
+    files: Mapping[str, DataFile], touched: Iterable[str], new: int, target: int, active: int | None = None
+) -> Rewriting:
     """Return the files to write again: those that are touched, and the smallest others until there are few enough.
 
     Few enough is twice the least that a table of this size needs.
@@ -79,13 +115,19 @@ def rewriting(files: Mapping[str, DataFile], touched: Iterable[str], new: int, t
         touched: paths of those with rows that change.
         new: bytes of rows that are added, roughly.
         target: bytes of a file.
+        active: bytes of all rows with a key of these Hours, roughly; None: keys do not matter.
     """
     chosen = [files[path] for path in sorted(set(touched))]
     others = sorted((f for f in files.values() if f not in chosen), key=lambda f: (f.size, f.path), reverse=True)
     most = 2 * -(-(sum(file.size for file in files.values()) + new) // target) or 2
-    while others and len(others) + max(1, -(-(sum(file.size for file in chosen) + new) // target)) > most:
+    while True:
+        size = sum(file.size for file in chosen) + new
+        apart = active is not None and size > _APART_BYTES and size > _APART_SHARE * active
+        many = len(others) + max(1, -(-size // target)) + apart > most
+        grown = active is None and others and others[-1].size + size <= target and others[-1].size <= _GROWTH * size
+        if not others or not (many or grown):
+            return Rewriting(tuple(file.path for file in chosen), size, apart)
         chosen.append(others.pop())
-    return Rewriting(tuple(file.path for file in chosen), sum(file.size for file in chosen) + new)
 
 
 def work_of(

@@ -19,6 +19,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,14 +30,13 @@ from viplake.current import marks
 from viplake.current.anew import Anew, proven_hours, rebuild
 from viplake.current.delta import KINDS, ConflictError, DamagedTableError
 from viplake.current.marks import HourMarks, Mark, TableMark
-from viplake.current.merge import TARGET_BYTES, Merge
+from viplake.current.merge import ROWS_OF_TABLE, TARGET_BYTES, Counts, Merge
 from viplake.current.plan import accepted, batches, parts_of, rewriting, work_of
 from viplake.current.shape import CHANGED
 from viplake.current.source import HeldError, TooLargeError, folder_of, moment, rows_in, source_of
-from viplake.current.writer import MEMORY, MORE_MEMORY, Here, Writer
+from viplake.current.writer import MEMORIES, Here, Writer, connect
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.hours import listed_days, named_hours
-from viplake.tables import duck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -196,7 +196,7 @@ def opened(lake: Lake, delta: DeltaTables, settings: TablesSettings) -> Iterator
     with tempfile.TemporaryDirectory(prefix="viplake-") as name:
         root = Path(name)
         try:
-            writer = Writer(lake, delta, settings, duck.connect(root, memory=MEMORY, threads=2), root)
+            writer = Writer(lake, delta, settings, connect(root), root)
             try:
                 yield writer
             finally:
@@ -376,7 +376,7 @@ class Update:
             except TooLargeError:
                 if self.writer.enlarge():
                     continue
-                why = f"it needs more than {MORE_MEMORY} of memory"
+                why = f"it needs more than {MEMORIES[-1]} of memory"
                 held |= {(source.hour, table): why for source in having}
                 return before or TableMark(None, None, "")
             finally:
@@ -416,27 +416,28 @@ class Update:
             return change
         if (why := _lost(live, one.before)) is not None:
             return await self._anew(one, change, why, held)
-        for source in one.opened:
-            try:
-                read = await self.writer.rows(table, source, shape, folder)
-            except HeldError as error:
-                held[source.hour, table] = str(error)
-                continue
-            if read.fitted.refused is not None:
-                held[source.hour, table] = read.fitted.refused
+        async for sources, read in self.writer.read(table, one.opened, shape, folder):
+            if isinstance(read, HeldError) or read.fitted.refused is not None:
+                why = str(read) if isinstance(read, HeldError) else read.fitted.refused or ""
+                held |= {(source.hour, table): why for source in sources}
                 continue
             if read.fitted.anew:
-                return await self._anew(one, change, f"{source.hour} {read.fitted.anew}", held)
+                return await self._anew(one, change, f"{sources[0].hour} {read.fitted.anew}", held)
             change.notes += read.fitted.notes
             shape = read.fitted.shape
-            reads[source.hour] = read
+            reads[sources[0].hour] = read
         if shape is None or (history is None and not any(read.path for read in reads.values())):
             return change
         now = current.snapshot if current else None
         replacing = await self._replacing(one, shape, folder, reads, now, held) if snapshots else None
         rows = [read.path for read in reads.values() if read.path]
         hours = {source.hour for source in one.opened}
-        await self._commit(_Merging(table, folder, rows, shape, live, hours, one.later, one.by_file, replacing), change)
+        # The history may have versions that the current table lacks where a writer was killed between their commits.
+        versions = [each.version if each else None for each in live.values()]
+        known = [one.before.current, one.before.history] if one.before else [None, None]
+        settled = bool(shape.key) and not one.later and versions == known
+        merging = _Merging(table, folder, rows, shape, live, hours, one.later, settled, one.by_file, replacing)
+        await self._commit(merging, change)
         return change
 
     async def _replacing(
@@ -508,18 +509,21 @@ class Update:
                 raise _NotByFileError
             # Without record times every change is a tie.
             change.distinct = not shape.key or spans[CHANGED].low is not None
-        if await run(merge.against, current):
+        counts: Counts | None = await run(merge.newer, current) if one.settled else None
+        if counts is None and await run(merge.against, current):
             spans = await run(merge.spans, "v")
             await run(merge.compare, await here.bring("history", one.live["history"], spans))
             if one.by_file and await run(merge.ties):
                 raise _NotByFileError
             await self._decide_late(merge, one)
             counts = await run(merge.decide)
+        if counts is not None:
             change.versions, change.rows, lowered = counts.fresh, counts.changed, counts.earlier > 0
             writes = {"history": counts.fresh + counts.earlier, "current": counts.changed}
-        change.history = await self._write("history", one, merge, here, writes=writes["history"] > 0)
+        of_all = {kind: many / counts.rows if counts and counts.rows else 0.0 for kind, many in writes.items()}
+        change.history = await self._write("history", one, merge, here, of_all["history"])
         if shape.key:
-            change.current = await self._write("current", one, merge, here, writes=writes["current"] > 0)
+            change.current = await self._write("current", one, merge, here, of_all["current"])
         elif one.replacing is not None:
             await self._replace(one, merge, change, lowered=lowered)
 
@@ -543,7 +547,7 @@ class Update:
         target, run = one.folder / "out" / "current", self.writer.in_thread
         change.rows = await run(rows_in, self.writer.connection, path)
         written = await run(merge.write_snapshot, path, target, path.stat().st_size) if path and change.rows else []
-        adds = [await self.writer.put(one.table, "current", merge, file) for file in written]
+        adds = [await self.writer.put(one.table, "current", file) for file in written]
         change.current = await self.writer.delta.commit(
             "current", folder_of(one.table), live, one.shape, adds, [], rewrites=True, snapshot=hour
         )
@@ -568,13 +572,21 @@ class Update:
                 await self.writer.in_thread(merge.carried, found.path)
             read |= {fingerprint} if fingerprint else set()
 
-    async def _write(self, kind: TableKind, one: _Merging, merge: Merge, here: Here, *, writes: bool) -> int | None:
+    async def _write(self, kind: TableKind, one: _Merging, merge: Merge, here: Here, share: float) -> int | None:
         """Write and commit what a merge changes in one Delta table; its version, None where it does not exist.
+
+        Args:
+            kind: of table.
+            one: the merge.
+            merge: the same, as computed.
+            here: files of the table.
+            share: of the rows that is written; 0: none.
 
         Raises:
             ConflictError: another writer was first.
         """
         live, shape, commit = one.live[kind], one.shape, self.writer.delta.commit
+        writes = share > 0
         if live is None and not writes:
             return None
         files = live.files if live else {}
@@ -587,12 +599,13 @@ class Update:
         touched: Iterable[str] = files
         if writes and not widened:
             touched = here.stored(kind, await self.writer.in_thread(merge.touched, kind))
-        new = sum(path.stat().st_size for path in one.rows) if writes else 0
-        chosen = rewriting(files, touched, new, TARGET_BYTES)
+        rows = sum(path.stat().st_size for path in one.rows) // ROWS_OF_TABLE
+        active = rows if kind == "current" and writes else None
+        chosen = rewriting(files, touched, int(rows * min(share, 1)), TARGET_BYTES, active)
         paths = await here.bring_paths(kind, chosen.paths)
-        write = merge.write if writes else merge.copy
+        write = partial(merge.write, apart=chosen.apart) if writes else merge.copy
         written = await self.writer.in_thread(write, kind, paths, one.folder / "out" / kind, chosen.size)
-        adds = [await self.writer.put(one.table, kind, merge, path) for path in written]
+        adds = [await self.writer.put(one.table, kind, file) for file in written]
         return await commit(kind, folder_of(one.table), live, shape, adds, chosen.paths, rewrites=widened)
 
 
@@ -638,6 +651,7 @@ class _Merging:
         live: its versions that the merge starts from.
         hours: that are merged.
         later: Hours after the first of these that may be in the table.
+        settled: no later Hour is in the table, and the current table has the newest versions of the history.
         by_file: see `_Wanted`.
         replacing: the Hour whose records replace the current table, and its rows.
     """
@@ -649,6 +663,7 @@ class _Merging:
     live: Mapping[TableKind, Live | None]
     hours: set[Hour]
     later: set[Hour]
+    settled: bool
     by_file: bool
     replacing: tuple[Hour, Path | None] | None
 

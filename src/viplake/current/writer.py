@@ -6,34 +6,47 @@ import asyncio
 import shutil
 import uuid
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.concurrency import map_bounded
-from viplake.current.delta import ConflictError
-from viplake.current.plan import overlaps
-from viplake.current.source import HeldError, bring, folder_of, raise_limit, write_rows
+from viplake.current.delta import ConflictError, NewFile
+from viplake.current.plan import alike, overlaps
+from viplake.current.source import (
+    HeldError,
+    HourRows,
+    RowTarget,
+    bring,
+    folder_of,
+    raise_limit,
+    write_rows,
+    write_together,
+)
 from viplake.tables import duck
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
 
-    from viplake.current.delta import DeltaTables, Live, NewFile, TableKind
-    from viplake.current.merge import Merge
+    from viplake.current.delta import DeltaTables, Live, TableKind
+    from viplake.current.merge import Written
     from viplake.current.settings import TablesSettings
     from viplake.current.shape import Shape
-    from viplake.current.source import HourRows, HourSource
+    from viplake.current.source import HourSource
     from viplake.lake import Lake
+    from viplake.tables.staged import Staged
 
-MEMORY: Final = "256MB"
-"""Of DuckDB; the process adds some 150 MB."""
+MEMORIES: Final = ("128MB", "256MB", "1GB")
+"""Of DuckDB; the process adds some 150 MB. A table that needs more than one of these gets the next one, and so do the
+tables after it."""
 
-MORE_MEMORY: Final = "1GB"
-"""Of DuckDB, from the first table on that needs more."""
+
+def connect(root: Path, number: int = 0) -> DuckDBPyConnection:
+    """Open a connection of DuckDB that sees a folder, with the first, second, ... of its memories."""
+    threads = 1 if number == len(MEMORIES) - 1 else 2  # each holds buffers
+    return duck.connect(root, memory=MEMORIES[number], threads=threads)
 
 
 @dataclass(slots=True)
@@ -54,15 +67,15 @@ class Writer:
     connection: DuckDBPyConnection
     root: Path
     _numbers: int = 0
-    _enlarged: bool = False
+    _memory: int = 0
 
     def enlarge(self) -> bool:
-        """Give DuckDB more memory; False: it has it already."""
-        if self._enlarged:
+        """Give DuckDB more memory; False: it has all that it may have."""
+        if self._memory == len(MEMORIES) - 1:
             return False
+        self._memory += 1
         self.connection.close()
-        self.connection = duck.connect(self.root, memory=MORE_MEMORY, threads=1)
-        self._enlarged = True
+        self.connection = connect(self.root, self._memory)
         return True
 
     def new_folder(self) -> Path:
@@ -72,26 +85,80 @@ class Writer:
         folder.mkdir()
         return folder
 
-    async def rows(
-        self, table: str, source: HourSource, shape: Shape | None, folder: Path, key: Sequence[str] | None = None
-    ) -> HourRows:
-        """The rows of a table in an Hour; `key` in place of the Hour's own.
+    async def read(
+        self,
+        table: str,
+        sources: Sequence[HourSource],
+        shape: Shape | None,
+        folder: Path,
+        key: Sequence[str] | None = None,
+    ) -> AsyncIterator[tuple[Sequence[HourSource], HourRows | HeldError]]:
+        """Read the rows of a table in some Hours, ascending: give some Hours and their rows, or why they are held back.
+
+        Args:
+            table: its name.
+            sources: the Hours.
+            shape: of the table; each read goes on from that of the one before.
+            folder: for the files.
+            key: columns of the key, in place of the Hour's own.
+        """
+        for group in alike(table, sources, self.settings):
+            staged = self._new_name(folder / "staged")
+            try:
+                found = await self._read(table, group, shape, key, staged)
+            finally:
+                await asyncio.to_thread(shutil.rmtree, staged, ignore_errors=True)
+            for some, read in found:
+                if isinstance(read, HourRows) and read.fitted.refused is None:
+                    shape = read.fitted.shape
+                yield some, read
+
+    async def _read(
+        self, table: str, group: Sequence[HourSource], shape: Shape | None, key: Sequence[str] | None, staged: Path
+    ) -> list[tuple[Sequence[HourSource], HourRows | HeldError]]:
+        """Read Hours together, else one by one."""
+        found: list[tuple[Sequence[HourSource], HourRows | HeldError]] = []
+        brought: list[tuple[HourSource, list[Staged]]] = []
+        for source in group:
+            try:
+                brought.append((source, await self._bring(table, source, staged / source.hour.label)))
+            except HeldError as error:
+                found.append(([source], error))
+        target = RowTarget(self._new_name(staged.parent / "rows"), table, shape, key, self.settings)
+        read = await self.in_thread(write_together, self.connection, brought, target) if brought else None
+        if read is not None:
+            return [*found, ([source for source, _ in brought], read)]
+        for source, files in brought:
+            target = replace(target, path=self._new_name(staged.parent / "rows"))
+            try:
+                one = await self.in_thread(write_rows, self.connection, source, files, target)
+            except HeldError as error:
+                found.append(([source], error))
+                continue
+            if one.fitted.refused is None:
+                target = replace(target, shape=one.fitted.shape)
+            found.append(([source], one))
+        return found
+
+    def _new_name(self, path: Path) -> Path:
+        self._numbers += 1
+        return path.with_name(f"{path.name}-{self._numbers}")
+
+    async def _bring(self, table: str, source: HourSource, staged: Path) -> list[Staged]:
+        if source.held is not None:
+            raise HeldError(source.held)
+        return await bring(self.lake, source, table, staged)
+
+    async def rows(self, table: str, source: HourSource, shape: Shape, folder: Path) -> HourRows:
+        """Write the rows of a table in an Hour to a file.
 
         Raises:
             HeldError: they cannot be read.
         """
-        if source.held is not None:
-            raise HeldError(source.held)
-        self._numbers += 1
-        staged = folder / f"staged-{self._numbers}"
-        try:
-            files = await bring(self.lake, source, table, staged)
-            target = folder / f"rows-{source.hour.start:%Y%m%d%H}.parquet"
-            write = partial(write_rows, self.connection, source, table, files, target)
-            read: HourRows = await self.in_thread(partial(write, settings=self.settings, shape=shape, key=key))
-            return read
-        finally:
-            await asyncio.to_thread(shutil.rmtree, staged, ignore_errors=True)
+        [(_, read)] = [one async for one in self.read(table, [source], shape, folder)]
+        if isinstance(read, HeldError):
+            raise read
+        return read
 
     async def in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Work with DuckDB in a thread; stopped where it is when the task is cancelled."""
@@ -107,13 +174,12 @@ class Writer:
                 await asyncio.wait([task], timeout=0.05)
             raise
 
-    async def put(self, table: str, kind: TableKind, merge: Merge, path: Path) -> NewFile:
+    async def put(self, table: str, kind: TableKind, written: Written) -> NewFile:
         """Store a Parquet file, under a name that no other file has."""
         name = f"part-{uuid.uuid4().hex}.parquet"
-        described: NewFile = await self.in_thread(merge.describe, path, name)
-        async with aclosing(_chunks(path)) as chunks:
+        async with aclosing(_chunks(written.path)) as chunks:
             await self.lake.store.put_stream(self.delta.key(kind, folder_of(table), name), chunks)
-        return described
+        return NewFile(name, written.path.stat().st_size, written.stats)
 
 
 async def _chunks(path: Path) -> AsyncGenerator[bytes]:

@@ -131,7 +131,7 @@ def texts(
 def reads_members(files: Sequence[Staged], columns: Sequence[Sequence[str]]) -> bool:
     """Return whether DuckDB finds the members of the records by itself, so that `texts` can return some as JSON."""
     every = [member for members in columns for member in members]
-    whole = bool(columns) and all(columns) and _distinct([*every, _PATH])
+    whole = bool(columns) and all(columns) and are_columns([*every, _PATH])
     return whole and all(file.form in _JSON for file in files)
 
 
@@ -203,7 +203,7 @@ def _pointed(members: Sequence[str]) -> str:
     return _first(cells) if cells else "cast(null as varchar)"
 
 
-def _distinct(columns: Sequence[str]) -> bool:
+def are_columns(columns: Sequence[str]) -> bool:
     """Return whether these names can be columns: none is empty, has a NUL, or differs from another only in case."""
     return all(column and "\0" not in column for column in columns) and len(
         {column.lower() for column in columns}
