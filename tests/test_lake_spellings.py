@@ -78,3 +78,23 @@ def test_settings_with_a_wrong_lake_have_the_right_spelling_in_their_hint() -> N
             load(flags={name: "bucket"}, environ={"VIPLAKE_ENVIRONMENT": "Prod"})
         assert error.value.hint == REFUSED["bucket"]
         assert error.value.message.startswith(f"--{name} is neither s3://bucket[/prefix] nor file:///absolute/folder")
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("s3://lake/My Data", "s3://lake/My%20Data"),
+        ("s3://lake/My%20Other Data", "s3://lake/My%20Other%20Data"),
+        ("s3:/lake/jos\u00e9", "s3://lake/jos%C3%A9"),
+        ("s3://lake/a%00", None),
+        ("s3://lake/a//../b", None),
+        ("s3://lake/\udce9", None),
+        ("s3://lake/\x1b[31m", None),
+    ],
+)
+def test_E11_a_spelling_is_suggested_only_where_it_is_accepted(text: str, right: str | None) -> None:
+    with pytest.raises(WrongLakeError) as error:
+        parsed_lake_url(text)
+    assert error.value.hint == ("" if right is None else f"Write it as {right}")
+    if right is not None:
+        assert parsed_lake_url(right) == right

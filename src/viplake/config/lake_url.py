@@ -13,6 +13,9 @@ _WEB: Final = re.compile(
 )
 _CONSOLE: Final = re.compile(r"https?://[a-z0-9.-]*console\.(?:aws\.amazon\.com|amazonaws\.cn)/s3/buckets/([^/?#]+)")
 
+_AS_IT_IS: Final = "/%!$&'()*+,;=:@~"
+"""What needs no escape in the path of a URL (RFC 3986), and escapes that are there already."""
+
 
 class WrongLakeError(ValueError):
     """A text that is not the URL of a lake; `hint` has the right spelling if it can be guessed, else ""."""
@@ -89,4 +92,13 @@ def _suggestion(text: str) -> str:
     bucket = place.partition("/")[0]
     if bucket and not _BUCKET.fullmatch(bucket):
         return f"The name of a bucket has 3 to 63 characters of a-z, 0-9, . and -. {bucket!r} is none."
-    return place and f"Write it as s3://{place}"
+    right = f"s3://{quote(place, safe=_AS_IT_IS)}" if place and place.isprintable() else text
+    return f"Write it as {right}" if right != text and _is_lake_url(right) else ""
+
+
+def _is_lake_url(text: str) -> bool:
+    try:
+        parsed_lake_url(text)
+    except WrongLakeError:
+        return False
+    return True
