@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from current.lakes import COLUMNS, TableLake
+from current.lakes import COLUMNS, TableLake, hour
+from viplake.current.source import HourRows, rows_in, source_of
+from viplake.current.update import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,3 +73,19 @@ async def test_active_rows_in_a_file_of_their_own_are_each_there_once(
         for kind in ("history", "current"):
             assert lake.digest(kind, "Voyage") == lake.expected(kind, "Voyage"), (kind, number)
         assert len(lake.live("current", "Voyage")) <= 2
+
+
+async def test_hours_that_are_read_alike_are_read_in_one_go_and_each_record_once(tmp_path: Path) -> None:
+    lake = TableLake(tmp_path / "lake")
+    sources = []
+    for number in range(HOURS):
+        changed = record(3, Name=f"at {number}", LastUpdateGMT=f"2022-05-09T1{number}:00:00Z")
+        await lake.land(number, {"Voyage": [record(1), record(2), changed]})
+        source = await source_of(lake.lake, hour(number), adopted=True)
+        assert source is not None
+        sources.append(source)
+    with opened(lake.lake, lake.delta(), lake.settings) as writer:
+        [(some, read)] = [one async for one in writer.read("Voyage", sources, None, writer.new_folder())]
+        assert isinstance(read, HourRows)
+        assert [source.hour for source in some] == list(read.hours) == [hour(number) for number in range(HOURS)]
+        assert rows_in(writer.connection, read.path) == 2 + HOURS
