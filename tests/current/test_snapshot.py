@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from current.lakes import COLUMNS, TableLake, hour
+from faults import Crash
+from viplake.current.delta import DeltaTables
 from viplake.current.load.load import load, open_target
 from viplake.current.plan import accepted
 from viplake.current.settings import TableSettings, TablesSettings
@@ -162,6 +164,27 @@ async def test_writers_at_once_leave_the_newest_hour(tmp_path: Path) -> None:
         ranges: list[dict[str, Any]] = [{}, {"first": hour(3)}, {"last": hour(4)}]
         await asyncio.gather(*(lake.update(**options) for options in ranges))
         same(lake)
+
+
+async def test_rows_name_the_first_hour_when_a_writer_died_after_it_committed_the_history(tmp_path: Path) -> None:
+    """The history has the late Hour already: nothing in it says that the current table does not."""
+    lake = made(tmp_path)
+    await land(lake, 3, [row(1), row(2)])
+    await lake.update()
+    await land(lake, 1, [row(1)])
+    commit = DeltaTables.commit
+
+    async def dies(self: DeltaTables, kind: str, *args: Any, **named: Any) -> int:
+        if kind == "current":
+            raise Crash
+        return await commit(self, kind, *args, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DeltaTables, "commit", dies)
+        with pytest.raises(Crash):
+            await lake.update()
+    await lake.update()
+    same(lake)
 
 
 async def test_other_mode_holds_the_table_back_until_it_is_computed_anew(tmp_path: Path) -> None:

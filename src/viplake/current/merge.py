@@ -360,6 +360,12 @@ class Merge:
         sql = f"select {self._listed('a', f't.{_FIRST}')} from {self._from([rows])} a join t using ({_X})"
         return self._copied(sql, "current", target, size)
 
+    def same_rows(self, some: Sequence[Path], others: Sequence[Path]) -> bool:
+        """Whether some files of the current table have the rows of others."""
+        one, two = (f"select {self._listed('a', f'a.{HOUR}')} from {self._from(files)} a" for files in (some, others))
+        [[differ]] = self._run(f"select exists (({one} except all {two}) union all ({two} except all {one}))")
+        return not differ
+
     def copy(self, kind: TableKind, files: Sequence[Path], target: Path, size: int) -> list[Written]:
         """Write the rows of some files, with the columns of the table; arguments as `write`."""
         return self._copied(f"select {self._listed('a', f'a.{HOUR}')} from {self._from(files)} a", kind, target, size)

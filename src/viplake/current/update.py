@@ -503,7 +503,6 @@ class Update:
         keys = {name: span for name, span in spans.items() if name in shape.key}
         current = await here.bring("current", one.live["current"], keys) if shape.key else []
         writes: dict[TableKind, int] = {"history": 0, "current": 0}
-        lowered = False
         if one.by_file:
             if await run(merge.repeats):
                 raise _NotByFileError
@@ -518,23 +517,23 @@ class Update:
             await self._decide_late(merge, one)
             counts = await run(merge.decide)
         if counts is not None:
-            change.versions, change.rows, lowered = counts.fresh, counts.changed, counts.earlier > 0
+            change.versions, change.rows = counts.fresh, counts.changed
             writes = {"history": counts.fresh + counts.earlier, "current": counts.changed}
         of_all = {kind: many / counts.rows if counts and counts.rows else 0.0 for kind, many in writes.items()}
         change.history = await self._write("history", one, merge, here, of_all["history"])
         if shape.key:
             change.current = await self._write("current", one, merge, here, of_all["current"])
         elif one.replacing is not None:
-            await self._replace(one, merge, change, lowered=lowered)
+            await self._replace(one, merge, here, change)
 
-    async def _replace(self, one: _Merging, merge: Merge, change: TableChange, *, lowered: bool) -> None:
+    async def _replace(self, one: _Merging, merge: Merge, here: Here, change: TableChange) -> None:
         """Replace all rows of a current table by the records of an Hour.
 
         Args:
             one: the merge.
             merge: of it; the history has it.
+            here: files of the table.
             change: of the table.
-            lowered: an earlier Hour than known before carried some of the records.
 
         Raises:
             ConflictError: another writer was first.
@@ -542,11 +541,16 @@ class Update:
         assert one.replacing is not None  # noqa: S101 - `_commit` sees to it
         (hour, path), live = one.replacing, one.live["current"]
         now = live.snapshot if live else None
-        if live and now and now.hour == hour and not lowered and live.shape == one.shape:
-            return
         target, run = one.folder / "out" / "current", self.writer.in_thread
-        change.rows = await run(rows_in, self.writer.connection, path)
-        written = await run(merge.write_snapshot, path, target, path.stat().st_size) if path and change.rows else []
+        rows = await run(rows_in, self.writer.connection, path)
+        written = await run(merge.write_snapshot, path, target, path.stat().st_size) if path and rows else []
+        if live and now and now.hour == hour and live.shape == one.shape:
+            # The same Hour's rows may name a later Hour, where another writer, or one that was killed, has committed
+            # earlier Hours to the history alone.
+            paths = await here.bring_paths("current", live.files)
+            if await run(merge.same_rows, [file.path for file in written], paths):
+                return
+        change.rows = rows
         adds = [await self.writer.put(one.table, "current", file) for file in written]
         change.current = await self.writer.delta.commit(
             "current", folder_of(one.table), live, one.shape, adds, [], rewrites=True, snapshot=hour
