@@ -43,6 +43,18 @@ def test_noise_alone_is_no_drift(seed: int) -> None:
     assert not (found.clear and abs(found.moved) > math.log(1.18))
 
 
+@pytest.mark.parametrize("factor", [0.6, 1.6, 3.0])
+@pytest.mark.parametrize("noise", [0.03, 0.1, 0.2])
+@pytest.mark.parametrize("days", [4.3, 6.0, 9.5, 13.0])
+def test_a_change_from_one_day_to_the_next_is_no_drift(factor: float, noise: float, days: float) -> None:
+    """Another rule reports it in its Hour; a second notification would be an alarm about the same change."""
+    for seed in range(5):
+        values = table(noise=noise, seed=seed)
+        for at in range(PLACE - round(days * DAY), PLACE):
+            values[at] = round(values[at] * factor)
+        assert not drifted(values).clear, seed
+
+
 def test_two_odd_days_are_no_drift() -> None:
     values = table()
     for at in range(PLACE - 5 * DAY, PLACE - 3 * DAY):
