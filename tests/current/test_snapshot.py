@@ -10,7 +10,7 @@ import pytest
 
 from current.lakes import COLUMNS, TableLake, hour
 from faults import Crash
-from viplake.current.delta import DeltaTables
+from viplake.current.delta import DeltaTables, TableKind
 from viplake.current.load.load import load, open_target
 from viplake.current.plan import accepted
 from viplake.current.settings import TableSettings, TablesSettings
@@ -174,7 +174,7 @@ async def test_rows_name_the_first_hour_when_a_writer_died_after_it_committed_th
     await land(lake, 1, [row(1)])
     commit = DeltaTables.commit
 
-    async def dies(self: DeltaTables, kind: str, *args: Any, **named: Any) -> int:
+    async def dies(self: DeltaTables, kind: TableKind, *args: Any, **named: Any) -> int:
         if kind == "current":
             raise Crash
         return await commit(self, kind, *args, **named)

@@ -19,6 +19,7 @@ import functools
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -249,7 +250,7 @@ def _answer(connection: DuckDBPyConnection, files: Sequence[Staged], question: T
     if rest is not None:
         again = _row(connection, _texts(files, rest), rest)
         found |= dict(zip(rest.columns, cells_of(again), strict=True))
-    return (*row[:3], *(cell for name in question.columns for cell in found[name]))
+    return (*row[:3], *chain.from_iterable(found[name] for name in question.columns))
 
 
 def _texts(files: Sequence[Staged], question: TableQuestion, quick: Collection[str] = ()) -> str:
@@ -266,7 +267,7 @@ def _row(
     while True:
         try:
             queries = profile_in_parts(question, parts, quick)
-            return tuple(cell for sql in queries for cell in _rows(connection, records, sql)[0])
+            return tuple(chain.from_iterable(_rows(connection, records, sql)[0] for sql in queries))
         except duck.faults() as error:
             if not duck.of_memory(error) or parts >= len(question.columns):
                 raise

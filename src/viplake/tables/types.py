@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def kind_of(declared: str) -> ValueKind | None:
     return None if found is None else found.kind
 
 
+@lru_cache(maxsize=4096)
 def type_of(declared: str) -> ColumnType | None:
     """Return the type for a spelling of a schema; None where it is unknown."""
     match = _DECLARED.fullmatch(declared)
