@@ -589,7 +589,7 @@ async def test_X2_a_cancelled_transfer_leaves_nothing_half_visible(kind: str, tm
     url = "memory://" if kind == "memory" else f"file://{tmp_path}"
     scene = Scene({f"e/{number}": noise(1_500_000, number) for number in range(8)}, lake=open_store(StoreSettings(url)))
     scene.settings = TransferSettings(whole_below=400_000, bytes_in_flight=100 << 20)
-    scene.vendor.chunk = 10_000
+    scene.vendor.chunk = 2_000  # 750 of them a file, at most one a turn: no file is whole before it is cancelled
     for turns in (1, 5, 60, 200, 500):
         task = asyncio.create_task(scene.land())
         for _ in range(turns):
