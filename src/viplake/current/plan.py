@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from viplake.current.shape import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from viplake.current.delta import DataFile
     from viplake.current.merge import ValueSpan
@@ -24,18 +24,12 @@ BATCH_BYTES: Final = 512 << 20
 
 def batches(sources: Iterable[HourSource], late: Iterable[object]) -> list[list[HourSource]]:
     """Group Hours, ascending, that are merged in one go; late ones are never with others."""
-    later, size = set(late), 0
-    found: list[list[HourSource]] = []
-    for source in sources:
-        own = sum(table.size for table in source.tables.values())
-        fits = found and len(found[-1]) < BATCH_HOURS and size + own <= BATCH_BYTES
-        if fits and (found[-1][-1].hour in later) == (source.hour in later):
-            found[-1].append(source)
-            size += own
-        else:
-            found.append([source])
-            size = own
-    return found
+    later = set(late)
+
+    def joins(group: Sequence[HourSource], source: HourSource) -> bool:
+        return len(group) < BATCH_HOURS and (group[-1].hour in later) == (source.hour in later)
+
+    return _grouped(sources, lambda source: sum(table.size for table in source.tables.values()), BATCH_BYTES, joins)
 
 
 TOGETHER_BYTES: Final = 16 << 20
@@ -43,12 +37,26 @@ TOGETHER_BYTES: Final = 16 << 20
 
 
 def alike(table: str, sources: Iterable[HourSource], settings: TablesSettings) -> list[list[HourSource]]:
-    """Group Hours, in their order, whose files of a table are read in one go: read alike, and small together."""
+    """Group Hours, in their order, that are read in one go for a table: read alike, and small together."""
+
+    def joins(group: Sequence[HourSource], source: HourSource) -> bool:
+        return source.read_like(group[0], table, settings)
+
+    return _grouped(sources, lambda source: source.tables[table].size, TOGETHER_BYTES, joins)
+
+
+def _grouped(
+    sources: Iterable[HourSource],
+    size_of: Callable[[HourSource], int],
+    most: int,
+    joins: Callable[[Sequence[HourSource], HourSource], bool],
+) -> list[list[HourSource]]:
+    """Group Hours, in their order, up to a size; one that does not join the last group begins the next."""
     found: list[list[HourSource]] = []
     size = 0
     for source in sources:
-        own = source.tables[table].size
-        if found and source.read_like(found[-1][0], table, settings) and size + own <= TOGETHER_BYTES:
+        own = size_of(source)
+        if found and size + own <= most and joins(found[-1], source):
             found[-1].append(source)
             size += own
         else:
