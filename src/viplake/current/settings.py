@@ -40,7 +40,7 @@ class TableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def deletion(self) -> Deletion | None:
         """What marks deleted rows; None: nothing does."""
-        values = tuple(sorted({value.casefold() for value in self.deleted_values}))
+        values = tuple(sorted({value.lower() for value in self.deleted_values}))
         return Deletion(self.deleted, values) if self.deleted else None
 
     @property

@@ -287,12 +287,12 @@ class _Fitting:
         column = Column(DELETED, deletion.source, ColumnType("boolean"), known.since if known else self.hour)
         same = tuple(column if one is known else one for one in columns)
         self.shape = replace(self.shape, columns=same if known else (*same, column))
-        wanted = deletion.column.casefold()
+        wanted = deletion.column.lower()
         if self.shape.find(deletion.column) is None:
             missing = f"no column {deletion.column}: no row is marked as deleted"
             self.notes.append(missing)
             self.anew = self.anew and f"{self.anew}; {missing}"
-        names = [route.members[0].casefold() for route in self.routes]
+        names = [route.members[0].lower() for route in self.routes]
         return names.index(wanted) if wanted in names else None
 
     def _make(self, source: str, of: ColumnType) -> Column:
