@@ -60,6 +60,7 @@ from viplake.lake.layout import SCHEMA_NAME, Layout
 from viplake.lake.store import StoreSettings, open_store
 from viplake.lake.table_index import TableFacts
 from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt
+from viplake.simulator.history import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,17 +84,8 @@ FIRST = Hour.parse("2023-01-02T00")
 WEEKS = 52
 SEED = 2025
 KEPT = 240
-"""Hours whose files stay in the folder; an observation looks back a week."""
+"""Hours of which the files stay in the folder; an observation looks back a week."""
 
-SMALL = (
-    "AddressBookExpense",
-    "AddressBookAgentPort",
-    "AddressBookCompany",
-    "ActDepartment",
-    "AddressBookRemark",
-    "AddressBookUserDefinedFields",
-)
-"""Tables that a real lake of this size misses for an Hour now and then."""
 
 REGIONS = (("Europe/Copenhagen", "DK", 0.5), ("Asia/Singapore", "SG", 0.3), ("America/New_York", "US", 0.2))
 EMPTY = 40

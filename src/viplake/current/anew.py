@@ -70,7 +70,7 @@ class Anew:
         files: here, by kind.
         held: Hours that could not be read, and why.
         refused: Hours that may not replace the snapshot, and why.
-        snapshot: the Hour whose records the current table has, in that mode.
+        snapshot: the Hour of which the current table has the records, in that mode.
     """
 
     writer: Writer

@@ -41,7 +41,7 @@ KEPT_HOURS: Final = 7 * 24
 
 _APP: Final = "viplake"
 _SNAPSHOT: Final = "viplake.snapshot"
-"""Application whose transaction number is the Hour of a snapshot, in hours since 1970: the log has it with the rows."""
+"""The transaction of a snapshot: its number is the Hour, in hours since 1970, in one commit with the rows."""
 
 _CHECKPOINT_EVERY: Final = "50"
 

@@ -33,7 +33,7 @@ def batches(sources: Iterable[HourSource], late: Iterable[object]) -> list[list[
 
 
 TOGETHER_BYTES: Final = 16 << 20
-"""As stored: files of a table whose records are compared as text before they are parsed."""
+"""As stored: files of a table that are read in one go, their records compared as text before they are parsed."""
 
 
 def alike(table: str, sources: Iterable[HourSource], settings: TablesSettings) -> list[list[HourSource]]:

@@ -109,7 +109,7 @@ class Deletion(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The Hour whose records a current table has, and how many rows these are."""
+    """The Hour that a current table has the records of, and their number."""
 
     hour: Hour
     rows: int

@@ -657,7 +657,7 @@ class _Merging:
         later: Hours after the first of these that may be in the table.
         settled: no later Hour is in the table, and the current table has the newest versions of the history.
         by_file: see `_Wanted`.
-        replacing: the Hour whose records replace the current table, and its rows.
+        replacing: the Hour that replaces the current table, and its rows.
     """
 
     table: str
