@@ -661,6 +661,11 @@ async def test_table_that_needs_more_memory_gets_it_and_is_else_held_back(
     assert lake.rows("current", "Voyage") == []
     assert (await lake.update()).held == []
     same(lake)
+    assert await check(lake.lake, lake.delta(), lake.settings) == {"Voyage": {"current": 0, "history": 0}}
+    with monkeypatch.context() as little:
+        little.setattr("viplake.current.writer.MEMORIES", ("8MB", "9MB"))
+        with pytest.raises(SettingsError, match="the table Voyage needs more than 9MB of memory"):
+            await check(lake.lake, lake.delta(), lake.settings)
 
 
 class Interrupted(Flaky):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, strategies as st
 
+from faults import Flaky
 from history.lakes import LAYOUT, at, contents, export, fill, memory
 from viplake.errors import SettingsError
 from viplake.history.build import HistoryLocation, ObserveSettings, Scope, observe, read_history, read_imports
@@ -28,10 +30,14 @@ from viplake.history.datasets import (
 from viplake.history.facts import HourFacts, SchemaFacts
 from viplake.judge.record import records
 from viplake.lake import Lake
+from viplake.lake.store import LARGEST_RECORD
 from viplake.model import Hour
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from viplake.lake.store import Store
 
 H13 = Hour.parse("2022-05-10T13")
 SETTINGS = ObserveSettings()
@@ -331,3 +337,38 @@ def test_a_folder_without_a_dataset_is_nothing_to_import(tmp_path: Path) -> None
         read_imports(tmp_path)
     (tmp_path / "historical_job_size.csv").write_bytes(b"date,size,files\n")
     assert list(read_imports(tmp_path)) == ["historical_job_size.csv"]
+
+
+class Interrupted(Flaky):
+    """A store in which others do something before one of its reads."""
+
+    def __init__(self, store: Store, number: int, others: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(store)
+        self.left = number
+        self.others = others
+
+    async def get(self, key: str, *, limit: int = LARGEST_RECORD) -> bytes | None:
+        self.left -= 1
+        if self.left == 0:
+            await self.others()
+        return await super().get(key, limit=limit)
+
+
+async def test_what_another_writer_publishes_meanwhile_is_not_taken_for_an_edit() -> None:
+    reads = 0
+    for number in range(1, 1000):
+        store = memory()
+        lake = Lake(store, LAYOUT)
+        place = HistoryLocation.within(lake)
+        await fill(store, export(H13))
+        await observe(lake, place, at("2022-05-10T13:45"), SETTINGS)
+        await fill(store, export(H13.shift(1)))
+        others = partial(observe, lake, place, at("2022-05-10T14:45"), SETTINGS)
+        interrupted = Interrupted(store, number, others)
+        mine = Lake(interrupted, LAYOUT)
+        result = await observe(mine, HistoryLocation.within(mine), at("2022-05-10T14:46"), SETTINGS)
+        assert (result.warnings, await contents(store, f"{LAYOUT.observability}quarantine/")) == ((), {})
+        if interrupted.left > 0:
+            break
+        reads += 1
+    assert reads > 5

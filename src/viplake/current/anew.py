@@ -13,9 +13,9 @@ from viplake.current import marks
 from viplake.current.delta import KINDS, ConflictError
 from viplake.current.merge import Counts, Merge
 from viplake.current.plan import accepted, batches, work_of
-from viplake.current.source import HeldError, TooLargeError, folder_of, rows_in, source_of
-from viplake.current.writer import MEMORIES, Here
-from viplake.errors import LakeError, SettingsError, ViplakeError
+from viplake.current.source import HeldError, folder_of, rows_in, source_of
+from viplake.current.writer import Here
+from viplake.errors import LakeError, SettingsError
 from viplake.lake.hours import listed_days, named_hours
 
 if TYPE_CHECKING:
@@ -222,27 +222,43 @@ class Anew:
         return found
 
 
+async def differing(
+    writer: Writer, table: str, sources: list[HourSource], live: Mapping[TableKind, Live | None]
+) -> dict[TableKind, int]:
+    """How many rows of each kind of table are not what these Hours, ascending, say.
+
+    Raises:
+        SettingsError: an Hour that the table has cannot be read any more, or there is not enough memory.
+        LakeError: the lake cannot be read.
+    """
+    anew = await Anew.of(writer, table, sources, live["current"])
+    found = await anew.differences(live)
+    await asyncio.to_thread(shutil.rmtree, anew.folder, ignore_errors=True)
+    return found
+
+
 async def rebuild(
     writer: Writer, table: str, sources: list[HourSource] | None = None
 ) -> tuple[dict[TableKind, int | None], dict[Hour, str]]:
     """Compute a table anew from all proven Hours and replace it; the versions, and the Hours that it lacks, and why.
 
     Raises:
-        SettingsError: an Hour that the table has is gone, or cannot be read any more.
+        SettingsError: an Hour that the table has is gone, or cannot be read any more, or there is not enough memory.
         LakeError: the lake cannot be read or written, or others commit without a pause.
     """
     for _ in range(_RACES):
-        live = {kind: await writer.delta.open(kind, folder_of(table)) for kind in KINDS}
         try:
-            anew = await Anew.of(writer, table, sources or await proven_hours(writer), live["current"])
-            versions = await anew.commit(live)
+            return await writer.with_memory(table, partial(_replaced, writer, table, sources))
         except ConflictError:
             sources = None
-        except TooLargeError:
-            if not writer.enlarge():
-                why = f"the table {table} needs more than {MEMORIES[-1]} of memory"
-                raise ViplakeError(why, cause="table_unreadable") from None
-        else:
-            await asyncio.to_thread(shutil.rmtree, anew.folder, ignore_errors=True)
-            return versions, anew.held | anew.refused
     raise LakeError(f"the table {table} is written by others without a pause")
+
+
+async def _replaced(
+    writer: Writer, table: str, sources: list[HourSource] | None
+) -> tuple[dict[TableKind, int | None], dict[Hour, str]]:
+    live = {kind: await writer.delta.open(kind, folder_of(table)) for kind in KINDS}
+    anew = await Anew.of(writer, table, sources or await proven_hours(writer), live["current"])
+    versions = await anew.commit(live)
+    await asyncio.to_thread(shutil.rmtree, anew.folder, ignore_errors=True)
+    return versions, anew.held | anew.refused

@@ -27,7 +27,7 @@ import structlog
 
 from viplake.concurrency import map_bounded
 from viplake.current import marks
-from viplake.current.anew import Anew, proven_hours, rebuild
+from viplake.current.anew import differing, proven_hours, rebuild
 from viplake.current.delta import KINDS, ConflictError, DamagedTableError
 from viplake.current.marks import HourMarks, Mark, TableMark
 from viplake.current.merge import ROWS_OF_TABLE, TARGET_BYTES, Counts, Merge
@@ -180,9 +180,7 @@ async def check(lake: Lake, delta: DeltaTables, settings: TablesSettings) -> dic
         found: dict[str, dict[TableKind, int]] = {}
         for table in sorted({table for source in sources for table in source.tables}):
             live = {kind: await delta.open(kind, folder_of(table)) for kind in KINDS}
-            anew = await Anew.of(writer, table, sources, live["current"])
-            found[table] = await anew.differences(live)
-            await asyncio.to_thread(shutil.rmtree, anew.folder, ignore_errors=True)
+            found[table] = await writer.with_memory(table, partial(differing, writer, table, sources, live))
     return found
 
 

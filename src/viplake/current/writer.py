@@ -7,7 +7,7 @@ import shutil
 import uuid
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from viplake.concurrency import map_bounded
 from viplake.current.delta import ConflictError, NewFile
@@ -16,16 +16,18 @@ from viplake.current.source import (
     HeldError,
     HourRows,
     RowTarget,
+    TooLargeError,
     bring,
     folder_of,
     raise_limit,
     write_rows,
     write_together,
 )
+from viplake.errors import SettingsError
 from viplake.tables import duck
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from viplake.current.source import HourSource
     from viplake.lake import Lake
     from viplake.tables.staged import Staged
+
+T = TypeVar("T")
 
 MEMORIES: Final = ("128MB", "256MB", "1GB")
 """Of DuckDB; the process adds some 150 MB. A table that needs more than one of these gets the next one, and so do the
@@ -77,6 +81,21 @@ class Writer:
         self.connection.close()
         self.connection = connect(self.root, self._memory)
         return True
+
+    async def with_memory(self, table: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do work on a table; from its start again where DuckDB needs more memory for it.
+
+        Raises:
+            SettingsError: it needs more than there may be.
+        """
+        while True:
+            try:
+                return await work()
+            except TooLargeError:
+                if not self.enlarge():
+                    why = f"the table {table} needs more than {MEMORIES[-1]} of memory"
+                    hint = "Report the number of its rows and the size of its files as an issue of viplake."
+                    raise SettingsError(why, cause="table_unreadable", hint=hint) from None
 
     def new_folder(self) -> Path:
         """Make an empty folder."""

@@ -368,10 +368,12 @@ class _Pass:
                 raise SettingsError(
                     f"nothing of {name} can be read: the first line is {why}", cause="import_unreadable"
                 )
+        # Published files first: another writer may publish at any time, and a file that is newer than the version
+        # that it is compared with would look as if somebody had edited it.
+        found = await asyncio.gather(*(self.place.store.get(self.place.published + one.file) for one in DATASETS))
         self.newest = await self.chain.versions.newest()
         self.read_at, self.stands = self.newest.number, unpack(self.newest.content)
-        keys = [self.place.versions + _SCHEMAS, *(self.place.published + dataset.file for dataset in DATASETS)]
-        self.schemas, *found = await asyncio.gather(*map(self.place.store.get, keys))
+        self.schemas = await self.place.store.get(self.place.versions + _SCHEMAS)
         self.copies = _parse_hours(self.schemas)
         for dataset, there in zip(DATASETS, found, strict=True):
             if there is None:
