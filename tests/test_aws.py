@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import keyword
+import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
@@ -186,6 +187,7 @@ def test_a_defect_is_reported_without_its_traceback(function: Function) -> None:
     told = aws.ticked(LONG, environ=function.environ, clock=Broken(), emit=print)
     assert (told["cause"], told["exit_code"]) == ("unexpected", 70)
     assert CANARIES.client_secret not in json.dumps(told)
+    assert re.search(r"^ZeroDivisionError: with .* \(at .*aws\.py:\d+", told["detail"]), "where to look for it"
 
 
 # -- Glue -----------------------------------------------------------------------------------------------------

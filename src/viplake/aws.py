@@ -21,7 +21,7 @@ from viplake.clock import Clock, SystemClock
 from viplake.commands.assembly import content, lake_to_read
 from viplake.commands.delivery import extraction
 from viplake.commands.follow_up import after_settling
-from viplake.errors import CHECKS_FAILED, OK, WAITING, NotYet, SettingsError, ViplakeError
+from viplake.errors import CHECKS_FAILED, OK, WAITING, NotYet, SettingsError, ViplakeError, describe
 from viplake.extract.outcome import SCHEMA_VERSION, Outcome, outcome_of
 from viplake.redact import redact
 
@@ -443,7 +443,7 @@ def _result(work: Callable[[], Coroutine[Any, Any, Outcome | Profiled]]) -> dict
     except ViplakeError as error:
         return _failure(error)
     except Exception as error:  # noqa: BLE001 - the process's boundary: AWS would print a traceback and retry
-        return _failure(ViplakeError(f"{type(error).__name__}: {error}"))
+        return _failure(ViplakeError(describe(error)))
     return outcome.to_json() | {"exit_code": outcome.exit_code}
 
 

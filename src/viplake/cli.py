@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from viplake import __version__
 from viplake.commands.process import end_with, fail, print_last_words, print_traceback
-from viplake.errors import UNEXPECTED, USAGE, NotYet, SettingsError, ViplakeError
+from viplake.errors import UNEXPECTED, USAGE, NotYet, SettingsError, ViplakeError, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,4 +197,4 @@ def execute(tokens: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the process's boundary: no traceback, which could hold a secret
         if "--debug" in tokens:
             print_traceback()
-        return fail(ViplakeError(f"{type(error).__name__}: {error}"))
+        return fail(ViplakeError(describe(error)))

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from traceback import extract_tb
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -490,7 +491,7 @@ CAUSES: Mapping[str, Cause] = _table(
         "us",
         UNEXPECTED,
         "viplake failed in an unexpected way. This is a defect.",
-        "Run again with --debug and report the traceback.",
+        "Report the message above. With --debug, viplake prints the whole traceback.",
     ),
 )  # fmt: skip
 
@@ -544,6 +545,22 @@ class ViplakeError(Exception):
     def transient(self) -> bool:
         """Whether the same call may succeed a little later."""
         return self.cause.transient
+
+
+def describe(error: BaseException) -> str:
+    """Return what an unforeseen error says and where it was raised: a defect may not occur again for a traceback.
+
+    Its secrets are still to be redacted.
+    """
+    frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename.startswith(_HERE)]
+    own = [f"{frame.filename.removeprefix(_HERE)}:{frame.lineno}" for frame in frames]
+    said = ": ".join(text for text in (type(error).__name__, str(error)) if text)
+    return f"{said} (at {', '.join(own[-_FRAMES:])})" if own else said
+
+
+_HERE: Final = __file__.removesuffix("errors.py")
+_FRAMES: Final = 4
+"""Innermost places of an error that are printed."""
 
 
 class SettingsError(ViplakeError):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
-from viplake.errors import DamagedUpload, LakeError, NetworkError, VendorError, ViplakeError
+from viplake.errors import DamagedUpload, LakeError, NetworkError, VendorError, ViplakeError, describe
 from viplake.extract.flow import ByteBudget, Lanes, Pipe, ReaderGone, RetryTokens
 from viplake.extract.recovery import LISTS_A_FILE, OtherSize, Recovery, kind_of, next_step
 from viplake.lake.store import PART_BYTES, PARTS_AT_ONCE
@@ -424,7 +424,7 @@ class _Transfer:
         except _GiveUp as end:
             self._failed[name] = end.reason
         except Exception as error:  # noqa: BLE001 - the boundary of a file: an unforeseen error must not fail the others
-            detail = redact(f"{type(error).__name__}: {error}")
+            detail = redact(describe(error))
             self._failed[name] = ViplakeError(f"cannot land {name}: {detail}", cause="unexpected")
 
     def _cost(self, file: PromisedFile) -> int:
