@@ -11,8 +11,8 @@ ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate pyproject.toml $(ARGS)
 
-# What the images, the zips and `make demo` hold; tables, postgres and pandas are large, and are for those who want them.
-RUN_EXTRAS := --extra holidays --extra notify --extra report --extra spark
+# What the image, a server and `make demo` hold; the zip for Lambda has no extra. postgres and pandas are for those who want them.
+RUN_EXTRAS := --extra holidays --extra notify --extra report --extra spark --extra tables
 
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n $(shell n=$$(( $$(nproc 2>/dev/null || echo 2) + 1 )); echo $$(( n < 4 ? n : 4 ))) --dist loadfile --no-loadscope-reorder

@@ -159,8 +159,8 @@ def test_each_kind_of_glue_job_installs_only_what_it_needs(artifacts: ModuleType
     }
     content, everything = names["requirements-content.txt"], names["requirements.txt"]
     assert {"sqlglot", "duckdb", "obstore", "boto3"} <= content < everything
-    assert content.isdisjoint({"plotly", "apprise", "uvloop", "holidays"})
-    assert {"plotly", "jinja2", "apprise", "holidays"} <= everything
+    assert content.isdisjoint({"plotly", "apprise", "uvloop", "holidays", "deltalake"})
+    assert {"plotly", "jinja2", "apprise", "holidays", "deltalake"} <= everything
     assert everything.isdisjoint({"hatchling", "editables", "uvloop"})
     for file in artifacts.GLUE_MODULES:
         blocks = (tmp_path / file).read_text().count("--hash=")

@@ -58,6 +58,18 @@ def test_the_story_in_a_folder_ends_well_and_its_advice_can_be_followed(viplake:
 
 
 @pytest.mark.long
+def test_without_deltalake_the_demo_names_the_package_and_suggests_no_command_that_needs_it(
+    viplake: Commands, tmp_path: Path
+) -> None:
+    code = "import sys; sys.modules['deltalake'] = None; from viplake.cli import main; main()"
+    told = viplake.run_as(sys.executable, "-c", code, "demo", "--folder", "lake")
+    assert told.code == 0, told
+    assert "a package that is not installed: deltalake.\nTo see them: pip install 'viplake[tables]'\n" in told.out
+    assert "viplake tables" not in told.out
+    assert (tmp_path / "lake" / "viplake-report.html").exists()
+
+
+@pytest.mark.long
 def test_the_story_on_s3_ends_well(viplake: Commands, tmp_path: Path) -> None:
     told = viplake.run("demo", "--s3", "--folder", str(tmp_path / "demo"))
     assert told.code == 0, told

@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-LARGE = {"pandas", "postgres", "tables"}
-"""Extras that are in no run lock: the zips and images do not hold them."""
+UNLOCKED = {"pandas", "postgres"}
+"""Extras that the run lock lacks: the image and servers do not hold them."""
 LOCKS = {"requirements.lock": "build", "requirements-dev.lock": "dev", "requirements-bench.lock": "bench"}
 PIN = re.compile(r"^(?P<name>[a-z0-9-]+)==(?P<version>[^ ]+)(?: ; (?P<marker>[^\\]+))? \\$", re.MULTILINE)
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?")
@@ -35,7 +35,7 @@ def _asked_for(pyproject: dict[str, Any], group: str) -> list[Requirement]:
     extras = pyproject["project"].get("optional-dependencies", {})
     lines = [
         *pyproject["project"]["dependencies"],
-        *(line for extra in extras if group != "build" or extra not in LARGE for line in extras[extra]),
+        *(line for extra in extras if group != "build" or extra not in UNLOCKED for line in extras[extra]),
         *_group(pyproject["dependency-groups"], group),
     ]
     return [Requirement(line) for line in lines]

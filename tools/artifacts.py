@@ -52,7 +52,7 @@ GLUE_PYTHONS: Final = ("3.11", "3.13")
 GLUE_ARCH: Final = "x86_64"
 GLUE_MODULES: Final = {
     "requirements-content.txt": ("spark",),
-    "requirements.txt": ("holidays", "notify", "report", "spark"),
+    "requirements.txt": ("holidays", "notify", "report", "spark", "tables"),
 }
 """What pip installs for a kind of job, where executors or a report need packages: file -> extras of viplake."""
 

@@ -198,8 +198,8 @@ def _run(folder: Path, lake: str, aws: Mapping[str, str]) -> int:
         _say("Each scene is one Hour. Its clock runs fast and skips the waiting; all takes under a minute.")
         asyncio.run(_play(story, first))
         asyncio.run(_conclude(story, first))
-        report = asyncio.run(_look_back(story, first.shift(4), folder))
-        _next_steps(story, first.shift(4), folder, report)
+        report, tables = asyncio.run(_look_back(story, first.shift(4), folder))
+        _next_steps(story, first.shift(4), folder, report, tables=tables)
     return 0
 
 
@@ -268,7 +268,7 @@ async def _conclude(story: Story, first: Hour) -> None:
     _say(f"Read again and hashed (viplake verify): {files} files of {len(delivered)} Hours, {word} proven.")
 
 
-def _next_steps(story: Story, last: Hour, folder: Path, report: Path) -> None:
+def _next_steps(story: Story, last: Hour, folder: Path, report: Path, *, tables: bool) -> None:
     """Print what to do next, as lines that can be copied."""
     aws = {name: value for name, value in story.environ.items() if name.startswith("AWS_")}
     exports = [f"export {' '.join(f'{name}={value}' for name, value in aws.items())}"] if aws else []
@@ -284,7 +284,7 @@ def _next_steps(story: Story, last: Hour, folder: Path, report: Path) -> None:
         "viplake status --last 12",
         "viplake check",
         "viplake slo --last 168",
-        "viplake tables show",
+        *(["viplake tables show"] if tables else []),
         "viplake query \"select hour, cause from historical_run_metrics where outcome = 'failed'\"",
         "viplake evidence --last 720        # the pack for Veson's support",
         "viplake status --profile test      # the five Hours that landed just now",
@@ -302,8 +302,12 @@ def _path_line() -> list[str]:
     return [f'export PATH="{programs}:$PATH"']
 
 
-async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
-    """Make weeks of a past of Prod in the same lake; observe, check and report them. Return the report's file."""
+async def _look_back(story: Story, last: Hour, folder: Path) -> tuple[Path, bool]:
+    """Make weeks of a past of Prod in the same lake; observe, check and report them.
+
+    Returns:
+        The report's file, and whether there are current and history tables.
+    """
     from viplake.history.build import Scope  # noqa: PLC0415 - the story so far does without
     from viplake.report.page import compose  # noqa: PLC0415 - as above: templates and figures
 
@@ -351,7 +355,7 @@ async def _look_back(story: Story, last: Hour, folder: Path) -> Path:
     )
     report = folder / "viplake-report.html"
     report.write_text(page, encoding="utf-8")
-    return report
+    return report, merged is not None
 
 
 async def _heal(settings: config.Settings, lake: Lake, last: Hour) -> Shown | None:
@@ -366,7 +370,7 @@ async def _heal(settings: config.Settings, lake: Lake, last: Hour) -> Shown | No
     try:
         delta = assembly.delta_tables(settings, lake, SystemClock())
     except SettingsError as error:
-        _say(f"\nNo current and history tables: {error.message}. {error.hint}")
+        _say(f"\nThe current tables are left out: {error.message}.\nTo see them: {error.hint}")
         return None
     wanted, late = config.tables_settings(settings), last.shift(-1)
     found = await update(lake, delta, wanted, first=last, last=last)
