@@ -119,6 +119,10 @@ class Hour:
         """Return the Hour so many hours later; earlier if negative."""
         return _at(self.start + hours * _ONE_HOUR)
 
+    def hours_since(self, earlier: Hour) -> int:
+        """Return how many hours after another Hour it is; negative if it is before."""
+        return (self.start - earlier.start) // _ONE_HOUR
+
     def to(self, last: Hour, every: int = 1) -> Iterator[Hour]:
         """Yield the Hours from this one to `last`, both included, `every` hours apart."""
         hour = self

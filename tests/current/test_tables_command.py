@@ -44,12 +44,13 @@ async def test_tables_are_made_shown_checked_loaded_and_queried(tmp_path: Path) 
     assert "nothing to merge" in viplake.run("tables").out
     shown = json.loads(viplake.run("tables", "show", "--json").out)
     assert shown["tables"]["Voyage"]["current"]["rows"] == 1
-    assert (shown["newest"], shown["lag_hours"]) == ("2022-05-10T00", 0)
+    assert (shown["newest"], shown["lag_hours"], shown["tables"]["Port"]["lag_hours"]) == ("2022-05-10T00", 0, 0)
     assert deltalake.DeltaTable(shown["tables"]["Voyage"]["uri"]["current"]).count() == 1
     assert "2 tables checked" in viplake.run("tables", "--check").out
     await lake.land(1, {"Voyage": [row(2, "c")], "Port": [row(7, "p")]})
     behind = viplake.run("tables", "show").out
     assert "1 Hour behind 2022-05-10T01" in behind
+    assert re.search(r"Voyage .* 2022-05-10T00 +1 h", behind)
     found = json.loads(viplake.run("tables", "--json").out)
     assert (found["hours"], found["tables"]["Voyage"]["rows"]) == (["2022-05-10T01"], 1)
     assert viplake.run("query", "select count(*) as n from Voyage", "--csv").out == "n\n2\n"
@@ -204,5 +205,6 @@ async def test_the_report_has_rows_newest_hour_lag_and_what_is_held_back_of_each
     words = "1 table, newest Hour 2022-05-10T00, 1 Hour behind the newest proven Hour; 1 table held back"
     assert f"Current and history tables: {words}" in section
     cells = [re.findall(r"<t[hd][^>]*>([^<]*)<", line) for line in section.split("<tr>")[2:]]
-    assert [row[:3] + row[4:5] for row in cells] == [["Voyage", "1", "1", "2022-05-10T00"], ["Port", "", "", ""]]
-    assert cells[1][5].startswith("2022-05-10T00: "), "why it is held back"
+    rows = [row[:3] + row[4:6] for row in cells]
+    assert rows == [["Voyage", "1", "1", "2022-05-10T00", "1"], ["Port", "", "", "", ""]]
+    assert cells[1][6].startswith("2022-05-10T00: "), "why it is held back"

@@ -170,11 +170,14 @@ def print_tables(found: Shown) -> None:
     out(f"{count_words(len(found.tables), 'table')}, newest Hour {found.newest or 'none'}{lag}")
     rows = []
     for one in found.tables:
+        behind = found.lag_of(one)
         current, history = one.sizes.get("current"), one.sizes.get("history")
         size = sum(each.size for each in one.sizes.values())
         files = sum(each.files for each in one.sizes.values())
         cells = ["-" if each is None or each.rows is None else f"{each.rows:,}" for each in (current, history)]
-        rows.append((one.name, *cells, size_words(size), f"{files:,}", str(one.newest or "")))
-    table(("table", "current", "history", "size", "files", "newest Hour"), rows, right=(1, 2, 3, 4))
+        newest = (str(one.newest or ""), "" if behind is None else f"{behind:,} h")
+        rows.append((one.name, *cells, size_words(size), f"{files:,}", *newest))
+    headings = ("table", "current", "history", "size", "files", "newest Hour", "lag")
+    table(headings, rows, right=(1, 2, 3, 4, 6), drop=(4, 3), fixed=(0,))
     for hour, name, why in found.held[:_SHOWN]:
         warn(f"{name} of {hour} is held back: {why}")

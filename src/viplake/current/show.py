@@ -74,10 +74,15 @@ class Shown:
 
     @property
     def lag(self) -> int | None:
-        """Hours that the tables are behind; None where one of the two is not known."""
-        if self.newest is None or self.proven is None:
-            return None
-        return round((self.proven.start - self.newest.start).total_seconds() / 3600)
+        """Hours that the tables are behind the newest proven one; None where it is not known."""
+        return self._behind(self.newest)
+
+    def lag_of(self, table: ShownTable) -> int | None:
+        """Hours that a table is behind the newest proven one, also where newer Hours lack it; None: not known."""
+        return self._behind(table.newest)
+
+    def _behind(self, newest: Hour | None) -> int | None:
+        return None if newest is None or self.proven is None else self.proven.hours_since(newest)
 
     def to_json(self) -> dict[str, Any]:
         """The object that `viplake tables show --json` prints."""
@@ -89,6 +94,7 @@ class Shown:
                 one.name: {
                     "key": list(one.key),
                     "newest": None if one.newest is None else str(one.newest),
+                    "lag_hours": self.lag_of(one),
                     **{kind: one.sizes[kind].to_json() if kind in one.sizes else None for kind in KINDS},
                     "uri": dict(one.uri),
                 }

@@ -476,7 +476,7 @@ def _add_looked_at(series: dict[str, array[int]], base: Hour, looked: Iterable[H
     """Add the volumes of Hours that are not in the history yet."""
     length = next((len(values) for values in series.values()), 0) or sum(1 for _ in base.to(last))
     for facts in looked:
-        place = round((facts.hour.start - base.start).total_seconds() / 3600)
+        place = facts.hour.hours_since(base)
         for table in facts.tables if 0 <= place < length else ():
             series.setdefault(table.table, array("q", [-1]) * length)[place] = table.size
 

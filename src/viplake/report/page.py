@@ -430,8 +430,10 @@ def _merged(found: Shown) -> dict[str, Any]:
         sizes = [one.sizes.get("current"), one.sizes.get("history")]
         counted = ["" if size is None or size.rows is None else f"{size.rows:,}" for size in sizes]
         size = size_words(sum(size.size for size in sizes if size is not None))
-        rows.append([one.name, *counted, size, "" if one.newest is None else str(one.newest), why.pop(one.name, "")])
-    rows += [[name, "", "", "", "", reason] for name, reason in sorted(why.items())]  # never merged yet
+        lag = found.lag_of(one)
+        when = ["", ""] if one.newest is None else [str(one.newest), "" if lag is None else f"{lag:,}"]
+        rows.append([one.name, *counted, size, *when, why.pop(one.name, "")])
+    rows += [[name, "", "", "", "", "", reason] for name, reason in sorted(why.items())]  # never merged yet
     words = f"{count_words(len(found.tables), 'table')}, newest Hour {found.newest or 'none'}"
     if found.lag:
         words += f", {count_words(found.lag, 'Hour')} behind the newest proven Hour"

@@ -132,7 +132,7 @@ def tables_behind(case: Case, config: RuleConfig, results: Results) -> Iterator[
         yield results.no_data("the Hour has no receipt")
         return
     newest = max((hour for hour in merged.done if hour <= case.hour), default=None)
-    lag = None if newest is None else round((case.hour.start - newest.start).total_seconds() / 3600)
+    lag = None if newest is None else case.hour.hours_since(newest)
     behind = lag is None or lag >= config.limits["hours"]
     if behind:
         what = "lack the Hours of the last days"
