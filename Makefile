@@ -81,7 +81,7 @@ test: dev chromium postgresql reader
 
 # No socket, no child process: a test that tries fails. Nothing waits, so there is a worker a core; each loads all tests.
 unit: dev
-	@$(BIN)/python -m pytest -q -p no:nbmake -n 2 --dist loadfile --no-loadscope-reorder --unit $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --unit $(ARGS)
 
 test-long: dev chromium postgresql reader
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long $(ARGS)

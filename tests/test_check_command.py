@@ -243,6 +243,7 @@ def test_the_doctor_sends_a_test_message_only_on_request(commands: Commands, tmp
     assert [check["status"] for check in deaf["checks"] if check["name"] == "notify webhook"] == ["failed"]
 
 
+@pytest.mark.long
 async def test_each_planted_fault_of_the_showcase_is_one_incident(tmp_path: Path) -> None:
     """What the demo's past holds is found with its cause, owner and Hours; the planned hole is no incident."""
     last = Hour.parse("2022-05-31T08")

@@ -58,7 +58,9 @@ def test_a_page_made_from_the_code_is_current(docs: ModuleType, name: str) -> No
 
 
 @pytest.mark.system
-def test_a_page_that_is_not_current_is_found(docs: ModuleType, tmp_path: Path) -> None:
+def test_a_page_that_is_not_current_is_found(docs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two pages that are quickly made; whether the check knows all of them is seen below, where it runs as a program.
+    monkeypatch.setattr(docs, "PAGES", {name: docs.PAGES[name] for name in ("causes.md", "settings.md")})
     assert docs.main(["--check"], tmp_path) == 1
     assert docs.main([], tmp_path) == 0
     assert docs.main(["--check"], tmp_path) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ import pytest
 from fakes import DictStore
 from faults import Crash, Flaky, Tripwire
 from history.lakes import At, at, export
+from samples import Share, shared
 from viplake.history.build import HistoryLocation, ObserveSettings, Scope, observe
 from viplake.lake import Lake, records
 from viplake.lake.consolidate import SMALL, Source, consolidate
@@ -121,20 +123,23 @@ class Target:
                 assert self.store.objects[key] == data, f"{key} was touched"
 
 
-async def test_X1_after_a_crash_at_every_call_the_next_call_ends_in_the_same_lake(proof: Callable[..., None]) -> None:
+@shared(every=9)
+async def test_X1_after_a_crash_at_every_call_the_next_call_ends_in_the_same_lake(
+    share: Share, proof: Callable[..., None]
+) -> None:
     before = await Target.fresh()
     whole, wire = before.again(), Tripwire()
     assert await whole.consolidate(wire)
     assert set(the_source()) <= set(whole.store.objects)
     moments: tuple[When, ...] = ("before", "after")
-    for number, call in enumerate(wire.calls, 1):
-        for when in moments:
-            target = before.again()
-            assert not await target.consolidate(Tripwire(at=number, when=when, times=None)), call
-            target.check(before)
-            assert await target.consolidate()
-            assert target.result == whole.result, (when, call)
-    proof("crash points of a consolidation and its observation", 2 * len(wire.calls), least=100)
+    points = list(share(itertools.product(enumerate(wire.calls, 1), moments)))
+    for (number, call), when in points:
+        target = before.again()
+        assert not await target.consolidate(Tripwire(at=number, when=when, times=None)), call
+        target.check(before)
+        assert await target.consolidate()
+        assert target.result == whole.result, (when, call)
+    proof("crash points of a consolidation and its observation", len(points), least=100)
 
 
 async def test_X1_a_crash_within_a_stream_leaves_nothing_of_the_file(proof: Callable[..., None]) -> None:
@@ -154,13 +159,14 @@ async def test_X1_a_crash_within_a_stream_leaves_nothing_of_the_file(proof: Call
     proof("crash points of a consolidation and its observation", len(streams) * len(moments), least=100)
 
 
-async def test_X1_after_two_crashes_too(proof: Callable[..., None]) -> None:
+@shared(every=10)
+async def test_X1_after_two_crashes_too(share: Share, proof: Callable[..., None]) -> None:
     before = await Target.fresh()
     whole, wire = before.again(), Tripwire()
     assert await whole.consolidate(wire)
-    dice, pairs = random.Random(20220510), 0
-    for _ in range(60):
-        target = before.again()
+    pairs = 0
+    for seed in share(range(60)):
+        dice, target = random.Random(seed), before.again()
         places = [dice.randint(1, len(wire.calls)) for _ in range(2)]
         moments: list[When] = [dice.choice(["before", "after"]) for _ in range(2)]
         assert not await target.consolidate(Tripwire(at=places[0], when=moments[0], times=None))

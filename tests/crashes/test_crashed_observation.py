@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ import pytest
 from fakes import DictStore
 from faults import Crash, Flaky, Tripwire
 from history.lakes import LAYOUT, At, at
+from samples import Share, shared
 from viplake.history.build import HistoryLocation, ObserveSettings, observe, read_history
 from viplake.history.datasets import DATASETS, JOBS, VOLUMES, parse
 from viplake.lake import Lake
@@ -135,26 +137,28 @@ def nothing_is_torn(lake: Observed, before: Mapping[str, bytes], after: Mapping[
 
 
 @pytest.mark.parametrize("step", [step.__name__ for step in STEPS])
+@shared(every=9)
 async def test_X1_M10_after_a_crash_at_every_call_the_next_pass_ends_in_the_same_bytes(
-    step: str, proof: Callable[..., None]
+    step: str, share: Share, proof: Callable[..., None]
 ) -> None:
     known = (await undisturbed())[step]
     moments: tuple[When, ...] = ("before", "after")
-    for number, call in enumerate(known.calls, 1):
-        for when in moments:
-            lake = known.lake()
-            assert await lake.dies(Tripwire(at=number, when=when, times=None)), call
-            nothing_is_torn(lake, known.begin, known.end)
-            await lake.observe()
-            assert await lake.everything() == known.end, (when, call)
-    proof("crash points of an observation", 2 * len(known.calls), least=100)
+    points = list(share(itertools.product(enumerate(known.calls, 1), moments)))
+    for (number, call), when in points:
+        lake = known.lake()
+        assert await lake.dies(Tripwire(at=number, when=when, times=None)), call
+        nothing_is_torn(lake, known.begin, known.end)
+        await lake.observe()
+        assert await lake.everything() == known.end, (when, call)
+    proof("crash points of an observation", len(points), least=100)
 
 
-async def test_X1_M10_after_two_crashes_too(proof: Callable[..., None]) -> None:
+@shared(every=10)
+async def test_X1_M10_after_two_crashes_too(share: Share, proof: Callable[..., None]) -> None:
     steps = await undisturbed()
-    dice = random.Random(20220510)
     pairs = 0
-    for _ in range(60):
+    for seed in share(range(60)):
+        dice = random.Random(seed)
         known = steps[dice.choice(sorted(steps))]
         lake = known.lake()
         places = [dice.randint(1, len(known.calls)) for _ in range(2)]

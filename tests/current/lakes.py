@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from viplake.lake.store import Store
+
+
+@cache
+def _reader() -> duckdb.DuckDBPyConnection:
+    """One for all tests: to open one takes longer than to read a table."""
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("set timezone = 'UTC'")
+    return connection
+
 
 DAY = "2022-05-10"
 COLUMNS = {"Id": "int", "Name": "nvarchar(50)", "Amount": "decimal(10,2)", "LastUpdateGMT": "datetime"}
@@ -79,6 +90,12 @@ class TableLake:
     def lake(self) -> Lake:
         assert self.reached is not None
         return Lake(self.store, Layout(self.prefix), self.reached.url)
+
+    def copied(self, folder: Path) -> TableLake:
+        """The same lake in another folder: what is there already is not made once more."""
+        shutil.copytree(self.folder, folder)
+        landed = {table: dict(hours) for table, hours in self.landed.items()}
+        return TableLake(folder, prefix=self.prefix, landed=landed, settings=self.settings)
 
     async def land(
         self,
@@ -162,14 +179,12 @@ class TableLake:
         files = self.live(kind, table)
         if not files:
             return []
-        with duckdb.connect() as connection:
-            connection.execute("set timezone = 'UTC'")
-            result = connection.execute("select columns(*)::varchar from read_parquet($1, union_by_name=true)", [files])
-            names = [name for name, *_ in result.description or ()]
-            return [
-                {name: value for name, value in zip(names, row, strict=True) if value is not None}
-                for row in result.fetchall()
-            ]
+        result = _reader().execute("select columns(*)::varchar from read_parquet($1, union_by_name=true)", [files])
+        names = [name for name, *_ in result.description or ()]
+        return [
+            {name: value for name, value in zip(names, row, strict=True) if value is not None}
+            for row in result.fetchall()
+        ]
 
     def digest(self, kind: str, table: str) -> Counter[tuple[tuple[str, Any], ...]]:
         """The rows as something to compare."""

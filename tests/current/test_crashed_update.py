@@ -10,6 +10,7 @@ import pytest
 
 from current.lakes import TableLake
 from faults import Crash, Flaky, Tripwire
+from samples import Share, shared
 from viplake.clock import SystemClock
 from viplake.current.delta import DeltaTables
 from viplake.current.settings import TableSettings, TablesSettings
@@ -106,16 +107,17 @@ def marks(lake: TableLake) -> list[str]:
 WRITES = ("put", "put_if_absent", "put_stream", "commit")
 
 
-async def after_each_death(folder: Path, verbs: tuple[str, ...], when: When) -> AsyncIterator[TableLake]:
+async def after_each_death(folder: Path, verbs: tuple[str, ...], when: When, share: Share) -> AsyncIterator[TableLake]:
     """Give a lake after a death at the first call, the second, and so on, until an update makes fewer calls.
 
     They cannot be counted before: which files are rewritten depends on their random names.
     """
     wire = Tripwire(verbs=verbs)
-    await Wired(await made(folder / "counted"), wire).update()
+    template = await made(folder / "template")
+    await Wired(template.copied(folder / "counted"), wire).update()
     assert {call.partition(" ")[0] for call in wire.calls} >= {*verbs} - {"put"}
-    for number in itertools.count(1):
-        lake = await made(folder / str(number))
+    for number in share(itertools.count(1)):
+        lake = template.copied(folder / str(number))
         try:
             await Wired(lake, Tripwire(at=number, when=when, verbs=verbs, times=None)).update()
         except Crash:
@@ -125,9 +127,12 @@ async def after_each_death(folder: Path, verbs: tuple[str, ...], when: When) -> 
             return
 
 
-@pytest.mark.parametrize("when", ["after", pytest.param("before", marks=pytest.mark.long)])
-async def test_death_at_every_write_and_commit_loses_and_doubles_nothing(tmp_path: Path, when: When) -> None:
-    async for lake in after_each_death(tmp_path, WRITES, when):
+@pytest.mark.parametrize("when", ["after", "before"])
+@shared(every=8)
+async def test_death_at_every_write_and_commit_loses_and_doubles_nothing(
+    tmp_path: Path, when: When, share: Share
+) -> None:
+    async for lake in after_each_death(tmp_path, WRITES, when, share):
         await lake.update()
         check(lake)
         assert marks(lake) == [f"20220510/{number:02d}.json" for number in range(4)]
@@ -141,16 +146,17 @@ async def test_death_while_a_parquet_file_is_written_leaves_nothing_in_the_table
     check(lake)
 
 
-@pytest.mark.long
-async def test_death_at_every_read_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    async for lake in after_each_death(tmp_path, ("get", "read", "files", "folders"), "before"):
+@shared(every=16)
+async def test_death_at_every_read_loses_and_doubles_nothing(tmp_path: Path, share: Share) -> None:
+    async for lake in after_each_death(tmp_path, ("get", "read", "files", "folders"), "before", share):
         await lake.update()
         check(lake)
 
 
 async def test_lost_answer_to_each_commit_is_found_by_the_next_update(tmp_path: Path) -> None:
+    template = await made(tmp_path / "template")
     for number in range(1, 5):
-        lake = await made(tmp_path / str(number))
+        lake = template.copied(tmp_path / str(number))
         lost = Tripwire(at=number, when="after", verbs=["commit"], error=lambda: lake_error("timed out", "commit"))
         with pytest.raises(LakeError):
             await Wired(lake, lost).update()

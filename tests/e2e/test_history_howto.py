@@ -43,6 +43,7 @@ async def fill(seaweed: Seaweed, bucket: str, prefix: str, last: Hour = LAST) ->
     await generate(Lake(store, Layout.of_source(prefix)), FIRST.to(last), past, environment=PROD)
 
 
+@pytest.mark.long
 async def test_the_how_to_leads_from_an_old_lake_to_a_report(seaweed: Seaweed, tmp_path: Path) -> None:
     old, new = seaweed.bucket(), seaweed.bucket()
     await fill(seaweed, old, "IMOS/Hourly/")

@@ -18,6 +18,7 @@ import pytest
 import commands
 from e2e.lakes import Bucket
 from hooks import listening
+from samples import Share, shared
 from viplake.lake import Lake
 from viplake.lake.layout import Layout
 from viplake.lake.store import StoreSettings, open_store
@@ -84,11 +85,12 @@ def told(got: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
     return Counter((notice["notice"], notice["id"]) for message in messages for notice in message["notices"])
 
 
+@shared(every=ROUNDS)
 def test_K2_M1_O2_processes_that_run_observe_and_check_at_once(
-    seaweed: Seaweed, tmp_path: Path, proof: Callable[..., None]
+    seaweed: Seaweed, tmp_path: Path, share: Share, proof: Callable[..., None]
 ) -> None:
     processes = 0
-    for number in range(ROUNDS):
+    for number in share(range(ROUNDS)):
         with commands.simulated(export=ExportShape(files=20, total_bytes=200_000)) as vendor, listening() as (url, got):
             bucket, now = Bucket(seaweed), Hour.of(datetime.now(UTC))
             asyncio.run(fill(seaweed, bucket, now.shift(-1)))

@@ -45,7 +45,7 @@ def simulated(**settings: Any) -> Any:
     return commands.simulated(replication_seconds=2, **settings)
 
 
-@pytest.fixture(params=["s3", "folder"])
+@pytest.fixture(params=["s3", pytest.param("folder", marks=pytest.mark.long)])
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket | Folder:
     if request.param == "s3":
         return Bucket(request.getfixturevalue("seaweed"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fakes import FakeClock, small_files
+from samples import Share, shared
 from world import HOUR, World, at
 
 if TYPE_CHECKING:
@@ -126,37 +128,39 @@ async def settle(world: World) -> None:
     assert world.vendor.count("trigger") <= 2
 
 
-async def test_K_one_change_of_turns_at_every_call(proof: Callable[..., None]) -> None:
-    number = len(await calls_of_a_run())
-    for first in range(number + 1):
+@shared(every=4)
+async def test_K_one_change_of_turns_at_every_call(share: Share, proof: Callable[..., None]) -> None:
+    turns = list(share(range(len(await calls_of_a_run()) + 1)))
+    for first in turns:
         world = new_world()
         await both(world, Schedule(first))
         await settle(world)
-    proof("interleavings of two runs of one Hour", number + 1, least=500)
+    proof("interleavings of two runs of one Hour", len(turns), least=500)
 
 
-async def test_K_two_changes_of_turns_at_every_pair_of_calls(proof: Callable[..., None]) -> None:
+@shared(every=13)  # no divisor of the number of calls, so that the second turn differs too
+async def test_K_two_changes_of_turns_at_every_pair_of_calls(share: Share, proof: Callable[..., None]) -> None:
     number = len(await calls_of_a_run())
-    for first in range(number + 1):
-        for second in range(1, number + 1):
-            world = new_world()
-            await both(world, Schedule(first, second))
-            await settle(world)
-    proof("interleavings of two runs of one Hour", (number + 1) * number, least=500)
+    turns = list(share(itertools.product(range(number + 1), range(1, number + 1))))
+    for first, second in turns:
+        world = new_world()
+        await both(world, Schedule(first, second))
+        await settle(world)
+    proof("interleavings of two runs of one Hour", len(turns), least=500)
 
 
-async def test_K_the_trigger_and_the_receipt_with_three_changes(proof: Callable[..., None]) -> None:
+@shared(every=7)
+async def test_K_the_trigger_and_the_receipt_with_three_changes(share: Share, proof: Callable[..., None]) -> None:
     """Around the two writes that matter most, one change more."""
     calls = await calls_of_a_run()
     near = [n for n, verb in enumerate(calls) if verb in {"trigger", "put_if_absent"}]
     points = sorted({n + d for n in near for d in (0, 1)})
-    for first in points:
-        for second in points[::2]:
-            for third in (1, 2, 3):
-                world = new_world()
-                await both(world, Schedule(first, second, third))
-                await settle(world)
-    proof("interleavings of two runs of one Hour", len(points) * len(points[::2]) * 3, least=500)
+    turns = list(share(itertools.product(points, points[::2], (1, 2, 3))))
+    for first, second, third in turns:
+        world = new_world()
+        await both(world, Schedule(first, second, third))
+        await settle(world)
+    proof("interleavings of two runs of one Hour", len(turns), least=500)
 
 
 @pytest.mark.parametrize("seconds", [150, 600])

@@ -26,6 +26,7 @@ def test_Z1_D23_one_large_file_into_a_folder(tmp_path: Path) -> None:
     check(LARGE, {"url": f"file://{tmp_path}"})
 
 
+@pytest.mark.long
 def test_many_files_into_a_folder(tmp_path: Path) -> None:
     check(MANY, {"url": f"file://{tmp_path}"})
 

@@ -61,6 +61,7 @@ def live(watch: Watch, past: Past, first: int, last: int, *, minutes: Sequence[i
 # -- 1: the loss page is taken back -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_H1_a_page_of_a_loss_stays_until_exports_have_come_for_six_hours(watch: Watch) -> None:
     past = Past((Spell(H(4), H(32), "failed"),), tables=2)
     live(watch, past, 19, 39, minutes=(20, 50))
@@ -76,7 +77,10 @@ def test_H1_a_page_of_a_loss_stays_until_exports_have_come_for_six_hours(watch: 
     assert "exports come again since 2022-05-03 09:00 UTC, 6 Hours in a row; it lasted 29 Hours" in over
 
 
-@pytest.mark.parametrize(("first", "minute"), [(5, 20), (11, 5), (17, 59), (23, 0)])
+@pytest.mark.parametrize(
+    ("first", "minute"),
+    [*(pytest.param(*one, marks=pytest.mark.long) for one in [(5, 20), (11, 5), (17, 59)]), (23, 0)],
+)
 def test_H1_a_loss_is_notified_before_it_happens_when_nothing_runs_but_checks(
     watch: Watch, first: int, minute: int
 ) -> None:
@@ -130,7 +134,7 @@ def walk(watch: Watch, first: int, last: int, step: int) -> set[str]:
     return seen
 
 
-@pytest.mark.parametrize(("form", "factor"), [(by_hour, 1.58), (by_day, 0.6)])
+@pytest.mark.parametrize(("form", "factor"), [pytest.param(by_hour, 1.58, marks=pytest.mark.long), (by_day, 0.6)])
 def test_2_a_lasting_change_is_one_incident_and_two_notifications_within_five_weeks(
     watch: Watch, form: Callable[[list[int]], list[int]], factor: float
 ) -> None:
