@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -52,6 +53,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Guard the unit tier: a test in it that opens a socket or starts a process fails."""
     if config.getoption("--unit"):
         sys.addaudithook(_refuse_the_outside)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the thousands of modules and tests, which stay to the end, out of every garbage collection."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 _ALL_OUTSIDE: Final = re.compile(r"^pytestmark = (\[.*)?pytest\.mark\.(system|long)\b", re.MULTILINE)
