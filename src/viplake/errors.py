@@ -436,6 +436,13 @@ CAUSES: Mapping[str, Cause] = _table(
         "Restore the object that the message names, or move it away if it is not viplake's.",
     ),
     Cause(
+        "table_damaged",
+        "us",
+        LAKE_FAILED,
+        "The log or a file of a current or history table cannot be read, or is gone.",
+        "Move the folder that the message names out of the lake: viplake tables computes the table anew.",
+    ),
+    Cause(
         "clock",
         "us",
         LAKE_FAILED,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import deltalake
@@ -22,13 +24,12 @@ from viplake.current.delta import DeltaTables
 from viplake.current.settings import TableSettings, TablesSettings
 from viplake.current.show import show
 from viplake.current.update import check, update
-from viplake.errors import SettingsError
+from viplake.errors import LakeError, SettingsError
 from viplake.lake import Lake
 from viplake.lake.layout import RECEIPT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-    from pathlib import Path
 
     from viplake.lake.store import Store
 
@@ -592,6 +593,56 @@ async def test_damaged_log_holds_its_table_back_until_the_table_is_moved_away(
     same(lake, "Port")
     folder(lake, kind).rename(tmp_path / "moved")
     await lake.land(5, {"Voyage": [row(10)], "Port": [row(9)]})
+    assert (await lake.update()).held == []
+    same(lake)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-30])
+
+
+def spoil_pages(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[20:120] = bytes(byte ^ 0x55 for byte in data[20:120])
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["current", "history"])
+@pytest.mark.parametrize("harm", [cut, spoil_pages, Path.unlink])
+async def test_damaged_or_lost_file_holds_its_table_back_until_the_table_is_moved_away(
+    tmp_path: Path, kind: str, harm: Callable[[Path], None]
+) -> None:
+    lake = await in_versions(tmp_path)
+    for file in lake.live(kind, "Voyage"):
+        harm(Path(file))
+    await lake.land(4, {"Voyage": [row(1, "later", None), row(9)], "Port": [row(9)]})
+    found = await lake.update()
+    assert [(at, table) for at, table, _ in found.held] == [(hour(4), "Voyage")]
+    words = r"is gone, and the table needs it" if harm is Path.unlink else "cannot be read: "
+    assert re.match(rf"{kind}/Voyage/part-\w+\.parquet {words}", found.held[0][2])
+    assert f"Move IMOSDL/Tables/{kind}/Voyage/ out of the lake" in found.held[0][2]
+    same(lake, "Port")
+    with pytest.raises(LakeError, match=words) as caught:
+        await check(lake.lake, lake.delta(), lake.settings)
+    assert (caught.value.cause.word, caught.value.exit_code) == ("table_damaged", 73)
+    folder(lake, kind).rename(tmp_path / "moved")
+    assert (await lake.update()).held == []
+    same(lake)
+
+
+async def test_table_that_needs_an_unknown_writer_feature_is_held_back_with_its_name(tmp_path: Path) -> None:
+    lake = await folder_of_two(tmp_path)
+    await lake.update()
+    log = folder(lake, "current") / "_delta_log" / f"{0:020}.json"
+    actions = [json.loads(line) for line in log.read_text().splitlines()]
+    for action in actions:
+        if "protocol" in action:
+            action["protocol"] = {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["rowTracking"]}
+    log.write_text("\n".join(map(json.dumps, actions)) + "\n")
+    await lake.land(4, {"Voyage": [row(9, "later")]})
+    [(_, table, why)] = (await lake.update()).held
+    assert (table, "RowTracking" in why) == ("Voyage", True)
+    folder(lake, "current").rename(tmp_path / "moved")
     assert (await lake.update()).held == []
     same(lake)
 

@@ -212,13 +212,13 @@ class Anew:
         found: dict[TableKind, int] = {}
         for kind in KINDS:
             base = live[kind]
-            files = await Here(self.writer, self.table, self.writer.new_folder()).bring_paths(
-                kind, base.files if base else ()
-            )
+            here = Here(self.writer, self.table, self.writer.new_folder())
+            files = await here.bring_paths(kind, base.files if base else ())
             if self.shape is None:
                 found[kind] = sum(file.rows or 0 for file in base.files.values()) if base else 0
                 continue
-            found[kind] = await self.writer.in_thread(self._merge.differing, files, self._paths(kind))
+            async with here.intact():
+                found[kind] = await self.writer.in_thread(self._merge.differing, files, self._paths(kind))
         return found
 
 
@@ -232,7 +232,11 @@ async def differing(
         LakeError: the lake cannot be read.
     """
     anew = await Anew.of(writer, table, sources, live["current"])
-    found = await anew.differences(live)
+    try:
+        found = await anew.differences(live)
+    except ConflictError:
+        hint = "Run viplake tables --check again when no other viplake writes the tables."
+        raise LakeError(f"the table {table} was rewritten while it was compared", hint=hint) from None
     await asyncio.to_thread(shutil.rmtree, anew.folder, ignore_errors=True)
     return found
 

@@ -51,7 +51,9 @@ class ConflictError(Exception):
 
 
 class DamagedTableError(LakeError):
-    """The log of a table cannot be used, although the lake answers. Other tables are not concerned."""
+    """A table cannot be used, although the lake answers: its log, or a file. Other tables are not concerned."""
+
+    default_cause = "table_damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +278,9 @@ class DeltaTables:
 
         try:
             call()
-        except CommitFailedError:
+        except CommitFailedError as error:
+            if "unsupported" in str(error).lower():  # another program raised the writer version
+                raise self._unusable(error, f"commit to {one.kind}/{one.folder}", one.kind, one.folder) from None
             raise ConflictError from None
         except Exception as error:  # noqa: BLE001 - its errors share no class
             if "already exist" in str(error).lower():
@@ -288,8 +292,19 @@ class DeltaTables:
         found = _failed(error, what, self._options)
         if _OF_THE_LAKE.search(str(error)) or answer_in(str(error)).status:
             return found
+        return self.damaged(kind, folder, found.message)
+
+    def damaged(self, kind: TableKind, folder: str, what: str) -> DamagedTableError:
+        """Return the error for a table of which something cannot be read."""
         hint = f"Move {self.key(kind, folder)} out of the lake: viplake tables then computes the table anew."
-        return DamagedTableError(found.message, cause=found.cause.word, hint=hint)
+        return DamagedTableError(what.rstrip("."), hint=hint)
+
+    async def gone(self, kind: TableKind, folder: str, path: str) -> ConflictError | DamagedTableError:
+        """Return why a file of a table is not there: a writer replaced it and a vacuum removed it, or it was lost."""
+        live = await self.open(kind, folder)
+        if live is None or path not in live.files:
+            return ConflictError()
+        return self.damaged(kind, folder, f"{kind}/{folder}/{path} is gone, and the table needs it")
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp() * 1000)

@@ -8,10 +8,14 @@ import hashlib
 import json
 import os
 import re
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from viplake.current.shape import CHANGED, DELETED, HOUR, PROBLEMS, fit
+from viplake.errors import SettingsError
 from viplake.lake.layout import SCHEMA_NAME
 from viplake.lake.proof import read_receipt
 from viplake.tables import duck
@@ -22,8 +26,7 @@ from viplake.tables.staging import stage
 from viplake.tables.types import plain, trial
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from duckdb import DuckDBPyConnection
 
@@ -35,6 +38,45 @@ if TYPE_CHECKING:
 
 class TooLargeError(Exception):
     """DuckDB needs more memory than it may have."""
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a folder for files of this machine, which is removed afterwards.
+
+    Raises:
+        SettingsError: there is no room in it, or no such folder.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="viplake-") as name:
+            yield Path(name)
+    except OSError as error:
+        where = tempfile.tempdir or "a temporary folder"
+        hint = "Make room, or set TMPDIR to a folder that has some."
+        raise SettingsError(f"no room for the tables in {where}: {error.strerror or error}", hint=hint) from None
+
+
+class DamagedFileError(Exception):
+    """A Parquet file of a table, which was brought here, cannot be read.
+
+    Args:
+        path: of the file, here.
+        why: in one clause.
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(path, why)
+        self.path, self.why = path, why
+
+
+def raise_damaged(paths: Iterable[Path]) -> None:
+    """Raise why DuckDB failed where one of these Parquet files is the reason.
+
+    Raises:
+        DamagedFileError: one cannot be read.
+    """
+    if (found := duck.damaged(paths)) is not None:
+        raise DamagedFileError(*found) from None
 
 
 def raise_limit(error: Exception) -> None:

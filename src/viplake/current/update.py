@@ -16,11 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -33,13 +31,14 @@ from viplake.current.marks import HourMarks, Mark, TableMark
 from viplake.current.merge import ROWS_OF_TABLE, TARGET_BYTES, Counts, Merge
 from viplake.current.plan import accepted, batches, parts_of, rewriting, work_of
 from viplake.current.shape import CHANGED
-from viplake.current.source import HeldError, TooLargeError, folder_of, moment, rows_in, source_of
+from viplake.current.source import HeldError, TooLargeError, folder_of, moment, rows_in, source_of, temporary_folder
 from viplake.current.writer import MEMORIES, Here, Writer, connect
 from viplake.errors import LakeError, SettingsError
 from viplake.lake.hours import listed_days, named_hours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from viplake.current.delta import DeltaTables, Live, TableKind
     from viplake.current.settings import TablesSettings
@@ -191,17 +190,12 @@ def opened(lake: Lake, delta: DeltaTables, settings: TablesSettings) -> Iterator
     Raises:
         SettingsError: there is no room here.
     """
-    with tempfile.TemporaryDirectory(prefix="viplake-") as name:
-        root = Path(name)
+    with temporary_folder() as root:
+        writer = Writer(lake, delta, settings, connect(root), root)
         try:
-            writer = Writer(lake, delta, settings, connect(root), root)
-            try:
-                yield writer
-            finally:
-                writer.connection.close()
-        except OSError as error:
-            hint = "Make room, or set TMPDIR to a folder that has some."
-            raise SettingsError(f"no room for the tables in {root.parent}: {error.strerror}", hint=hint) from None
+            yield writer
+        finally:
+            writer.connection.close()
 
 
 @dataclass(slots=True)
@@ -497,6 +491,12 @@ class Update:
         )
         change.aside = merge.aside
         here = Here(self.writer, one.table, one.folder)
+        async with here.intact():
+            await self._decide(one, change, merge, here)
+
+    async def _decide(self, one: _Merging, change: TableChange, merge: Merge, here: Here) -> None:
+        """Find what changes, write and commit it."""
+        run, shape = self.writer.in_thread, one.shape
         spans = await run(merge.spans, "r")
         keys = {name: span for name, span in spans.items() if name in shape.key}
         current = await here.bring("current", one.live["current"], keys) if shape.key else []

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 import uuid
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from viplake.concurrency import map_bounded
-from viplake.current.delta import ConflictError, NewFile
+from viplake.current.delta import NewFile
 from viplake.current.plan import alike, overlaps
 from viplake.current.source import (
     HeldError,
@@ -184,7 +184,7 @@ class Writer:
         task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
         try:
             return await asyncio.shield(task)
-        except duck.faults() as error:
+        except duck.errors() as error:
             raise_limit(error)
             raise
         except asyncio.CancelledError:
@@ -227,6 +227,7 @@ class Here:
         Raises:
             LakeError: a file cannot be read.
             ConflictError: it is gone, since another writer replaced it and a vacuum removed it.
+            DamagedTableError: it is gone, although the table has it.
         """
 
         async def one(path: str) -> Path:
@@ -236,7 +237,7 @@ class Here:
                 try:
                     await self._copy(self.writer.delta.key(kind, folder_of(self.table), path), local)
                 except FileNotFoundError:
-                    raise ConflictError from None
+                    raise await self.writer.delta.gone(kind, folder_of(self.table), path) from None
             return self._brought[kind, path]
 
         return await map_bounded(one, paths, at_once=4)
@@ -245,6 +246,23 @@ class Here:
         with local.open("wb") as target:
             async for chunk in self.writer.lake.store.read(key):
                 target.write(chunk)
+
+    @asynccontextmanager
+    async def intact(self) -> AsyncIterator[None]:
+        """Name the file where the block fails because a file that was brought cannot be read.
+
+        Raises:
+            DamagedTableError: one cannot be read.
+        """
+        try:
+            yield
+        except duck.errors():
+            found = await asyncio.to_thread(duck.damaged, self._brought.values())
+            if found is None:
+                raise
+            kind, path = next(key for key, local in self._brought.items() if local == found[0])
+            what = f"{kind}/{folder_of(self.table)}/{path} cannot be read: {found[1]}"
+            raise self.writer.delta.damaged(kind, folder_of(self.table), what) from None
 
     def stored(self, kind: TableKind, local: Iterable[str]) -> list[str]:
         """The paths in the table's folder of files that are here."""

@@ -408,6 +408,13 @@ def faults() -> tuple[type[Exception], ...]:
     return (*(kind for kind in kinds if kind is not duckdb.InterruptException), UnicodeDecodeError)
 
 
+def errors() -> tuple[type[Exception], ...]:
+    """Return every error of DuckDB, interrupts included: bytes that are no Parquet give one of the base class alone."""
+    import duckdb  # noqa: PLC0415 - as above
+
+    return (duckdb.Error, UnicodeDecodeError)
+
+
 def of_memory(error: BaseException) -> bool:
     """Return whether an error means that memory ran out."""
     import duckdb  # noqa: PLC0415 - as above
@@ -416,8 +423,24 @@ def of_memory(error: BaseException) -> bool:
 
 
 def of_space(error: BaseException) -> bool:
-    """Return whether an error means that the disk is full, by DuckDB's words: it has no class for it."""
-    return any(words in str(error) for words in (os.strerror(errno.ENOSPC), "max_temp_directory_size"))
+    """Return whether an error means that the disk is full, by DuckDB's words: it has no class for it.
+
+    A quota or a limit on the size of files (`ulimit -f`) is a full disk too.
+    """
+    words = map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+    return any(word in str(error) for word in (*words, "max_temp_directory_size"))
+
+
+def damaged(paths: Iterable[Path]) -> tuple[Path, str] | None:
+    """Return the first of some Parquet files that cannot be read to its end, and why; None: all can be read."""
+    for path in paths:
+        with connect(path.parent, threads=1) as connection:
+            try:
+                connection.execute(f"select max(hash(columns(*))) from read_parquet({quoted(str(path))})").fetchall()  # noqa: S608 - quoted
+            except errors() as error:
+                if not (of_memory(error) or of_space(error)):
+                    return path, str(error).partition("\n")[0].replace(str(path), path.name)
+    return None
 
 
 def readable(connection: DuckDBPyConnection, files: Sequence[Staged]) -> tuple[list[Staged], list[FileFault]]:
