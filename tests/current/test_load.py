@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import deltalake
 import duckdb
 import psycopg
 import pytest
 
+from commands import Commands
 from current.lakes import COLUMNS, TableLake
 from servers.postgres import postgresql
 from viplake.current.load.load import LoadReport, load, open_target
-from viplake.errors import SettingsError
+from viplake.errors import LakeError, SettingsError
 from viplake.network.settings import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from viplake.current.delta import Live
     from viplake.current.load.target import Target
@@ -61,6 +64,10 @@ class Database:
             return await load(lake.lake, lake.delta(), target, **options)
 
 
+class KilledError(Exception):
+    """The connection broke."""
+
+
 class Dying:
     """A database whose connection breaks before or after the commit."""
 
@@ -71,7 +78,7 @@ class Dying:
     def finish(self, loaded: Mapping[str, Live], hours: Iterable[str]) -> None:
         if self._commits:
             self._target.finish(loaded, hours)
-        raise ConnectionError
+        raise KilledError
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
@@ -155,7 +162,7 @@ async def test_load_that_dies_before_its_commit_changes_nothing(tmp_path: Path, 
     await database.load(lake)
     await lake.land(1, {"Voyage": [row(4, "d")], "Port": [row(7, "p2", "2022-05-09T12:00:00Z")]})
     await lake.update()
-    with closing(open_target(database.url, Network())) as target, pytest.raises(ConnectionError):
+    with closing(open_target(database.url, Network())) as target, pytest.raises(KilledError):
         await load(lake.lake, lake.delta(), Dying(target, commits=False))
     assert database.run('select count(*) from "Voyage"') == [(3,)]
     await database.load(lake)
@@ -165,10 +172,78 @@ async def test_load_that_dies_before_its_commit_changes_nothing(tmp_path: Path, 
 
 async def test_load_with_a_lost_answer_to_its_commit_is_found_done(tmp_path: Path, database: Database) -> None:
     lake = await made(tmp_path)
-    with closing(open_target(database.url, Network())) as target, pytest.raises(ConnectionError):
+    with closing(open_target(database.url, Network())) as target, pytest.raises(KilledError):
         await load(lake.lake, lake.delta(), Dying(target, commits=True))
     assert (await database.load(lake)).changed == {}
     same(lake, database)
+
+
+async def large(tmp_path: Path) -> TableLake:
+    """A lake of which a table is small in the lake, and 5 MB in a database."""
+    lake = TableLake(tmp_path / "lake")
+    await lake.land(0, {"Voyage": [row(number, f"{number % 50:040}") for number in range(60_000)]})
+    await lake.update()
+    return lake
+
+
+@pytest.mark.parametrize("large_here", [True, False])
+async def test_file_or_temporary_folder_without_room_is_named_and_the_next_load_brings_all(
+    tmp_path: Path, database: Database, *, large_here: bool
+) -> None:
+    lake = await (large(tmp_path) if large_here else made(tmp_path))
+    environ = {"VIPLAKE_ENVIRONMENT": "Prod", "VIPLAKE_LAKE": lake.folder.as_uri(), "HOME": str(tmp_path)}
+    # The limit on the size of a file, in blocks of 512 bytes, stands for a full disk.
+    limited = ("sh", "-c", f'ulimit -f {2000 if large_here else 1}; exec "$@"', "sh", sys.executable)
+    full = Commands(environ, tmp_path).run_as(*limited, "-m", "viplake", "load", database.url)
+    assert (full.code, "no room for" in full.err) == (2, True), full
+    assert "next   Make room, or set TMPDIR" in full.err
+    await database.load(lake)
+    same(lake, database)
+
+
+async def test_table_that_needs_more_memory_than_a_load_may_have_is_named(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = await large(tmp_path)
+    with monkeypatch.context() as little:
+        little.setattr("viplake.current.load.duckdb_file._MEMORY", "4MB")
+        little.setattr("viplake.current.load.postgres._MEMORY", "1MB")
+        with pytest.raises(SettingsError, match="the table Voyage needs more memory"):
+            await database.load(lake)
+    await database.load(lake)
+    same(lake, database)
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+async def test_damaged_or_lost_file_of_a_table_is_named_and_changes_nothing(
+    tmp_path: Path, database: Database, harm: str
+) -> None:
+    lake = await made(tmp_path)
+    [file] = map(Path, lake.live("current", "Voyage"))
+    whole = file.read_bytes()
+    if harm == "cut":
+        file.write_bytes(whole[:-30])
+    else:
+        file.unlink()
+    with pytest.raises(LakeError, match=rf"current/Voyage/{file.name} (cannot be read|is gone)") as caught:
+        await database.load(lake)
+    assert (caught.value.cause.word, "Move IMOSDL/Tables/current/Voyage/" in caught.value.hint) == (
+        "table_damaged",
+        True,
+    )
+    file.write_bytes(whole)
+    await database.load(lake)
+    same(lake, database)
+
+
+async def test_table_that_another_program_made_unreadable_for_viplake_is_not_loaded(
+    tmp_path: Path, database: Database
+) -> None:
+    lake = await made(tmp_path)
+    table = deltalake.DeltaTable(str(lake.table("current", "Voyage")))
+    table.alter.add_feature(deltalake.TableFeatures.DeletionVectors, allow_protocol_versions_increase=True)
+    with pytest.raises(SettingsError, match="the table Voyage cannot be loaded: another program raised"):
+        await database.load(lake)
 
 
 def test_other_targets_are_refused() -> None:

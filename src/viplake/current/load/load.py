@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.concurrency import map_bounded
 from viplake.current import marks
+from viplake.current.delta import ConflictError
 from viplake.current.load.target import job_of
-from viplake.errors import SettingsError
+from viplake.current.source import DamagedFileError, TooLargeError, temporary_folder
+from viplake.errors import LakeError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from viplake.current.delta import DeltaTables
-    from viplake.current.load.target import Target
+    from viplake.current.load.target import Job, Target
     from viplake.lake import Lake
     from viplake.network.settings import Network
 
@@ -94,7 +96,7 @@ async def load(
     live = {name: one for name, one in zip(folders, opened, strict=True) if one is not None}
     found = LoadReport(hours=len(hours))
     state = await asyncio.to_thread(target.state)
-    with tempfile.TemporaryDirectory(prefix="viplake-") as temporary:
+    with temporary_folder() as temporary:
         for number, (name, one) in enumerate(live.items()):
             loaded = state.get(name)
             if not overwrite:
@@ -106,15 +108,34 @@ async def load(
             if job.kind == "nothing":
                 found.unchanged.append(name)
                 continue
-            folder = Path(temporary) / str(number)
+            folder = temporary / str(number)
             folder.mkdir()
-            files = await _bring(lake, delta, name, job.paths, folder)
-            found.changed[name] = await asyncio.to_thread(target.apply, job, files, folder)
+            found.changed[name] = await _apply(lake, delta, target, job, folder)
             found.whole += [name] if job.kind == "whole" else []
-            for path in files:
-                path.unlink()
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         await asyncio.to_thread(target.finish, live, hours)
     return found
+
+
+async def _apply(lake: Lake, delta: DeltaTables, target: Target, job: Job, folder: Path) -> int:
+    """Bring the files of a table and load them; how many rows came.
+
+    Raises:
+        SettingsError: there is not enough memory, or the database refuses.
+        LakeError: a file is gone or damaged.
+    """
+    if job.live.odd is not None:  # its rows may not be those of its files
+        hint = f"Move {delta.key('current', job.name)} out of the lake: viplake tables computes the table anew."
+        raise SettingsError(f"the table {job.name} cannot be loaded: {job.live.odd}", hint=hint)
+    files = await _bring(lake, delta, job.name, job.paths, folder)
+    try:
+        return await asyncio.to_thread(target.apply, job, files, folder)
+    except DamagedFileError as error:
+        what = f"current/{job.name}/{job.paths[files.index(error.path)]} cannot be read: {error.why}"
+        raise delta.damaged("current", job.name, what) from None
+    except TooLargeError:
+        hint = "Report the number of its rows and the size of its files as an issue of viplake."
+        raise SettingsError(f"the table {job.name} needs more memory than a load may have", hint=hint) from None
 
 
 def _changed_by_hand(now: tuple[int, str] | None, then: tuple[int, str] | None) -> str | None:
@@ -133,9 +154,16 @@ async def _bring(lake: Lake, delta: DeltaTables, name: str, paths: Collection[st
     async def one(numbered: tuple[int, str]) -> Path:
         number, path = numbered
         local = folder / f"{number}.parquet"
-        with local.open("wb") as file:
-            async for chunk in lake.store.read(delta.key("current", name, path)):
-                file.write(chunk)
+        try:
+            with local.open("wb") as file:
+                async for chunk in lake.store.read(delta.key("current", name, path)):
+                    file.write(chunk)
+        except FileNotFoundError:
+            found = await delta.gone("current", name, path)
+            if isinstance(found, ConflictError):
+                words = f"the table {name} was rewritten while it was read"
+                raise LakeError(words, hint="Run viplake load again.") from None
+            raise found from None
         return local
 
     return await map_bounded(one, enumerate(paths), at_once=_AT_ONCE)

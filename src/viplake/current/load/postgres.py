@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from viplake.current.load.target import HOURS, STATE, Loaded, columns_of
 from viplake.current.shape import CHANGED, HOUR, PROBLEMS
+from viplake.current.source import raise_damaged, raise_limit
 from viplake.errors import NetworkError, SettingsError, ViplakeError
 from viplake.redact import redact
 from viplake.tables import duck
@@ -36,6 +37,9 @@ _LOCK: Final = 7_305_811_204
 """Of the advisory lock that makes loads of one database wait for each other: any number that others do not use."""
 
 _CHUNK: Final = 1 << 20
+_MEMORY: Final = "256MB"
+"""Of DuckDB, which writes the rows as CSV: it holds none of them for long."""
+
 _TYPES: Final = {"integer": "bigint", "double": "double precision", "text": "text", "timestamp": "timestamptz"}
 
 
@@ -154,10 +158,16 @@ class PostgresTarget:
         paths = ", ".join(quoted(str(path)) for path in files)
         source = f"(select {blank} where false) union all by name from read_parquet([{paths}], union_by_name = true)"
         target = folder / "rows.csv"
-        with duck.connect(folder) as connection:
-            [(count,)] = connection.execute(
-                f"copy (select {', '.join(cells)} from ({source})) to {quoted(str(target))} (format csv, header false)"
-            ).fetchall()
+        with duck.connect(folder, memory=_MEMORY) as connection:
+            try:
+                [(count,)] = connection.execute(
+                    f"copy (select {', '.join(cells)} from ({source})) to {quoted(str(target))} "
+                    "(format csv, header false)"
+                ).fetchall()
+            except duck.errors() as error:
+                raise_limit(error)
+                raise_damaged(files)
+                raise
         with (
             self._limited(),
             target.open("rb") as rows,
