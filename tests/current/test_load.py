@@ -246,6 +246,13 @@ async def test_table_that_another_program_made_unreadable_for_viplake_is_not_loa
         await database.load(lake)
 
 
+@pytest.mark.parametrize("url", ["postgresql://me:se%zzcret@h/d", "postgresql://me:secret@[bad/d"])
+def test_url_that_cannot_be_read_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="the URL of the database cannot be read") as caught:
+        open_target(url, Network())
+    assert "cret" not in caught.value.message + caught.value.hint
+
+
 def test_other_targets_are_refused() -> None:
     with pytest.raises(SettingsError, match="not a database"):
         open_target("mysql://user:word@host/db", Network())

@@ -64,7 +64,13 @@ class PostgresTarget:
         self._errors = psycopg.Error
         self._seconds = network.timeouts.database
         try:
-            self._connection = psycopg.connect(url, **_defaults(url, network))
+            defaults = _defaults(url, network)
+        except psycopg.Error as error:  # it quotes the URL, or its password
+            why = re.sub('".*"', "...", str(error).partition("\n")[0])
+            hint = "Write signs such as @, / and % in user and password as %40, %2F and %25."
+            raise SettingsError(f"the URL of the database cannot be read: {why}", hint=hint) from None
+        try:
+            self._connection = psycopg.connect(url, **defaults)
         except psycopg.Error as error:
             raise _failure(error) from None
         try:
