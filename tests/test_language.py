@@ -149,6 +149,7 @@ def test_texts_of_the_measurements_and_tools_have_no_riddle() -> None:
     assert found == []
 
 
+@pytest.mark.system
 def test_docstrings_and_comments_of_the_tests_have_no_riddle() -> None:
     found = []
     for module in sorted((ROOT / "tests").rglob("*.py")):
@@ -217,6 +218,7 @@ def test_the_vendor_is_a_company_and_no_person() -> None:
             assert not re.search(r"\b(he|him|his)\b", line), f"{page.name}:{number}: {line}"
 
 
+@pytest.mark.system
 @pytest.mark.sources
 def test_pages_messages_and_help_are_really_read() -> None:
     """The tests above pass on nothing: so here are texts that they must have seen."""

@@ -113,6 +113,7 @@ ODD: Final = {
 }
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("together", ["readable", "all"])
 async def test_every_file_of_the_tests_has_the_same_findings(together: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bodies = {name: data for name, (data, _) in READABLE.items()} | ODD

@@ -205,6 +205,7 @@ def test_9_a_quiet_day_of_seven_tables_is_one_incident_and_none_as_a_holiday_of_
     assert one["state"] == "resolved"
 
 
+@pytest.mark.long
 def test_9_an_outage_of_three_days_and_forty_tables_is_one_incident_and_four_notifications(watch: Watch) -> None:
     past = Past((Spell(H(6), H(77), "failed"),), tables=40, scale=0.02)
     watch.hours(past, *FIRST.to(H(5)))
@@ -336,6 +337,7 @@ def test_9_a_file_removed_from_the_lake_is_one_incident_of_ours_notified_at_once
     assert f"Files that were not restored are still missing. Check: {restore}" in over
 
 
+@pytest.mark.long
 def test_6_a_retired_table_sends_eight_tickets_at_most_in_sixty_days_and_none_while_acknowledged(watch: Watch) -> None:
     days = 62
     watch.remember(
@@ -384,6 +386,7 @@ def empty(watch: Watch, hour: Hour, table: str) -> None:
             (folder / name).write_text(json.dumps(record), encoding="utf-8")
 
 
+@pytest.mark.long
 def test_6_a_table_that_is_empty_for_weeks_sends_a_ticket_and_a_reminder_every_two_weeks(watch: Watch) -> None:
     past, last = Past(tables=1, scale=0.02), 24 * 17
     watch.hours(past, *FIRST.to(H(8)))
@@ -430,7 +433,9 @@ def test_7_another_owner_is_notified_and_the_end_names_both(watch: Watch) -> Non
     assert "cause: vendor_job_failed (Veson), missed (us)" in watch.texts[2]
 
 
-@pytest.mark.parametrize("period", [2, 3, 5])
+@pytest.mark.parametrize(
+    "period", [pytest.param(2, marks=pytest.mark.long), 3, pytest.param(5, marks=pytest.mark.long)]
+)
 def test_8_a_day_of_flapping_is_one_incident_and_two_notifications_at_most(watch: Watch, period: int) -> None:
     past = Past(tuple(Spell(H(n), H(n), "failed") for n in range(8, 32, period)), tables=2)
     live(watch, past, 8, 38)

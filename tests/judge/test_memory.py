@@ -6,6 +6,8 @@ import tracemalloc
 from array import array
 from datetime import timedelta
 
+import pytest
+
 from viplake.history.facts import HourFacts, RunFacts
 from viplake.judge.evaluate import AGAIN, CheckSettings, Evidence, decide
 from viplake.judge.record import updated
@@ -40,5 +42,6 @@ def peak(tables: int) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.system
 def test_each_further_table_costs_a_check_little_memory() -> None:
     assert (peak(24) - peak(12)) / 12 < MOST_A_TABLE

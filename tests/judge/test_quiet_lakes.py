@@ -91,6 +91,7 @@ def test_a_week_of_a_quiet_lake_sends_one_false_notification_at_most() -> None:
     assert len(sent) <= 1, sent
 
 
+@pytest.mark.system
 def test_volumes_of_a_day_judged_in_one_go_are_abnormal_where_checks_of_each_hour_find_them() -> None:
     first = PAST * WEEK + 2 * 24
     known, sizes = quiet_lake(16, first + 24)

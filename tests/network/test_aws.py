@@ -123,6 +123,7 @@ ENVIRONMENTS = {
     "configured", ["", "[default]\nendpoint_url = https://s3.onprem.example\n"], ids=["", "a profile"]
 )
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.system
 def test_E3_E4_the_environment_leads_where_boto3_goes(
     profile: Path, environment: str, configured: str, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from viplake.judge.check import Checked
     from viplake.report.tables import FigureTable
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
 LAST: Final = Hour.parse("2022-05-31T08")
 __all__ = ["browser"]
@@ -66,7 +66,6 @@ def rows_of(table: FigureTable) -> list[tuple[Any, ...]]:
     return list(zip(*(column.values for column in table.columns), strict=True))
 
 
-@pytest.mark.system
 async def test_each_incident_is_a_row_and_a_bar_as_long_as_it_lasted(past: Past) -> None:
     table = quality_tables.incidents(past.judged)
     rows = rows_of(table)
@@ -165,7 +164,6 @@ async def test_nothing_judged_draws_empty_figures() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.system
 async def test_a_judged_past_opens_with_its_open_incident_and_draws_it(
     browser: Browser, past: Past, tmp_path: Path, scheme: Any
 ) -> None:
