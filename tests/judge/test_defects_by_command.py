@@ -283,7 +283,9 @@ def test_5_a_table_of_office_hours_shortens_no_look_back(watch: Watch) -> None:
     assert watch.kinds == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "compressed", "gone"])
+@pytest.mark.parametrize(
+    "damage", [*(pytest.param(one, marks=pytest.mark.long) for one in ["cut", "compressed"]), "gone"]
+)
 def test_H2_an_export_with_an_unreadable_schema_is_judged_by_the_last_one_known(watch: Watch, damage: str) -> None:
     past = Past((Spell(H(8), H(30), "lacking", ("Vessel",)),), tables=8)
     watch.hours(past, *FIRST.to(H(7)))
@@ -433,9 +435,8 @@ def test_7_another_owner_is_notified_and_the_end_names_both(watch: Watch) -> Non
     assert "cause: vendor_job_failed (Veson), missed (us)" in watch.texts[2]
 
 
-@pytest.mark.parametrize(
-    "period", [pytest.param(2, marks=pytest.mark.long), 3, pytest.param(5, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("period", [2, 3, 5])
 def test_8_a_day_of_flapping_is_one_incident_and_two_notifications_at_most(watch: Watch, period: int) -> None:
     past = Past(tuple(Spell(H(n), H(n), "failed") for n in range(8, 32, period)), tables=2)
     live(watch, past, 8, 38)
