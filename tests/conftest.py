@@ -66,6 +66,11 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """Give back what was kept: extension modules report at the end what nothing frees."""
+    gc.unfreeze()
+
+
 _ALL_OUTSIDE: Final = re.compile(r"^pytestmark = (\[.*)?pytest\.mark\.(system|long)\b", re.MULTILINE)
 
 

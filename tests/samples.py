@@ -10,7 +10,7 @@ A session of both, such as `make crashes`, has every point once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -39,3 +39,11 @@ def shared(every: int) -> pytest.MarkDecorator:
         pytest.param(Share(every, rest=True), id="rest", marks=pytest.mark.long),
     ]
     return pytest.mark.parametrize("share", parts)
+
+
+def sampled(values: Iterable[Any], every: int) -> list[Any]:
+    """Give values of a parameter: the first and every so many after it for `make test`, the others as `long`."""
+    return [
+        value if number % every == 0 else pytest.param(value, marks=pytest.mark.long)
+        for number, value in enumerate(values)
+    ]

@@ -112,10 +112,8 @@ async def test_H17_a_wide_table_is_counted(threads: int, monkeypatch: pytest.Mon
     assert lake.warnings == []
 
 
-@pytest.mark.system
-@pytest.mark.parametrize(
-    ("width", "height", "form"), [(1000, 2048, "array"), pytest.param(3000, 512, "lines", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("width", "height", "form"), [(1000, 2048, "array"), (3000, 512, "lines")])
 async def test_H17_findings_on_very_wide_records_are_those_on_narrow_ones(width: int, height: int, form: str) -> None:
     names = [f"Column{number}" for number in range(width)]
     rows: list[Any] = [{name: at * place for place, name in enumerate(names)} for at in range(height)]

@@ -189,6 +189,7 @@ async def test_check_reports_tables_that_are_behind_until_they_are_updated(tmp_p
     assert state == "resolved"
 
 
+@pytest.mark.long
 async def test_the_report_has_rows_newest_hour_lag_and_what_is_held_back_of_each_table(tmp_path: Path) -> None:
     lake, viplake = await made(tmp_path)
     assert viplake.run("observe").code == 0

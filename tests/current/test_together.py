@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from current.lakes import COLUMNS, TableLake, hour
+from samples import sampled
 from viplake.current.source import HourRows, rows_in, source_of
 from viplake.current.update import opened
 
@@ -41,7 +42,7 @@ ODD: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("odd", sampled(ODD, every=4))
 async def test_an_odd_hour_among_others_gives_the_rows_of_reading_one_by_one(tmp_path: Path, odd: str) -> None:
     together, apart = TableLake(tmp_path / "together"), TableLake(tmp_path / "apart")
     for lake in (together, apart):

@@ -152,7 +152,14 @@ def test_2_a_lasting_change_is_one_incident_and_two_notifications_within_five_we
     assert "if it lasts, that is usual from 2022-06-" in one["summary"]
 
 
-@pytest.mark.parametrize(("where", "factor"), [(9, 5.0), (5 * 24 + 3, 0.2), (2 * 24 + 14, 3.0)])
+@pytest.mark.parametrize(
+    ("where", "factor"),
+    [
+        (9, 5.0),
+        pytest.param(5 * 24 + 3, 0.2, marks=pytest.mark.long),
+        pytest.param(2 * 24 + 14, 3.0, marks=pytest.mark.long),
+    ],
+)
 def test_3_a_peak_or_a_dip_at_the_same_hour_of_every_week_is_usual(watch: Watch, where: int, factor: float) -> None:
     values = weekly(6, 4)
     for week in range(6):
