@@ -11,8 +11,11 @@ ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate pyproject.toml $(ARGS)
 
-# What the image, a server and `make demo` hold; the zip for Lambda has no extra. postgres and pandas are for those who want them.
-RUN_EXTRAS := --extra holidays --extra notify --extra report --extra spark --extra tables
+# requirements.lock has what delivery, history and checks need. There is a lock an extra, with that and what the extra needs,
+# and locks/image.lock has what the image and `make demo` hold.
+EXTRAS := holidays notify pandas postgres report spark tables
+IMAGE_EXTRAS := holidays notify report spark tables
+RUN_LOCKS := requirements.lock locks/image.lock $(EXTRAS:%=locks/%.lock)
 
 # A file's tests stay together, since they share its servers; the longest come first in the alphabet.
 SIDE_BY_SIDE := -n $(shell n=$$(( $$(nproc 2>/dev/null || echo 2) + 1 )); echo $$(( n < 4 ? n : 4 ))) --dist loadfile --no-loadscope-reorder
@@ -43,7 +46,7 @@ help:
 	@echo "make lambda  the zip for AWS Lambda                   (make lambda ARGS='--python 3.12 --arch x86_64')"
 	@echo "make wheel   the package, the same bytes each time;   make glue  the folder for AWS Glue"
 	@echo "make audit   known vulnerabilities of the locked packages; asks the advisory database"
-	@echo "make sbom    the bill of materials of the lock, CycloneDX"
+	@echo "make sbom    the bill of materials of the image, CycloneDX"
 	@echo "make mutants change the code: would the tests notice? (make mutants ARGS=--survivors)"
 	@echo "make fuzz    spoil whatever comes from outside        (make fuzz ARGS='--seconds 600')"
 	@echo "make test-wheel  the tests on the built wheel, with the sources out of reach"
@@ -51,7 +54,7 @@ help:
 	@echo "make clean   remove what the others made"
 
 runtime:
-	@tools/venv requirements.lock
+	@tools/venv locks/image.lock locks/build.lock
 
 dev:
 	@tools/venv requirements-dev.lock
@@ -170,13 +173,17 @@ bench-tables: peers
 bench-report: dev chromium
 	@$(BIN)/python bench/report.py $(ARGS)
 
-# The others are resolved within the first, so that what is tested and measured is what users get.
+# Each is resolved within the ones before it, so that what is tested and measured is what users get.
 lock: dev
-	@$(LOCK) $(RUN_EXTRAS) --group build --output-file requirements.lock
+	@$(LOCK) --output-file requirements.lock
 	@$(LOCK) --all-extras --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@$(LOCK) $(IMAGE_EXTRAS:%=--extra %) --constraint requirements-dev.lock --output-file locks/image.lock
+	@for extra in $(EXTRAS); do \
+		$(LOCK) --extra $$extra --constraint requirements-dev.lock --output-file locks/$$extra.lock || exit; done
+	@$(subst pyproject.toml,--group pyproject.toml:build,$(LOCK)) --constraint requirements-dev.lock --output-file locks/build.lock
 	@$(LOCK) --all-extras --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 	@$(subst pyproject.toml,--group pyproject.toml:reader,$(LOCK)) --output-file requirements-reader.lock
-	@git --no-pager diff --stat -- 'requirements*.lock'
+	@git --no-pager diff --stat -- '*.lock'
 
 lambda: dev
 	@$(BIN)/python tools/artifacts.py lambda $(ARGS)
@@ -193,11 +200,11 @@ wheels: dev
 
 # --strict: a package that the database does not know is not one that passed.
 audit: dev
-	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock $(ARGS)
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off $(RUN_LOCKS:%=-r %) $(ARGS)
 
 sbom: dev
 	@mkdir -p dist
-	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml \
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements locks/image.lock --pyproject pyproject.toml \
 		--output-reproducible --output-file dist/viplake.cdx.json $(ARGS)
 	@echo dist/viplake.cdx.json
 

@@ -170,7 +170,7 @@ def test_each_kind_of_glue_job_installs_only_what_it_needs(artifacts: ModuleType
 @pytest.mark.sources
 def test_a_wheel_is_built_without_the_development_environment() -> None:
     done = subprocess.run(["make", "-n", "wheel"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "tools/venv requirements.lock" in done.stdout
+    assert "tools/venv locks/image.lock locks/build.lock" in done.stdout
     assert "requirements-dev.lock" not in done.stdout
-    lock = (ROOT / "requirements.lock").read_text()
+    lock = (ROOT / "locks" / "build.lock").read_text()
     assert all(f"\n{name}==" in f"\n{lock}" for name in ("hatchling", "packaging"))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[1]
-RECIPE = re.search(r"(?m)^audit:.*\n\t@\$\(BIN\)/pip-audit (.*) \$\(ARGS\)$", (ROOT / "Makefile").read_text())
+LOCKS = [ROOT / "requirements.lock", *ROOT.glob("locks/*.lock")]
 
 
 @contextmanager
@@ -50,13 +50,14 @@ def advisories(**known: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def audit(url: str) -> subprocess.CompletedProcess[str]:
-    assert RECIPE is not None
-    command = [Path(sys.executable).parent / "pip-audit", *RECIPE[1].split(), "-s", "osv", "--osv-url", url]
+    recipe = subprocess.run(["make", "-n", "audit"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    [line] = [line for line in recipe.splitlines() if "/pip-audit " in line]
+    command = [str(Path(sys.executable).parent / "pip-audit"), *line.split()[1:], "-s", "osv", "--osv-url", url]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_every_locked_package_is_audited() -> None:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    lines = [line for lock in LOCKS if lock.name != "build.lock" for line in lock.read_text().splitlines()]
     everywhere = {found[1] for line in lines if (found := re.fullmatch(r"([a-z0-9-]+)==\S+ \\", line))}
     with advisories() as (url, asked):
         done = audit(url)

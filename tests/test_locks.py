@@ -13,9 +13,17 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-UNLOCKED = {"pandas", "postgres"}
-"""Extras that the run lock lacks: the image and servers do not hold them."""
-LOCKS = {"requirements.lock": "build", "requirements-dev.lock": "dev", "requirements-bench.lock": "bench"}
+IMAGE = ("holidays", "notify", "report", "spark", "tables")
+EXTRAS = (*IMAGE, "pandas", "postgres")
+RUN = {
+    "requirements.lock": (),
+    "locks/image.lock": IMAGE,
+    **{f"locks/{extra}.lock": (extra,) for extra in EXTRAS},
+}
+"""Lock of what viplake needs to run -> its extras."""
+
+GROUPS = {"requirements-dev.lock": "dev", "requirements-bench.lock": "bench"}
+LOCKS = (*RUN, *GROUPS, "locks/build.lock")
 PIN = re.compile(r"^(?P<name>[a-z0-9-]+)==(?P<version>[^ ]+)(?: ; (?P<marker>[^\\]+))? \\$", re.MULTILINE)
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?")
 
@@ -31,13 +39,21 @@ def _group(groups: dict[str, list[Any]], name: str) -> list[str]:
     return found
 
 
-def _asked_for(pyproject: dict[str, Any], group: str) -> list[Requirement]:
-    extras = pyproject["project"].get("optional-dependencies", {})
-    lines = [
-        *pyproject["project"]["dependencies"],
-        *(line for extra in extras if group != "build" or extra not in UNLOCKED for line in extras[extra]),
-        *_group(pyproject["dependency-groups"], group),
-    ]
+def _project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def _asked_for(lock: str) -> list[Requirement]:
+    pyproject = _project()
+    extras: dict[str, list[str]] = pyproject["project"]["optional-dependencies"]
+    if lock == "locks/build.lock":
+        lines = _group(pyproject["dependency-groups"], "build")
+    else:
+        lines = [
+            *pyproject["project"]["dependencies"],
+            *(line for extra in RUN.get(lock, extras) for line in extras[extra]),
+            *(_group(pyproject["dependency-groups"], GROUPS[lock]) if lock in GROUPS else ()),
+        ]
     return [Requirement(line) for line in lines]
 
 
@@ -50,10 +66,13 @@ def _not_locked(asked: list[Requirement], pins: dict[str, Version]) -> list[str]
     ]
 
 
-@pytest.mark.parametrize(("lock", "group"), LOCKS.items())
-def test_every_requirement_is_pinned_within_its_bounds(lock: str, group: str) -> None:
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    stale = _not_locked(_asked_for(pyproject, group), _pins((ROOT / lock).read_text()))
+def _pinned(lock: str) -> dict[str, Version]:
+    return _pins((ROOT / lock).read_text())
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_requirement_is_pinned_within_its_bounds(lock: str) -> None:
+    stale = _not_locked(_asked_for(lock), _pinned(lock))
     assert not stale, f"run `make lock`: {lock} lacks {stale}"
 
 
@@ -63,14 +82,22 @@ def test_every_line_is_a_pin_or_its_hash_and_names_no_place(lock: str) -> None:
     assert [line for line in lines if not PIN.match(line) and not HASH.fullmatch(line)] == []
 
 
-def test_the_development_lock_holds_every_version_of_the_runtime_lock() -> None:
-    runtime, dev, _ = (_pins((ROOT / lock).read_text()) for lock in LOCKS)
-    assert runtime.items() <= dev.items()
+def test_every_extra_has_a_lock() -> None:
+    assert set(EXTRAS) == set(_project()["project"]["optional-dependencies"])
+    assert {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("locks/*.lock")} <= set(LOCKS)
 
 
-def test_the_measured_packages_are_the_locked_ones() -> None:
-    runtime, _, bench = (_pins((ROOT / lock).read_text()) for lock in LOCKS)
-    assert runtime.items() <= bench.items()
+@pytest.mark.parametrize("lock", LOCKS)
+def test_what_is_tested_and_measured_is_what_users_get(lock: str) -> None:
+    dev, bench = map(_pinned, GROUPS)
+    if lock not in GROUPS:
+        assert _pinned(lock).items() <= dev.items()
+    if lock in RUN:
+        assert _pinned(lock).items() <= bench.items()
+
+
+def test_who_only_delivers_installs_neither_build_tools_nor_what_extras_need() -> None:
+    assert {"hatchling", "apprise", "plotly", "sqlglot", "deltalake"}.isdisjoint(_pinned("requirements.lock"))
 
 
 def test_a_requirement_that_is_missing_or_out_of_bounds_is_found() -> None:

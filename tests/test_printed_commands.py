@@ -242,7 +242,7 @@ def a_lake_with_a_past(folder: Path, vendor: Simulator, bin_folder: Path, **more
 def a_checkout(folder: Path, vendor: Simulator) -> HistoryLocation:
     """A checkout on a server, with a root of its own in place of /; pip finds every package without an index."""
     checkout, root = folder / "checkout", folder / "root"
-    for name in ("src", "deploy", "pyproject.toml", "README.md", "LICENSE", "requirements.lock"):
+    for name in ("src", "deploy", "pyproject.toml", "README.md", "LICENSE", "requirements.lock", "locks"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         checkout.mkdir(parents=True, exist_ok=True)
         copy(ROOT / name, checkout / name)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[1]
 LOCK: Final = ROOT / "requirements.lock"
+IMAGE_LOCK: Final = ROOT / "locks" / "image.lock"
 DIST: Final = ROOT / "dist"
 SITE: Final = Path(sysconfig.get_path("purelib"))
 
@@ -54,7 +55,8 @@ GLUE_MODULES: Final = {
     "requirements-content.txt": ("spark",),
     "requirements.txt": ("holidays", "notify", "report", "spark", "tables"),
 }
-"""What pip installs for a kind of job, where executors or a report need packages: file -> extras of viplake."""
+"""What pip installs for a kind of job, where executors or a report need packages: file -> extras of viplake, all of
+them in `IMAGE_LOCK`."""
 
 WITHOUT: Final = frozenset({"uvloop"})
 NOT_ON_LAMBDA: Final = re.compile(r"viplake/(simulator/|commands/(demo|local_s3|simulate)\.py$)")
@@ -154,27 +156,27 @@ def add_glue_files(folder: Path) -> None:
 
 
 def locked(names: set[str]) -> str:
-    """Return the lines of the lock for these packages, each with its hashes."""
-    entries = re.split(r"^(?=\S)", LOCK.read_text(), flags=re.MULTILINE)
+    """Return the lines of the image's lock for these packages, each with its hashes."""
+    entries = re.split(r"^(?=\S)", IMAGE_LOCK.read_text(), flags=re.MULTILINE)
     return "".join(entry for entry in entries if canonicalize_name(entry.partition("==")[0]) in names)
 
 
 def check_wheels(python: str) -> None:
-    """Whether each line of the lock has a wheel for this Python, on both architectures."""
+    """Whether each line of the image's lock has a wheel for this Python, on both architectures."""
     for arch in PLATFORMS:
         with tempfile.TemporaryDirectory() as folder:
-            install(Path(folder), python, arch)
+            install(Path(folder), python, arch, IMAGE_LOCK)
             count = len(list(distributions(path=[folder])))
-        print(f"Python {python}, {arch}, {GLIBC}: wheels for all {count} packages of {LOCK.name}")
+        print(f"Python {python}, {arch}, {GLIBC}: wheels for all {count} packages of {IMAGE_LOCK.name}")
 
 
-def install(site: Path, python: str, arch: str) -> None:
-    """All of the lock, as wheels for that platform; `SystemExit` where one is missing."""
+def install(site: Path, python: str, arch: str, lock: Path) -> None:
+    """All of a lock, as wheels for that platform; `SystemExit` where one is missing."""
     platform = f"{PLATFORMS[arch]}-{GLIBC}"
     options = ["--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy", "--no-config"]
     where = ["--target", str(site), "--python-version", python, "--python-platform", platform]
     done = subprocess.run(  # noqa: S603 - our own tool, our own lock
-        [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", *options, *where, "-r", str(LOCK)],
+        [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", *options, *where, "-r", str(lock)],
         capture_output=True,
         text=True,
         check=False,
@@ -184,8 +186,8 @@ def install(site: Path, python: str, arch: str) -> None:
 
 
 def install_needed(site: Path, python: str, arch: str) -> None:
-    """Install what the package itself needs, without extras and build tools."""
-    install(site, python, arch)
+    """Install what the package itself needs, without what a cloud cannot use."""
+    install(site, python, arch, LOCK)
     wanted = needed(site, _own_requirements())
     for distribution in distributions(path=[str(site)]):
         if canonicalize_name(distribution.name) not in wanted:
