@@ -26,7 +26,7 @@ help:
 	@echo "make demo    land some Hours from a simulated vendor in a folder: no credentials, no network"
 	@echo "                                                      (on a local S3: make demo ARGS=--s3)"
 	@echo "make test    run the tests                            (make test ARGS='-k receipt')"
-	@echo "make unit    the tests without a socket or a child process, in under a minute"
+	@echo "make unit    the tests without a socket or a child process, in about a minute"
 	@echo "make test-long  the rest of the long suites: kills, crash points, Spark, the stack"
 	@echo "make faults  the catalogue of faults, by sockets, and what holds after any of them"
 	@echo "make crashes die at every call; make kills, make together: real processes; each counts for docs/dev/proof.md"

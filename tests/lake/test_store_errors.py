@@ -171,9 +171,14 @@ SMALL_DISK = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
 MOUNT = 'mount -t tmpfs -o size=3m none "$1" && shift && exec "$@"'
 
 FILL_IT = """
-import asyncio, sys
+import asyncio, os, sys
+from urllib.parse import urlsplit
 from viplake.errors import LakeError
 from viplake.lake.store import StoreSettings, open_store
+
+def has_room():
+    disk = os.statvfs(urlsplit(sys.argv[1]).path)
+    return disk.f_bavail * disk.f_frsize > 2 << 20
 
 async def much():
     for _ in range(40):
@@ -193,7 +198,11 @@ async def main():
         except LakeError as error:
             print(error.cause.word)
     print([file.key for file in await store.files("")])
-    await store.sweep("")  # what it would find is on its way out, in a thread of its own
+    await store.sweep("")
+    for _ in range(300):  # what it would find is on its way out, in a thread of its own
+        if has_room():
+            break
+        await asyncio.sleep(0.1)
     await store.put("Hourly/after", bytes(1 << 20))
 
 asyncio.run(main())
