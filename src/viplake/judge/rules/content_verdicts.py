@@ -279,7 +279,7 @@ def null_ratios(checked: CheckedContent, points: float) -> ContentVerdict:
 def stale(checked: CheckedContent, hours: float) -> ContentVerdict:
     """Return tables whose newest record time has not moved for so many Hours, longer than ever before.
 
-    None where half of the tables do not move: at night no records are written.
+    No table where half of them do not move: at night no records are written.
     """
     if checked.content is None or checked.stuck is None:
         return NOT_LOOKED
