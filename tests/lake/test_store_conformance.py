@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -152,6 +154,25 @@ async def test_a_cancelled_stream_leaves_nothing(store: Store) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await names(store) == []
+
+
+async def test_an_upload_that_is_cancelled_before_it_awaits_its_next_chunk_leaves_no_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The library asks for a chunk in a thread; one cancelled upload in about 600 ends before it awaits it."""
+
+    async def asks_and_ends(_store: object, _key: str, chunks: AsyncIterator[bytes], **_options: object) -> object:
+        chunks.__anext__()  # never awaited
+        raise asyncio.CancelledError
+
+    store = open_store(StoreSettings("memory://"))
+    monkeypatch.setattr("obstore.put_async", asks_and_ends)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with pytest.raises(asyncio.CancelledError):
+            await store.put_stream("a/x", chunked(b"chunk"))
+        gc.collect()
+    assert seen == []
 
 
 @pytest.mark.system

@@ -14,7 +14,7 @@ import itertools
 import os
 import random
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -892,7 +892,10 @@ class _Counted:
     def __aiter__(self) -> _Counted:
         return self
 
-    async def __anext__(self) -> bytes:
+    def __anext__(self) -> Awaitable[bytes]:
+        return _Begun(self._next)
+
+    async def _next(self) -> bytes:
         try:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
@@ -902,6 +905,19 @@ class _Counted:
             raise
         self.size += len(chunk)
         return chunk
+
+
+class _Begun:
+    """Begins a coroutine only when it is awaited.
+
+    A cancelled upload may drop the chunk that it asked for, and Python warns of a coroutine that nobody awaited.
+    """
+
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, bytes]]) -> None:
+        self._begin = begin
+
+    def __await__(self) -> Generator[Any, Any, bytes]:
+        return self._begin().__await__()
 
 
 def _plain(etag: str | None) -> str | None:
