@@ -35,6 +35,9 @@ LARGEST: Final = 30_000
 """Active records of the largest table, in every later Hour."""
 
 USER_TABLES: Final = 247
+_PROBE: Final = 100_000
+"""Records of the largest table from which the size of an Hour is estimated; of fewer, headers would be much of it."""
+
 TOOLS: Final = ("ours", "deltalake", "dlt")
 TURN: Final = 10
 """Hours that a tool has before the next one takes its turn."""
@@ -134,16 +137,16 @@ def measure_catch_up(bench: Bench) -> dict[str, Any]:
         land(lake, hour, sizes)
     found = {"decode": bench.once("decode", lake, lake, 0, 23), "ours": bench.once("ours at once", lake, lake, 0, 23)}
     shutil.rmtree(lake)
+    shutil.rmtree(decoded)
     return found
 
 
 def measure_user(bench: Bench, gigabytes: float) -> dict[str, Any]:
     """One Hour of the user's number of tables, half of it unchanged since the Hour before."""
     lake = bench.home / "user"
-    sizes = active(USER_TABLES, 1000)
-    probe = land(lake, 0, sizes)
+    probe = land(lake, 0, active(USER_TABLES, _PROBE))
     shutil.rmtree(lake)
-    sizes = active(USER_TABLES, int(1000 * gigabytes * 1e9 / probe))
+    sizes = active(USER_TABLES, int(_PROBE * gigabytes * 1e9 / probe))
     half, total = set(), 0
     for name, records in sorted(sizes.items(), key=lambda one: one[1]):
         if total + records <= sum(sizes.values()) / 2:
@@ -153,6 +156,7 @@ def measure_user(bench: Bench, gigabytes: float) -> dict[str, Any]:
     stored = land(lake, 1, sizes, frozenset(half))
     bench.once("ours", lake, lake, 0, 0)
     decoded = bench.home / "changed"
+    shutil.rmtree(decoded, ignore_errors=True)
     for path in (lake / "IMOSDL" / "Hourly" / "20220510" / "01").glob("Table*"):
         if path.name.partition("_")[0] not in half:
             place = decoded / "IMOSDL" / "Hourly" / "20220510" / "01"
@@ -165,6 +169,7 @@ def measure_user(bench: Bench, gigabytes: float) -> dict[str, Any]:
         "ours": bench.once("ours", lake, lake, 1, 1),
     }
     shutil.rmtree(lake)
+    shutil.rmtree(decoded)
     return found
 
 
