@@ -315,7 +315,7 @@ def _user_text(part: dict[str, Any]) -> str:
             "|---|---|---|",
             f"| DuckDB decodes what changed | {part['decode']['cpu']:.1f} s | {part['decode']['peak_mb']:.0f} |",
             f"| `viplake tables`, current and history | {part['ours']['cpu']:.1f} s | {peak:.0f} |",
-            f"| of these, the writing: {size:.2f} GB of Parquet, by DuckDB alone | {rewriting:.1f} s | {again_mb:.0f} |",
+            f"| of these, the writing: {size:.2f} GB of Parquet, by DuckDB | {rewriting:.1f} s | {again_mb:.0f} |",
             "",
             f"Without the writing {ratio:.2f} times; goals: {_verdict(ratio, 3)}, {_verdict(peak, 800, ' MB')}.",
             "",
