@@ -126,6 +126,11 @@ def blocks_of(page: Path, text: str) -> list[Block]:
 BLOCKS: Final = [block for page in PAGES for block in blocks_of(page, page.read_text(encoding="utf-8"))]
 HERE: Final = [block for block in BLOCKS if (block.page, block.language) not in ELSEWHERE]
 RUN: Final = [block for block in HERE if block.why_not is None]
+RUN_PAGES: Final = list(dict.fromkeys(block.page for block in RUN))
+OF_SOME_PAGES: Final = [
+    block if RUN_PAGES.index(block.page) % 2 == 0 else pytest.param(block, marks=pytest.mark.long) for block in RUN
+]
+"""Whole pages, the others in the long suite: a block works on what those above it on its page left."""
 
 
 # -- the places in which a reader works -------------------------------------------------------------------------
@@ -360,7 +365,7 @@ BEFORE: Final[dict[str, Callable[[HistoryLocation], None]]] = {
 # -- the blocks -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)
+@pytest.mark.parametrize("block", OF_SOME_PAGES, ids=lambda block: block.name)
 def test_a_printed_block_runs_as_documented(block: Block, places: Callable[[str], HistoryLocation]) -> None:
     place = places(block.page)
     for start, prepare in BEFORE.items():
