@@ -57,13 +57,13 @@ class Table:
     Attributes:
         values: one an Hour; -1 where there is none.
         bad: places in the calendar: public holidays.
-        shared: what all tables of its lake do together.
+        shared: what all tables of its lake do together, by the Monday of each week.
         phase: the hour of the week of the first value; 0 is Monday 00:00.
     """
 
     values: Sequence[int]
     bad: frozenset[int] = frozenset()
-    shared: Mapping[int, float] = field(default_factory=dict)
+    shared: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
     phase: int = 0
 
 
@@ -162,9 +162,10 @@ def of_folder(folder: Path) -> list[Table]:
 
 
 def as_lake(tables: Sequence[Table]) -> list[Table]:
-    """The tables with what they do together."""
-    series = [Series(table.values, table.bad, phase=table.phase) for table in tables]
-    shared = shared_moves(series, 0, len(tables[0].values) - 1)
+    """The tables with what they do together, week by week."""
+    series, phase = [Series(table.values, table.bad, phase=table.phase) for table in tables], tables[0].phase
+    weeks = range(-phase, len(tables[0].values), WEEK)
+    shared = {monday: shared_moves(series, max(monday, 0)) for monday in weeks}
     return [replace(table, shared=shared) for table in tables]
 
 
@@ -174,9 +175,10 @@ def as_lake(tables: Sequence[Table]) -> list[Table]:
 def ours(table: Table, places: range) -> list[int]:
     """The detector of this project."""
     series = Series(table.values, table.bad, exact=False, phase=table.phase)
-    series.take_out(table.shared)
     found = []
     for place in places:
+        if series.begin(place):
+            series.take_out(table.shared.get(place - (place + table.phase) % WEEK, {}))
         verdict = series.judge(place) if place not in table.bad else None
         kind = verdict.kind if isinstance(verdict, VolumeVerdict) else "usual"
         found.append({"low": -1, "high": 1}.get(kind, 0))
@@ -208,7 +210,10 @@ def planted(table: Table, first: int, hours: int, factor: float) -> Table:
     for at in range(first - start, len(values)):
         values[at] = round(values[at] * factor) if values[at] >= 0 else -1
     bad = frozenset(place - start for place in table.bad if start <= place < first + hours)
-    shared = {place - start: x for place, x in table.shared.items() if start <= place < first + hours}
+    shared = {
+        monday - start: {place - start: x for place, x in week.items() if start <= place < first + hours}
+        for monday, week in table.shared.items()
+    }
     return Table(values, bad, shared, (table.phase + start) % WEEK)
 
 

@@ -48,9 +48,9 @@ from viplake.history.volumes import Volumes
 from viplake.judge import check as checking, evaluate
 from viplake.judge.check import CheckTarget
 from viplake.judge.evaluate import (
-    WEEKS_OF_VOLUMES,
     CheckSettings,
     Evidence,
+    compared_from,
     first_of_volumes,
     hours_to_judge,
 )
@@ -82,7 +82,9 @@ FIRST = Hour.parse("2023-01-02T00")
 """A Monday: the first Hour that is checked."""
 
 WEEKS = 52
-SEED = 2025
+SEED = 2026
+"""Of the published year; new with each change of what is measured, so that nothing is chosen on it."""
+
 KEPT = 240
 """Hours of which the files stay in the folder; an observation looks back a week."""
 
@@ -410,20 +412,20 @@ class Memory:
         target: CheckTarget,  # noqa: ARG002 - the arguments of `_load`
         kept: IncidentStore,
         observing: ObserveSettings,  # noqa: ARG002
-        reach: int,
+        settings: CheckSettings,
         now: datetime,
         span: tuple[Hour | None, Hour],
     ) -> tuple[Evidence, tuple[Hour, ...]]:
         """As `_load` does, in its order."""
         first, last = span
         begin, end = self.year.hours[self.places.start], last
-        if (since := checking._since(kept.judged, last, first, reach)) is not None:
+        if (since := checking._since(kept.judged, last, first, checking._reach(settings))) is not None:
             begin = max(begin, Hour.parse(f"{since.start:%Y-%m}-01T00"))  # months are read whole
         standing = {hour: self._records[hour] for hour in begin.to(end)}
         looked = [self._facts[hour] for hour in checking._to_look_at(standing, kept.judged, last)]
         known = updated(standing, looked, begin)
         hours = hours_to_judge(known, kept.judged, last, first)
-        base = max(first_of_volumes(known, hours).shift(-WEEKS_OF_VOLUMES * WEEK), begin)
+        base = max(compared_from(first_of_volumes(known, hours), settings), begin)
         places = slice(*(evaluate._distance(self.year.hours[0], hour) for hour in (base, last.shift(1))))
         sizes = {name: values[places] for name, values in self.year.sizes.items()}
         changes: dict[Hour, Sequence[Change] | str] = {hour: () for hour in hours if known[hour].delivered}
@@ -535,8 +537,8 @@ def measure_year(arguments: Sequence[str]) -> None:
     whole = options.seed == SEED and options.tables == TABLES and options.weeks == WEEKS
     if whole and not options.store and not options.each:
         RESULTS.mkdir(parents=True, exist_ok=True)
-        (RESULTS / f"{part}-{parts}.json").write_text(json.dumps(result), encoding="utf-8")
-        files = [RESULTS / f"{number}-{parts}.json" for number in range(1, parts + 1)]
+        files = [RESULTS / f"{SEED}-{number}-{parts}.json" for number in range(1, parts + 1)]
+        files[part - 1].write_text(json.dumps(result), encoding="utf-8")
         if all(file.exists() for file in files):
             publish([json.loads(file.read_text(encoding="utf-8")) for file in files])
 

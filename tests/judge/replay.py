@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from viplake.judge.evaluate import (
-    WEEKS_OF_VOLUMES,
     CheckSettings,
     Evidence,
+    compared_from,
     decide,
     first_of_volumes,
     hours_to_judge,
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 
 REACH = 50 * 24
+"""Hours that a check judges again here."""
+
+PAST = 80 * 24
 """Hours of the past that a check reads."""
 
 
@@ -93,7 +96,7 @@ class Replay:
         return decide(self._evidence(known, now, hours), hours, self.settings).findings
 
     def _known(self, last: Hour) -> dict[Hour, Record]:
-        return {at: one for at, one in self.records.items() if last.shift(-REACH) < at <= last}
+        return {at: one for at, one in self.records.items() if last.shift(-PAST) < at <= last}
 
     def of_day(self, hour: Hour) -> list[RuleResult]:
         """The verdicts on the volumes of tables in a day, and in the Hours before it that its checks judge again."""
@@ -106,6 +109,6 @@ class Replay:
     def _evidence(self, known: Mapping[Hour, Record], now: datetime, hours: tuple[Hour, ...]) -> Evidence:
         if self.first is None:
             return Evidence(known, now)
-        base = max(first_of_volumes(known, hours).shift(-WEEKS_OF_VOLUMES * 168), self.first)
+        base = max(compared_from(first_of_volumes(known, hours), self.settings), self.first)
         begin, end = ((hour.start - self.first.start) // timedelta(hours=1) for hour in (base, hours[-1].shift(1)))
         return Evidence(known, now, {table: values[begin:end] for table, values in self.sizes.items()}, base)

@@ -215,7 +215,7 @@ def test_a_common_change_of_all_tables_is_no_alarm_of_one_table() -> None:
     tables[0][-12:] = [round(value * 0.6) for value in tables[0][-12:]]
     alone = Series(tables[0]).judge(8 * WEEK - 1)
     series = [Series(values) for values in tables]
-    shared = shared_moves(series, 6 * WEEK, 8 * WEEK - 1)
+    shared = shared_moves(series, 8 * WEEK - 1)
     for one in series:
         one.take_out(shared)
     assert kind(alone) == "usual"
@@ -227,7 +227,7 @@ def test_where_most_tables_lose_half_each_of_them_is_low() -> None:
     for values in tables[:15]:
         values[-1] //= 2
     series = [Series(values) for values in tables]
-    shared = shared_moves(series, 6 * WEEK, 8 * WEEK - 1)
+    shared = shared_moves(series, 8 * WEEK - 1)
     for one in series:
         one.take_out(shared)
     assert [kind(one.judge(8 * WEEK - 1)) for one in series] == ["low"] * 15 + ["usual"] * 5

@@ -22,6 +22,10 @@ PAST = 9
 """Weeks before the first check."""
 
 
+WATCHED = [("volume_job", None), *(("volume_table", f"Table_{number:03d}") for number in range(16))]
+"""Rules and tables."""
+
+
 def volumes(number: int, hours: int) -> array[int]:
     """The bytes of a table, Hour after Hour, of one of the kinds that a lake has.
 
@@ -115,6 +119,29 @@ def test_volumes_of_a_day_judged_in_one_go_are_abnormal_where_checks_of_each_hou
         assert breaches == of_day
         found |= breaches
     assert {table for _, table in found} >= {"Table_000", "Table_009"}
+
+
+@pytest.mark.system
+def test_each_check_comes_to_the_same_verdict_on_an_hour() -> None:
+    """From Saturday to Tuesday, with changes that begin, last and end meanwhile; the first check has less of a past."""
+    begins = (PAST + 2) * WEEK - 3 * 24
+    known, sizes = quiet_lake(16, begins + 6 * 24)
+    changes = {"Table_000": (40, 130, 0.5), "Table_001": (-60, 60, 1.4), "Table_003": (66, 71, 2.5)}
+    for table, (begin, end, factor) in changes.items():
+        for n in range(begins + begin, begins + end):
+            sizes[table][n] = round(sizes[table][n] * factor)
+    lake, found = Replay(known, sizes=sizes, first=FIRST), dict[tuple[str, Hour, str | None], set[str]]()
+    asked = range(begins + 24, begins + 6 * 24, 5)
+    for n in asked:
+        hour = FIRST.shift(n)
+        verdicts = lake.judged(hour, tuple(hour.shift(-47).to(hour)))
+        odd = {(one.rule, one.hour, one.table): one.summary for one in verdicts if isinstance(one, Breach)}
+        tables = [(rule, at, table) for at in hour.shift(-47).to(hour) for rule, table in WATCHED]
+        for one in tables:
+            found.setdefault(one, set()).add(odd.get(one, ""))
+    differing = {one: verdicts for one, verdicts in found.items() if len(verdicts) > 1}
+    assert not differing
+    assert len({table for (_, _, table), verdicts in found.items() if verdicts != {""}}) >= 3
 
 
 @pytest.mark.long

@@ -36,9 +36,9 @@ from viplake.history.volumes import Volumes
 from viplake.judge.detector.usual import WEEK
 from viplake.judge.evaluate import (
     AGAIN,
-    WEEKS_OF_VOLUMES,
     Evidence,
     Judgement,
+    compared_from,
     decide,
     first_of_volumes,
     gap_words,
@@ -233,7 +233,7 @@ async def _check(
     versions = Versions(target.place.store, incidents_prefix(target.place))
     newest = await versions.newest()
     kept = unpack(newest.content)
-    evidence, hours = await _load(target, kept, observing, _reach(settings), moment, (first, last))
+    evidence, hours = await _load(target, kept, observing, settings, moment, (first, last))
     if not hours:
         why = "no Hour is on record: run viplake observe"
         return Checked(target.environment, now, moment, last, reason=why)
@@ -293,7 +293,7 @@ async def preview(
     if kept.judged is not None and kept.judged >= Hour.of(now - observing.grace):
         known = await read_history(target.place) if history is None else history
         return Preview(kept.judged, dict(kept.incidents), records(known.frames))
-    evidence, hours = await _load(target, kept, observing, _reach(settings), now, (None, Hour.of(now)))
+    evidence, hours = await _load(target, kept, observing, settings, now, (None, Hour.of(now)))
     if not hours:
         return Preview(kept.judged, dict(kept.incidents), evidence.records)
     judgement = await asyncio.to_thread(decide, evidence, hours, settings)
@@ -376,13 +376,13 @@ async def _load(
     target: CheckTarget,
     kept: IncidentStore,
     observing: ObserveSettings,
-    reach: int,
+    settings: CheckSettings,
     now: datetime,
     span: tuple[Hour | None, Hour],
 ) -> tuple[Evidence, tuple[Hour, ...]]:
     """Load the evidence up to an Hour, and choose the Hours to evaluate."""
     first, last = span
-    history = await _history(target.place, _since(kept.judged, last, first, reach))
+    history = await _history(target.place, _since(kept.judged, last, first, _reach(settings)))
     standing = records(history.frames)
     looked = await look_at(target.lake, _to_look_at(standing, kept.judged, last), observing, place=target.place)
     if not standing:  # without a history, start at the first Hour that the lake has, not a week ago
@@ -393,7 +393,7 @@ async def _load(
     hours = hours_to_judge(known, kept.judged, last, first)
     if not hours:
         return Evidence(known, now), ()
-    base = first_of_volumes(known, hours).shift(-WEEKS_OF_VOLUMES * 168)
+    base = compared_from(first_of_volumes(known, hours), settings)
     volumes = Volumes(target.place.store, target.place.published, target.place.versions)
     sizes = await volumes.series(base, hours[-1])
     _add_looked_at(sizes, base, looked, hours[-1])
@@ -419,8 +419,10 @@ async def _merged_hours(lake: Lake, last: Hour) -> MergedHours | None:
 
 
 def _reach(settings: CheckSettings) -> int:
-    """Return how many earlier Hours a check needs: the longest window, or the month before."""
-    return max(31 * 24, WEEKS_OF_VOLUMES * 168, *(one.window for one in settings.objectives.objectives))
+    """Return how many earlier Hours a check needs: the longest window, the month before, or what volumes need."""
+    sunday = Hour.parse("2023-01-01T23")  # of all Hours the farthest from what it is compared with
+    of_volumes = sunday.hours_since(compared_from(sunday, settings))
+    return max(31 * 24, of_volumes, *(one.window for one in settings.objectives.objectives))
 
 
 def _since(judged: Hour | None, last: Hour, first: Hour | None, reach: int) -> Hour | None:

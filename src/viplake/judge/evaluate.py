@@ -11,13 +11,14 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property, partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from viplake.judge.calendar import Calendar
 from viplake.judge.coverage import LOOK_BACK, Gap, covering, gaps
 from viplake.judge.detector.anomaly import InsufficientHistory, Series, shared_moves
 from viplake.judge.detector.drift import drift
-from viplake.judge.detector.usual import WEEK
+from viplake.judge.detector.usual import WEEK, weeks_compared
 from viplake.judge.objectives import (
     INDICATORS,
     Burning,
@@ -31,7 +32,7 @@ from viplake.judge.objectives import (
     standing,
 )
 from viplake.judge.record import FLOOR, PHASES, Wholeness, fulfilled, settle, wholeness
-from viplake.judge.rules.catalogue import Judge, RuleSettings
+from viplake.judge.rules.catalogue import RULES, Judge, RuleSettings
 from viplake.judge.rules.content_verdicts import BEFORE, CheckedContent, Nulls, standing_still
 from viplake.judge.rules.delivery import OWNERS_OF_PHASES
 from viplake.judge.rules.rule import Case, NoData
@@ -60,9 +61,6 @@ EVALUATIONS: Final = 15_000
 
 LONGEST_HOLIDAY: Final = timedelta(days=2)
 """How long exports carry a holiday at most: in more days, one of them no longer changes a volume much."""
-
-WEEKS_OF_VOLUMES: Final = 8
-"""Weeks of history that volumes need: six to compare with, and those that the six themselves are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +153,12 @@ def first_of_volumes(records: Mapping[Hour, Record], hours: Sequence[Hour]) -> H
     """Return the first Hour in which table volumes are evaluated; `EVALUATIONS` limits how many there are."""
     tables = max((known.expected or 0 for known in records.values()), default=0)
     return max(hours[0], hours[-1].shift(1 - max(EVALUATIONS // max(tables, 1), AGAIN)))
+
+
+def compared_from(hour: Hour, settings: CheckSettings) -> Hour:
+    """Return the first Hour whose volume says something of this Hour's: a Monday, the same for all of its week."""
+    counting = (settings.rules.configs[name].anomaly for name, rule in RULES.items() if rule.counts is not None)
+    return hour.shift(-_hour_of_week(hour) - max(map(weeks_compared, counting)) * WEEK)
 
 
 def decide(evidence: Evidence, hours: Sequence[Hour], settings: CheckSettings) -> Judgement:
@@ -371,7 +375,7 @@ class _Volumes:
         self._holiday = partial(settings.calendar.holiday, carried=carried)
         tables = {table: values for table, values in evidence.volumes.items() if configs["volume_table"].enabled}
         self._first = first_of_volumes(evidence.records, hours)
-        first = max(min(evidence.records, default=hours[0]), hours[0].shift(-WEEKS_OF_VOLUMES * WEEK))
+        first = max(min(evidence.records, default=hours[0]), compared_from(hours[0], settings))
         unfit = {
             hour
             for hour in first.to(hours[-1])
@@ -404,18 +408,22 @@ class _Volumes:
         hours: Sequence[Hour],
     ) -> dict[int, dict[str, VolumeVerdict | InsufficientHistory]]:
         """Return the verdicts on tables, by place; one table after the other, so that one at a time is in memory."""
-        if self._base is None or not tables:
+        base = self._base
+        if base is None or not tables:
             return {}
-        bad, phase = _places(lost, self._base), _hour_of_week(self._base)
-        series = {table: Series(values, bad, anomaly, phase=phase) for table, values in tables.items()}
-        _take_out_shared([*series.values()], _distance(self._base, max(self._first, self._base)))
-        places = [_distance(self._base, hour) for hour in hours if hour >= self._first and self._is_judged(hour)]
+        bad, phase = _places(lost, base), _hour_of_week(base)
+        places = [_distance(base, hour) for hour in hours if hour >= max(self._first, base) and self._is_judged(hour)]
         found: dict[int, dict[str, VolumeVerdict | InsufficientHistory]] = {place: {} for place in places}
-        for table in tables:
-            one = series.pop(table)
-            for place in places:
-                if 0 <= place < len(one.values) and one.values[place] >= 0:
-                    found[place][table] = one.judge(place)
+        for _, week in groupby(places, lambda place: (place + phase) // WEEK):
+            of_week = list(week)
+            series = {table: Series(values, bad, anomaly, phase=phase) for table, values in tables.items()}
+            shared = shared_moves([*series.values()], of_week[0])
+            for table in tables:
+                one = series.pop(table)
+                one.take_out(shared)
+                for place in of_week:
+                    if place < len(one.values) and one.values[place] >= 0:
+                        found[place][table] = one.judge(place)
         return found
 
     def _is_judged(self, hour: Hour) -> bool:
@@ -522,13 +530,6 @@ class _Contents:
                 if newest and place < len(newest) and (stood := standing_still(newest, place)) is not None:
                     stuck[table.table] = stood
         return self._checked(hour, counts=counts, stuck=stuck)
-
-
-def _take_out_shared(series: Sequence[Series], place: int) -> None:
-    """Take the common trend out of the series, which are evaluated from an index on."""
-    shared = shared_moves(series, series[0].warm_up(place) - WEEK, len(series[0].values) - 1)
-    for each in series:
-        each.take_out(shared)
 
 
 def _hour_of_week(hour: Hour) -> int:

@@ -1,7 +1,9 @@
 """PURE. Whether a volume is abnormal: far from what is usual, far from the last good Hour, or long a little off.
 
 The Hours of a series are walked through in order of time, because what is abnormal depends on which Hours before were
-good: a lasting change is abnormal for three and a half days, and then the new usual. Figures: `docs/bench/judge.md`.
+good: a lasting change is abnormal for three and a half days, and then the new usual. For all Hours of a week the walk
+begins at the same Hour, and what they are compared with as well. So every check comes to the same verdict on an Hour,
+whenever it asks. Figures: `docs/bench/judge.md`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,16 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from viplake.judge.detector.usual import DAY, FEWEST, WEEK, YOUNG, AnomalySettings, UsualPast, median_of
+from viplake.judge.detector.usual import (
+    DAY,
+    FEWEST,
+    WEEK,
+    YOUNG,
+    AnomalySettings,
+    UsualPast,
+    median_of,
+    weeks_compared,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -26,7 +37,7 @@ _FOUR_FIFTHS: Final = 1.2816
 """Four fifths of a normal distribution lie within so many standard deviations of its middle."""
 
 _WARM_UP: Final = 5
-"""Days that are walked through before the first Hour that is judged: a change that lasts is adopted within four."""
+"""Days that are walked through before the week of the judged Hour: a change that lasts is adopted within four."""
 
 _STUCK: Final = 6
 """Hours one after the other with the very same bytes: gzip alone makes two exports of a changing table differ."""
@@ -233,25 +244,46 @@ class Series:
     exact: bool = True
     counted: bool = False
     phase: int = 0
+    _monday: int | None = field(init=False, default=None)
+    _cut: int = field(init=False, default=0)
     _past: UsualPast = field(init=False)
     _common: Mapping[int, float] = field(init=False, default_factory=dict)
-    _first: int = field(init=False, default=-1)
-    _walk: _Walk = field(init=False, default_factory=lambda: _Walk(0))
+    _walk: _Walk = field(init=False)
     _same: tuple[int, int] = field(init=False, default=(-1, -1))
     _unseen: dict[int, bool] = field(init=False, default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Nothing is judged yet."""
-        self._past = UsualPast(self.values, self.bad, self.settings, self.counted, self.phase)
+    def begin(self, place: int) -> bool:
+        """Go to the week of a place, as it is compared in every check; return whether that is another one.
+
+        The values are cut to this week and those before it that it is compared with (`weeks_compared`). Places are
+        counted from there in the methods below, which `judge` calls.
+        """
+        monday = place - (place + self.phase) % WEEK
+        if monday == self._monday:
+            return False
+        cut, end = max(monday - weeks_compared(self.settings) * WEEK, 0), monday + WEEK
+        self._monday, self._cut, self._common = monday, cut, {}
+        self._same, self._unseen = (-1, -1), {}
+        bad = {at - cut for at in self.bad if cut <= at < end}
+        self._past = UsualPast(self.values[cut:end], bad, self.settings, self.counted, (self.phase + cut) % WEEK)
+        self._walk = _Walk(self._warm_up)
+        return True
+
+    @property
+    def _warm_up(self) -> int:
+        """The place from which on Hours are walked through to judge those of its week."""
+        monday = 0 if self._monday is None else self._monday
+        return max(monday - self._cut - _WARM_UP * DAY, 0)
 
     def judge(self, place: int) -> VolumeVerdict | InsufficientHistory:
         """Return the verdict on the value at an index, compared only with earlier values."""
-        value, past = self.values[place], self._past
-        if value < 0:
+        if self.values[place] < 0:
             return InsufficientHistory("it has no volume in this Hour")
-        if self._first < 0 or place < self._first:
-            self._first = self.warm_up(place)
-            self._walk = _Walk(self._first)
+        self.begin(place)
+        return self._judge(place - self._cut)
+
+    def _judge(self, place: int) -> VolumeVerdict | InsufficientHistory:
+        past, value = self._past, self._past.values[place]
         while self._walk.next <= place:
             self._step(self._walk.next)
             self._walk.next += 1
@@ -272,24 +304,27 @@ class Series:
         kind = "stuck" if stuck else found.kind
         return VolumeVerdict(kind, value, usual, least, most, round(found.score, 2), weeks, found.view, hours)
 
-    def warm_up(self, place: int) -> int:
-        """The place from which on Hours are walked through to judge this one: the start of a day."""
-        return self._past.start(self._past.day(place) - _WARM_UP)
+    @property
+    def walked(self) -> range:
+        """The places of its week, and those before that say how much it varies."""
+        return range(self._cut + max(self._warm_up - WEEK, 0), self._cut + len(self._past.values))
 
     def off(self, place: int) -> float | None:
-        """How far a volume lies from the usual, as a logarithm; None where that is not known."""
-        return self._past.off(place) if 0 <= place < len(self.values) else None
+        """How far a volume lies from the usual of its week, as a logarithm; None where that is not known."""
+        at = place - self._cut
+        return self._past.off(at) if 0 <= at < len(self._past.values) else None
 
     def take_out(self, common: Mapping[int, float]) -> None:
-        """Take what all tables do together out of this one, where that makes it steadier."""
-        self._common, self._first = common, -1
+        """Take what all tables do together in its week out of this one, where that makes it steadier."""
+        self._common = {place - self._cut: shared for place, shared in common.items()}
+        self._walk = _Walk(self._warm_up)
 
     # -- the walk --------------------------------------------------------------------------------------------
 
     def _step(self, at: int) -> None:
         """Judge the next place and remember what later ones are judged on."""
         walk, past = self._walk, self._past
-        if self.values[at] < 0:
+        if past.values[at] < 0:
             return
         if walk.run is not None:
             self._end_run(at)
@@ -374,7 +409,7 @@ class Series:
         """
         if first < DAY or first - DAY in self._walk.odd:
             return False
-        before, then, last, now = (self.values[place] for place in (first - DAY, at - DAY, first, at))
+        before, then, last, now = (self._past.values[place] for place in (first - DAY, at - DAY, first, at))
         if min(before, then, last, now) < 0:
             return False
         came, leaves = then - before, last - now
@@ -503,38 +538,40 @@ class Series:
 
     def _is_stuck(self, place: int) -> bool:
         """The same bytes as in the Hours before, where such a run has never been seen."""
-        value = self.values[place]
-        if place < WEEK or any(self.values[place - back] != value for back in range(1, _STUCK)):
+        values = self._past.values
+        value = values[place]
+        if place < WEEK or any(values[place - back] != value for back in range(1, _STUCK)):
             return False
         last, start = self._same
         if not place - _STUCK < last < place:  # else the run is the one of an Hour judged just before
             start = place - _STUCK + 1
-            while start > 0 and self.values[start - 1] == value:
+            while start > 0 and values[start - 1] == value:
                 start -= 1
         self._same = place, start
         if start not in self._unseen:
-            past = [x for x in self.values[max(0, start - self.settings.weeks * WEEK) : start] if x >= 0]
+            past = [x for x in values[max(0, start - self.settings.weeks * WEEK) : start] if x >= 0]
             same = sum(one == other for one, other in pairwise(past))
             self._unseen[start] = len(past) > WEEK and same / len(past) < _HARDLY_EVER
         return self._unseen[start]
 
 
-def shared_moves(series: Sequence[Series], first: int, last: int) -> dict[int, float]:
-    """What most series do together at each of these places, as a logarithm: a quiet Friday is no news of forty tables.
+def shared_moves(series: Sequence[Series], place: int) -> dict[int, float]:
+    """What most series do together at each place of a week, as a logarithm: a quiet Friday is no news of forty tables.
 
-    Only where ten of them are known. Where it is itself far from what they do together at other times it is left out:
-    then each series is judged as it is.
+    Only where ten of them are known. Where it is itself far from what they did together before this week it is left
+    out: then each series is judged as it is.
     """
     found: dict[int, float] = {}
-    for place in range(max(first, 0), last + 1):
-        offs = [off for one in series if (off := one.off(place)) is not None]
+    for one in series:
+        one.begin(place)
+    for at in series[0].walked if series else ():
+        offs = [off for one in series if (off := one.off(at)) is not None]
         if len(offs) >= _FEWEST_TOGETHER:
             offs.sort()
-            found[place] = median_of(offs)
-    if not found:
-        return found
-    far = max(_JUMP * _spread(list(found.values()), 0.0), _LEAST_JUMP)
-    return {place: shared for place, shared in found.items() if abs(shared) < far}
+            found[at] = median_of(offs)
+    before = [shared for at, shared in found.items() if at < place - (place + series[0].phase) % WEEK]
+    far = max(_JUMP * _spread(before, 0.0), _LEAST_JUMP) if before else _LEAST_JUMP
+    return {at: shared for at, shared in found.items() if abs(shared) < far}
 
 
 def _spreads(offs: Sequence[tuple[int, float]]) -> tuple[float, float, float]:

@@ -70,6 +70,11 @@ class AnomalySettings:
     grain: float = 256.0
 
 
+def weeks_compared(settings: AnomalySettings) -> int:
+    """Return how many weeks before its own an Hour is compared with, and those with what was usual in them."""
+    return settings.weeks + WEEKS_KNOWN
+
+
 GRAIN_OF_COUNTS: Final = 3.0
 """Where records are counted: log(n + 3), so that 0, 1 and 2 are alike."""
 
