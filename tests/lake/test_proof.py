@@ -27,13 +27,15 @@ from viplake.lake.proof import (
     write_receipt,
 )
 from viplake.lake.records import EventKind, Worker, event_bytes, identity_bytes
-from viplake.lake.store import StoreSettings, open_store
+from viplake.lake.store import LARGEST_RECORD, StoreSettings, open_store
 from viplake.model import Hour, Promise, PromisedFile, ProvenFile, Receipt, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from viplake.lake.store import Store
+    from viplake.model import StoredFile
 
 HOUR = Hour.parse("2022-05-10T13")
 LAYOUT = Layout.below("IMOSDL/Hourly/")
@@ -139,6 +141,74 @@ async def test_an_unlisted_file_is_reported_and_harmless(store: Store) -> None:
     result = await verdict(store)
     assert (result.complete, result.valid) == (True, True)
     assert found(result) == [("unexpected_file", "stray.txt")]
+
+
+class Beside(DictStore):
+    """Another process acts before the n-th reading request."""
+
+    def __init__(self, at: int, act: Callable[[DictStore], None]) -> None:
+        super().__init__(FakeClock())
+        self.at, self.act = at, act
+
+    def _count(self) -> None:
+        self.at -= 1
+        if self.at == -1:
+            self.act(self)
+
+    async def get(self, key: str, *, limit: int = LARGEST_RECORD) -> bytes | None:
+        self._count()
+        return await super().get(key, limit=limit)
+
+    async def read(self, key: str) -> AsyncIterator[bytes]:
+        self._count()
+        async for chunk in super().read(key):
+            yield chunk
+
+    async def files(self, prefix: str) -> list[StoredFile]:
+        self._count()
+        return await super().files(prefix)
+
+
+def _remove_file(store: DictStore) -> None:
+    del store.objects[LAYOUT.file(HOUR, "Voyage_1.json.gz")]
+
+
+def _remove_hour(store: DictStore) -> None:
+    for key in [key for key in store.objects if key.startswith(LAYOUT.folder(HOUR))]:
+        del store.objects[key]
+
+
+@pytest.mark.parametrize("act", [_remove_file, _remove_hour])
+async def test_what_is_removed_meanwhile_is_missing_and_never_wrong(act: Callable[[DictStore], None]) -> None:
+    whole = DictStore(FakeClock())
+    await delivered(whole)
+    begun, removed = dict(whole.objects), DictStore(FakeClock())
+    removed.objects, removed.stamps = dict(begun), dict(whole.stamps)
+    act(removed)
+    ends = [(await verify(Lake(store, LAYOUT), HOUR)).verdict for store in (whole, removed)]
+    for at in range(100):
+        store = Beside(at, act)
+        store.objects, store.stamps = dict(begun), dict(whole.stamps)
+        assert (await verify(Lake(store, LAYOUT), HOUR)).verdict in ends, at
+        if store.at >= 0:
+            break  # it ended before the n-th request
+    assert 5 < at < 100
+
+
+async def test_a_delivery_that_ends_meanwhile_is_whole_or_not_yet_there() -> None:
+    whole = DictStore(FakeClock())
+    await delivered(whole)
+
+    def deliver(store: DictStore) -> None:
+        store.objects, store.stamps = dict(whole.objects), dict(whole.stamps)
+
+    ends = [(await verify(Lake(store, LAYOUT), HOUR)).verdict for store in (whole, DictStore(FakeClock()))]
+    for at in range(100):
+        store = Beside(at, deliver)
+        assert (await verify(Lake(store, LAYOUT), HOUR)).verdict in ends, at
+        if store.at >= 0:
+            break
+    assert 3 < at < 100
 
 
 async def test_a_promised_file_that_the_receipt_lacks_is_not_proven(store: Store) -> None:

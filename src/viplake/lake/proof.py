@@ -22,11 +22,11 @@ from viplake.lake.reconcile import judge, to_read_again
 from viplake.model import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from viplake.lake import Lake
     from viplake.lake.store import Store
-    from viplake.model import Hour, Promise, Receipt
+    from viplake.model import Hour, Promise, Receipt, StoredFile
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +35,9 @@ _READ_AT_ONCE: Final = 4
 
 
 _EVENTS_AT_ONCE: Final = 16
+
+_LOOKS: Final = 3
+"""Times that an Hour with findings is looked at, as long as it changes meanwhile."""
 
 _JOB_METRICS: Final = "historical_job_metrics.csv"
 """The dataset that says which Hours were delivered, as it is published."""
@@ -263,17 +266,42 @@ class Verified:
 async def verify(lake: Lake, hour: Hour) -> Verified:
     """Compare landed with promised again, now.
 
-    On S3 an equal ETag proves equal content; in folders everything is hashed again.
+    On S3 an equal ETag proves equal content; in folders everything is hashed again. A delivery or a removal that goes
+    on meanwhile is no finding: where there are findings, all is read again until nothing has changed meanwhile.
 
     Raises:
         LakeError: the lake cannot be read. A record that cannot be read is a finding, and so is a file that the store
             does not give (`WITHHELD`).
     """
+    seen = await _look(lake, hour)
+    for _ in range(_LOOKS):
+        verdict = await _judged(lake, hour, seen)
+        if not verdict.findings or (now := await _look(lake, hour)) == seen:
+            break
+        seen = now
+    return Verified(hour, verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The records of an Hour, the problems in reading them, and its stored files."""
+
+    promise: Promise | None
+    receipt: Receipt | None
+    unreadable: tuple[Finding, ...]
+    stored: Mapping[str, StoredFile]
+
+
+async def _look(lake: Lake, hour: Hour) -> _Seen:
     promise, receipt, unreadable = await _records(lake, hour)
-    if unreadable:
-        return Verified(hour, Verdict(complete=None, valid=None, findings=unreadable))
-    stored = (await hour_folder(lake, hour)).files
-    names = [] if receipt is None else to_read_again(stored, receipt, etags_prove=lake.etags_prove)
+    return _Seen(promise, receipt, unreadable, {} if unreadable else (await hour_folder(lake, hour)).files)
+
+
+async def _judged(lake: Lake, hour: Hour, seen: _Seen) -> Verdict:
+    if seen.unreadable:
+        return Verdict(complete=None, valid=None, findings=seen.unreadable)
+    receipt = seen.receipt
+    names = [] if receipt is None else to_read_again(seen.stored, receipt, etags_prove=lake.etags_prove)
     withheld: dict[str, str] = {}
 
     async def read(name: str) -> dict[str, str]:
@@ -286,11 +314,11 @@ async def verify(lake: Lake, hour: Hour) -> Verified:
             return {}
 
     again = {name: md5 for one in await map_bounded(read, names, at_once=_READ_AT_ONCE) for name, md5 in one.items()}
-    verdict = judge(promise, stored, receipt, again, withheld)
+    verdict = judge(seen.promise, seen.stored, receipt, again, withheld)
     folder = lake.layout.folder(hour)
     why = "left out: no file of an Hour can have this key"
     odd = [Finding("odd_key", _text(key.removeprefix(folder)), why) for key in lake.store.left_out(folder)]
-    return Verified(hour, replace(verdict, findings=(*verdict.findings, *odd)))
+    return replace(verdict, findings=(*verdict.findings, *odd))
 
 
 def _text(name: str) -> str:
