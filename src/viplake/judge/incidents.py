@@ -32,7 +32,8 @@ KEPT: Final = timedelta(days=400)
 """How long resolved incidents are stored: figures show a year."""
 
 FLAPPING: Final = 2
-"""An outage with interruptions is notified after so many times the Hours that a continuous one needs."""
+"""An incident with interruptions is notified after so many times the Hours that a continuous one needs; a table that
+is missing now and then is not, because the next export has its records."""
 
 OUTAGE: Final = "outage"
 """The group of a missing export. It concerns the whole Hour, not single tables."""
@@ -651,7 +652,8 @@ def _described(
     if breaches:
         lasts = max(part.longest for part in parts)
         after = min(breach.after for breach in breaches)
-        ready = ready or lasts >= after or (one.group == OUTAGE and one.hours >= FLAPPING * after)
+        flaps = one.group != MISSING_TABLE and one.hours >= FLAPPING * after
+        ready = ready or lasts >= after or flaps
     one = replace(
         one,
         severity=max([one.severity, *(breach.severity for breach in breaches)], key=SEVERITIES.index),

@@ -91,6 +91,9 @@ _APART: Final = 0.78
 _LEAST_YOUNG: Final = 0.45
 """Logarithm below which nothing is abnormal in a young series: a third less, or half as much again."""
 
+_CLEARLY: Final = 2
+"""Times of what was expected, or the same part of it, beyond which a volume is notified at once."""
+
 _CLEARLY_STEADIER: Final = 0.8
 """Share of its spread below which what all tables do together is taken out of a table."""
 
@@ -127,6 +130,11 @@ class VolumeVerdict:
     weeks: tuple[int, ...]
     view: VolumeView = ""
     hours: int = 0
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is less than half, or more than twice, of what was expected: nobody should wait for a second."""
+        return self.value * _CLEARLY < self.usual or self.value > self.usual * _CLEARLY
 
 
 @dataclass(frozen=True, slots=True)

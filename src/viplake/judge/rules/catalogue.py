@@ -224,6 +224,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "volume_table",
                 "a table is far too small or too large",
                 volume.volume_table,
+                limits=(_WAIT,),
+                waits=True,
                 well="the size of {tables} is as usual again, or has become the usual one,",
                 advice="Look at its volumes: viplake report. {ask} why, unless your business explains it.",
                 risk=_UNUSUAL,
@@ -235,6 +237,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
                 "row_count",
                 "a table has far too few or too many records",
                 content.row_count,
+                limits=(_WAIT,),
+                waits=True,
                 well="the number of records of {tables} is as usual again, or has become the usual one,",
                 advice="Look at the data: viplake content --at {last}.",
                 risk=_UNUSUAL,
@@ -456,8 +460,8 @@ class Judge:
             hollow = case.whole.hollow and "export" in rule.needs
             severity = config.severity or (of_outage if rule.outage or hollow else rule.severity)
             group = "outage" if hollow else rule.group or name
-            decides = DECIDES.get(group, "")
-            after = int(configs[decides].limits["hours"]) if decides and RULES[decides].waits else 1
+            waiting = DECIDES.get(group, name)
+            after = int(configs[waiting].limits["hours"]) if RULES[waiting].waits else 1
             found += rule.judge(case, config, Results(name, case, severity, group, after))
         return found
 

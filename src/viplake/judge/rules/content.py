@@ -24,7 +24,8 @@ def by_verdict(
             yield results.no_data(odd)
             return
         for one in odd:
-            yield results.breach(one.summary, one.attribution or case.sender, table=one.table)
+            more = {"urgent": True} if one.urgent else {}
+            yield results.breach(one.summary, one.attribution or case.sender, table=one.table, **more)
         if not odd:
             yield results.passed()
 

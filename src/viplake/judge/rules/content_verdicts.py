@@ -53,11 +53,15 @@ NOT_LOOKED: Final = "no content check has run on its files: run viplake content"
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """An abnormal finding about a table or the whole export, in one sentence; cause and owner if not the sender's."""
+    """An abnormal finding about a table or the whole export, in one sentence; cause and owner if not the sender's.
+
+    `urgent`: it is notified at once.
+    """
 
     table: str | None
     summary: str
     attribution: tuple[str, str] | None = None
+    urgent: bool = False
 
 
 ContentVerdict = list[Odd] | str
@@ -194,7 +198,11 @@ def row_counts(checked: CheckedContent) -> ContentVerdict:
         reasons = [verdict.reason for verdict in checked.counts.values() if not isinstance(verdict, VolumeVerdict)]
         return reasons[0] if reasons else "no number of records is on record"
     return [
-        Odd(table, amount_words(table, checked.hour, verdict, _record_words, _record_words, _FEWER))
+        Odd(
+            table,
+            amount_words(table, checked.hour, verdict, _record_words, _record_words, _FEWER),
+            urgent=verdict.is_clear,
+        )
         for table, verdict in known.items()
         if verdict.kind in {"low", "high"}
     ]

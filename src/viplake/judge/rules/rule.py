@@ -315,7 +315,7 @@ class Rule:
         risk: whether records are lost or at risk while it lasts, where no time is counted down.
         outcome: the same once it is over.
         limits: its thresholds.
-        waits: notified from so many Hours on as its limit `hours` says; its whole group too.
+        waits: notified from so many Hours on as its limit `hours` says; where it decides, its whole group too.
         point: a point in time: it ends at the next good Hour, without a notification.
         needs: facts without which it has no data, in the order of the search.
         group: breaches of one group are one incident; empty: its own name.

@@ -83,7 +83,11 @@ def _volumes(case: Case, results: Results, tables: Sequence[str | None]) -> Iter
     known = {table: verdict for table, verdict in judged.items() if isinstance(verdict, VolumeVerdict)}
     odd = {table: verdict for table, verdict in known.items() if verdict.kind != "usual"}
     for table, verdict in odd.items():
-        more = _explained(case, results) if table is None and verdict.kind == "low" else {}
+        more: dict[str, Any] = {}
+        if table is not None and verdict.is_clear:
+            more = {"urgent": True}
+        elif table is None and verdict.kind == "low":
+            more = _explained(case, results)
         yield results.breach(_words(case, table, verdict), case.sender, table=table, **more)
     if known and not odd:
         yield results.passed()
