@@ -220,3 +220,15 @@ def own(version: Sequence[tuple[str, Any]], first: str) -> list[tuple[str, Any]]
     """Our own columns."""
     changed = dict(version).get("LastUpdateGMT")
     return [("_hour", f"{first.replace('T', ' ')}:00:00+00"), *([("_changed", changed)] if changed else [])]
+
+
+def cut(file: Path) -> None:
+    """Cut the end of a Parquet file off."""
+    file.write_bytes(file.read_bytes()[:-30])
+
+
+def spoil_pages(file: Path) -> None:
+    """Spoil the values of a Parquet file; its footer stays whole."""
+    data = bytearray(file.read_bytes())
+    data[20:120] = bytes(byte ^ 0x55 for byte in data[20:120])
+    file.write_bytes(data)

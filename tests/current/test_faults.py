@@ -15,7 +15,7 @@ import deltalake
 import duckdb
 import pytest
 
-from current.lakes import COLUMNS, TableLake, hour
+from current.lakes import COLUMNS, TableLake, cut, hour, spoil_pages
 from faults import Counting, Flaky
 from history.lakes import At
 from viplake.clock import SystemClock
@@ -595,16 +595,6 @@ async def test_damaged_log_holds_its_table_back_until_the_table_is_moved_away(
     await lake.land(5, {"Voyage": [row(10)], "Port": [row(9)]})
     assert (await lake.update()).held == []
     same(lake)
-
-
-def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-30])
-
-
-def spoil_pages(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[20:120] = bytes(byte ^ 0x55 for byte in data[20:120])
-    file.write_bytes(data)
 
 
 @pytest.mark.parametrize("kind", ["current", "history"])

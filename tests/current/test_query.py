@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from current.lakes import TableLake, hour
-from viplake.errors import SettingsError
+from current.lakes import TableLake, cut, hour, spoil_pages
+from viplake.current.delta import DeltaTables
+from viplake.errors import LakeError, SettingsError
 from viplake.history.build import HistoryLocation
 from viplake.query.query import QueryRequest, query
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
+    from viplake.current.delta import Live, TableKind
     from viplake.model import Hour
     from viplake.query.result import QueryResult
 
@@ -55,6 +58,53 @@ async def test_hours_that_are_named_are_read_from_their_files(tmp_path: Path) ->
     assert (await asked(lake, "select Name from Voyage", at=hour(1)))[0] == [("a2",)]
     rows, _ = await asked(lake, "select count(*) from Voyage", since=hour(0))
     assert rows == [("3",)]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("current", "Voyage"), ("history", "history.Voyage")])
+@pytest.mark.parametrize("harm", [cut, spoil_pages, Path.unlink])
+async def test_damaged_or_lost_file_of_a_table_is_named_and_never_left_out(
+    tmp_path: Path, kind: str, name: str, harm: Callable[[Path], None]
+) -> None:
+    lake = await made(tmp_path)
+    whole = {file: file.read_bytes() for file in map(Path, lake.live(kind, "Voyage"))}
+    for file in whole:
+        harm(file)
+    why = "is gone, and the table needs it" if harm is Path.unlink else "cannot be read: "
+    for partial in (False, True):
+        with pytest.raises(LakeError, match=rf"{kind}/Voyage/part-\w+\.parquet {why}") as caught:
+            await asked(lake, f"select Name from {name}", partial=partial)
+        assert (caught.value.cause.word, f"Move IMOSDL/Tables/{kind}/Voyage/" in caught.value.hint) == (
+            "table_damaged",
+            True,
+        )
+    assert (await asked(lake, "select count(*) from Port"))[0] == [("1",)]
+    for file, data in whole.items():
+        file.write_bytes(data)
+    assert (await asked(lake, f"select Name from {name} where Id = 2"))[0] == [("b",)]
+
+
+def remove(files: Iterable[str]) -> None:
+    for file in files:
+        Path(file).unlink()
+
+
+async def test_table_is_opened_again_when_its_files_are_replaced_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, opened = await made(tmp_path), DeltaTables.open
+
+    async def open_and_replace(self: DeltaTables, kind: TableKind, folder: str) -> Live | None:
+        """The first time, an update and a vacuum come right after."""
+        monkeypatch.setattr(DeltaTables, "open", opened)
+        found = await opened(self, kind, folder)
+        before = lake.live("current", "Voyage")
+        await lake.land(2, {"Voyage": [row(1, "a3", "2022-05-09T12:00:00Z")]})
+        await lake.update()
+        remove(set(before) - set(lake.live("current", "Voyage")))
+        return found
+
+    monkeypatch.setattr(DeltaTables, "open", open_and_replace)
+    assert (await asked(lake, "select Name from Voyage order by Id"))[0] == [("a3",), ("b",)]
 
 
 async def test_unknown_history_is_named_in_the_error(tmp_path: Path) -> None:

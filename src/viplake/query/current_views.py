@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from viplake.concurrency import map_bounded
+from viplake.current.delta import ConflictError
 from viplake.current.shape import CHANGED, HOUR, PROBLEMS
+from viplake.errors import LakeError
 from viplake.tables import duck
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ HISTORY: Final = "history"
 """The schema of the history tables."""
 
 _AT_ONCE: Final = 8
+_READS: Final = 3
+"""Times that a table is opened whose files a writer removes meanwhile."""
+
 _OWN: Final = {HOUR: "timestamp", CHANGED: "timestamp", PROBLEMS: "varchar"}
 
 
@@ -36,7 +41,7 @@ class DeltaView:
         lake: where its files are.
         delta: the tables of the lake.
         live: its newest version; None: the query does not name it.
-        staged: its files, here.
+        staged: its files, by their place here.
         brought: they are.
     """
 
@@ -45,7 +50,7 @@ class DeltaView:
     lake: Lake
     delta: DeltaTables
     live: Live | None = None
-    staged: list[Path] = field(default_factory=list)
+    staged: dict[Path, str] = field(default_factory=dict)
     brought: bool = False
 
     @property
@@ -66,13 +71,21 @@ class DeltaView:
         why = duck.quoted(f"{self.name} was not read, because the query does not name it plainly")
         return self._view(f"select {', '.join(cells)} from (select 1) where error({why}) is null")  # noqa: S608 - quoted
 
-    def show(self, connection: DuckDBPyConnection, notes: object) -> str:  # noqa: ARG002 - as the others
-        """See `View`."""
+    def show(self, connection: DuckDBPyConnection, notes: object) -> str:
+        """See `View`.
+
+        Raises:
+            DamagedTableError: a file of it cannot be read.
+        """
         columns = {} if self.live is None else self._types(self.live)
         if not self.staged:
             cells = [f"cast(null as {sql}) as {duck.named(name)}" for name, sql in columns.items()]
             return self._view(f"select {', '.join(cells)} from (select 1) where false")  # noqa: S608 - quoted
-        there = {str(name) for name, *_ in connection.execute(f"describe from {self._files}").fetchall()}
+        try:
+            there = {str(name) for name, *_ in connection.execute(f"describe from {self._files}").fetchall()}
+        except duck.errors():
+            self.weed(connection, notes)
+            raise
         cells = [
             f"cast({duck.named(name) if name in there else 'null'} as {sql}) as {duck.named(name)}"
             for name, sql in columns.items()
@@ -93,23 +106,46 @@ class DeltaView:
         return columns | _OWN
 
     def weed(self, connection: DuckDBPyConnection, notes: object) -> bool:  # noqa: ARG002 - as the others
-        """See `View`: what is here was written by us, and can be read."""
-        return False
+        """See `View`: without one of its files it would have wrong rows, so none is left out.
+
+        Raises:
+            DamagedTableError: a file of it cannot be read.
+        """
+        if (found := duck.damaged(self.staged)) is None:
+            return False
+        what = f"{self.kind}/{self.folder}/{self.staged[found[0]]} cannot be read: {found[1]}"
+        raise self.delta.damaged(self.kind, self.folder, what)
 
     async def bring(self, place: HistoryLocation, folder: Path, notes: object) -> None:  # noqa: ARG002 - as the others
-        """All live files of the table."""
+        """All live files of the table.
+
+        Raises:
+            DamagedTableError: one of them was lost.
+        """
         self.brought = True
         here = folder / f"{self.kind}-{self.folder}"
         here.mkdir()
 
-        async def one(path: str) -> Path:
+        async def one(path: str) -> tuple[Path, str]:
             local = here / path.replace("/", "-")
-            with local.open("wb") as target:
-                async for chunk in self.lake.store.read(self.delta.key(self.kind, self.folder, path)):
-                    target.write(chunk)
-            return local
+            try:
+                with local.open("wb") as target:
+                    async for chunk in self.lake.store.read(self.delta.key(self.kind, self.folder, path)):
+                        target.write(chunk)
+            except FileNotFoundError:
+                raise await self.delta.gone(self.kind, self.folder, path) from None
+            return local, path
 
-        self.staged = await map_bounded(one, self.live.files if self.live else (), at_once=_AT_ONCE)
+        for left in reversed(range(_READS)):
+            try:
+                self.staged = dict(await map_bounded(one, self.live.files if self.live else (), at_once=_AT_ONCE))
+            except ConflictError:  # it was replaced since the table was opened
+                if not left:
+                    what = f"{self.kind}/{self.folder}: its files are replaced faster than they can be read"
+                    raise LakeError(what, hint="Repeat the query.") from None
+                self.live = await self.delta.open(self.kind, self.folder)
+            else:
+                return
 
 
 async def delta_views(lake: Lake, delta: DeltaTables, words: Collection[str]) -> list[DeltaView]:

@@ -415,7 +415,13 @@ def _result(
     import duckdb  # noqa: PLC0415 - as above
 
     brought = [view for view in views if view.brought]
-    own = (duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException, duckdb.OutOfMemoryException)
+    own = (
+        duckdb.BinderException,
+        duckdb.CatalogException,
+        duckdb.PermissionException,
+        duckdb.OutOfMemoryException,
+        duckdb.InterruptException,
+    )
     try:
         connection.execute(f"create schema {SCHEMA}")
         connection.execute(f"create schema {HISTORY}")
@@ -425,7 +431,7 @@ def _result(
             _run(connection, statement)
         except own:
             raise
-        except duck.faults():  # the query's own, or that of a file
+        except duck.errors():  # the query's own, or that of a file
             weeded = [view.weed(connection, notes) for view in brought]
             if not any(weeded):
                 raise
@@ -433,7 +439,9 @@ def _result(
                 connection.execute(view.show(connection, notes))
             _run(connection, statement)
         return QueryResult.of(connection, hours)
-    except duck.faults() as error:
+    except duckdb.InterruptException:
+        raise
+    except duck.errors() as error:
         refused = _refused(error, lines_before=1)
         if duck.of_memory(error):
             raise _MemoryError(refused) from None
