@@ -62,8 +62,10 @@ class NotifySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def needs_secret(self) -> bool:
-        """Whether it refers to a key of the secret."""
-        return any(value.startswith("secret:") for value in (self.webhook, *self.apprise))
+        """Whether any of its values refers to a key of the secret: that of a new channel, too."""
+        values = (getattr(self, name) for name in self.__struct_fields__)
+        texts = (text for value in values for text in (value if isinstance(value, tuple) else (value,)))
+        return any(isinstance(text, str) and text.startswith("secret:") for text in texts)
 
 
 def is_topic(text: str) -> bool:
