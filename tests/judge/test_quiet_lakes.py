@@ -6,10 +6,12 @@ import math
 import random
 from array import array
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from judge.replay import Replay
+from viplake.judge.evaluate import CheckSettings
 from viplake.judge.record import Record
 from viplake.judge.rules.rule import Breach
 from viplake.model import Hour
@@ -142,6 +144,40 @@ def test_each_check_comes_to_the_same_verdict_on_an_hour() -> None:
     differing = {one: verdicts for one, verdicts in found.items() if len(verdicts) > 1}
     assert not differing
     assert len({table for (_, _, table), verdicts in found.items() if verdicts != {""}}) >= 3
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("factor", "lasts", "settings", "notified_after"),
+    [
+        (0.72, 2, {}, None),
+        (0.72, 5, {}, 3),
+        (0.72, 5, {"volume_table": {"hours": 1}}, 1),
+        (0.4, 1, {}, 1),
+        (2.5, 1, {}, 1),
+    ],
+)
+def test_table_that_is_less_than_twice_off_is_notified_from_its_third_hour_on(
+    factor: float, lasts: int, settings: dict[str, Any], notified_after: int | None
+) -> None:
+    begins = PAST * WEEK + 30
+    known, sizes = quiet_lake(12, begins + lasts + 9)
+    for n in range(begins, begins + lasts):
+        sizes["Table_000"][n] = round(sizes["Table_000"][n] * factor)
+    made = Replay(known, CheckSettings.parse({"rules": settings}), sizes=sizes, first=FIRST, again=6)
+    for n in range(begins - 1, begins + lasts + 9):
+        made.check(FIRST.shift(n))
+        [*found] = [
+            one for one in made.kept.incidents.values() if (one.group, one.tables) == ("volume", ("Table_000",))
+        ]
+        assert bool(found) == (n >= begins), "the incident is there from its first Hour on"
+    sent = [(now, kind) for now, kind, key, _ in made.sent if key == found[0].key]
+    if notified_after is None:
+        assert sent == []
+        return
+    opened = FIRST.shift(begins + notified_after - 1).start + timedelta(minutes=50)
+    assert [kind for _, kind in sent] == ["opened", "resolved"]
+    assert sent[0][0] == opened
 
 
 @pytest.mark.long

@@ -133,7 +133,7 @@ class VolumeVerdict:
 
     @property
     def is_clear(self) -> bool:
-        """Whether it is less than half, or more than twice, of what was expected: nobody should wait for a second."""
+        """Whether it is less than half, or more than twice, of what was expected: no second Hour is needed to say so."""
         return self.value * _CLEARLY < self.usual or self.value > self.usual * _CLEARLY
 
 

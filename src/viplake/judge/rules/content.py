@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from viplake.judge.rules import content_verdicts
 
@@ -24,7 +24,7 @@ def by_verdict(
             yield results.no_data(odd)
             return
         for one in odd:
-            more = {"urgent": True} if one.urgent else {}
+            more: dict[str, Any] = {"urgent": True} if one.urgent else {}
             yield results.breach(one.summary, one.attribution or case.sender, table=one.table, **more)
         if not odd:
             yield results.passed()
