@@ -376,7 +376,7 @@ class _Daily(evaluate._Volumes):
             ahead = range(begin, begin + evaluate._distance(last, end))
             more = {name: array("q", [cls.year.sizes[name][at] for at in ahead]) for name in tables}
             longer = {name: array("q", values) + more[name] for name, values in tables.items()}
-            failing = {cls.year.hours[at] for at in ahead if at in cls.year.failed}
+            failing = {cls.year.hours[at] for at in ahead if at in cls.year.failed or self._holiday(cls.year.hours[at])}
             found = super()._of_tables(longer, lost | failing, anomaly, [*hours, *last.shift(1).to(end)])
             cls.known = {base.shift(place): verdicts for place, verdicts in found.items()}
         places = [hour for hour in hours if hour >= self._first and self._is_judged(hour)]

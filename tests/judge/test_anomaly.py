@@ -204,6 +204,20 @@ def test_hours_known_as_bad_are_no_part_of_what_is_usual() -> None:
     assert kind(Series(wrong, spoilt, AnomalySettings(quiet_weeks=2)).judge(len(values) - 1)) == "usual"
 
 
+def wandering(seed: int, *, weeks: int = 16) -> list[int]:
+    """Sums of 24 Hours that vary by 40 %, each of which is like the one before."""
+    chance, memory, off, made = random.Random(seed), 0.7, 0.0, []
+    for value in weekly(weeks, noise=0.0):
+        off = memory * off + chance.gauss(0, 0.4) * math.sqrt(1 - memory**2)
+        made.append(round(value * math.exp(off)))
+    return by_day(made)
+
+
+def test_a_steady_week_of_sums_of_a_day_is_no_reason_for_alarms_in_the_next() -> None:
+    """A week has but seven sums that do not overlap: now and then they lie close together by chance."""
+    assert [seed for seed in range(24) if alarms(Series(wandering(seed)), 9 * WEEK)] == []
+
+
 def test_growth_is_no_alarm() -> None:
     values = [round(value * 1.01 ** (hour / 24)) for hour, value in enumerate(weekly(12))]
     assert alarms(Series(values), 4 * WEEK) == []
@@ -220,6 +234,22 @@ def test_a_common_change_of_all_tables_is_no_alarm_of_one_table() -> None:
         one.take_out(shared)
     assert kind(alone) == "usual"
     assert [kind(one.judge(8 * WEEK - 1)) for one in series[:3]] == ["low", "usual", "usual"]
+
+
+def test_a_month_end_is_no_alarm_where_the_common_change_is_taken_out() -> None:
+    """Of the month before it is not known; what the table did then is a precedent all the same."""
+    ends, last = (49, 79), 12 * WEEK
+    together = [math.exp(random.Random(place // 5).gauss(0, 0.2)) for place in range(last)]
+    tables = [[round(x * y) for x, y in zip(weekly(12, seed=n), together, strict=True)] for n in range(20)]
+    for table in tables[:3]:
+        for hour in (hour for end in ends for hour in range(end * DAY, end * DAY + DAY)):
+            table[hour] *= 3
+    of_second = range(ends[1] * DAY, ends[1] * DAY + DAY)
+    series = [Series(values) for values in tables]
+    shared = shared_moves(series, of_second[0])
+    for one in series:
+        one.take_out(shared)
+    assert [kind(one.judge(hour)) for one in series[:3] for hour in of_second] == ["usual"] * 3 * DAY
 
 
 def test_where_most_tables_lose_half_each_of_them_is_low() -> None:

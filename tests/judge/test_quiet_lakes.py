@@ -98,6 +98,28 @@ def test_a_week_of_a_quiet_lake_sends_one_false_notification_at_most() -> None:
 
 
 @pytest.mark.system
+def test_holidays_of_the_calendar_are_no_part_of_what_is_usual_for_a_table() -> None:
+    """After four quiet days of a week the level is that of the other three."""
+    begins, days = PAST * WEEK + 24, 4
+    ends = begins + days * 24
+    known, sizes = quiet_lake(12, ends + 3 * 24)
+    for number in range(0, 12, 4):
+        values = sizes[f"Table_{number:03d}"]
+        for n in range(begins, ends + 24):  # exports carry the last day
+            values[n] = round(values[n] * (0.3 if n < ends else 0.6))
+    day = {"kind": "holiday", "from": f"{FIRST.shift(begins)}", "to": f"{FIRST.shift(ends - 1)}"}
+    last = FIRST.shift(ends + 3 * 24 - 1)
+    found = []
+    for calendar in ([], [day]):
+        made = Replay(known, CheckSettings.parse({"calendar": calendar}), sizes=sizes, first=FIRST)
+        hours = tuple(FIRST.shift(ends + 24).to(last))
+        verdicts = made.judged(last, hours)
+        found.append({one.table for one in verdicts if isinstance(one, Breach) and one.rule == "volume_table"})
+    assert found[0] >= {"Table_000", "Table_008"}
+    assert found[1] == set()
+
+
+@pytest.mark.system
 def test_volumes_of_a_day_judged_in_one_go_are_abnormal_where_checks_of_each_hour_find_them() -> None:
     first = PAST * WEEK + 2 * 24
     known, sizes = quiet_lake(16, first + 24)

@@ -386,7 +386,7 @@ class _Volumes:
         # What is as small every week at this hour is usual.
         unfit |= {hour for hour in small if small.isdisjoint((hour.shift(-WEEK), hour.shift(WEEK)))}
         lost = {hour for hour in unfit if (known := evidence.records.get(hour)) is None or not _arrived(known)}
-        lost |= {hour for hour in unfit if planned(hour) is not None}
+        lost |= {hour for hour in unfit if planned(hour) is not None or self._holiday(hour) is not None}
         self._start = first
         newest = _distance(self._first, hours[-1]) + 1
         self._too_old = InsufficientHistory(

@@ -910,7 +910,7 @@ class _Counted:
 class _Begun:
     """Begins a coroutine only when it is awaited.
 
-    A cancelled upload may drop the chunk that it asked for, and Python warns of a coroutine that nobody awaited.
+    A cancelled upload may drop the chunk that it asked for, and Python warns of a coroutine that was never awaited.
     """
 
     def __init__(self, begin: Callable[[], Coroutine[Any, Any, bytes]]) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from viplake.judge.detector.usual import (
+    A_MONTH_AGO,
     DAY,
     FEWEST,
     WEEK,
@@ -133,8 +134,12 @@ class VolumeVerdict:
 
     @property
     def is_clear(self) -> bool:
-        """Whether it is less than half, or more than twice, of what was expected: no second Hour is needed to say so."""
-        return self.value * _CLEARLY < self.usual or self.value > self.usual * _CLEARLY
+        """Whether one Hour is enough to say so: it has less than half of what was expected, or more than twice that.
+
+        Never of a run: each of its Hours is only a little off.
+        """
+        far = self.value * _CLEARLY < self.usual or self.value > self.usual * _CLEARLY
+        return far and self.view != "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,10 +322,23 @@ class Series:
         """The places of its week, and those before that say how much it varies."""
         return range(self._cut + max(self._warm_up - WEEK, 0), self._cut + len(self._past.values))
 
+    @property
+    def month_before(self) -> range:
+        """The places that are a precedent for its week, if they are those of a month end."""
+        monday = (self._monday or 0) - self._cut
+        first, end = monday - (A_MONTH_AGO[-1] * DAY + 1), monday + WEEK - A_MONTH_AGO[0] * DAY + 1
+        return range(self._cut + max(first, 0), self._cut + max(end, 0))
+
     def off(self, place: int) -> float | None:
         """How far a volume lies from the usual of its week, as a logarithm; None where that is not known."""
         at = place - self._cut
         return self._past.off(at) if 0 <= at < len(self._past.values) else None
+
+    def offs_of_month_before(self) -> list[float | None]:
+        """How far these volumes lie from the usual. What is computed for that is freed: it is needed but here."""
+        offs = [self.off(place) for place in self.month_before]
+        self._past.forget_offs()
+        return offs
 
     def take_out(self, common: Mapping[int, float]) -> None:
         """Take what all tables do together in its week out of this one, where that makes it steadier."""
@@ -362,7 +380,9 @@ class Series:
             walk.good = None  # it was compared with other Hours: what it was off by says nothing here
         off -= self._common.get(at, 0.0) if spread.together else 0.0
         middle = past.log(at) - off
-        scale = max(spread.wide, past.least(middle), _APART * past.apart(at) if past.is_small(at) else 0.0)
+        scale = max(spread.wide, past.least(middle))
+        if spread.smooth or past.is_small(at):  # seven sums of 24 hours that overlap say little of how much they vary
+            scale = max(scale, _APART * past.apart(at))
         return _Hour(at, off, middle, scale, spread, past.is_young(at), unlike)
 
     def _by_level(self, hour: _Hour) -> _Found | None:
@@ -525,10 +545,11 @@ class Series:
     def _offs(self, day: int) -> list[tuple[int, float]]:
         """How far the good Hours of the week before were off; without those of small volume where there are others."""
         days, since = self._walk.days, self._walk.since
-        for before in range(day - 7, day):
+        places = self._past.week_before(day)
+        for before in places:
             if before not in days:
                 days[before] = self._offs_of(before)
-        week = [days[before] for before in range(day - 7, day)]
+        week = [days[before] for before in places]
         large = [item for _, found in week for item in found if item[0] >= since]
         return large if len(large) >= FEWEST else [item for found, _ in week for item in found if item[0] >= since]
 
@@ -566,18 +587,23 @@ class Series:
 def shared_moves(series: Sequence[Series], place: int) -> dict[int, float]:
     """What most series do together at each place of a week, as a logarithm: a quiet Friday is no news of forty tables.
 
-    Only where ten of them are known. Where it is itself far from what they did together before this week it is left
-    out: then each series is judged as it is.
+    Those of the month before are there, too: it may be a month end. Only where ten of them are known. Where it is
+    itself far from what they did together before this week it is left out: then each series is judged as it is.
     """
-    found: dict[int, float] = {}
+    if not series:
+        return {}
     for one in series:
         one.begin(place)
-    for at in series[0].walked if series else ():
-        offs = [off for one in series if (off := one.off(at)) is not None]
+    of_month = [*zip(*(one.offs_of_month_before() for one in series), strict=True)]
+    walked = series[0].walked
+    groups = chain(of_month, ([one.off(at) for one in series] for at in walked))
+    found: dict[int, float] = {}
+    for at, group in zip((*series[0].month_before, *walked), groups, strict=True):
+        offs = sorted([off for off in group if off is not None])
         if len(offs) >= _FEWEST_TOGETHER:
-            offs.sort()
             found[at] = median_of(offs)
-    before = [shared for at, shared in found.items() if at < place - (place + series[0].phase) % WEEK]
+    monday = place - (place + series[0].phase) % WEEK
+    before = [shared for at, shared in found.items() if walked.start <= at < monday]
     far = max(_JUMP * _spread(before, 0.0), _LEAST_JUMP) if before else _LEAST_JUMP
     return {at: shared for at, shared in found.items() if abs(shared) < far}
 

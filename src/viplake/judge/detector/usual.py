@@ -11,7 +11,7 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ _MANY: Final = 4
 """Weeks from which on the lowest and the highest of them are left out: one bad week excuses nothing."""
 
 _SEPARATE_DAYS: Final = 4
-_A_MONTH_AGO: Final = frozenset(range(28, 34))
+A_MONTH_AGO: Final = range(28, 34)
 """Days from a working day of one month's end to the same of the next: of 26 years in six countries, 98 of 100."""
 
 _AS_FAR: Final = 0.7
@@ -109,6 +109,7 @@ class UsualPast:
     _offs: dict[int, float | None] = field(init=False, default_factory=dict)
     _weekly: list[bool | None] = field(init=False)
     _small: dict[int, bool] = field(init=False, default_factory=dict)
+    _whole: dict[int, bool] = field(init=False, default_factory=dict)
     _shapes: dict[int, list[tuple[float, float] | None]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -192,14 +193,35 @@ class UsualPast:
         self._offs.clear()
         self._small.clear()
 
+    def week_before(self, day: int) -> Sequence[int]:
+        """The seven days before a day; for each with few good Hours another whole one of the week before these.
+
+        So after Easter a level is that of a week, and not of the few Hours between two holidays.
+        """
+        near = range(day - 7, day)
+        lacking = sum(not self._is_whole(one) for one in near)
+        if not lacking:
+            return near
+        further = [one for one in range(day - 8, day - 15, -1) if self._is_whole(one)]
+        return (*reversed(further[:lacking]), *near)
+
+    def _is_whole(self, day: int) -> bool:
+        """Whether half of its Hours are good."""
+        known = self._whole.get(day)
+        if known is None:
+            first, end = self.start(day), max((day + 1) * DAY - self.phase, 0)
+            logs = self.logs[first:end]
+            known = self._whole[day] = 2 * (len(logs) - logs.count(None)) >= DAY
+        return known
+
     # -- level -----------------------------------------------------------------------------------------------
 
     def _level(self, day: int) -> float:
         """The level of the week before a day: the size of Hour at which half of the volume is in smaller ones."""
         known = self._levels.get(day)
         if known is None:
-            week = list(chain.from_iterable(map(self._values_of, range(day - 7, day))))
-            self._sorted_days.pop(day - 8, None)  # days come in order: what is over would be most of the memory
+            week = list(chain.from_iterable(map(self._values_of, self.week_before(day))))
+            _forget(self._sorted_days, day - 14)
             if len(week) < FEWEST:  # its own first day says more than nothing
                 places = range(self.begins, min(self.begins + DAY, len(self.logs)))
                 week = [self.values[place] for place in places if self.logs[place] is not None]
@@ -242,8 +264,8 @@ class UsualPast:
         day = (place + self.phase) // DAY
         known = self._now.get(day)
         if known is None:
-            pairs = list(chain.from_iterable(map(self._pairs_of, range(day - 7, day))))
-            self._pairs.pop(day - 8, None)
+            pairs = list(chain.from_iterable(map(self._pairs_of, self.week_before(day))))
+            _forget(self._pairs, day - 14)
             level = self._level(day)
             if len(pairs) >= FEWEST:
                 pairs.sort()  # of sorted days: that is a merge
@@ -326,6 +348,11 @@ class UsualPast:
             self._offs[place] = off
         return off
 
+    def forget_offs(self) -> None:
+        """Free what was computed for them: it is more than the volumes."""
+        for computed in (self._offs, self._shapes, self._pairs, self._sorted_days):
+            computed.clear()
+
     def _add_offs(self, day: int) -> None:
         """Those of a whole day where the weeks before are known."""
         first, end = self.start(day), min(self.start(day + 1), len(self.logs))
@@ -397,9 +424,9 @@ class UsualPast:
             at = place - back * DAY
             if at < first:
                 break
-            if (back in _A_MONTH_AGO or back != last + 1) and (did(at - 1) or did(at) or did(at + 1)):
+            if (back in A_MONTH_AGO or back != last + 1) and (did(at - 1) or did(at) or did(at + 1)):
                 days, last = days + 1, back
-                if back in _A_MONTH_AGO or days >= _SEPARATE_DAYS:
+                if back in A_MONTH_AGO or days >= _SEPARATE_DAYS:
                     return True
         return False
 
@@ -412,6 +439,12 @@ class UsualPast:
             return True
         x = self._relative(at)[at] if off >= far[1] else None
         return x is not None and side * x > far[2]
+
+
+def _forget(by_day: dict[int, Any], first: int) -> None:
+    """Remove what is of earlier days: they come in order, and what is over would be most of the memory."""
+    for day in [day for day in by_day if day < first]:
+        del by_day[day]
 
 
 def _middle_of(values: Sequence[float | None]) -> tuple[float, float] | None:
