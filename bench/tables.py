@@ -197,15 +197,15 @@ _BOUNDS: Final = """
 
 ## Measure it again
 
-Each piece can be measured by itself. The times are estimates for 2 idle cores, from the CPU of shorter runs.
+Each piece can be measured by itself. The times are those of 2 idle cores, the first two estimated.
 
 | | |
 |---|---|
 | `make bench-tables ARGS='--home DIR --hours 200'` | all of it: an hour and a half |
 | `make bench-tables ARGS='--home DIR --hours 200 --only ours deltalake dlt'` | the Hours: 50 minutes |
 | `make bench-tables ARGS='--home DIR --hours 12 --only ours deltalake dlt'` | the same, shorter: 5 minutes |
-| `make bench-tables ARGS='--home DIR --only catch_up'` | 2 minutes |
-| `make bench-tables ARGS='--home DIR --only user'` | an Hour of 1.8 GB: some 20 minutes, and 60 GB in DIR |
+| `make bench-tables ARGS='--home DIR --only catch_up'` | half a minute |
+| `make bench-tables ARGS='--home DIR --only user'` | an Hour of 1.8 GB: 16 minutes, and 8 GB in DIR |
 
 DIR keeps the lakes, so that a piece that is measured again does not write them again. The load into PostgreSQL beside
 dlt is not part of this.
