@@ -350,6 +350,16 @@ def jumps(places: dict[int, float], *, weeks: int = 8) -> list[int]:
     return by_day(values)
 
 
+def test_a_sum_that_jumps_back_to_the_usual_is_no_alarm() -> None:
+    """It had become less too slowly for an alarm, then as before at once."""
+    values, begins = by_day(weekly(8)), 7 * WEEK + 30
+    for step in range(12):
+        values[begins + step] = round(values[begins + step] * 0.94**step)
+    series = Series(values, settings=AnomalySettings(threshold=60, twice=60))
+    assert kind(series.judge(begins + 11)) == "usual"
+    assert kind(series.judge(begins + 12)) == "usual"
+
+
 def test_a_peak_that_leaves_the_sum_of_a_day_is_no_second_alarm() -> None:
     place = 7 * WEEK + 30
     series = Series(jumps({place: 14.0}))

@@ -72,6 +72,9 @@ _LEAPS_YOUNG: Final = 1.5
 _AS_MANY: Final = 0.5
 """Share by which what leaves a sum of 24 Hours may differ from what came into it a day ago: other Hours move, too."""
 
+_BACK: Final = 0.25
+"""Share of a jump within which it ends at the usual: what comes back is nothing to report."""
+
 _CLUMP: Final = 0.25
 """How far between the smaller and the larger size, as logarithms, the least scale of a jump is that of a size. At the
 smaller one, a fall to nothing would never be abnormal; at the larger one, a few records would be."""
@@ -381,7 +384,8 @@ class Series:
         off -= self._common.get(at, 0.0) if spread.together else 0.0
         middle = past.log(at) - off
         scale = max(spread.wide, past.least(middle))
-        if spread.smooth or past.is_small(at):  # seven sums of 24 hours that overlap say little of how much they vary
+        # A week has but seven sums of 24 hours that do not overlap: they say little of how much these vary.
+        if past.is_small(at) or (spread.smooth and past.is_long(at)):
             scale = max(scale, _APART * past.apart(at))
         return _Hour(at, off, middle, scale, spread, past.is_young(at), unlike)
 
@@ -420,9 +424,7 @@ class Series:
         reach *= _ONGOING if self._goes_on(hour.at, jump) else 1
         if hour.young:
             reach = max(reach, _LEAST_YOUNG)
-        if abs(jump) < reach:
-            return None
-        if self._leaves(good[0], hour.at):
+        if abs(jump) < reach or abs(hour.off) < _BACK * abs(jump) or self._leaves(good[0], hour.at):
             return None
         middle, margin = hour.middle + good[1], _BESIDE * reach
         from_good = self._past.log(good[0])

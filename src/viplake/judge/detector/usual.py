@@ -328,6 +328,13 @@ class UsualPast:
         own = self._own(place)
         return 0.0 if own is None else own[1]
 
+    def is_long(self, place: int) -> bool:
+        """Whether so many weeks are known that the lowest and the highest of them are left out, one of them the first.
+
+        The level of the first week is that of a day of it, so it lies apart from the others.
+        """
+        return place - self.begins >= (_MANY + 1) * WEEK
+
     def off(self, place: int, level: float | None = None) -> float | None:
         """Return the distance of a value from the usual, as a logarithm; None where that is not known.
 
