@@ -28,7 +28,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.judge_peers import TUNED, at_limit, installed, tune
-from viplake.judge.detector.anomaly import InsufficientHistory, Series, VolumeVerdict, shared_moves
+from viplake.judge.detector.anomaly import (
+    InsufficientHistory,
+    Series,
+    Shared,
+    VolumeVerdict,
+    shared_moves,
+    with_month_before,
+)
 from viplake.judge.detector.drift import drift
 from viplake.judge.detector.usual import DAY, WEEK
 from viplake.judge.rules.catalogue import RULES
@@ -63,7 +70,7 @@ class Table:
 
     values: Sequence[int]
     bad: frozenset[int] = frozenset()
-    shared: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
+    shared: Mapping[int, Shared] = field(default_factory=dict)
     phase: int = 0
 
 
@@ -165,7 +172,10 @@ def as_lake(tables: Sequence[Table]) -> list[Table]:
     """The tables with what they do together, week by week."""
     series, phase = [Series(table.values, table.bad, phase=table.phase) for table in tables], tables[0].phase
     weeks = range(-phase, len(tables[0].values), WEEK)
-    shared = {monday: shared_moves(series, max(monday, 0)) for monday in weeks}
+    shared = {}
+    for monday in weeks:
+        place = max(monday, 0)
+        shared[monday] = with_month_before(shared_moves(series, place), series, place)
     return [replace(table, shared=shared) for table in tables]
 
 
@@ -177,8 +187,8 @@ def ours(table: Table, places: range) -> list[int]:
     series = Series(table.values, table.bad, exact=False, phase=table.phase)
     found = []
     for place in places:
-        if series.begin(place):
-            series.take_out(table.shared.get(place - (place + table.phase) % WEEK, {}))
+        if series.begin(place) and (shared := table.shared.get(place - (place + table.phase) % WEEK)) is not None:
+            series.take_out(shared)
         verdict = series.judge(place) if place not in table.bad else None
         kind = verdict.kind if isinstance(verdict, VolumeVerdict) else "usual"
         found.append({"low": -1, "high": 1}.get(kind, 0))
@@ -211,7 +221,9 @@ def planted(table: Table, first: int, hours: int, factor: float) -> Table:
         values[at] = round(values[at] * factor) if values[at] >= 0 else -1
     bad = frozenset(place - start for place in table.bad if start <= place < first + hours)
     shared = {
-        monday - start: {place - start: x for place, x in week.items() if start <= place < first + hours}
+        monday - start: week._replace(
+            moves={place - start: x for place, x in week.moves.items() if start <= place < first + hours}
+        )
         for monday, week in table.shared.items()
     }
     return Table(values, bad, shared, (table.phase + start) % WEEK)

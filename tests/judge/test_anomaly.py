@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from viplake.errors import SettingsError
-from viplake.judge.detector.anomaly import ADOPTED, InsufficientHistory, Series, VolumeVerdict, shared_moves
+from viplake.judge.detector.anomaly import (
+    ADOPTED,
+    InsufficientHistory,
+    Series,
+    VolumeVerdict,
+    shared_moves,
+    with_month_before,
+)
 from viplake.judge.detector.usual import DAY, GRAIN_OF_COUNTS, WEEK, AnomalySettings, UsualPast
 from viplake.judge.rules.catalogue import RuleSettings
 
@@ -237,7 +244,7 @@ def test_a_common_change_of_all_tables_is_no_alarm_of_one_table() -> None:
 
 
 def test_a_month_end_is_no_alarm_where_the_common_change_is_taken_out() -> None:
-    """Of the month before it is not known; what the table did then is a precedent all the same."""
+    """It is taken out of the month before as well, once something is abnormal without that."""
     ends, last = (49, 79), 12 * WEEK
     together = [math.exp(random.Random(place // 5).gauss(0, 0.2)) for place in range(last)]
     tables = [[round(x * y) for x, y in zip(weekly(12, seed=n), together, strict=True)] for n in range(20)]
@@ -247,9 +254,14 @@ def test_a_month_end_is_no_alarm_where_the_common_change_is_taken_out() -> None:
     of_second = range(ends[1] * DAY, ends[1] * DAY + DAY)
     series = [Series(values) for values in tables]
     shared = shared_moves(series, of_second[0])
-    for one in series:
-        one.take_out(shared)
-    assert [kind(one.judge(hour)) for one in series[:3] for hour in of_second] == ["usual"] * 3 * DAY
+    found = []
+    for known in (shared, with_month_before(shared, series, of_second[0])):
+        for one in series:
+            one.take_out(known)
+        found.append([kind(one.judge(hour)) for one in series[:3] for hour in of_second])
+        assert [one.needs_month for one in series] == [True] * 3 + [False] * 17 or known is not shared
+    assert "high" in found[0]
+    assert found[1] == ["usual"] * 3 * DAY
 
 
 def test_where_most_tables_lose_half_each_of_them_is_low() -> None:

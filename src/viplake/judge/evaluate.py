@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from viplake.judge.calendar import Calendar
 from viplake.judge.coverage import LOOK_BACK, Gap, covering, gaps
-from viplake.judge.detector.anomaly import InsufficientHistory, Series, shared_moves
+from viplake.judge.detector.anomaly import InsufficientHistory, Series, Shared, shared_moves, with_month_before
 from viplake.judge.detector.drift import drift
 from viplake.judge.detector.usual import WEEK, weeks_compared
 from viplake.judge.objectives import (
@@ -416,14 +416,21 @@ class _Volumes:
         found: dict[int, dict[str, VolumeVerdict | InsufficientHistory]] = {place: {} for place in places}
         for _, week in groupby(places, lambda place: (place + phase) // WEEK):
             of_week = list(week)
-            series = {table: Series(values, bad, anomaly, phase=phase) for table, values in tables.items()}
+
+            def fresh(table: str) -> Series:
+                return Series(tables[table], bad, anomaly, phase=phase)
+
+            series = {table: fresh(table) for table in tables}
             shared = shared_moves([*series.values()], of_week[0])
+            unsure = []
             for table in tables:
                 one = series.pop(table)
-                one.take_out(shared)
-                for place in of_week:
-                    if place < len(one.values) and one.values[place] >= 0:
-                        found[place][table] = one.judge(place)
+                _judge(one, of_week, shared, table, found)
+                unsure += [table] * one.needs_month
+            if unsure:
+                shared = with_month_before(shared, map(fresh, tables), of_week[0])
+            for table in unsure:
+                _judge(fresh(table), of_week, shared, table, found)
         return found
 
     def _is_judged(self, hour: Hour) -> bool:
@@ -530,6 +537,21 @@ class _Contents:
                 if newest and place < len(newest) and (stood := standing_still(newest, place)) is not None:
                     stuck[table.table] = stood
         return self._checked(hour, counts=counts, stuck=stuck)
+
+
+def _judge(
+    series: Series,
+    places: Sequence[int],
+    shared: Shared,
+    table: str,
+    found: Mapping[int, dict[str, VolumeVerdict | InsufficientHistory]],
+) -> None:
+    """Judge a table at these places of a week."""
+    series.begin(places[0])
+    series.take_out(shared)
+    for place in places:
+        if place < len(series.values) and series.values[place] >= 0:
+            found[place][table] = series.judge(place)
 
 
 def _hour_of_week(hour: Hour) -> int:

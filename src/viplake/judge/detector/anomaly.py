@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from viplake.judge.detector.usual import (
@@ -26,7 +26,7 @@ from viplake.judge.detector.usual import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 ADOPTED: Final = 84
 """Hours that a change lasts before it is the new usual: half a week."""
@@ -222,6 +222,7 @@ class _Walk:
         held: the level from one place to another: while a run goes on, and after a change was adopted.
         since: the place of the last adopted change.
         odd: abnormal places; they say nothing of the spread.
+        unsure: something is abnormal of which it would be known whether it was so before, if more were taken out.
         found: what each place was found to be; one that is usual, as it was judged.
         offs: how far each place was off, as it was judged.
         days: how far the good places of each day were off, and of these the places of large volume, by day.
@@ -235,6 +236,7 @@ class _Walk:
     held: tuple[int, int, float] | None = None
     since: int = 0
     odd: set[int] = field(default_factory=set)
+    unsure: bool = False
     offs: dict[int, float] = field(default_factory=dict)
     days: dict[int, tuple[list[tuple[int, float]], list[tuple[int, float]]]] = field(default_factory=dict)
     spreads: dict[int, _Spread] = field(default_factory=dict)
@@ -337,15 +339,14 @@ class Series:
         at = place - self._cut
         return self._past.off(at) if 0 <= at < len(self._past.values) else None
 
-    def offs_of_month_before(self) -> list[float | None]:
-        """How far these volumes lie from the usual. What is computed for that is freed: it is needed but here."""
-        offs = [self.off(place) for place in self.month_before]
-        self._past.forget_offs()
-        return offs
+    @property
+    def needs_month(self) -> bool:
+        """Whether something is abnormal that may be usual once it is known what all did together a month before."""
+        return self._walk.unsure
 
-    def take_out(self, common: Mapping[int, float]) -> None:
+    def take_out(self, shared: Shared) -> None:
         """Take what all tables do together in its week out of this one, where that makes it steadier."""
-        self._common = {place - self._cut: shared for place, shared in common.items()}
+        self._common = {place - self._cut: move for place, move in shared.moves.items()}
         self._walk = _Walk(self._warm_up)
 
     # -- the walk --------------------------------------------------------------------------------------------
@@ -470,6 +471,8 @@ class Series:
                 return None
         elif self._past.seen_before(hour.at, hour.off, 4 * hour.scale, self._common if hour.spread.together else None):
             return None
+        else:
+            self._walk.unsure |= hour.spread.together
         run = self._walk.run
         since = run[1] if run is not None and self._goes_on(hour.at, off) else hour.at
         return _Found("low" if off < 0 else "high", view, ends, off / scale, since)
@@ -586,28 +589,48 @@ class Series:
         return self._unseen[start]
 
 
-def shared_moves(series: Sequence[Series], place: int) -> dict[int, float]:
-    """What most series do together at each place of a week, as a logarithm: a quiet Friday is no news of forty tables.
+class Shared(NamedTuple):
+    """What most series do together: by place, as a logarithm; `far` is what is too much to be taken out of each."""
 
-    Those of the month before are there, too: it may be a month end. Only where ten of them are known. Where it is
-    itself far from what they did together before this week it is left out: then each series is judged as it is.
+    moves: Mapping[int, float]
+    far: float
+
+
+def shared_moves(series: Sequence[Series], place: int) -> Shared:
+    """What most series do together at each place of a week: a quiet Friday is no news of forty tables.
+
+    Only where ten of them are known. Where it is itself far from what they did together before this week it is left
+    out: then each series is judged as it is.
     """
-    if not series:
-        return {}
     for one in series:
         one.begin(place)
-    of_month = [*zip(*(one.offs_of_month_before() for one in series), strict=True)]
-    walked = series[0].walked
-    groups = chain(of_month, ([one.off(at) for one in series] for at in walked))
-    found: dict[int, float] = {}
-    for at, group in zip((*series[0].month_before, *walked), groups, strict=True):
-        offs = sorted([off for off in group if off is not None])
-        if len(offs) >= _FEWEST_TOGETHER:
-            found[at] = median_of(offs)
-    monday = place - (place + series[0].phase) % WEEK
-    before = [shared for at, shared in found.items() if walked.start <= at < monday]
+    walked = series[0].walked if series else range(0)
+    found = _together((at, [one.off(at) for one in series]) for at in walked)
+    monday = place - (place + series[0].phase) % WEEK if series else 0
+    before = [shared for at, shared in found.items() if at < monday]
     far = max(_JUMP * _spread(before, 0.0), _LEAST_JUMP) if before else _LEAST_JUMP
-    return {at: shared for at, shared in found.items() if abs(shared) < far}
+    return Shared({at: shared for at, shared in found.items() if abs(shared) < far}, far)
+
+
+def with_month_before(shared: Shared, series: Iterable[Series], place: int) -> Shared:
+    """Add what they did together in the month before, where `Series.needs_month`; one series at a time is in memory."""
+    places, offs = range(0), []
+    for one in series:
+        one.begin(place)
+        places = one.month_before
+        offs.append([one.off(at) for at in places])
+    found = _together(zip(places, zip(*offs, strict=True), strict=True))
+    return shared._replace(moves={at: x for at, x in found.items() if abs(x) < shared.far} | dict(shared.moves))
+
+
+def _together(offs: Iterable[tuple[int, Sequence[float | None]]]) -> dict[int, float]:
+    """The median of each place where enough is known."""
+    found = {}
+    for at, group in offs:
+        known = sorted([off for off in group if off is not None])
+        if len(known) >= _FEWEST_TOGETHER:
+            found[at] = median_of(known)
+    return found
 
 
 def _spreads(offs: Sequence[tuple[int, float]]) -> tuple[float, float, float]:

@@ -221,7 +221,7 @@ class UsualPast:
         known = self._levels.get(day)
         if known is None:
             week = list(chain.from_iterable(map(self._values_of, self.week_before(day))))
-            _forget(self._sorted_days, day - 14)
+            _forget(self._sorted_days, day - 7)
             if len(week) < FEWEST:  # its own first day says more than nothing
                 places = range(self.begins, min(self.begins + DAY, len(self.logs)))
                 week = [self.values[place] for place in places if self.logs[place] is not None]
@@ -265,7 +265,7 @@ class UsualPast:
         known = self._now.get(day)
         if known is None:
             pairs = list(chain.from_iterable(map(self._pairs_of, self.week_before(day))))
-            _forget(self._pairs, day - 14)
+            _forget(self._pairs, day - 7)
             level = self._level(day)
             if len(pairs) >= FEWEST:
                 pairs.sort()  # of sorted days: that is a merge
@@ -354,11 +354,6 @@ class UsualPast:
         if level is None:
             self._offs[place] = off
         return off
-
-    def forget_offs(self) -> None:
-        """Free what was computed for them: it is more than the volumes."""
-        for computed in (self._offs, self._shapes, self._pairs, self._sorted_days):
-            computed.clear()
 
     def _add_offs(self, day: int) -> None:
         """Those of a whole day where the weeks before are known."""
