@@ -351,7 +351,10 @@ def measure_recall(arguments: Sequence[str]) -> None:
     if options.data:
         known[f"CSV files of {options.data.name}"] = of_folder(options.data)
     lines = [
-        "| series, form | detector | false alarms a week: mean (median) | halved 1 / 3 / 6 / 24 h | doubled | -30 % |",
+        (
+            "| series, form | detector | false alarms a week a table: mean (median) "
+            "| halved 1 / 3 / 6 / 24 h | doubled | -30 % |"
+        ),
         "|---|---|---|---|---|---|",
     ]
     print("\n".join(lines))
