@@ -152,7 +152,7 @@ STEPS: dict[str, Callable[[Lake, At], Awaitable[object]]] = {
 LIMITS = {
     "tick": Cost(3, 20_000, 0, 3_500, 150_000),
     "observe": Cost(30, 210_000, 210_000, 33_000, 2_000_000),
-    # A Tuesday, the most: its last two days lie in two weeks, and each is walked from the same Hour in every check.
+    # On a Tuesday, the most: its last two days are of two weeks, each of which is walked from its Monday.
     "check": Cost(20, 60_000, 6_000, 530_000, 3_050_000),
     "report": Cost(16, 81_000, 0, 935_000, 12_600_000),
     "content": Cost(39, 230_000, 0, 33_000, 540_000),
